@@ -1,0 +1,160 @@
+"""minigrad: reverse-mode automatic differentiation on NumPy arrays, and CuPy's when asked.
+
+    import minigrad as mg
+
+    x = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = (x @ x).tanh().sum()
+    y.backward()
+    x.grad                      # dy/dx, an array of x's shape
+
+Everything public is named here. The table below gives Tensor its operators and methods; the
+operations themselves stand in chapters 2 to 7, each beside its derivative.
+"""
+
+from minigrad import backend, checking, debug, nn, optim
+from minigrad.autograd import Tensor, grad, no_grad
+from minigrad.checking import GradientError, gradcheck
+from minigrad.debug import detect_anomaly, draw
+from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
+from minigrad.ops_attention import attention, pooled_attention, self_attention
+from minigrad.ops_basic import (
+    abs,
+    add,
+    clip,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    power,
+    sqrt,
+    sub,
+    tensor,
+    where,
+)
+from minigrad.ops_linear import einsum, embedding, linear, matmul, take
+from minigrad.ops_neural import (
+    cross_entropy,
+    dropout,
+    layer_norm,
+    log_softmax,
+    normalize,
+    softmax,
+)
+from minigrad.ops_shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    getitem,
+    logsumexp,
+    max,
+    mean,
+    min,
+    pad,
+    reshape,
+    split,
+    stack,
+    sum,
+    swapaxes,
+    to,
+    transpose,
+    var,
+)
+from minigrad.recompute import checkpoint
+
+_OPERATORS = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": power, "matmul": matmul}
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+_METHODS = (
+    *(sum, mean, var, max, min, reshape, transpose, swapaxes, broadcast_to, astype, to),
+    *(exp, log, sqrt, tanh, sigmoid, relu, gelu, quick_gelu, abs, clip),
+)
+
+
+def _compare(name):
+    def method(self, other):
+        return getattr(self.data, name)(other.data if isinstance(other, Tensor) else other)
+
+    return method
+
+
+for _name, _op in _OPERATORS.items():
+    setattr(Tensor, f"__{_name}__", _op)
+    setattr(Tensor, f"__r{_name}__", lambda self, other, _op=_op: _op(other, self))
+for _name in _COMPARISONS:
+    setattr(Tensor, f"__{_name}__", _compare(f"__{_name}__"))
+for _op in _METHODS:
+    setattr(Tensor, _op.__name__, _op)
+Tensor.__neg__ = neg
+Tensor.__abs__ = abs
+Tensor.__getitem__ = getitem
+Tensor.T = property(transpose)
+
+__all__ = [
+    "GradientError",
+    "Tensor",
+    "abs",
+    "add",
+    "astype",
+    "attention",
+    "backend",
+    "broadcast_to",
+    "checking",
+    "checkpoint",
+    "clip",
+    "concatenate",
+    "cross_entropy",
+    "debug",
+    "detect_anomaly",
+    "div",
+    "draw",
+    "dropout",
+    "einsum",
+    "embedding",
+    "erf",
+    "exp",
+    "gelu",
+    "getitem",
+    "grad",
+    "gradcheck",
+    "layer_norm",
+    "linear",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mul",
+    "neg",
+    "nn",
+    "no_grad",
+    "normalize",
+    "optim",
+    "pad",
+    "pooled_attention",
+    "power",
+    "quick_gelu",
+    "relu",
+    "reshape",
+    "self_attention",
+    "sigmoid",
+    "softmax",
+    "split",
+    "sqrt",
+    "stack",
+    "sub",
+    "sum",
+    "swapaxes",
+    "take",
+    "tanh",
+    "tensor",
+    "to",
+    "transpose",
+    "var",
+    "where",
+]

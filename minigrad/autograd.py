@@ -1,0 +1,360 @@
+"""Chapter 1: how can a program know its own derivative?
+
+A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The chain
+rule says that its derivative is the product of the small derivatives, and reverse mode says
+in which order to multiply: from the output back to the inputs. Each operation needs only one
+thing for that, its vector-Jacobian product
+
+    vjp(g) = J^T g,      J = d(output)/d(input),      g = d(loss)/d(output),
+
+which turns the gradient of its output into the gradients of its inputs. So while the program
+runs forward, every operation notes on a tape who its inputs were and its vjp (`record`).
+Walking the tape backward (`Walk`) then gives the gradient of a number with respect to every
+input at once, for about the cost of two forward runs.
+
+Three decisions keep this short and fast:
+
+- Nodes are numbered as they are made. An operation is younger than its inputs, so "youngest
+  first" is an order in which every gradient is complete before it is passed on. There is no
+  sorting pass and no recursion; a chain of 100,000 operations is no deeper than one of two.
+- A vjp holds arrays, never tensors. No reference leads from a node to its own output, so a
+  graph is freed the moment the last tensor of it goes, without the garbage collector.
+- Nothing here knows any operation. Chapters 2 to 7 define them; `minigrad/__init__.py` lists
+  which of them become operators and methods of Tensor.
+
+Reverse mode: S. Linnainmaa 1970; survey: Baydin et al. 2018, arXiv:1502.05767, section 3.
+"""
+
+import contextlib
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Array, array_module, backend_of, move
+
+clock = itertools.count()
+_is_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_current_walk: ContextVar["Walk | None"] = ContextVar("current_walk", default=None)
+# Set by minigrad.debug.detect_anomaly: sees every result and every gradient.
+monitor: ContextVar[Any] = ContextVar("monitor", default=None)
+
+
+class Leaf:
+    """The end of the tape: an input of the program, where its gradient is kept."""
+
+    __slots__ = ("grad", "order", "shapes")
+    name = "leaf"
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.order = next(clock)
+        self.shapes = [shape]
+        self.grad: Array | None = None
+
+
+class Node:
+    """One recorded operation: its parents on the tape and its vjp.
+
+    parents holds, for each input, an edge (node, output index) or None where the input needs
+    no gradient; shapes are those of its outputs. `source` is the line that made the node, noted
+    in anomaly mode only.
+    """
+
+    __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
+
+    def __init__(self, name: str, parents: tuple, vjp: Callable, shapes: list) -> None:
+        self.order = next(clock)
+        self.name = name
+        self.parents: tuple | None = parents
+        self.vjp: Callable | None = vjp
+        self.shapes = shapes
+        self.source: str | None = None
+
+
+class Tensor:
+    """An array, and its place on the tape.
+
+    data is a NumPy or CuPy array. A tensor made with requires_grad=True is a leaf, and `grad`
+    holds its gradient, an array of the same shape, dtype and module, after `backward`.
+    """
+
+    __slots__ = ("__weakref__", "_edge", "data")
+    __array_ufunc__ = None  # so that np.float64(2) * tensor asks Tensor, not NumPy
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self._edge: tuple[Any, int] | None = None
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._edge is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted and self.data.dtype.kind not in "fc":
+            raise TypeError(f"only float tensors have gradients, not dtype {self.data.dtype}")
+        if not wanted and not self.is_leaf:
+            raise RuntimeError("the result of an operation cannot drop its graph; use detach()")
+        if wanted != self.requires_grad:
+            self._edge = (Leaf(self.data.shape), 0) if wanted else None
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._edge is None or type(self._edge[0]) is Leaf
+
+    @property
+    def grad(self) -> Array | None:
+        """The accumulated gradient of a leaf, None before the first backward."""
+        return self._edge[0].grad if self._edge is not None and self.is_leaf else None
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if self._edge is None or not self.is_leaf:
+            raise RuntimeError("only a leaf that requires a gradient holds one")
+        if value is not None:
+            value = _as_cotangent("grad", value, self.data)
+        self._edge[0].grad = value
+
+    shape = property(lambda self: self.data.shape, doc="The size of each axis.")
+    ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
+    size = property(lambda self: self.data.size, doc="The number of elements.")
+    dtype = property(lambda self: self.data.dtype, doc="The type of the elements.")
+
+    @property
+    def backend(self) -> str:
+        return backend_of(self.data)
+
+    def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf.
+
+        grad is the gradient of the loss with respect to this tensor; it may be left out where
+        the tensor has one element. The graph is freed on the way unless retain_graph is set.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward: this tensor depends on nothing that requires a gradient")
+        Walk(retain_graph).run([(self, grad)], _add_to_grad)
+
+    def detach(self) -> "Tensor":
+        """The same array, cut from the tape."""
+        return Tensor(self.data)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array (the same memory where it is one already)."""
+        return move(self.data, "numpy")
+
+    def item(self) -> float:
+        """The value of a tensor with one element as a Python number."""
+        return self.data.item()
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        if self._edge is not None and self.is_leaf:
+            self._edge[0].grad = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __repr__(self) -> str:
+        needs = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data!r}{needs})"
+
+
+def as_array(value: Array) -> Array:
+    """NumPy's 0-d results are scalars, not arrays; make them arrays again."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
+    """The result `value` of operation `name` as a tensor on the tape.
+
+    vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It
+    must not write into g, and what it returns is either new, or g, or a view.
+    """
+    return record_many(name, (value,), parents, vjp)[0]
+
+
+def record_many(
+    name: str, values: Sequence[Array], parents: Sequence[Tensor], vjp: Callable
+) -> tuple[Tensor, ...]:
+    """`record` for an operation with several results: its vjp takes one g for each of them,
+    None for a result that nobody used."""
+    results = tuple([Tensor(as_array(value)) for value in values])
+    edges = tuple([parent._edge for parent in parents])
+    node = None
+    if edges.count(None) < len(edges) and _is_recording.get():
+        node = Node(name, edges, vjp, [result.data.shape for result in results])
+        for index, result in enumerate(results):
+            result._edge = (node, index)
+    watcher = monitor.get()
+    if watcher is not None:
+        watcher.forward(name, parents, results, node)
+    return results
+
+
+class Walk:
+    """One walk back along the tape: gradients wait here until their node is the youngest.
+
+    pending maps a node to one slot per output, each None or (gradient, ours). `ours` says that
+    nobody else holds the array, so that a second gradient may be added in place; a view or an
+    array that was passed on unchanged is shared and is never written to.
+    """
+
+    def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
+        self.retain_graph = retain_graph
+        self.older_than = older_than  # edges to nodes before this number belong to `outer`
+        self.outer = _current_walk.get()
+        self.pending: dict[Any, list] = {}
+        self.heap: list[tuple[int, Any]] = []
+
+    def deliver(self, edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+        """Add a gradient to those that wait for one output of a node."""
+        node, index = edge
+        if node.order < self.older_than:
+            self.outer.deliver(edge, gradient, ours)
+            return
+        slots = self.pending.get(node)
+        if slots is None:
+            slots = self.pending[node] = [None] * len(node.shapes)
+            heapq.heappush(self.heap, (-node.order, node))
+        if slots[index] is None:
+            slots[index] = (gradient, ours)
+            return
+        total, writable = slots[index]
+        if writable:
+            total += gradient
+        else:
+            slots[index] = (as_array(total + gradient), True)
+
+    def run(
+        self,
+        roots: Sequence[tuple[Tensor, Array | None]],
+        sink: Callable[[tuple[Any, int], Array, bool], None],
+        targets: Collection[Any] = (),
+    ) -> None:
+        """Start from (tensor, cotangent) pairs; sink(edge, gradient, ours) receives the whole
+        gradient of each leaf, and that of the outputs of the nodes in `targets`."""
+        for output, cotangent in roots:
+            self.deliver(output._edge, _as_cotangent("backward", cotangent, output.data), False)
+        token = _current_walk.set(self)
+        try:
+            while self.heap:
+                _, node = heapq.heappop(self.heap)
+                slots = self.pending.pop(node)
+                if type(node) is Leaf or node in targets:
+                    for index, held in enumerate(slots):
+                        if held is not None:
+                            sink((node, index), *held)
+                if type(node) is Node:
+                    self._step(node, [held and held[0] for held in slots])
+        finally:
+            _current_walk.reset(token)
+
+    def _step(self, node: Node, cotangents: list[Array | None]) -> None:
+        vjp, parents = node.vjp, node.parents
+        if vjp is None or parents is None:
+            raise RuntimeError(
+                f"{node.name}: this graph was freed by an earlier backward; "
+                "pass retain_graph=True there to walk it twice"
+            )
+        if not self.retain_graph:
+            node.vjp = node.parents = None
+        gradients = vjp(*cotangents)
+        if type(gradients) is not tuple:
+            gradients = (gradients,)
+        watcher = monitor.get()
+        if watcher is not None:
+            watcher.backward(node, gradients)
+        holders = [id(array) for array in (*cotangents, *gradients)]
+        for edge, gradient in zip(parents, gradients):
+            if edge is not None and gradient is not None:
+                ours = holders.count(id(gradient)) == 1
+                gradient = as_array(gradient)
+                self.deliver(edge, gradient, ours and gradient.base is None)
+
+
+def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
+    """Check the gradient that a walk starts from; None means 1 for a single element."""
+    if cotangent is None:
+        if data.size != 1:
+            raise ValueError(
+                f"{name}: a tensor of shape {data.shape} has no single derivative; "
+                "pass the gradient of your loss with respect to it"
+            )
+        return array_module(data).ones_like(data)
+    if isinstance(cotangent, Tensor):
+        cotangent = cotangent.data
+    xp = array_module(data)
+    cotangent = xp.asarray(cotangent, dtype=data.dtype)
+    if cotangent.shape != data.shape:
+        raise ValueError(
+            f"{name}: the gradient has shape {cotangent.shape}, expected {data.shape}, "
+            "that of the tensor"
+        )
+    return cotangent
+
+
+def _add_to_grad(edge: tuple[Leaf, int], gradient: Array, ours: bool) -> None:
+    leaf = edge[0]
+    if leaf.grad is None:
+        leaf.grad = gradient if ours else gradient.copy()
+    else:
+        leaf.grad = as_array(leaf.grad + gradient)
+
+
+def grad(
+    output: Tensor, inputs: Sequence[Tensor], cotangent: Array | None = None
+) -> tuple[Array, ...]:
+    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
+
+    Touches no .grad. The inputs may be leaves or results in between; one that the output does
+    not depend on gets zeros. Raises ValueError for an input that requires no gradient.
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for position, each in enumerate(inputs):
+        if not each.requires_grad:
+            raise ValueError(f"grad: input {position} does not require a gradient")
+    found: dict[tuple[Any, int], Array] = {each._edge: None for each in inputs}
+
+    def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+        if edge in found:
+            found[edge] = gradient if ours else gradient.copy()
+
+    if output.requires_grad:
+        Walk().run([(output, cotangent)], sink, targets={node for node, _ in found})
+    xp = array_module(output.data)
+    return tuple(
+        xp.zeros_like(each.data) if found[each._edge] is None else found[each._edge]
+        for each in inputs
+    )
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Within the block, operations are recorded on the tape or not."""
+    token = _is_recording.set(on)
+    try:
+        yield
+    finally:
+        _is_recording.reset(token)
+
+
+def is_recording() -> bool:
+    """Whether operations are recorded in this thread's context."""
+    return _is_recording.get()
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Within the block (or the decorated function) nothing is recorded on the tape."""
+    return recording(False)

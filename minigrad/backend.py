@@ -1,0 +1,192 @@
+"""Chapter 9: where does an array live, and who computes with it?
+
+The engine is written against the part of NumPy that CuPy shares. Which module an operation
+uses is decided from the array it is given, never from a global switch, so that one source
+serves a CPU and a GPU and two models on two devices can live in one program:
+
+    xp = array_module(x)        # numpy, or cupy where x lies on a GPU
+    y = xp.exp(x)
+
+Three things differ between the two modules and are settled here: how an array moves, how
+values with repeated indices are added up, and what guards an index that is out of range
+(CuPy wraps it around silently). The last part of the chapter is about the CPU alone: how
+many threads the BLAS library behind `@` may use.
+
+CuPy is imported only when a caller asks for it. Its user guide: https://docs.cupy.dev
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import pathlib
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Array = Any  # np.ndarray or cupy.ndarray
+
+
+def array_module(array: Array) -> types.ModuleType:
+    """The module (numpy or cupy) whose functions work on `array`."""
+    if isinstance(array, np.ndarray):
+        return np
+    name = type(array).__module__.partition(".")[0]
+    return sys.modules[name] if name == "cupy" else np
+
+
+def backend_of(array: Array) -> str:
+    """The backend's name: "numpy", "cupy" (device 0) or "cupy:1"."""
+    if array_module(array) is np:
+        return "numpy"
+    return "cupy" if array.device.id == 0 else f"cupy:{array.device.id}"
+
+
+def move(array: Array, backend: str) -> Array:
+    """`array` on the named backend; the same array if it is there already.
+
+    Raises ValueError for an unknown name and RuntimeError where CuPy or its device is missing.
+    """
+    if backend == backend_of(array):
+        return array
+    if backend == "numpy":
+        return array.get()
+    name, _, index = backend.partition(":")
+    if name != "cupy" or (index and not index.isdigit()):
+        raise ValueError(f'backend must be "numpy", "cupy" or "cupy:1", not {backend!r}')
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise RuntimeError(
+            f'backend {backend!r} needs CuPy: pip install "minigrad-clip[gpu]"'
+        ) from error
+    try:
+        with cupy.cuda.Device(int(index or 0)):
+            return cupy.asarray(array)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"backend {backend!r}: CuPy found no usable device: {error}") from error
+
+
+def check_indices(name: str, indices: Array, size: int) -> None:
+    """Raise IndexError unless every index lies in 0..size-1; `name` is the op's name."""
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
+    if indices.size == 0:
+        return
+    lowest, highest = int(indices.min()), int(indices.max())
+    if lowest < 0 or highest >= size:
+        wrong = lowest if lowest < 0 else highest
+        raise IndexError(f"{name}: index {wrong} is out of range; expected 0 to {size - 1}")
+
+
+def scatter_add(target: Array, index: Any, values: Array) -> None:
+    """target[index] += values where a position that occurs twice receives both values."""
+    if array_module(target) is np:
+        np.add.at(target, index, values)
+    else:
+        importlib.import_module("cupyx").scatter_add(target, index, values)
+
+
+def add_rows(target: Array, rows: Array, values: Array) -> None:
+    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D).
+
+    Sorting brings equal rows together, so each is summed in one contiguous run: about ten
+    times faster than visiting the rows one by one.
+    """
+    if rows.size == 0:
+        return
+    if array_module(target) is not np:
+        scatter_add(target, rows, values)
+        return
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    target[ordered[starts]] += np.add.reduceat(values[order], starts, axis=0)
+
+
+def row_dot(a: Array, b: Array) -> Array:
+    """Dot products along the last axis without conjugation: (..., D), (..., D) -> (...)."""
+    xp = array_module(a)
+    if xp is np and a.dtype.kind != "c":
+        return np.vecdot(a, b)
+    return xp.einsum("...d,...d->...", a, b)
+
+
+def row_sum(a: Array) -> Array:
+    """Sums along the last axis, (..., D) -> (...): a product with ones is faster than .sum."""
+    ones = array_module(a).ones(a.shape[-1], a.dtype)
+    return a @ ones
+
+
+def column_sum(a: Array) -> Array:
+    """Sums along the first axis, (N, D) -> (D,)."""
+    ones = array_module(a).ones(a.shape[0], a.dtype)
+    return ones @ a
+
+
+# --- BLAS threads ------------------------------------------------------------------------------
+
+_SYMBOLS = (  # (getter, setter) in NumPy's own wheels, in other builds, and without a suffix
+    ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
+    ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"),
+    ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
+    ("openblas_get_num_threads", "openblas_set_num_threads"),
+)
+
+
+def _openblas_files() -> list[str]:
+    """Paths of the OpenBLAS libraries that are loaded, or that NumPy ships where none is listed."""
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists():
+        lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
+        return sorted({line[line.index("/") :] for line in lines if "openblas" in line})
+    home = pathlib.Path(np.__file__).parent
+    folders = (home.parent / "numpy.libs", home / ".libs", home / ".dylibs")
+    return sorted(str(path) for folder in folders for path in folder.glob("*openblas*"))
+
+
+@functools.cache
+def _openblas_controls() -> tuple[tuple[Any, Any], ...]:
+    """A (getter, setter) pair for each OpenBLAS library in this process."""
+    controls = []
+    for path in _openblas_files():
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        for getter, setter in _SYMBOLS:
+            if hasattr(library, getter) and hasattr(library, setter):
+                controls.append((getattr(library, getter), getattr(library, setter)))
+                break
+    return tuple(controls)
+
+
+@contextlib.contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Within the block, each matrix product uses at most `count` threads.
+
+    Worker threads that each call BLAS want count=1: OpenBLAS's own idle threads spin and take
+    the core that the other worker needs. OpenBLAS is set through its own functions (about a
+    microsecond); for another BLAS, threadpoolctl is used where it is installed.
+    """
+    controls = _openblas_controls()
+    if not controls:
+        try:
+            threadpoolctl = importlib.import_module("threadpoolctl")
+        except ImportError:
+            yield
+            return
+        with threadpoolctl.threadpool_limits(limits=count, user_api="blas"):
+            yield
+        return
+    before = [getter() for getter, _ in controls]
+    for _, setter in controls:
+        setter(count)
+    try:
+        yield
+    finally:
+        for (_, setter), threads in zip(controls, before):
+            setter(threads)

@@ -1,0 +1,106 @@
+"""Chapter 13: what did the program really do?
+
+Two tools look at the tape. `detect_anomaly` stops at the first operation whose result or
+gradient holds a NaN or an infinity and names the line that called it: by the time a loss is
+NaN, the cause is hundreds of operations back. `draw` writes the graph behind a tensor as
+Mermaid text, which GitHub, many editors and https://mermaid.live show as a picture, and which
+can be read as it is.
+"""
+
+import contextlib
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from minigrad.autograd import Node, Tensor, monitor
+from minigrad.backend import Array, array_module
+
+_PACKAGE = str(pathlib.Path(__file__).parent)
+
+
+def _calling_line() -> str:
+    """ "file:line" of the nearest caller outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_finite(array: Array) -> bool:
+    return array.dtype.kind not in "fc" or bool(array_module(array).isfinite(array).all())
+
+
+class _AnomalyWatcher:
+    """Sees each result and each gradient, and raises at the first that is not finite."""
+
+    def forward(
+        self, name: str, parents: Sequence[Tensor], results: Sequence[Tensor], node: Node | None
+    ) -> None:
+        line = _calling_line()
+        if node is not None:
+            node.source = line
+        if all(_is_finite(result.data) for result in results):
+            return
+        shapes = ", ".join(str(parent.shape) for parent in parents)
+        bad = [i for i, parent in enumerate(parents) if not _is_finite(parent.data)]
+        origin = f"; input {bad[0]} already held one" if bad else ""
+        raise FloatingPointError(
+            f"{name} of shapes {shapes} gave a NaN or an infinity{origin}, called at {line}"
+        )
+
+    def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
+        for position, gradient in enumerate(gradients):
+            if gradient is not None and not _is_finite(gradient):
+                line = node.source or "a line outside of detect_anomaly()"
+                raise FloatingPointError(
+                    f"the gradient of {node.name} (result shape {node.shapes[0]}) with respect "
+                    f"to its input {position} holds a NaN or an infinity; called at {line}"
+                )
+
+
+@contextlib.contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Within the block, the first NaN or infinity raises FloatingPointError.
+
+    The message names the operation, its shapes and the source line that called it, for a
+    gradient too if its operation ran inside the block. Every operation becomes slower.
+    """
+    token = monitor.set(_AnomalyWatcher())
+    try:
+        yield
+    finally:
+        monitor.reset(token)
+
+
+def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
+    """The graph that made `tensor`, inputs first, as Mermaid flowchart text.
+
+    Boxes are operations with their result's shape, rounded ones leaves; `names` labels leaves,
+    dict(model.named_parameters()) for instance. Call it before backward, which frees the graph.
+    """
+    if tensor._edge is None:
+        return f'flowchart TD\n    n0["constant {tensor.shape}"]'
+    labels = {t._edge[0]: name for name, t in (names or {}).items() if t._edge is not None}
+    found = {tensor._edge[0]}
+    waiting = [tensor._edge[0]]
+    arrows = []
+    while waiting:
+        node = waiting.pop()
+        for edge in getattr(node, "parents", None) or ():
+            if edge is None:
+                continue
+            parent, output = edge
+            arrows.append((parent.order, output, node.order, len(parent.shapes) > 1))
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    lines = ["flowchart TD"]
+    for node in sorted(found, key=lambda each: each.order):
+        shapes = " ".join(str(shape) for shape in node.shapes)
+        text = f'"{labels.get(node, node.name)} {shapes}"'
+        box = f"[{text}]" if isinstance(node, Node) else f"({text})"
+        lines.append(f"    n{node.order}{box}")
+    for parent, output, child, several in sorted(arrows):
+        label = f"|output {output}|" if several else ""
+        lines.append(f"    n{parent} -->{label} n{child}")
+    return "\n".join(lines)

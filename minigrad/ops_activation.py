@@ -1,0 +1,182 @@
+"""Chapter 5: what bends a stack of matrix products into a network?
+
+A stack of linear maps is one linear map. An activation between them, applied element by
+element, is what makes the stack more than that. Where the derivative is a by-product of the
+forward pass (s (1 - s) for a sigmoid s, say), it is made from that, and the backward pass is
+little more than one multiplication.
+
+GELU is x Phi(x) with the normal distribution's cumulative function Phi(x) = (1 + erf(x /
+sqrt 2)) / 2; CLIP's own weights want the approximation x sigmoid(1.702 x).
+
+Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", arXiv:1606.08415.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from minigrad.autograd import Tensor, is_recording, record
+from minigrad.backend import Array, array_module
+from minigrad.ops_basic import floating
+
+
+def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent."""
+    x = floating("tanh", x)
+    y = array_module(x.data).tanh(x.data)
+
+    def vjp(g: Array) -> Array:
+        return g * (1.0 - y * y)
+
+    return record("tanh", y, (x,), vjp)
+
+
+def _logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    s = array_module(x).tanh(0.5 * x)
+    s *= 0.5
+    s += 0.5
+    return s
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    x = floating("sigmoid", x)
+    s = _logistic(x.data)
+
+    def vjp(g: Array) -> Array:
+        return g * (s * (1.0 - s))
+
+    return record("sigmoid", s, (x,), vjp)
+
+
+def relu(x: Any) -> Tensor:
+    """x where it is positive, else 0; the derivative at 0 is 0."""
+    x = floating("relu", x)
+    positive = x.data.real > 0
+
+    def vjp(g: Array) -> Array:
+        return g * positive
+
+    return record("relu", x.data * positive, (x,), vjp)
+
+
+def quick_gelu(x: Any) -> Tensor:
+    """x * sigmoid(1.702 x): the approximation of GELU that OpenAI's CLIP was trained with."""
+    x = floating("quick_gelu", x)
+    s = _logistic(1.702 * x.data)
+    y = x.data * s
+    if x.requires_grad and is_recording():
+        # dy/dx = s + 1.702 x s (1 - s) = s + 1.702 y (1 - s), made in s's own memory
+        slope = 1.0 - s
+        slope *= y
+        slope *= 1.702
+        slope += s
+
+    def vjp(g: Array) -> Array:
+        return g * slope
+
+    return record("quick_gelu", y, (x,), vjp)
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """x * Phi(x), Phi the normal distribution's cumulative function.
+
+    approximate="none" computes Phi by erf; "tanh" by its usual approximation,
+    Phi(x) ~ (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+    """
+    x = floating("gelu", x)
+    value = x.data
+    xp = array_module(value)
+    if approximate == "none":
+        cumulative = 0.5 + 0.5 * _erf(value * math.sqrt(0.5))
+
+        def density() -> Array:
+            return xp.exp(-0.5 * value * value) * (1.0 / math.sqrt(2.0 * math.pi))
+
+    elif approximate == "tanh":
+        root = math.sqrt(2.0 / math.pi)
+        cumulative = _logistic((2.0 * root) * (value + 0.044715 * value * value * value))
+
+        def density() -> Array:
+            inner = root * (1.0 + 3.0 * 0.044715 * value * value)
+            return 2.0 * cumulative * (1.0 - cumulative) * inner
+
+    else:
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
+
+    def vjp(g: Array) -> Array:
+        return g * (cumulative + value * density())
+
+    return record("gelu", value * cumulative, (x,), vjp)
+
+
+def erf(x: Any) -> Tensor:
+    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. Real only."""
+    x = floating("erf", x)
+    value = x.data
+
+    def vjp(g: Array) -> Array:
+        return g * (array_module(value).exp(-value * value) * (2.0 / math.sqrt(math.pi)))
+
+    return record("erf", _erf(value), (x,), vjp)
+
+
+# Neither NumPy nor this project has erf for arrays, but Python has it for single numbers. We
+# ask it at a few Chebyshev points, once, for the polynomials through them (Trefethen,
+# "Approximation Theory and Approximation Practice", chapters 3 and 8). Near 0, erf(x)/x is
+# smooth in x^2. Away from 0, erf(x) = 1 - exp(-x^2) q(x), and q is smooth in 1/(1 + x); beyond
+# x = 6, erf is 1 to the last bit of a float64.
+_END = 6.0
+
+
+def _polynomial(function: Callable[[float], float], degree: int) -> tuple[float, ...]:
+    """Coefficients, highest first, of the polynomial through `function` at Chebyshev points."""
+    fitted = chebyshev.chebinterpolate(np.vectorize(function, otypes=[float]), degree)
+    return tuple(float(c) for c in chebyshev.cheb2poly(fitted)[::-1])
+
+
+def _near(t: float) -> float:
+    """erf(x)/x as a function of t = 2 x^2 - 1, for |x| <= 1."""
+    x = math.sqrt((t + 1.0) / 2.0)
+    return math.erf(x) / x
+
+
+def _far(t: float) -> float:
+    """exp(x^2) (1 - erf(x)), t running from -1 at x = _END to 1 at x = 1."""
+    reciprocal = 0.5 * ((0.5 + 1.0 / (1.0 + _END)) + t * (0.5 - 1.0 / (1.0 + _END)))
+    x = 1.0 / reciprocal - 1.0
+    return math.exp(x * x) * math.erfc(x)
+
+
+_ERF = {  # dtype -> polynomials of a degree that reaches the dtype's precision
+    "float32": (_polynomial(_near, 7), _polynomial(_far, 8)),
+    "float64": (_polynomial(_near, 16), _polynomial(_far, 20)),
+}
+
+
+def _horner(coefficients: tuple[float, ...], t: Array) -> Array:
+    total = coefficients[0] * t
+    for c in coefficients[1:-1]:
+        total += c
+        total *= t
+    total += coefficients[-1]
+    return total
+
+
+def _erf(x: Array) -> Array:
+    if x.dtype.name not in _ERF:
+        raise TypeError(f"erf: expected float32 or float64, got {x.dtype}")
+    near, far = _ERF[x.dtype.name]
+    xp = array_module(x)
+    size = xp.minimum(xp.abs(x), _END)
+    small = xp.minimum(size, 1.0)
+    inner = xp.where(size < 1.0, x, 0.0) * _horner(near, 2.0 * small * small - 1.0)
+    large = xp.maximum(size, 1.0)
+    low, high = 1.0 / (1.0 + _END), 0.5
+    t = (2.0 / (1.0 + large) - (high + low)) / (high - low)
+    outer = xp.copysign(1.0 - xp.exp(-large * large) * _horner(far, t), x)
+    return xp.where(size < 1.0, inner, outer)

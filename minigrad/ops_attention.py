@@ -1,0 +1,195 @@
+"""Chapter 7: how does a token look at the others?
+
+Each of T tokens sends a query q_i and offers a key k_j and a value v_j, all of width D. Token i
+mixes the values by how well its query fits the keys:
+
+    S = Q K^T / sqrt(D)           (T, T)   how well query i fits key j
+    P = softmax(S + mask)         (T, T)   each row sums to 1; the mask is 0 or -inf
+    O = P V                       (T, D)
+
+Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
+
+    dV = P^T G
+    dP = G V^T
+    dS = P * (dP - rowsum(P * dP))          rowsum(P * dP) = rowsum(O * G), which is cheaper
+    dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
+
+The scale and the mask add nothing: a masked P is 0 and so is its dS. Only P is kept besides the
+inputs. The heads are H such maps side by side on slices of the width.
+
+`attention` takes Q, K, V apart and is the reference. `self_attention` reads all three from one
+projection, without copying them apart, and writes one gradient for it. `pooled_attention`
+serves the last block of an encoder of which only one row is used: one query, all keys.
+
+Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, record
+from minigrad.backend import Array, array_module, row_dot
+from minigrad.ops_basic import coerce
+from minigrad.ops_neural import softmax_rows
+
+Mask = str | Array | None
+
+
+def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
+    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
+
+    mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
+    look) or an array to add.
+    """
+    xp = array_module(like)
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f'{name}: mask must be None, "causal" or an array, not {mask!r}')
+        if queries != keys:
+            raise ValueError(f"{name}: a causal mask needs as many queries ({queries}) as keys")
+        mask = np.tri(keys, dtype=bool)
+    mask = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
+    if mask.dtype == bool:
+        mask = xp.where(mask, 0.0, -math.inf)
+    return mask.astype(like.real.dtype)
+
+
+def _attend(q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array]:
+    """O (..., T, D) and P (..., T, S) from q (..., T, D) and k, v (..., S, D)."""
+    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)  # (..., T, S)
+    p = softmax_rows(scores, mask)
+    return p @ v, p
+
+
+def _attend_vjp(
+    g: Array, q: Array, k: Array, v: Array, p: Array, o: Array
+) -> tuple[Array, Array, Array]:
+    """dQ, dK, dV from g = dL/dO."""
+    d_scores = g @ v.swapaxes(-1, -2)  # (..., T, S)
+    d_scores -= row_dot(g, o)[..., None]
+    d_scores *= p
+    d_scores *= 1.0 / math.sqrt(q.shape[-1])
+    return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ g
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Mask = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D).
+
+    dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`.
+    """
+    q, k, v = coerce("attention", q, k, v)
+    if q.ndim < 2 or q.shape[-1] != k.shape[-1] or k.shape != v.shape or q.ndim != k.ndim:
+        raise ValueError(
+            f"attention: q {q.shape}, k {k.shape}, v {v.shape}: expected (B, H, T, D) and twice "
+            "(B, H, S, D)"
+        )
+    if dropout and rng is None:
+        raise ValueError("attention: dropout > 0 needs a random generator")
+    arrays = q.data, k.data, v.data
+    added = additive_mask("attention", mask, q.data, q.shape[-2], k.shape[-2])
+    o, p = _attend(*arrays, added)
+    if not dropout:
+
+        def vjp(g: Array) -> tuple[Array, Array, Array]:
+            return _attend_vjp(g, *arrays, p, o)
+
+        return record("attention", o, (q, k, v), vjp)
+    xp = array_module(q.data)
+    kept = (rng.random(p.shape, dtype=np.float32) >= dropout) * (1.0 / (1.0 - dropout))
+    kept = xp.asarray(kept.astype(p.dtype))
+    dropped = p * kept
+
+    def vjp_dropout(g: Array) -> tuple[Array, Array, Array]:
+        x, y, z = arrays
+        d_p = (g @ z.swapaxes(-1, -2)) * kept  # (B, H, T, S)
+        d_scores = p * (d_p - row_dot(d_p, p)[..., None]) * (1.0 / math.sqrt(x.shape[-1]))
+        return (
+            d_scores @ y,
+            d_scores.swapaxes(-1, -2) @ x,
+            dropped.swapaxes(-1, -2) @ g,
+        )
+
+    return record("attention", dropped @ arrays[2], (q, k, v), vjp_dropout)
+
+
+def _heads(x: Array, parts: int, heads: int) -> list[Array]:
+    """(B, T, parts*W) as `parts` views (B, H, T, D)."""
+    batch, length, width = x.shape
+    split = x.reshape(batch, length, parts, heads, width // (parts * heads))  # (B, T, parts, H, D)
+    split = split.transpose(2, 0, 3, 1, 4)  # (parts, B, H, T, D)
+    return list(split)
+
+
+def _merge(x: Array) -> Array:
+    """(B, H, T, D) -> (B, T, H*D)."""
+    batch, heads, length, width = x.shape
+    return x.swapaxes(1, 2).reshape(batch, length, heads * width)  # (B, T, H*D)
+
+
+def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
+    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W).
+
+    The last axis holds Q, K and V, each `heads` slices of width W/heads.
+    """
+    (qkv,) = coerce("self_attention", qkv)
+    if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
+        raise ValueError(
+            f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
+        )
+    shape = qkv.shape
+    q, k, v = _heads(qkv.data, 3, heads)
+    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, shape[1], shape[1]))
+
+    def vjp(g: Array) -> Array:
+        (g,) = _heads(g, 1, heads)
+        gradient = array_module(g).empty(shape, g.dtype)
+        for into, part in zip(_heads(gradient, 3, heads), _attend_vjp(g, q, k, v, p, o)):
+            into[...] = part
+        return gradient
+
+    return record("self_attention", _merge(o), (qkv,), vjp)
+
+
+def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor:
+    """One query for each sequence: q (B, W), kv (B, T, 2*W) -> (B, W).
+
+    lengths (B,) is how many of the first keys each query sees; None for all of them.
+    """
+    q, kv = coerce("pooled_attention", q, kv)
+    if q.ndim != 2 or kv.ndim != 3 or kv.shape[::2] != (q.shape[0], 2 * q.shape[1]):
+        raise ValueError(
+            f"pooled_attention: q {q.shape} and kv {kv.shape}: expected (B, W) and (B, T, 2*W)"
+        )
+    if heads < 1 or q.shape[1] % heads:
+        raise ValueError(f"pooled_attention: width {q.shape[1]} is no multiple of {heads} heads")
+    xp = array_module(q.data)
+    q_shape, kv_shape = q.shape, kv.shape
+    (query,) = _heads(q.data[:, None, :], 1, heads)  # (B, H, 1, D)
+    k, v = _heads(kv.data, 2, heads)
+    added = None
+    if lengths is not None:
+        visible = xp.arange(kv_shape[1]) < xp.asarray(lengths)[:, None]  # (B, T)
+        visible = visible[:, None, None, :]  # (B, 1, 1, T)
+        added = additive_mask("pooled_attention", visible, q.data, 1, kv_shape[1])
+    o, p = _attend(query, k, v, added)
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        (g,) = _heads(g[:, None, :], 1, heads)  # (B, H, 1, D)
+        d_q, d_k, d_v = _attend_vjp(g, query, k, v, p, o)
+        d_kv = xp.empty(kv_shape, g.dtype)
+        for into, part in zip(_heads(d_kv, 2, heads), (d_k, d_v)):
+            into[...] = part
+        return _merge(d_q).reshape(q_shape), d_kv  # (B, W)
+
+    return record("pooled_attention", _merge(o).reshape(q_shape), (q, kv), vjp)  # (B, W)

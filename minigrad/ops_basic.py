@@ -1,0 +1,347 @@
+"""Chapter 2: what are the derivatives of arithmetic?
+
+Here each operation stands beside its derivative. A function computes its result, and hands
+the tape a nested `vjp(g)` that turns g, the gradient of the loss with respect to the result,
+into the gradients of its inputs. For an elementwise y = f(x) the Jacobian is diagonal, so
+
+    vjp(g) = g * f'(x).
+
+Two inputs of different shapes meet by broadcasting: the smaller one is used several times.
+What is used several times collects the sum of its gradients, so the derivative of repeating
+is summing (`unbroadcast`).
+
+The chapter opens with how a value becomes a tensor. float32 is the working type: Python
+numbers become float32, NumPy arrays keep their type, and a number that meets a tensor takes
+the tensor's type, so that nothing turns into float64 on the way. Two different float types
+in one operation are an error. complex128 serves to check derivatives (chapter 11): branches
+look at the real part, so every smooth operation here is also correct for complex input.
+
+Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets half of the
+gradient; clip passes the gradient on its bounds.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, record
+from minigrad.backend import Array, array_module, backend_of, move
+
+
+def tensor(
+    data: Any, requires_grad: bool = False, dtype: Any = None, backend: str | None = None
+) -> Tensor:
+    """A new tensor from a number, a nested list, an array or another tensor.
+
+    Python floats become float32 and integers int64; arrays keep their dtype unless `dtype` is
+    given. backend is "numpy", "cupy" or "cupy:1"; None leaves an array where it is. An array
+    that needs no conversion is shared, not copied.
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    if not hasattr(data, "__array__") and not hasattr(data, "__cuda_array_interface__"):
+        data = np.asarray(data)
+        if data.dtype == np.float64:
+            data = data.astype(np.float32)
+    elif isinstance(data, np.generic) or not hasattr(data, "ndim"):
+        data = np.asarray(data)
+    if data.dtype.kind not in "fciub":
+        raise TypeError(f"tensor: cannot compute with dtype {data.dtype}; pass numbers")
+    if dtype is not None:
+        data = data.astype(dtype, copy=False)
+    return Tensor(data if backend is None else move(data, backend), requires_grad)
+
+
+def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
+    """The inputs of operation `name` as tensors of one float dtype on one backend.
+
+    Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float
+    tensor that they meet. Raises TypeError for two float dtypes, ValueError for two backends.
+    """
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) < len(values):
+        guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
+        tensors = [_adopt(value, guide) for value in values]
+    first = tensors[0].data
+    for other in tensors[1:]:
+        if other.data.dtype != first.dtype or type(other.data) is not type(first):
+            return _settle(name, tensors)
+    return tuple(tensors)
+
+
+def _adopt(value: Any, guide: Tensor | None) -> Tensor:
+    """`value` as a tensor; numbers follow the float tensor `guide` where there is one."""
+    if isinstance(value, Tensor):
+        return value
+    made = tensor(value)
+    listed = isinstance(value, (int, float, list, tuple))
+    if guide is None or not (listed or made.ndim == 0 or made.dtype.kind in "biu"):
+        return made
+    if made.dtype.kind == "c" and guide.dtype.kind == "f":
+        return made
+    return Tensor(array_module(guide.data).asarray(made.data, dtype=guide.dtype))
+
+
+def _settle(name: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    """Bring integer tensors to the float dtype beside them, or say why that cannot be."""
+    backends = {backend_of(each.data) for each in tensors}
+    if len(backends) > 1:
+        raise ValueError(
+            f"{name}: inputs lie on different backends ({', '.join(sorted(backends))}); "
+            "move one with .to(backend)"
+        )
+    floats = {each.dtype for each in tensors if each.dtype.kind in "fc"}
+    real_constants = all(not t.requires_grad for t in tensors if t.dtype == np.float64)
+    if floats == {np.dtype(np.float64), np.dtype(np.complex128)} and real_constants:
+        floats = {np.dtype(np.complex128)}
+    if len(floats) > 1:
+        found = ", ".join(str(each.dtype) for each in tensors)
+        raise TypeError(f"{name}: inputs have dtypes {found}; convert one with .astype(dtype)")
+    target = floats.pop() if floats else np.result_type(*[each.dtype for each in tensors])
+    return tuple(
+        each if each.dtype == target else Tensor(each.data.astype(target)) for each in tensors
+    )
+
+
+def floating(name: str, x: Any) -> Tensor:
+    """`x` as a float tensor: integers and booleans become float32."""
+    (x,) = coerce(name, x)
+    return x if x.dtype.kind in "fc" else Tensor(x.data.astype(np.float32))
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `gradient` over the axes along which an input of `shape` was repeated."""
+    if gradient.shape == shape:
+        return gradient
+    extra = gradient.ndim - len(shape)
+    repeated = [extra + i for i, n in enumerate(shape) if n == 1]
+    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)  # shape
+
+
+def _combine(name: str, function: Callable, x: Array, y: Array) -> Array:
+    try:
+        return function(x, y)
+    except ValueError:
+        raise ValueError(
+            f"{name}: shapes {x.shape} and {y.shape} do not broadcast: counted from the right, "
+            "sizes must be equal or 1"
+        ) from None
+
+
+# --- two inputs --------------------------------------------------------------------------------
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b, with broadcasting."""
+    a, b = coerce("add", a, b)
+    a_shape, b_shape = a.shape, b.shape
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        return unbroadcast(g, a_shape), unbroadcast(g, b_shape)
+
+    return record("add", _combine("add", operator.add, a.data, b.data), (a, b), vjp)
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b, with broadcasting."""
+    a, b = coerce("sub", a, b)
+    a_shape, b_shape = a.shape, b.shape
+    b_needs = b.requires_grad
+
+    def vjp(g: Array) -> tuple[Array, Array | None]:
+        return unbroadcast(g, a_shape), unbroadcast(-g, b_shape) if b_needs else None
+
+    return record("sub", _combine("sub", operator.sub, a.data, b.data), (a, b), vjp)
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a * b, with broadcasting."""
+    a, b = coerce("mul", a, b)
+    a_shape, b_shape = a.shape, b.shape
+    product = _combine("mul", operator.mul, a.data, b.data)
+    # Each factor is kept only where the other one needs it.
+    x = a.data if b.requires_grad else None
+    y = b.data if a.requires_grad else None
+
+    def vjp(g: Array) -> tuple[Array | None, Array | None]:
+        return (
+            None if y is None else unbroadcast(g * y, a_shape),
+            None if x is None else unbroadcast(g * x, b_shape),
+        )
+
+    return record("mul", product, (a, b), vjp)
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, with broadcasting; integers divide as float32."""
+    a, b = coerce("div", a, b)
+    a, b = floating("div", a), floating("div", b)
+    a_shape, b_shape = a.shape, b.shape
+    y = b.data
+    quotient = _combine("div", operator.truediv, a.data, y)
+    q = quotient if b.requires_grad else None
+
+    def vjp(g: Array) -> tuple[Array, Array | None]:
+        by_y = g / y
+        return unbroadcast(by_y, a_shape), None if q is None else unbroadcast(-by_y * q, b_shape)
+
+    return record("div", quotient, (a, b), vjp)
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """a ** b, with broadcasting; a Python number as exponent is not differentiated."""
+    if isinstance(b, (int, float)):
+        return _constant_power(floating("power", a), b)
+    a, b = coerce("power", a, b)
+    a, b = floating("power", a), floating("power", b)
+    x, y = a.data, b.data
+    xp = array_module(x)
+    result = _combine("power", operator.pow, x, y)
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        to_base = g * (y * xp.power(x, xp.where(y.real == 0, 1.0, y - 1)))
+        # d/dy x^y = x^y ln x, which tends to 0 with x for positive y; and 0^0 = 1 is flat in y.
+        log_x = xp.log(xp.where(x.real > 0, x, 1.0))
+        return (
+            unbroadcast(to_base.astype(g.dtype), x.shape),
+            unbroadcast((g * result * log_x).astype(g.dtype), y.shape),
+        )
+
+    return record("power", result, (a, b), vjp)
+
+
+def _constant_power(a: Tensor, exponent: float) -> Tensor:
+    x = a.data
+
+    def vjp(g: Array) -> Array:
+        return g * (exponent * x ** (exponent - 1)) if exponent != 0 else g * 0.0
+
+    return record("power", x**exponent, (a,), vjp)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, element by element; equal elements share the gradient."""
+    return _choose("maximum", operator.gt, a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b, element by element; equal elements share the gradient."""
+    return _choose("minimum", operator.lt, a, b)
+
+
+def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
+    a, b = coerce(name, a, b)
+    x, y = a.data, b.data
+    function = getattr(array_module(x), name)
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        tie = 0.5 * (x.real == y.real)
+        share = (wins(x.real, y.real) + tie).astype(g.dtype)
+        return unbroadcast(g * share, x.shape), unbroadcast(g * (1.0 - share), y.shape)
+
+    return record(name, _combine(name, function, x, y), (a, b), vjp)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where `condition` (a boolean array or tensor) holds, else b; all three broadcast."""
+    chosen = condition.data if isinstance(condition, Tensor) else condition
+    a, b = coerce("where", a, b)
+    xp = array_module(a.data)
+    chosen = xp.asarray(chosen, dtype=bool)
+    try:
+        result = xp.where(chosen, a.data, b.data)
+    except ValueError:
+        raise ValueError(
+            f"where: shapes {chosen.shape}, {a.shape} and {b.shape} do not broadcast"
+        ) from None
+    a_shape, b_shape = a.shape, b.shape
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        zero = xp.zeros_like(g)
+        return (
+            unbroadcast(xp.where(chosen, g, zero), a_shape),
+            unbroadcast(xp.where(chosen, zero, g), b_shape),
+        )
+
+    return record("where", result, (a, b), vjp)
+
+
+# --- one input ---------------------------------------------------------------------------------
+
+
+def neg(x: Any) -> Tensor:
+    """-x."""
+    (x,) = coerce("neg", x)
+
+    def vjp(g: Array) -> Array:
+        return -g
+
+    return record("neg", -x.data, (x,), vjp)
+
+
+def exp(x: Any) -> Tensor:
+    """e to the power x. Its derivative is its own result."""
+    x = floating("exp", x)
+    y = array_module(x.data).exp(x.data)
+
+    def vjp(g: Array) -> Array:
+        return g * y
+
+    return record("exp", y, (x,), vjp)
+
+
+def log(x: Any) -> Tensor:
+    """The natural logarithm."""
+    x = floating("log", x)
+    value = x.data
+
+    def vjp(g: Array) -> Array:
+        return g / value
+
+    return record("log", array_module(value).log(value), (x,), vjp)
+
+
+def sqrt(x: Any) -> Tensor:
+    """The square root; its derivative at 0 is infinite."""
+    x = floating("sqrt", x)
+    y = array_module(x.data).sqrt(x.data)
+
+    def vjp(g: Array) -> Array:
+        return g * 0.5 / y
+
+    return record("sqrt", y, (x,), vjp)
+
+
+def abs(x: Any) -> Tensor:
+    """|x|; with complex input the analytic continuation, x or -x by the sign of its real part."""
+    (x,) = coerce("abs", x)
+    sign = array_module(x.data).sign(x.data.real).astype(x.dtype)
+
+    def vjp(g: Array) -> Array:
+        return g * sign
+
+    return record("abs", x.data * sign, (x,), vjp)
+
+
+def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
+    """x limited to [low, high]; None leaves a side open. On a bound the gradient passes."""
+    (x,) = coerce("clip", x)
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"clip: low {low} is above high {high}")
+    value = x.data
+    xp = array_module(value)
+    inside = xp.ones(value.shape, dtype=bool)
+    result = value
+    if low is not None:
+        inside &= value.real >= low
+        result = xp.where(value.real >= low, result, xp.asarray(low, dtype=x.dtype))
+    if high is not None:
+        inside &= value.real <= high
+        result = xp.where(value.real <= high, result, xp.asarray(high, dtype=x.dtype))
+
+    def vjp(g: Array) -> Array:
+        return g * inside
+
+    return record("clip", result, (x,), vjp)

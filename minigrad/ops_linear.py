@@ -1,0 +1,220 @@
+"""Chapter 4: what are the derivatives of products of matrices?
+
+For Y = A B the loss changes by  <G, dA B + A dB>  when A and B change a little, where G is the
+gradient with respect to Y and <., .> the sum of products of elements. Moving the fixed factor
+to the other side of the bracket gives both gradients:
+
+    <G, dA B> = <G B^T, dA>    so    dL/dA = G B^T
+    <G, A dB> = <A^T G, dB>    so    dL/dB = A^T G
+
+The same move works for any sum of products (`einsum`): the gradient of one operand is the sum
+of products of G with all the others. Picking rows (`take`, `embedding`) is the product with a
+matrix of zeros and ones: forward it copies rows, backward it adds up what each row received.
+
+Layers flatten (B, T, D) to (B*T, D) first: one large product is faster than B small ones.
+"""
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, record
+from minigrad.backend import Array, add_rows, array_module, check_indices, column_sum
+from minigrad.ops_basic import coerce, floating, unbroadcast
+from minigrad.ops_shape import normalise_axes
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """a @ b: (..., N, K) @ (..., K, M) -> (..., N, M), leading axes broadcast.
+
+    A one-dimensional operand is a row on the left and a column on the right.
+    """
+    a, b = coerce("matmul", a, b)
+    x, y = a.data, b.data
+    if x.ndim == 0 or y.ndim == 0:
+        raise ValueError(f"matmul: shapes {x.shape} and {y.shape}: both need an axis; use *")
+    x2 = x[None, :] if x.ndim == 1 else x  # (..., N, K)
+    y2 = y[:, None] if y.ndim == 1 else y  # (..., K, M)
+    if x2.shape[-1] != y2.shape[-2]:
+        raise ValueError(
+            f"matmul: shapes {x.shape} and {y.shape} do not fit: the last axis of the first "
+            f"({x2.shape[-1]}) must equal the second-last of the second ({y2.shape[-2]})"
+        )
+    try:
+        product = x @ y
+    except ValueError:
+        raise ValueError(
+            f"matmul: leading axes of {x.shape} and {y.shape} do not broadcast"
+        ) from None
+    a_needs, b_needs = a.requires_grad, b.requires_grad
+    full = (*product.shape[: product.ndim - (x.ndim > 1) - (y.ndim > 1)], *x2.shape[-2:-1])
+
+    def vjp(g: Array) -> tuple[Array | None, Array | None]:
+        g2 = g.reshape(*full, y2.shape[-1])  # (..., N, M)
+        to_a = to_b = None
+        if a_needs:
+            to_a = unbroadcast(g2 @ y2.swapaxes(-1, -2), x2.shape).reshape(x.shape)  # of a
+        if b_needs and y2.ndim == 2:
+            flat_x = x2.reshape(-1, x2.shape[-1])  # (N', K)
+            to_b = (flat_x.T @ g2.reshape(len(flat_x), -1)).reshape(y.shape)  # shape of b
+        elif b_needs:
+            to_b = unbroadcast(x2.swapaxes(-1, -2) @ g2, y2.shape).reshape(y.shape)  # of b
+        return to_a, to_b
+
+    return record("matmul", product, (a, b), vjp)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
+    inputs = coerce("linear", x, weight) if bias is None else coerce("linear", x, weight, bias)
+    x, weight = inputs[:2]
+    n_out, n_in = weight.shape if weight.ndim == 2 else (None, None)
+    if n_in is None or x.ndim == 0 or x.shape[-1] != n_in:
+        raise ValueError(
+            f"linear: x {x.shape} and weight {weight.shape} do not fit: "
+            "expected (..., in) and (out, in)"
+        )
+    if bias is not None and inputs[2].shape != (n_out,):
+        raise ValueError(f"linear: bias {inputs[2].shape} must have shape ({n_out},)")
+    shape, w = x.shape, weight.data
+    rows = x.data.reshape(-1, n_in) if x.size else x.data.reshape(0, n_in)  # (N, in)
+    y = rows @ w.T  # (N, out)
+    if bias is not None:
+        y += inputs[2].data
+    needs = [each.requires_grad for each in inputs]
+
+    def vjp(g: Array) -> tuple[Array | None, ...]:
+        g = g.reshape(-1, n_out) if g.size else g.reshape(len(rows), n_out)  # (N, out)
+        to_x = (g @ w).reshape(shape) if needs[0] else None  # (..., in)
+        to_weight = g.T @ rows if needs[1] else None
+        to_bias = column_sum(g) if needs[-1] else None
+        return (to_x, to_weight, to_bias)[: len(inputs)]
+
+    return record("linear", y.reshape(*shape[:-1], n_out), inputs, vjp)  # (..., out)
+
+
+# --- einsum ------------------------------------------------------------------------------------
+
+
+def einsum(subscripts: str, *operands: Any) -> Tensor:
+    """A sum of products in Einstein's notation, as numpy.einsum: "bhqd,bhkd->bhqk".
+
+    Supports an ellipsis, an implied output and a letter that one operand has twice.
+    """
+    operands = coerce("einsum", *operands)
+    shapes = [each.shape for each in operands]
+    inputs, output = _explicit(subscripts, shapes)
+    xp = array_module(operands[0].data)
+    arrays = [each.data for each in operands]
+    formula = f"{','.join(inputs)}->{output}"
+    try:
+        value = xp.einsum(formula, *arrays)
+    except ValueError as error:
+        raise ValueError(f"einsum: {subscripts!r} does not fit shapes {shapes}: {error}") from None
+    sizes = {}
+    for letters, shape in zip(inputs, shapes):
+        for letter, n in zip(letters, shape):
+            sizes[letter] = n if sizes.get(letter, 1) == 1 else sizes[letter]
+    needs = [each.requires_grad for each in operands]
+
+    def vjp(g: Array) -> tuple[Array | None, ...]:
+        return tuple(
+            _einsum_gradient(g, i, inputs, output, arrays, sizes) if needs[i] else None
+            for i in range(len(arrays))
+        )
+
+    return record("einsum", value, operands, vjp)
+
+
+def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str], str]:
+    """Subscripts with letters in place of an ellipsis and with the output spelled out."""
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    if len(inputs) != len(shapes):
+        raise ValueError(f"einsum: {subscripts!r} names {len(inputs)} operands, got {len(shapes)}")
+    unused = [letter for letter in string.ascii_letters if letter not in subscripts]
+    rank = 0
+    for i, (letters, shape) in enumerate(zip(inputs, shapes)):
+        extra = len(shape) - len(letters.replace("...", ""))
+        if extra < 0 or (extra > 0 and "..." not in letters):
+            raise ValueError(f"einsum: {letters!r} does not fit an operand of shape {shape}")
+        rank = max(rank, extra)
+        inputs[i] = letters.replace("...", "".join(unused[:extra][::-1]))
+    dots = "".join(unused[:rank][::-1])
+    if arrow:
+        return inputs, output.replace("...", dots)
+    joined = "".join(inputs)
+    once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
+    return inputs, dots + "".join(once)
+
+
+def _einsum_gradient(
+    g: Array, i: int, inputs: list[str], output: str, arrays: list[Array], sizes: dict[str, int]
+) -> Array:
+    """The gradient of operand i: G times all the other operands, summed over foreign letters."""
+    xp = array_module(g)
+    letters, shape = inputs[i], arrays[i].shape
+    others = [j for j in range(len(arrays)) if j != i]
+    known = set(output).union(*(inputs[j] for j in others)) if others else set(output)
+    distinct = "".join(dict.fromkeys(letters))
+    reachable = "".join(c for c in distinct if c in known)
+    formula = ",".join([output, *(inputs[j] for j in others)]) + "->" + reachable
+    part = xp.einsum(formula, g, *(arrays[j] for j in others))
+    # A letter that only this operand has was summed away: its gradient is repeated along it.
+    spread = part.reshape([sizes[c] if c in known else 1 for c in distinct])  # distinct
+    spread = xp.broadcast_to(spread, [sizes[c] for c in distinct])  # distinct
+    if distinct != letters:  # a repeated letter reads a diagonal: write the gradient onto it
+        placed = xp.zeros(shape, g.dtype)
+        xp.einsum(f"{letters}->{distinct}", placed)[...] = spread
+        return placed
+    return unbroadcast(spread, shape)
+
+
+# --- picking rows ------------------------------------------------------------------------------
+
+
+def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
+    """The slices of x at integer `indices` along one axis; an index may occur many times."""
+    (x,) = coerce("take", x)
+    (axis,) = normalise_axes("take", axis, x.ndim)
+    indices = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    check_indices("take", indices, x.shape[axis])
+    xp = array_module(x.data)
+    shape, dtype = x.shape, x.dtype
+    rows = xp.asarray(indices).reshape(-1)  # (n,)
+    value = xp.take(x.data, xp.asarray(indices), axis=axis)  # axis replaced by indices' shape
+    inner = tuple(range(axis, axis + indices.ndim))
+
+    def vjp(g: Array) -> Array:
+        last = xp.moveaxis(g, inner, tuple(range(indices.ndim)))  # (*indices, *rest)
+        scattered = xp.zeros((shape[axis], *shape[:axis], *shape[axis + 1 :]), dtype)
+        flat = scattered.reshape(shape[axis], -1)  # (V, rest)
+        if flat.shape[1]:
+            add_rows(flat, rows, last.reshape(rows.size, -1))  # (n, rest)
+        return xp.moveaxis(scattered, 0, axis)  # shape of x
+
+    return record("take", value, (x,), vjp)
+
+
+def embedding(weight: Any, ids: Any) -> Tensor:
+    """Rows of `weight` (V, D) for integer `ids` of any shape: (..., ) -> (..., D).
+
+    Raises IndexError for an id outside 0..V-1.
+    """
+    weight = floating("embedding", weight)
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: weight must be (V, D), got shape {weight.shape}")
+    ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
+    check_indices("embedding", ids, weight.shape[0])
+    xp = array_module(weight.data)
+    ids = xp.asarray(ids)
+    shape, dtype = weight.shape, weight.dtype
+
+    def vjp(g: Array) -> Array:
+        gradient = xp.zeros(shape, dtype)
+        add_rows(gradient, ids.reshape(-1), g.reshape(ids.size, shape[1]))  # (N,), (N, D)
+        return gradient
+
+    return record("embedding", weight.data[ids], (weight,), vjp)

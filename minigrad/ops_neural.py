@@ -1,0 +1,219 @@
+"""Chapter 6: how do scores become probabilities and losses, and how do layers keep their scale?
+
+Softmax turns scores into probabilities, cross-entropy asks how probable the right answer was,
+and the normalisations keep every layer's numbers in the range where the next one can learn.
+Two derivatives that are worth deriving by hand once:
+
+- p = softmax(x), p_i = exp(x_i) / sum_j exp(x_j).  dp_i/dx_j = p_i (delta_ij - p_j), so
+  vjp(g)_j = p_j (g_j - sum_i g_i p_i).
+- h = (x - mean(x)) / std(x), D elements.  Moving x along 1 or along h leaves h unchanged, so
+  the gradient has no component along either:
+  vjp(g) = (g - mean(g) - h mean(g h)) / std(x).
+
+Ba, Kiros, Hinton 2016, "Layer Normalization", arXiv:1607.06450; Srivastava et al. 2014,
+"Dropout", JMLR 15.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, record
+from minigrad.backend import (
+    Array,
+    array_module,
+    check_indices,
+    column_sum,
+    move,
+    row_dot,
+    row_sum,
+)
+from minigrad.ops_basic import coerce, floating
+from minigrad.ops_shape import normalise_axes
+
+# --- softmax -----------------------------------------------------------------------------------
+
+
+def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
+    """Softmax over the last axis of an array of our own, which is overwritten.
+
+    mask is added to the scores first (0 or -inf). exp(x - m) / sum exp(x - m) is the same for
+    every m; taking the largest x for m prevents overflow. On a CPU the maximum of short rows is
+    slow, and where all scores are below 60 in size no shift is needed (exp(60) is 1e26), so
+    that is asked first. A row that is masked everywhere gets zeros.
+    """
+    xp = array_module(scores)
+    if scores.size == 0:
+        return scores
+    real = scores.real
+    bounded = xp is np and max(-real.min(), real.max()) < 60.0
+    if mask is not None:
+        scores += mask
+    if not bounded:
+        top = scores.real.max(axis=-1, keepdims=True)
+        scores -= xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
+    xp.exp(scores, out=scores)
+    total = row_sum(scores)
+    total += total.real == 0
+    scores /= total[..., None]
+    return scores
+
+
+def _last(name: str, x: Any, axis: int) -> tuple[Tensor, int]:
+    x = floating(name, x)
+    (axis,) = normalise_axes(name, (axis,), x.ndim)
+    return x, axis
+
+
+def softmax(x: Any, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along `axis`."""
+    x, axis = _last("softmax", x, axis)
+    xp = array_module(x.data)
+    p = xp.moveaxis(softmax_rows(xp.moveaxis(x.data, axis, -1).copy()), -1, axis)
+
+    def vjp(g: Array) -> Array:
+        return p * (g - (g * p).sum(axis=axis, keepdims=True))
+
+    return record("softmax", p, (x,), vjp)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Tensor:
+    """x - logsumexp(x) along `axis`."""
+    x, axis = _last("log_softmax", x, axis)
+    xp = array_module(x.data)
+    y = x.data.copy()
+    if y.size:
+        y -= y.real.max(axis=axis, keepdims=True)
+        y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+
+    def vjp(g: Array) -> Array:
+        return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
+
+    return record("log_softmax", y, (x,), vjp)
+
+
+def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
+    """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1.
+
+    reduction is "mean" or "sum" over all samples, or "none" for one loss each, (...).
+    """
+    logits = floating("cross_entropy", logits)
+    labels = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
+    if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: logits {logits.shape} need labels of shape {logits.shape[:-1]}, "
+            f"got {labels.shape}"
+        )
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none": {reduction!r}')
+    check_indices("cross_entropy", labels, logits.shape[-1])
+    xp = array_module(logits.data)
+    shape, count = logits.shape, labels.size
+    if count == 0 and reduction == "mean":
+        raise ValueError(f"cross_entropy: no samples to average in logits {shape}")
+    y = logits.data.reshape(count, shape[-1])  # (N, C)
+    top = y.real.max(axis=-1, keepdims=True)
+    shift = xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
+    p = y - shift
+    at_label = (xp.arange(count), xp.asarray(labels).reshape(-1))
+    chosen = p[at_label]
+    xp.exp(p, out=p)
+    total = row_sum(p)
+    losses = xp.log(total) - chosen
+    p /= total[:, None]
+    weight = 1.0 / count if reduction == "mean" else 1.0
+
+    def vjp(g: Array) -> Array:
+        per_sample = (weight * g).reshape(-1, 1)  # (N, 1) or (1, 1)
+        gradient = p * per_sample
+        gradient[at_label] -= xp.broadcast_to(per_sample[:, 0], (count,))
+        return gradient.reshape(shape)  # shape of logits
+
+    value = losses.reshape(shape[:-1]) if reduction == "none" else losses.sum() * weight  # (...)
+    return record("cross_entropy", value, (logits,), vjp)
+
+
+# --- normalisations ----------------------------------------------------------------------------
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
+    """weight * (x - mean) / sqrt(variance + eps) + bias over the last axis, D numbers wide.
+
+    x (..., D), weight (D,), bias (D,) -> (..., D).
+    """
+    x, weight, bias = coerce("layer_norm", x, weight, bias)
+    if x.ndim == 0 or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        raise ValueError(
+            f"layer_norm: weight {weight.shape} and bias {bias.shape} must both have the shape of "
+            f"the last axis of x {x.shape}"
+        )
+    shape, width = x.shape, x.shape[-1]
+    rows = x.data.reshape(math.prod(shape[:-1]), width)  # (N, D)
+    scale = 1.0 / max(width, 1)
+    h = rows - (row_sum(rows) * scale)[:, None]
+    inverse_std = 1.0 / array_module(rows).sqrt(row_dot(h, h) * scale + eps)  # (N,)
+    h *= inverse_std[:, None]
+    w = weight.data
+    y = h * w
+    y += bias.data
+    x_needs = x.requires_grad
+
+    def vjp(g: Array) -> tuple[Array | None, Array, Array]:
+        g = g.reshape(rows.shape)  # (N, D)
+        product = g * h
+        to_weight, to_bias = column_sum(product), column_sum(g)
+        to_x = None
+        if x_needs:
+            along_h = (product @ w) * scale  # mean(g w h), (N,)
+            along_one = (g @ w) * scale  # mean(g w), (N,)
+            to_x = g * w
+            to_x -= along_one[:, None]
+            product = h * along_h[:, None]
+            to_x -= product
+            to_x *= inverse_std[:, None]
+            to_x = to_x.reshape(shape)  # (..., D)
+        return to_x, to_weight, to_bias
+
+    return record("layer_norm", y.reshape(shape), (x, weight, bias), vjp)  # (..., D)
+
+
+def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:
+    """x divided by its Euclidean length along `axis`, or by eps where it is shorter than that.
+
+    The derivative removes the part of g along the result: (g - y sum(g y)) / length. Below eps
+    the function is x / eps, so that a zero vector has a finite gradient.
+    """
+    x, axis = _last("normalize", x, axis)
+    xp = array_module(x.data)
+    length = xp.sqrt((x.data * x.data).sum(axis=axis, keepdims=True))
+    short = length.real < eps
+    length = xp.where(short, eps, length).astype(x.dtype)
+    y = x.data / length
+
+    def vjp(g: Array) -> Array:
+        along = xp.where(short, 0.0, (g * y).sum(axis=axis, keepdims=True))
+        return (g - y * along) / length
+
+    return record("normalize", y, (x,), vjp)
+
+
+def dropout(x: Any, p: float, rng: np.random.Generator | None) -> Tensor:
+    """Zero each element with probability p and scale the others by 1/(1-p); p=0 changes nothing.
+
+    The mask is drawn on the host from `rng`, so that every backend and dtype draws the same.
+    """
+    x = floating("dropout", x)
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"dropout: p must lie in [0, 1), got {p}")
+    if p == 0.0:
+        return x
+    if rng is None:
+        raise ValueError("dropout: p > 0 needs a random generator: numpy.random.default_rng(seed)")
+    kept = (rng.random(x.shape, dtype=np.float32) >= p) * (1.0 / (1.0 - p))
+    mask = move(kept.astype(x.dtype), x.backend)
+
+    def vjp(g: Array) -> Array:
+        return g * mask
+
+    return record("dropout", x.data * mask, (x,), vjp)

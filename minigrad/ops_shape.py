@@ -1,0 +1,339 @@
+"""Chapter 3: what happens to a gradient when numbers are summed, moved or picked?
+
+Every operation of this chapter is linear or picks elements, and its vjp is the transpose of
+that: what the forward pass sums, the backward pass repeats; what it repeats, the backward
+pass sums; what it moves, moves back; what it picks, is put back among zeros, and added up
+where one element was picked twice.
+
+    sum         <->  broadcast_to
+    reshape     <->  reshape to the old shape
+    transpose   <->  the inverse permutation
+    concatenate <->  split
+    pad         <->  slice
+    x[index]    <->  scatter_add
+
+Axis arguments follow NumPy: None for all axes, an int or a tuple, negative from the end.
+Where several elements attain a maximum they share its gradient equally.
+"""
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, record, record_many
+from minigrad.backend import Array, array_module, move, scatter_add
+from minigrad.ops_basic import coerce, floating, unbroadcast
+
+Axis = int | Sequence[int] | None
+
+
+def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a tuple of non-negative ints; ValueError where one is out of range or repeated."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    for each in axes:
+        if not -ndim <= each < ndim:
+            raise ValueError(f"{name}: axis {each} is out of range for {ndim} dimensions")
+    positive = tuple(int(each) % ndim for each in axes)
+    if len(set(positive)) < len(positive):
+        raise ValueError(f"{name}: axis {axis} names one axis twice")
+    return positive
+
+
+def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` with size 1 along the reduced axes."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+# --- reductions --------------------------------------------------------------------------------
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis`."""
+    (x,) = coerce("sum", x)
+    axes = normalise_axes("sum", axis, x.ndim)
+    shape, kept = x.shape, _kept(x.shape, axes)
+    xp = array_module(x.data)
+
+    def vjp(g: Array) -> Array:
+        return xp.broadcast_to(g.reshape(kept), shape)  # shape of x
+
+    return record("sum", x.data.sum(axis=axes, keepdims=keepdims), (x,), vjp)
+
+
+def _count(name: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    count = math.prod(shape[i] for i in axes)
+    if count == 0 and math.prod(n for i, n in enumerate(shape) if i not in axes) > 0:
+        raise ValueError(f"{name}: no elements along axis {axes} of shape {shape}")
+    return builtins.max(count, 1)
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over `axis`. ValueError where there is nothing to average."""
+    x = floating("mean", x)
+    axes = normalise_axes("mean", axis, x.ndim)
+    return sum(x, axes, keepdims) * (1.0 / _count("mean", x.shape, axes))
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The population variance over `axis`: the mean squared distance from the mean."""
+    x = floating("var", x)
+    axes = normalise_axes("var", axis, x.ndim)
+    count, kept = _count("var", x.shape, axes), _kept(x.shape, axes)
+    centred = x.data - x.data.sum(axis=axes, keepdims=True) / count
+    value = (centred * centred).sum(axis=axes, keepdims=keepdims) / count
+
+    def vjp(g: Array) -> Array:
+        # d var/dx_i = 2 (x_i - mean) / n: the mean's own dependence on x_i sums to zero.
+        return (2.0 / count) * g.reshape(kept) * centred
+
+    return record("var", value, (x,), vjp)
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element over `axis`; equal ones share the gradient equally."""
+    return _extreme("max", x, axis, keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over `axis`; equal ones share the gradient equally."""
+    return _extreme("min", x, axis, keepdims)
+
+
+def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    (x,) = coerce(name, x)
+    axes = normalise_axes(name, axis, x.ndim)
+    _count(name, x.shape, axes)
+    kept = _kept(x.shape, axes)
+    data = x.data
+    if data.size == 0:
+        best = data.sum(axis=axes, keepdims=True)
+    else:
+        best = getattr(data, name)(axis=axes, keepdims=True)
+
+    def vjp(g: Array) -> Array:
+        hit = (data.real == best.real).astype(g.dtype)
+        return hit * (g.reshape(kept) / hit.sum(axis=axes, keepdims=True))
+
+    shape = kept if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return record(name, best.reshape(shape), (x,), vjp)  # shape
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows.
+
+    log sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of
+    -inf alone gives -inf, and no gradient.
+    """
+    x = floating("logsumexp", x)
+    axes = normalise_axes("logsumexp", axis, x.ndim)
+    _count("logsumexp", x.shape, axes)
+    kept = _kept(x.shape, axes)
+    data = x.data
+    xp = array_module(data)
+    if data.size == 0:
+        return sum(x, axes, keepdims)
+    top = data.real.max(axis=axes, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
+    weights = xp.exp(data - top)
+    total = weights.sum(axis=axes, keepdims=True)
+    empty = total.real == 0
+    weights /= xp.where(empty, 1.0, total).astype(total.dtype)
+    value = xp.where(empty, -xp.inf, xp.log(xp.where(empty, 1.0, total)) + top)
+
+    def vjp(g: Array) -> Array:
+        return g.reshape(kept) * weights
+
+    value = value.astype(data.dtype)
+    shape = kept if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return record("logsumexp", value.reshape(shape), (x,), vjp)  # shape
+
+
+# --- shapes ------------------------------------------------------------------------------------
+
+
+def reshape(x: Any, *shape: Any) -> Tensor:
+    """x in another shape: reshape(x, (2, 3)) or reshape(x, 2, 3); one size may be -1."""
+    (x,) = coerce("reshape", x)
+    wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    before = x.shape
+    try:
+        value = x.data.reshape(wanted)  # wanted
+    except ValueError:
+        raise ValueError(
+            f"reshape: shape {before} ({x.size} elements) does not fit {wanted}"
+        ) from None
+
+    def vjp(g: Array) -> Array:
+        return g.reshape(before)  # shape of x
+
+    return record("reshape", value, (x,), vjp)
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
+    """x with its axes in the order `axes`; None reverses them."""
+    (x,) = coerce("transpose", x)
+    order = (
+        tuple(reversed(range(x.ndim)))
+        if axes is None
+        else normalise_axes("transpose", axes, x.ndim)
+    )
+    if len(order) != x.ndim:
+        raise ValueError(f"transpose: axes {tuple(axes)} must name all {x.ndim} axes of {x.shape}")
+    inverse = tuple(order.index(i) for i in range(x.ndim))
+
+    def vjp(g: Array) -> Array:
+        return g.transpose(inverse)  # shape of x
+
+    return record("transpose", x.data.transpose(order), (x,), vjp)  # axes in `order`
+
+
+def swapaxes(x: Any, first: int, second: int) -> Tensor:
+    """x with two axes exchanged."""
+    (x,) = coerce("swapaxes", x)
+    first, second = normalise_axes("swapaxes", (first,), x.ndim) + normalise_axes(
+        "swapaxes", (second,), x.ndim
+    )
+    order = list(range(x.ndim))
+    order[first], order[second] = second, first
+    return transpose(x, order)
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+    """x repeated to `shape` by the rules of broadcasting."""
+    (x,) = coerce("broadcast_to", x)
+    before = x.shape
+    try:
+        value = array_module(x.data).broadcast_to(x.data, tuple(shape))  # shape
+    except ValueError:
+        raise ValueError(f"broadcast_to: shape {before} cannot become {tuple(shape)}") from None
+
+    def vjp(g: Array) -> Array:
+        return unbroadcast(g, before)
+
+    return record("broadcast_to", value, (x,), vjp)
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors joined along an existing axis."""
+    if len(tensors) == 0:
+        raise ValueError("concatenate: needs at least one tensor")
+    tensors = coerce("concatenate", *tensors)
+    shapes = [each.shape for each in tensors]
+    (axis,) = normalise_axes("concatenate", axis, tensors[0].ndim)
+    xp = array_module(tensors[0].data)
+    try:
+        value = xp.concatenate([each.data for each in tensors], axis=axis)  # sizes add up on axis
+    except ValueError:
+        raise ValueError(
+            f"concatenate: shapes {shapes} must agree on every axis but {axis}"
+        ) from None
+    cuts = np.cumsum([shape[axis] for shape in shapes])[:-1].tolist()
+
+    def vjp(g: Array) -> tuple[Array, ...]:
+        return tuple(xp.split(g, cuts, axis=axis))
+
+    return record("concatenate", value, tensors, vjp)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    if len(tensors) == 0:
+        raise ValueError("stack: needs at least one tensor")
+    tensors = coerce("stack", *tensors)
+    if len({each.shape for each in tensors}) > 1:
+        raise ValueError(f"stack: shapes {[each.shape for each in tensors]} must be equal")
+    (axis,) = normalise_axes("stack", axis, tensors[0].ndim + 1)
+    shape = tensors[0].shape
+    wider = (*shape[:axis], 1, *shape[axis:])
+    return concatenate([reshape(each, wider) for each in tensors], axis)  # (..., n, ...)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """x cut along an axis: into `sections` equal parts, or before each index in `sections`."""
+    (x,) = coerce("split", x)
+    (axis,) = normalise_axes("split", axis, x.ndim)
+    xp = array_module(x.data)
+    if isinstance(sections, int) and (sections < 1 or x.shape[axis] % sections):
+        raise ValueError(f"split: {x.shape[axis]} rows do not cut into {sections} equal parts")
+    parts = xp.split(x.data, sections, axis=axis)
+    shapes, dtype = [part.shape for part in parts], x.dtype
+
+    def vjp(*gradients: Array | None) -> Array:
+        filled = [xp.zeros(shape, dtype) if g is None else g for g, shape in zip(gradients, shapes)]
+        return xp.concatenate(filled, axis=axis)  # shape of x
+
+    return record_many("split", parts, (x,), vjp)
+
+
+def pad(x: Any, widths: Any) -> Tensor:
+    """x with zeros around it; widths as in numpy.pad, (before, after) for each axis."""
+    (x,) = coerce("pad", x)
+    before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2)).tolist()  # (ndim, 2)
+    if builtins.min((side for pair in before_after for side in pair), default=0) < 0:
+        raise ValueError(f"pad: widths must not be negative, got {widths}")
+    inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after, x.shape))
+    value = array_module(x.data).pad(x.data, before_after)  # sizes grow by the widths
+
+    def vjp(g: Array) -> Array:
+        return g[inner]
+
+    return record("pad", value, (x,), vjp)
+
+
+# --- picking elements --------------------------------------------------------------------------
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """x[index] with slices, integers, None, ..., boolean masks, or arrays of indices."""
+    (x,) = coerce("getitem", x)
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+    simple = builtins.all(
+        part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer))
+        for part in parts
+    )
+    shape, dtype = x.shape, x.dtype
+    xp = array_module(x.data)
+    try:
+        value = x.data[parts]
+    except IndexError as error:
+        raise IndexError(f"getitem: index {index} does not fit shape {shape}: {error}") from None
+
+    def vjp(g: Array) -> Array:
+        scattered = xp.zeros(shape, dtype)
+        if simple:
+            scattered[parts] = g
+        else:
+            scatter_add(scattered, parts, g)
+        return scattered
+
+    return record("getitem", value, (x,), vjp)
+
+
+# --- places and types --------------------------------------------------------------------------
+
+
+def to(x: Tensor, backend: str) -> Tensor:
+    """x on another backend ("numpy", "cupy", "cupy:1"); its gradient travels back."""
+    home = x.backend
+
+    def vjp(g: Array) -> Array:
+        return move(g, home)
+
+    return record("to", move(x.data, backend), (x,), vjp)
+
+
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """x in another dtype; its gradient keeps the dtype of x."""
+    before = x.dtype
+
+    def vjp(g: Array) -> Array:
+        return g.astype(before)
+
+    value = x.data.astype(dtype)
+    return record("astype", value, (x,), vjp) if value.dtype.kind in "fc" else Tensor(value)

@@ -1,0 +1,253 @@
+"""Chapter 11: given a gradient, how far should each parameter move?
+
+SGD moves each parameter against its gradient. AdamW divides by how large the gradients of that
+parameter usually are, so that all parameters move at a similar pace:
+
+    m = b1 m + (1 - b1) g            running mean of the gradient
+    v = b2 v + (1 - b2) g^2          running mean of its square
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) - lr weight_decay p
+
+The two divisions by 1 - b^t undo that m and v start at zero. Weight decay pulls on the
+parameter itself and not through g (that is the W in AdamW); gains, biases and the temperature,
+everything with fewer than two dimensions, are left out of it.
+
+A model has hundreds of small arrays, and a pass over each of them costs more in calls than in
+arithmetic. So the optimizer moves all parameters of a group into one long buffer (`Flat`), of
+which they become views, and updates it in blocks that stay in the cache.
+
+Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW) and
+2017, arXiv:1608.03983 (cosine schedule).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import as_array
+from minigrad.backend import Array, array_module, backend_of, move
+from minigrad.nn import Parameter
+
+BLOCK = 1 << 16  # numbers updated at a time: parameter, gradient, m and v fit in a 1 MB cache
+
+
+class Flat:
+    """The parameters of one group as views of one buffer, and their gradients in another."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.parameters = list(parameters)
+        first = self.parameters[0].data
+        for each in self.parameters:
+            if each.dtype != first.dtype or type(each.data) is not type(first):
+                raise ValueError(
+                    "optimizer: the parameters of a group must share dtype and backend; found "
+                    f"{each.dtype} on {each.backend} beside {first.dtype}"
+                )
+        xp = array_module(first)
+        ends = np.cumsum([each.size for each in self.parameters]).tolist()
+        self.spans = list(zip([0, *ends[:-1]], ends))
+        self.data = xp.empty(ends[-1], first.dtype)
+        self.gradient = xp.zeros(ends[-1], first.dtype)
+        for each, (start, stop) in zip(self.parameters, self.spans):
+            view = self.data[start:stop].reshape(each.shape)  # shape of the parameter
+            view[...] = each.data
+            each.data = view
+
+    def intact(self) -> bool:
+        """Whether every parameter still is a view of the buffer (`.to` and `.astype` end that)."""
+        return all(each.data.base is self.data for each in self.parameters)
+
+    def blocks(self) -> Iterator[slice]:
+        """Copy the gradients in; then slices, at most BLOCK long, of all that have one."""
+        runs: list[list[int]] = []
+        for each, (start, stop) in zip(self.parameters, self.spans):
+            if each.grad is None:
+                continue
+            self.gradient[start:stop] = each.grad.reshape(-1)  # (n,)
+            if runs and runs[-1][1] == start:
+                runs[-1][1] = stop
+            else:
+                runs.append([start, stop])
+        for start, stop in runs:
+            for low in range(start, stop, BLOCK):
+                yield slice(low, min(low + BLOCK, stop))
+
+
+class Optimizer:
+    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers.
+
+    A plain list of parameters becomes two groups: those with two or more dimensions, with
+    weight decay, and the rest without. Groups given as dicts are taken as they are.
+    """
+
+    n_moments = 0
+
+    def __init__(self, params: Sequence[Any], lr: float, weight_decay: float) -> None:
+        given = list(params)
+        if given and isinstance(given[0], Mapping):
+            groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in given]
+        else:
+            wide = [each for each in given if each.ndim >= 2]
+            narrow = [each for each in given if each.ndim < 2]
+            groups = [
+                {"params": wide, "lr": lr, "weight_decay": weight_decay},
+                {"params": narrow, "lr": lr, "weight_decay": 0.0},
+            ]
+        self.groups = [{**group, "params": list(group["params"])} for group in groups]
+        self.groups = [group for group in self.groups if group["params"]]
+        every = [id(each) for group in self.groups for each in group["params"]]
+        if not every:
+            raise ValueError("optimizer: no parameters given")
+        if len(set(every)) < len(every):
+            raise ValueError("optimizer: a parameter occurs twice")
+        self.step_count = 0
+        self.flats = [Flat(group["params"]) for group in self.groups]
+        self.moments = [self._fresh_moments(flat) for flat in self.flats]
+
+    def _fresh_moments(self, flat: Flat) -> list[Array]:
+        return [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
+
+    @property
+    def params(self) -> list[Parameter]:
+        """All parameters, group by group."""
+        return [each for group in self.groups for each in group["params"]]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group; setting it sets that of every group."""
+        return self.groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        for group in self.groups:
+            group["lr"] = value
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient; the gradients stay as they are."""
+        self.step_count += 1
+        for position, group in enumerate(self.groups):
+            flat = self.flats[position]
+            if not flat.intact():
+                flat = self.flats[position] = Flat(group["params"])
+                self.moments[position] = [
+                    move(moment, backend_of(flat.data)).astype(flat.data.dtype)
+                    for moment in self.moments[position]
+                ]
+            for block in flat.blocks():
+                moments = [moment[block] for moment in self.moments[position]]
+                self.update(flat.data[block], flat.gradient[block], moments, group)
+
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
+        """Move the numbers p, in place; g may be overwritten."""
+        raise TypeError(f"{type(self).__name__} defines no update rule")
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for each in self.params:
+            each.zero_grad()
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of what the optimizer remembers between steps, as arrays."""
+        state = {"step_count": np.asarray(self.step_count)}
+        for i, moments in enumerate(self.moments):
+            for j, moment in enumerate(moments):
+                state[f"group{i}.moment{j}"] = moment.copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Restore `state_dict`; ValueError, before anything is changed, where it does not fit."""
+        own = self.state_dict()
+        if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
+            raise ValueError("optimizer: the saved state belongs to another model or optimizer")
+        self.step_count = int(state["step_count"])
+        for i, moments in enumerate(self.moments):
+            for j, moment in enumerate(moments):
+                moment[...] = array_module(moment).asarray(state[f"group{i}.moment{j}"])
+
+
+class SGD(Optimizer):
+    """p = p - lr u,  u = momentum u + g + weight_decay p."""
+
+    n_moments = 1
+
+    def __init__(
+        self,
+        params: Sequence[Any],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.momentum = momentum
+        super().__init__(params, lr, weight_decay)
+
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
+        (velocity,) = moments
+        g += group["weight_decay"] * p
+        velocity *= self.momentum
+        velocity += g
+        p -= group["lr"] * velocity
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; the formulas stand at the head of the chapter."""
+
+    n_moments = 2
+
+    def __init__(
+        self,
+        params: Sequence[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        self.betas = betas
+        self.eps = eps
+        super().__init__(params, lr, weight_decay)
+
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
+        mean, square = moments
+        (beta1, beta2), lr = self.betas, group["lr"]
+        mean *= beta1
+        mean += (1.0 - beta1) * g
+        g *= g
+        g *= 1.0 - beta2
+        square *= beta2
+        square += g
+        # lr (m / c1) / (sqrt(v / c2) + eps) with the corrections c1 and c2 drawn into numbers
+        correction1 = 1.0 - beta1**self.step_count
+        correction2 = math.sqrt(1.0 - beta2**self.step_count)
+        step = array_module(p).sqrt(square, out=g)
+        step *= 1.0 / correction2
+        step += self.eps
+        array_module(p).divide(mean, step, out=step)
+        step *= lr / correction1
+        p *= 1.0 - lr * group["weight_decay"]
+        p -= step
+
+
+def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> Array:
+    """Scale all gradients, in place, so that their common length is at most max_norm.
+
+    Returns the length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063.
+    """
+    gradients = [each.grad for each in params if each.grad is not None]
+    if not gradients:
+        raise ValueError("clip_grad_norm: no parameter has a gradient")
+    xp = array_module(gradients[0])
+    squares = [xp.vdot(g.reshape(-1), g.reshape(-1)) for g in gradients]  # (n,)
+    norm = as_array(xp.sqrt(sum(squares[1:], squares[0])))
+    scale = xp.minimum(1.0, max_norm / (norm + 1e-6)).astype(norm.dtype)
+    for g in gradients:
+        g *= scale
+    return norm
+
+
+def warmup_cosine(step: int, total: int, warmup: int, base_lr: float, min_lr: float = 0.0) -> float:
+    """The learning rate of step 0, 1, ..., total-1: a linear rise to base_lr over `warmup`
+    steps, then half a cosine down to min_lr."""
+    if step < warmup:
+        return base_lr * (step + 1) / warmup
+    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
+    return min_lr + 0.5 * (base_lr - min_lr) * (1.0 + math.cos(math.pi * progress))
