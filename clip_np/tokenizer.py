@@ -8,15 +8,13 @@ Were each word a number, new words would have none; were each byte one, captions
 3.  Join two neighbouring pieces into one, again and again, in the order of a list of *merges*.
     The pieces that remain are the word's tokens: "red" may be one, "zyzzyva" five.
 
-The list of merges is learned: start from bytes, find the pair of neighbours that is most
-frequent in the training captions, make it a new piece, repeat. Frequent words become one token,
-and no text is ever unreadable, since the bytes themselves stay in the vocabulary.
+The merges are learned: start from bytes, join the most frequent pair of neighbours in the
+training captions to a new piece, repeat. Bytes stay in the vocabulary, so no text is unreadable.
 
 Cleaning, pattern and order of the vocabulary are those of the published CLIP models. A row of a
 batch is ``start, tokens, end, 0, 0, ...``; the text encoder finds the end by its highest id.
 
 Byte-pair encoding for text: Sennrich, Haddow and Birch (2016), https://arxiv.org/abs/1508.07909.
-On bytes: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", 2.2.
 """
 
 from __future__ import annotations
@@ -28,7 +26,6 @@ import json
 import operator
 import os
 import re
-import secrets
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -130,8 +127,7 @@ def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[tuple[str, 
         for pair in pairwise(pieces):
             counts[pair] += count
             holders[pair].add(number)
-    queue = [(-count, pair) for pair, count in counts.items()]
-    heapq.heapify(queue)
+    queue = sorted((-count, pair) for pair, count in counts.items())  # sorted, hence a heap
     merges: dict[str, tuple[str, str]] = {}
     while queue and len(merges) < limit:
         negative, pair = heapq.heappop(queue)
@@ -162,10 +158,9 @@ def _build_vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:
     pieces = [*_BYTES, *(character + END_OF_WORD for character in _BYTES)]
     vocabulary = {piece: token_id for token_id, piece in enumerate(pieces)}
     for number, merge in enumerate(merges):
-        where = f"merge {number}"
         if not isinstance(merge, (tuple, list)) or [type(piece) for piece in merge] != [str, str]:
-            raise ValueError(f"{where} must be a pair of strings, got {_shorten(merge)}")
-        where, joined = f"{where} {tuple(merge)}", "".join(merge)
+            raise ValueError(f"merge {number} must be a pair of strings, got {_shorten(merge)}")
+        where, joined = f"merge {number} {tuple(merge)}", "".join(merge)
         unknown = [piece for piece in merge if piece not in vocabulary]
         if unknown:
             raise ValueError(f"{where} uses {unknown[0]!r}, which no merge before it makes")
@@ -277,8 +272,7 @@ class Tokenizer:
         spelled = []
         for position, token_id in enumerate(map(operator.index, ids)):
             if not 0 <= token_id < self.vocab_size:
-                last = self.vocab_size - 1
-                raise ValueError(f"id {token_id} at position {position} is outside 0 .. {last}")
+                raise ValueError(f"ids[{position}] is {token_id}, not in 0..{self.vocab_size - 1}")
             if token_id == self.end_token_id:
                 break
             if token_id != self.start_token_id:
@@ -326,15 +320,14 @@ class Tokenizer:
             raise ValueError(f"not valid JSON: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f'not a file of this tokenizer: it lacks "format": "{FORMAT}"')
-        merges = content.get("merges")
-        if not isinstance(merges, list):
-            raise ValueError(f"merges must be a list, got {_shorten(merges)}")
-        return cls(merges, content.get("context_length"))
+        if not isinstance(content.get("merges"), list):
+            raise ValueError(f"merges must be a list, got {_shorten(content.get('merges'))}")
+        return cls(content["merges"], content.get("context_length"))
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to the file ``path``: a crash leaves the old file or the new one."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
         try:
             with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
                 stream.write(self.to_json() + "\n")

@@ -319,7 +319,7 @@ def test_damaged_and_empty_parquet(tmp_path):
 
 def test_a_shard_that_names_two_splits(tmp_path):
     shard(tmp_path / "train-test-0.parquet", [b"x"], ["a"])
-    with pytest.raises(DataError, match="'train-test-0' speaks of two splits.*rename it"):
+    with pytest.raises(DataError, match=r"'train-test-0' speaks of two splits.*rename it"):
         open_dataset(tmp_path)
 
 
@@ -457,9 +457,9 @@ GREY = np.arange(0, 256, 17, dtype=np.uint8).reshape(4, 4)  # (4, 4)
 )  # fmt: skip
 def test_modes_without_transparency(tmp_path, mode, suffix):
     values = (GREY > 100).astype(np.uint8) * 255 if mode == "1" else GREY
-    Image.fromarray(values).convert("RGB").convert("L" if mode in "1IF" else mode).convert(
-        mode
-    ).save(tmp_path / f"a.{suffix}", lossless=True)
+    image = Image.fromarray(values).convert(mode)
+    assert image.mode == mode
+    image.save(tmp_path / f"a.{suffix}", lossless=True)
     assert np.abs(opened(tmp_path / f"a.{suffix}") - values[..., np.newaxis]).max() <= 2
 
 

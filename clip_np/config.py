@@ -1,0 +1,155 @@
+"""Chapter 14: which numbers define a CLIP?
+
+A model is described by three small records: the size of the image encoder, that of the text
+encoder, and the width of the space in which the two meet. PRESETS names the sizes used in
+this project and those of the published models (Radford et al. 2021, arXiv:2103.00020, table
+20). A preset's vocabulary and context length are replaced by those of the tokenizer it is
+trained with: `config.for_tokenizer(tokenizer)`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ACTIVATIONS = ("quick_gelu", "gelu")
+
+
+def _check(config: Any, positive: tuple[str, ...]) -> None:
+    name = type(config).__name__
+    for field in positive:
+        value = getattr(config, field)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}: {field} must be a positive integer, got {value!r}")
+    if config.width % config.heads:
+        raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
+    if config.activation not in ACTIVATIONS:
+        raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """A vision transformer: image_size and patch_size in pixels; mlp_width None is 4 * width."""
+
+    image_size: int
+    patch_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int | None = None
+    activation: str = "quick_gelu"
+
+    def __post_init__(self) -> None:
+        if self.mlp_width is None:
+            object.__setattr__(self, "mlp_width", 4 * self.width)
+        _check(self, ("image_size", "patch_size", "width", "layers", "heads", "mlp_width"))
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"VisionConfig: image_size {self.image_size} is no multiple of patch_size "
+                f"{self.patch_size}"
+            )
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens an image becomes: its patches and the class token."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A causal text transformer. eos_token_id None: the end token is each row's highest id."""
+
+    vocab_size: int
+    context_length: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int | None = None
+    activation: str = "quick_gelu"
+    eos_token_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mlp_width is None:
+            object.__setattr__(self, "mlp_width", 4 * self.width)
+        _check(self, ("vocab_size", "context_length", "width", "layers", "heads", "mlp_width"))
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """Both encoders and embed_dim, the width of the space in which they meet."""
+
+    embed_dim: int
+    vision: VisionConfig
+    text: TextConfig
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.embed_dim, int) or self.embed_dim < 1:
+            raise ValueError(f"CLIPConfig: embed_dim must be positive, got {self.embed_dim!r}")
+
+    def for_tokenizer(self, tokenizer: Any) -> "CLIPConfig":
+        """The same sizes with the tokenizer's vocabulary and context length."""
+        text = dataclasses.replace(
+            self.text,
+            vocab_size=tokenizer.vocab_size,
+            context_length=tokenizer.context_length,
+        )
+        return dataclasses.replace(self, text=text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts and numbers, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "CLIPConfig":
+        """The inverse of `to_dict`; ValueError for missing, unknown or impossible entries."""
+        try:
+            return cls(
+                embed_dim=record["embed_dim"],
+                vision=VisionConfig(**record["vision"]),
+                text=TextConfig(**record["text"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a model configuration: {error}") from None
+
+
+# The text encoder of a byte-level tokenizer without merges, until a trained one is known.
+_BYTES = {"vocab_size": 514, "context_length": 77}
+_PUBLISHED = {"vocab_size": 49408, "context_length": 77}
+
+PRESETS: dict[str, CLIPConfig] = {
+    "tiny": CLIPConfig(
+        embed_dim=64,
+        vision=VisionConfig(image_size=32, patch_size=8, width=64, layers=3, heads=4),
+        text=TextConfig(**_BYTES, width=64, layers=3, heads=4),
+    ),
+    "small": CLIPConfig(
+        embed_dim=128,
+        vision=VisionConfig(image_size=32, patch_size=8, width=128, layers=3, heads=4),
+        text=TextConfig(**_BYTES, width=128, layers=2, heads=4),
+    ),
+    "tutorial": CLIPConfig(
+        embed_dim=256,
+        vision=VisionConfig(image_size=224, patch_size=16, width=512, layers=3, heads=4),
+        text=TextConfig(vocab_size=50257, context_length=16, width=256, layers=3, heads=4),
+    ),
+    "ViT-B/32": CLIPConfig(
+        embed_dim=512,
+        vision=VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12),
+        text=TextConfig(**_PUBLISHED, width=512, layers=12, heads=8),
+    ),
+    "ViT-B/16": CLIPConfig(
+        embed_dim=512,
+        vision=VisionConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12),
+        text=TextConfig(**_PUBLISHED, width=512, layers=12, heads=8),
+    ),
+    "ViT-L/14": CLIPConfig(
+        embed_dim=768,
+        vision=VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16),
+        text=TextConfig(**_PUBLISHED, width=768, layers=12, heads=12),
+    ),
+    "ViT-L/14@336px": CLIPConfig(
+        embed_dim=768,
+        vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
+        text=TextConfig(**_PUBLISHED, width=768, layers=12, heads=12),
+    ),
+}

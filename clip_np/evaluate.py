@@ -1,0 +1,221 @@
+"""Chapter 24: how good is a model that has no classes?
+
+A CLIP is judged by what its two embeddings can find in one another.
+
+- Retrieval: given an image, rank all captions (and the other way round). Recall at k is the
+  share of queries whose right answer is among the first k; the median rank says where it
+  usually stands. Equal captions are one answer: an image is right with any copy of its
+  caption. Any other tie counts against the model, so that one which gives every pair the same
+  score gets 0 and not 1.
+- Zero-shot classification: write each class into a few sentences, embed them, and see which
+  class an image is closest to. No image of the classes is needed to set it up.
+- Multiple choice: the right caption against a few wrong ones drawn at random.
+
+Radford et al. 2021, arXiv:2103.00020, section 3.1.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from clip_np.loading import to_model_input
+from clip_np.model import CLIP
+from clip_np.shapes import CLASSES, PROMPTS, ShapesSplit
+from clip_np.step import available_cores, run_workers
+from clip_np.tokenizer import Tokenizer
+from minigrad.backend import blas_threads
+
+RECALLS = (1, 5, 10)
+
+
+def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int, label: str) -> np.ndarray:
+    """Unit rows (count, width) from encode(rows), chunk by chunk on all cores."""
+    features = np.zeros((count, width), np.float32)
+    chunks = [slice(low, min(low + 128, count)) for low in range(0, count, 128)]
+    # A bar that comes and goes at once would only flicker.
+    bar = tqdm(total=count, desc=label, unit="", leave=False, disable=count < 5000)
+
+    def work(mine: list[slice]) -> None:
+        for rows in mine:
+            features[rows] = mg.normalize(encode(rows)).numpy()
+            bar.update(rows.stop - rows.start)
+
+    cores = available_cores()
+    with mg.no_grad(), blas_threads(1), bar:
+        run_workers([lambda mine=chunks[i::cores]: work(mine) for i in range(cores)])
+    return features
+
+
+def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
+    """Unit features (N, E) of uint8 images (N, S, S, 3)."""
+    width = model.config.embed_dim
+    return _embed(
+        lambda rows: model.encode_image(to_model_input(images[rows])), len(images), width, "images"
+    )
+
+
+def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
+    context = model.config.text.context_length
+    tokens = tokenizer(list(texts), context_length=context, truncate=True)
+    width = model.config.embed_dim
+    return _embed(lambda rows: model.encode_text(tokens[rows]), len(texts), width, "captions")
+
+
+def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2:
+        raise ValueError(f"{name} must have shape (N, E), got {features.shape}")
+    if not np.isfinite(features).all():
+        raise ValueError(f"{name} hold a NaN or an infinity: nothing can be ranked by them")
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, 1e-12)
+
+
+def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The rank, from 1, of the best right answer in each row of scores (Q, A)."""
+    best = np.where(right, scores, -np.inf).max(axis=1)  # (Q,)
+    return 1 + ((scores >= best[:, None]) & ~right).sum(axis=1)
+
+
+def retrieval_metrics(
+    image_features: np.ndarray, text_features: np.ndarray, captions: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Recall at 1, 5, 10 and median rank, both ways, of N pairs: features (N, E) and (N, E).
+
+    With `captions`, equal ones are one answer: images are ranked against the distinct captions,
+    and a caption finds any of its images. Keys: image_to_text_recall_at_1, ...,
+    text_to_image_median_rank, and recall_at_k, the mean of both ways.
+    """
+    images = _unit_rows("image_features", image_features)
+    texts = _unit_rows("text_features", text_features)
+    if len(images) != len(texts) or len(images) == 0:
+        raise ValueError(f"retrieval_metrics: {len(images)} images but {len(texts)} captions")
+    names = list(range(len(images))) if captions is None else list(captions)
+    if len(names) != len(images):
+        raise ValueError(f"retrieval_metrics: {len(images)} pairs but {len(names)} captions")
+    first: dict = {}
+    for row, name in enumerate(names):
+        first.setdefault(name, row)
+    which = {name: column for column, name in enumerate(first)}
+    answer = np.array([which[name] for name in names])  # (N,)
+    right = answer[:, None] == np.arange(len(first))  # (N, distinct)
+    scores = images @ texts[list(first.values())].T  # (N, distinct)
+    result: dict[str, float] = {"pairs": len(names), "distinct_captions": len(first)}
+    ways = {
+        "image_to_text": _ranks(scores, right),
+        "text_to_image": _ranks(scores.T, right.T),
+    }
+    for way, ranks in ways.items():
+        for k in RECALLS:
+            result[f"{way}_recall_at_{k}"] = float((ranks <= k).mean())
+        result[f"{way}_median_rank"] = float(np.median(ranks))
+    for k in RECALLS:
+        result[f"recall_at_{k}"] = float(np.mean([result[f"{way}_recall_at_{k}"] for way in ways]))
+    return result
+
+
+def zero_shot_classifier(
+    model: CLIP, tokenizer: Tokenizer, class_names: Sequence[str], templates: Sequence[str]
+) -> np.ndarray:
+    """Unit columns (E, n_classes), each the mean of a class's embedded sentences.
+
+    A template is a sentence with {} where the class name goes: "a photo of a {}." The class of
+    an image with unit features f is argmax(f @ classifier).
+    """
+    if not class_names or not templates:
+        raise ValueError("zero_shot_classifier: needs at least one class and one template")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(f"zero_shot_classifier: template {template!r} needs one {{}}")
+    prompts = [template.format(name) for name in class_names for template in templates]
+    features = embed_texts(model, tokenizer, prompts)  # (classes * templates, E)
+    means = features.reshape(len(class_names), len(templates), -1).mean(axis=1)  # (classes, E)
+    return _unit_rows("class features", means).astype(np.float32).T  # (E, classes)
+
+
+def multiple_choice_accuracy(
+    image_features: np.ndarray,
+    text_features: np.ndarray,
+    choices: int = 3,
+    seed: int = 0,
+    captions: Sequence[str] | None = None,
+) -> float:
+    """How often an image prefers its caption to `choices` - 1 wrong ones, drawn by `seed`.
+
+    Features are paired, (N, E) each. Wrong choices are other pairs' captions, never equal to
+    the right one where `captions` are given. A tie is a wrong answer.
+    """
+    rng = np.random.default_rng(seed)
+    picks = choice_rows(len(image_features), choices, rng, captions)  # (N, choices)
+    images = _unit_rows("image_features", image_features)
+    texts = _unit_rows("text_features", text_features)
+    scores = (images[:, None] * texts[picks]).sum(axis=-1)  # (N, choices)
+    return float((scores[:, 0] > scores[:, 1:].max(axis=1)).mean())
+
+
+def choice_rows(
+    count: int, choices: int, rng: np.random.Generator, captions: Sequence[str] | None = None
+) -> np.ndarray:
+    """(count, choices) rows of pairs: first the right one, then wrong ones, captions distinct."""
+    names = np.arange(count) if captions is None else np.unique(captions, return_inverse=True)[1]
+    _, first = np.unique(names, return_index=True)  # one row for each distinct caption
+    if choices < 2 or len(first) < choices:
+        raise ValueError(
+            f"multiple choice: {choices} choices need 2 or more, and as many distinct captions; "
+            f"found {len(first)}"
+        )
+    picks = np.empty((count, choices), np.int64)
+    for row in range(count):
+        # Among the others, positions from the right one on move up by one.
+        wrong = rng.choice(len(first) - 1, choices - 1, replace=False)
+        picks[row, 0] = row
+        picks[row, 1:] = first[wrong + (wrong >= names[row])]
+    return picks
+
+
+# --- the shapes task ---------------------------------------------------------------------------
+
+
+def shapes_report(
+    model: CLIP, tokenizer: Tokenizer, splits: dict[str, ShapesSplit]
+) -> dict[str, float]:
+    """The figures of the shapes task; recalls are the mean of both ways.
+
+    recall_at_1_of_100 is the mean over galleries of 100 rows each, recall_at_1_of_1000 takes
+    all captions at once. A class's zero-shot score is its best of ten prompts.
+    """
+    result = {}
+    for kind, suffix in (("all", ""), ("heldout", "_heldout")):
+        split = splits[kind]
+        images = embed_images(model, split.images)
+        texts = embed_texts(model, tokenizer, split.captions)
+        parts = [slice(low, low + 100) for low in range(0, len(images) - 99, 100)]
+        recalls = [retrieval_metrics(images[p], texts[p])["recall_at_1"] for p in parts]
+        result[f"recall_at_1_of_100{suffix}"] = float(np.mean(recalls))
+        whole = retrieval_metrics(images, texts)["recall_at_1"]
+        result[f"recall_at_1_of_{len(images)}{suffix}"] = whole
+    prompts = [template.format(name) for name in CLASSES for template in PROMPTS]
+    classes = embed_texts(model, tokenizer, prompts)
+    for kind in ("zeroshot_seen", "zeroshot_heldout"):
+        scores = embed_images(model, splits[kind].images) @ classes.T  # (N, classes * prompts)
+        best = scores.reshape(-1, len(CLASSES), len(PROMPTS)).max(axis=2)  # (N, classes)
+        hits = _ranks(best, np.asarray(splits[kind].labels)[:, None] == np.arange(len(CLASSES)))
+        result[kind.replace("zeroshot", "zero_shot")] = float((hits == 1).mean())
+    return result
+
+
+def pairs_report(
+    model: CLIP, tokenizer: Tokenizer, images: np.ndarray, captions: Sequence[str]
+) -> dict[str, float]:
+    """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3)."""
+    image_features = embed_images(model, images)
+    text_features = embed_texts(model, tokenizer, captions)
+    result = retrieval_metrics(image_features, text_features, captions)
+    if result["distinct_captions"] >= 3:
+        result["multiple_choice_3"] = multiple_choice_accuracy(
+            image_features, text_features, 3, captions=captions
+        )
+    return result

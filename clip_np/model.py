@@ -1,0 +1,111 @@
+"""Chapter 18: how do images and captions learn to meet?
+
+CLIP is two encoders and one loss. Each encoder gives a vector; vectors are scaled to length 1,
+so that their product is the cosine of the angle between them. In a batch of N pairs there are
+N^2 such cosines, of which N belong together. Read each row of the table as a multiple choice,
+"which caption belongs to this image?", and each column likewise:
+
+    S = exp(logit_scale) * I T^T                            (N, N)
+    loss = (cross_entropy(rows of S, 0..N-1) + cross_entropy(columns of S, 0..N-1)) / 2
+
+The factor exp(logit_scale) is learned; a cosine lies in [-1, 1], and a softmax over such numbers
+could never be sure of anything. It starts at 1/0.07 and is held below 100. A model that knows
+nothing has a loss of ln N. The gradient is what one would guess: dL/dS = (row softmax +
+column softmax - 2 * identity) / 2N.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748 (InfoNCE).
+"""
+
+import math
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.config import CLIPConfig
+from clip_np.text import TextTransformer
+from clip_np.vit import VisionTransformer
+from minigrad.backend import Array, array_module
+from minigrad.nn import Module, Parameter
+
+MAX_LOGIT_SCALE = math.log(100.0)
+
+
+class CLIP(Module):
+    """Both encoders and the temperature; `rng` draws the initial numbers."""
+
+    def __init__(self, config: CLIPConfig, rng: np.random.Generator) -> None:
+        self.config = config
+        self.visual = VisionTransformer(config.vision, config.embed_dim, rng)
+        self.text = TextTransformer(config.text, config.embed_dim, rng)
+        self.logit_scale = Parameter(np.asarray(math.log(1.0 / 0.07), np.float32))
+
+    def encode_image(self, images: Array | mg.Tensor) -> mg.Tensor:
+        """Images (B, 3, S, S) -> features (B, embed_dim), not normalised."""
+        return self.visual(images)
+
+    def encode_text(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """Token ids (B, T) -> features (B, embed_dim), not normalised."""
+        return self.text(tokens)
+
+    def forward(
+        self, images: Array | mg.Tensor, tokens: Array | mg.Tensor
+    ) -> tuple[mg.Tensor, mg.Tensor]:
+        """logits_per_image (images, captions) and its transpose logits_per_text."""
+        logits = similarity_logits(
+            self.encode_image(images), self.encode_text(tokens), self.logit_scale
+        )
+        return logits, logits.T
+
+    def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
+        """How the image's tokens look at each other: (layers, B, heads, T, T)."""
+        return self.visual.attention_maps(images)
+
+    def clamp_temperature(self) -> None:
+        """Hold logit_scale within [0, ln 100], as published; called after every step."""
+        scale = self.logit_scale.data
+        array_module(scale).clip(scale, 0.0, MAX_LOGIT_SCALE, out=scale)
+
+
+def similarity_logits(
+    image_features: mg.Tensor, text_features: mg.Tensor, logit_scale: mg.Tensor
+) -> mg.Tensor:
+    """exp(logit_scale) times all cosines: (N, E), (M, E), () -> (N, M)."""
+    if image_features.ndim != 2 or image_features.shape[1:] != text_features.shape[1:]:
+        raise ValueError(
+            f"similarity: image features {image_features.shape} and text features "
+            f"{text_features.shape} must be (N, E) and (M, E)"
+        )
+    images, texts = mg.normalize(image_features), mg.normalize(text_features)
+    return mg.exp(logit_scale) * (images @ texts.T)
+
+
+def contrastive_loss(
+    image_features: mg.Tensor,
+    text_features: mg.Tensor,
+    logit_scale: mg.Tensor,
+    positives: Array | None = None,
+) -> mg.Tensor:
+    """The symmetric cross-entropy over a batch of N pairs: (N, E), (N, E), () -> ().
+
+    Features are not normalised, logit_scale is a logarithm. positives (N, N), boolean, marks
+    pairs that must not count as wrong answers, such as two images with the same caption: they
+    are left out of the comparison (the diagonal always stays in).
+    """
+    count = len(image_features)
+    if image_features.shape != text_features.shape or count == 0:
+        raise ValueError(
+            f"contrastive_loss: image features {image_features.shape} and text features "
+            f"{text_features.shape} must have one shape (N, E) with N at least 1"
+        )
+    logits = similarity_logits(image_features, text_features, logit_scale)
+    if positives is not None:
+        if positives.shape != (count, count):
+            raise ValueError(
+                f"contrastive_loss: positives {positives.shape} must be ({count}, {count})"
+            )
+        xp = array_module(logits.data)
+        ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
+        logits = mg.where(ignored, -math.inf, logits)
+    labels = np.arange(count)
+    return (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5

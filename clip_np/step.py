@@ -1,0 +1,262 @@
+"""Chapter 19: how is one training step shared among cores, and made to fit into memory?
+
+The samples of a batch meet in the loss and nowhere else. So a step can be cut there:
+
+    1. encode the batch in pieces, each piece by itself
+    2. gather the embeddings, (N, E) for each side: small, however large the batch
+    3. take the loss over the whole batch, and its gradient with respect to the embeddings
+    4. push each piece's rows of that gradient back through the piece that made them
+
+The chain rule says that this is the gradient of the whole, not an approximation of it. (Taking
+the loss of each piece alone would not be: every image must be compared with every caption.) The
+temperature enters at step 3 only, so its gradient comes out once.
+
+The same lines do two jobs. Pieces can be given to worker threads, each with its own tape; NumPy
+leaves Python's lock during its work, so they do run at once. And pieces need not keep their
+tapes: encoded once without, and once more when their gradient is there, they make the memory of
+a step that of one piece. That is what shards beyond the number of workers do.
+
+Which worker does what is fixed by the sizes alone, and sums are taken in a fixed order: the same
+seed and the same number of workers give the same bits.
+
+Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.06983.
+"""
+
+import contextvars
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.config import TextConfig, VisionConfig
+from clip_np.model import CLIP, contrastive_loss
+from minigrad.autograd import Walk
+from minigrad.backend import Array, array_module, blas_threads, move
+from minigrad.optim import Optimizer, clip_grad_norm
+
+
+@dataclass
+class Unit:
+    """A piece of work: one encoder on the samples `rows`, and what it costs."""
+
+    tower: str  # "image" or "text"
+    rows: slice
+    cost: float
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
+    """Multiplications that one sample of n_tokens takes, up to a common factor."""
+    per_token = config.width * (4 * config.width + 2 * config.mlp_width + 2 * n_tokens)
+    return float(config.layers * n_tokens * per_token)
+
+
+def plan(model: CLIP, tokens: Array, shards: int, workers: int) -> list[list[Unit]]:
+    """Cut a batch with the captions `tokens` (B, T) into units; one list for each worker."""
+    count, config = len(tokens), model.config
+    longest = int(model.text.end_positions(tokens).max(initial=0)) + 1
+    costs = {
+        "image": count * _row_cost(config.vision, config.vision.n_tokens),
+        "text": count * _row_cost(config.text, longest),
+    }
+    if shards == 1:
+        return _cut_evenly(costs, count, workers)
+    bounds = np.linspace(0, count, shards + 1).astype(int).tolist()
+    units = [
+        Unit(tower, slice(low, high), costs[tower] * (high - low) / count)
+        for tower in ("image", "text")
+        for low, high in itertools.pairwise(bounds)
+    ]
+    loads: list[list[Unit]] = [[] for _ in range(workers)]
+    for unit in sorted(units, key=lambda each: -each.cost):
+        min(loads, key=lambda load: sum(each.cost for each in load)).append(unit)
+    return loads
+
+
+def _cut_evenly(costs: dict[str, float], count: int, workers: int) -> list[list[Unit]]:
+    """Lay both encoders' samples end to end and cut the line into equal parts.
+
+    A cut that falls close to the seam between the encoders is moved onto it: few large units
+    are worth a little imbalance.
+    """
+    share = (costs["image"] + costs["text"]) / workers
+    seam = costs["image"]
+    cuts = [0.0, *(share * i for i in range(1, workers)), costs["image"] + costs["text"]]
+    cuts = [
+        seam if 0 < i < workers and abs(c - seam) < 0.2 * share else c for i, c in enumerate(cuts)
+    ]
+    loads = []
+    for low, high in itertools.pairwise(cuts):
+        load = []
+        for tower, start in (("image", 0.0), ("text", seam)):
+            first = round(count * min(max((low - start) / costs[tower], 0.0), 1.0))
+            last = round(count * min(max((high - start) / costs[tower], 0.0), 1.0))
+            if first < last:
+                load.append(Unit(tower, slice(first, last), high - low))
+        loads.append(load)
+    return loads
+
+
+def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run the jobs at once, the first in this thread; the first error is raised again here.
+
+    A thread starts with empty context variables, so each gets a copy of this thread's: a
+    no_grad around the call reaches the workers.
+    """
+    errors: list[BaseException] = []
+
+    def guarded(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(guarded, job))
+        for job in jobs[1:]
+    ]
+    for thread in threads:
+        thread.start()
+    guarded(jobs[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+class _Pieces:
+    """The units of one step: their features forward, their gradients backward."""
+
+    def __init__(
+        self, model: CLIP, images: Any, tokens: Array, loads: list[list[Unit]], recompute: bool
+    ) -> None:
+        self.model = model
+        self.inputs = {"image": images, "text": tokens}
+        self.loads = loads
+        self.recompute = recompute
+        self.outputs: dict[int, mg.Tensor] = {}
+
+    def encode(self, unit: Unit) -> mg.Tensor:
+        encoder = self.model.encode_image if unit.tower == "image" else self.model.encode_text
+        return encoder(self.inputs[unit.tower][unit.rows])
+
+    def forward(self, load: list[Unit]) -> None:
+        for unit in load:
+            if self.recompute:
+                with mg.no_grad():
+                    self.outputs[id(unit)] = self.encode(unit)
+            else:
+                self.outputs[id(unit)] = self.encode(unit)
+
+    def features(self, tower: str) -> mg.Tensor:
+        """All rows of one encoder's output, in the order of the batch, as a leaf: (B, E)."""
+        units = [unit for load in self.loads for unit in load if unit.tower == tower]
+        units.sort(key=lambda each: each.rows.start)
+        parts = [self.outputs[id(unit)].data for unit in units]
+        gathered = array_module(parts[0]).concatenate(parts)  # (B, E)
+        return mg.tensor(gathered, requires_grad=True)
+
+    def backward(self, load: list[Unit], cotangents: dict[str, Array], totals: dict) -> None:
+        """Add the units' gradients to `totals`, leaf by leaf."""
+
+        def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+            if edge[0] in totals:
+                totals[edge[0]] += gradient
+            else:
+                totals[edge[0]] = gradient if ours else gradient.copy()
+
+        for unit in load:
+            output = self.outputs.pop(id(unit))
+            if self.recompute:
+                output = self.encode(unit)
+            if output.requires_grad:
+                Walk().run([(output, cotangents[unit.tower][unit.rows])], sink)
+
+
+def loss_and_gradients(
+    model: CLIP,
+    images: Array | mg.Tensor,
+    tokens: Array | mg.Tensor,
+    shards: int = 1,
+    workers: int | None = None,
+    positives: Array | None = None,
+) -> Array:
+    """The contrastive loss of a batch, a 0-d array; adds nothing to, but sets, every .grad.
+
+    images (B, 3, S, S), tokens (B, T). shards is the number of pieces each encoder's batch is
+    cut into, workers that of threads (None: the cores). More shards than workers are encoded
+    twice, so that memory is that of one piece for each worker.
+    """
+    images = images.data if isinstance(images, mg.Tensor) else images
+    tokens = tokens.data if isinstance(tokens, mg.Tensor) else np.asarray(tokens)
+    tokens = move(tokens, "numpy")
+    count = len(tokens)
+    if len(images) != count or count == 0:
+        raise ValueError(f"training_step: {len(images)} images but {count} captions")
+    if not 1 <= shards <= count:
+        raise ValueError(f"training_step: shards must lie in 1..{count} (the batch), got {shards}")
+    on_gpu = array_module(model.logit_scale.data) is not np
+    workers = (1 if on_gpu else available_cores()) if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"training_step: workers must be at least 1, got {workers}")
+
+    loads = [load for load in plan(model, tokens, shards, workers) if load]
+    pieces = _Pieces(model, images, tokens, loads, recompute=shards > max(workers, 1))
+    totals: list[dict] = [{} for _ in loads]
+    with blas_threads(1):
+        run_workers([lambda load=load: pieces.forward(load) for load in loads])
+        features = [pieces.features("image"), pieces.features("text")]
+        loss = contrastive_loss(*features, model.logit_scale, positives)
+        *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
+        by_tower = dict(zip(("image", "text"), cotangents))
+        run_workers(
+            [
+                lambda load=load, total=total: pieces.backward(load, by_tower, total)
+                for load, total in zip(loads, totals)
+            ]
+        )
+    for parameter in model.parameters():
+        parts = [total[parameter._edge[0]] for total in totals if parameter._edge[0] in total]
+        parameter.grad = sum(parts[1:], parts[0]) if parts else None
+    model.logit_scale.grad = d_scale
+    return loss.data
+
+
+def training_step(
+    model: CLIP,
+    optimizer: Optimizer,
+    images: Array | mg.Tensor,
+    tokens: Array | mg.Tensor,
+    shards: int = 1,
+    workers: int | None = None,
+    comm: None = None,
+    loss: str = "clip",
+    max_norm: float | None = 1.0,
+    positives: Array | None = None,
+) -> dict[str, Array]:
+    """One whole step: gradients, norm clipping, update, temperature clamp, gradients cleared.
+
+    Arguments as in `loss_and_gradients`; max_norm=None clips nothing. Returns "loss",
+    "logit_scale" (the logarithm, after the step) and "grad_norm" (before clipping), 0-d arrays.
+    """
+    if loss != "clip" or comm is not None:
+        raise ValueError('training_step: only loss="clip" on one machine (comm=None) is known')
+    value = loss_and_gradients(model, images, tokens, shards, workers, positives)
+    norm = clip_grad_norm(model.parameters(), math.inf if max_norm is None else max_norm)
+    optimizer.step()
+    model.clamp_temperature()
+    optimizer.zero_grad()
+    model.zero_grad()
+    return {"loss": value, "logit_scale": model.logit_scale.data.copy(), "grad_norm": norm}
