@@ -1,5 +1,39 @@
-"""clip_np: CLIP on minigrad."""
+"""clip_np: CLIP from first principles, on minigrad.
 
+import clip_np
+
+model, preprocess, tokenizer = clip_np.load("runs/shapes")
+images = model.encode_image(preprocess(picture)[None])
+texts = model.encode_text(tokenizer(["a small red circle", "a large blue star"]))
+"""
+
+from clip_np import checkpoints, data, evaluate, loading, shapes, step, tasks, train
+from clip_np.checkpoints import load
 from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.evaluate import multiple_choice_accuracy, retrieval_metrics, zero_shot_classifier
 from clip_np.model import CLIP, contrastive_loss
 from clip_np.step import training_step
+from clip_np.tokenizer import Tokenizer
+
+__all__ = [
+    "CLIP",
+    "PRESETS",
+    "CLIPConfig",
+    "TextConfig",
+    "Tokenizer",
+    "VisionConfig",
+    "checkpoints",
+    "contrastive_loss",
+    "data",
+    "evaluate",
+    "load",
+    "loading",
+    "multiple_choice_accuracy",
+    "retrieval_metrics",
+    "shapes",
+    "step",
+    "tasks",
+    "train",
+    "training_step",
+    "zero_shot_classifier",
+]

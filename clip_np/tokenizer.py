@@ -24,7 +24,6 @@ import heapq
 import html
 import json
 import operator
-import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -34,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from clip_np.safe_files import replace_file
 
 START, END, END_OF_WORD = "<|startoftext|>", "<|endoftext|>", "</w>"
 MAX_CONTEXT_LENGTH = 77
@@ -128,20 +129,18 @@ def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[tuple[str, 
             counts[pair] += count
             holders[pair].add(number)
     queue = sorted((-count, pair) for pair, count in counts.items())  # sorted, hence a heap
-    merges: dict[str, tuple[str, str]] = {}
+    merges: list[tuple[str, str]] = []
     while queue and len(merges) < limit:
         negative, pair = heapq.heappop(queue)
-        joined = "".join(pair)
-        # Skip entries that a newer one replaces, and a second way to make the same piece.
-        if -negative != counts[pair] or joined in merges:
-            continue
+        if -negative != counts[pair]:
+            continue  # the count has changed since, and a newer entry holds it
         if -negative < 2:
             break
-        merges[joined] = pair
+        merges.append(pair)
         changed = set()
         for number in holders.pop(pair):
             before, count = words[number]
-            after = _join(before, pair, joined)
+            after = _join(before, pair, "".join(pair))
             words[number] = (after, count)
             for pieces, change in ((before, -count), (after, count)):
                 for neighbours in pairwise(pieces):
@@ -150,7 +149,7 @@ def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[tuple[str, 
                     changed.add(neighbours)
         for neighbours in changed:
             heapq.heappush(queue, (-counts[neighbours], neighbours))
-    return list(merges.values())
+    return merges
 
 
 def _build_vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:
@@ -326,16 +325,8 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to the file ``path``: a crash leaves the old file or the new one."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-        try:
-            with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
-                stream.write(self.to_json() + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replace_file(path) as file:
+            file.write(f"{self.to_json()}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:

@@ -35,7 +35,10 @@ def tanh(x: Any) -> Tensor:
 
 
 def _logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow.
+
+    Its error is small beside 1, not beside the result: enough where x multiplies it.
+    """
     s = array_module(x).tanh(0.5 * x)
     s *= 0.5
     s += 0.5
@@ -43,9 +46,12 @@ def _logistic(x: Array) -> Array:
 
 
 def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), accurate down to where it underflows, so that its log is finite."""
     x = floating("sigmoid", x)
-    s = _logistic(x.data)
+    xp = array_module(x.data)
+    positive = x.data.real > 0
+    small = xp.exp(xp.where(positive, -x.data, x.data))  # at most 1
+    s = xp.where(positive, 1.0, small) / (1.0 + small)
 
     def vjp(g: Array) -> Array:
         return g * (s * (1.0 - s))
@@ -61,7 +67,7 @@ def relu(x: Any) -> Tensor:
     def vjp(g: Array) -> Array:
         return g * positive
 
-    return record("relu", x.data * positive, (x,), vjp)
+    return record("relu", array_module(x.data).maximum(x.data, 0.0), (x,), vjp)
 
 
 def quick_gelu(x: Any) -> Tensor:

@@ -41,12 +41,11 @@ def tensor(
     """
     if isinstance(data, Tensor):
         data = data.data
-    if not hasattr(data, "__array__") and not hasattr(data, "__cuda_array_interface__"):
+    if array_module(data) is np:
+        listed = not hasattr(data, "__array__")
         data = np.asarray(data)
-        if data.dtype == np.float64:
+        if listed and data.dtype == np.float64:
             data = data.astype(np.float32)
-    elif isinstance(data, np.generic) or not hasattr(data, "ndim"):
-        data = np.asarray(data)
     if data.dtype.kind not in "fciub":
         raise TypeError(f"tensor: cannot compute with dtype {data.dtype}; pass numbers")
     if dtype is not None:
@@ -75,9 +74,12 @@ def _adopt(value: Any, guide: Tensor | None) -> Tensor:
     """`value` as a tensor; numbers follow the float tensor `guide` where there is one."""
     if isinstance(value, Tensor):
         return value
-    made = tensor(value)
+    if guide is None:
+        return tensor(value)
+    # Python numbers go straight to the guide's dtype: by way of float32 they would lose digits.
     listed = isinstance(value, (int, float, list, tuple))
-    if guide is None or not (listed or made.ndim == 0 or made.dtype.kind in "biu"):
+    made = tensor(np.asarray(value) if listed else value)
+    if not (listed or made.ndim == 0 or made.dtype.kind in "biu"):
         return made
     if made.dtype.kind == "c" and guide.dtype.kind == "f":
         return made
@@ -193,7 +195,7 @@ def div(a: Any, b: Any) -> Tensor:
 def power(a: Any, b: Any) -> Tensor:
     """a ** b, with broadcasting; a Python number as exponent is not differentiated."""
     if isinstance(b, (int, float)):
-        return _constant_power(floating("power", a), b)
+        return _constant_power(floating("power", a), float(b))
     a, b = coerce("power", a, b)
     a, b = floating("power", a), floating("power", b)
     x, y = a.data, b.data
@@ -327,19 +329,18 @@ def abs(x: Any) -> Tensor:
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; None leaves a side open. On a bound the gradient passes."""
-    (x,) = coerce("clip", x)
+    x = floating("clip", x)
     if low is not None and high is not None and low > high:
         raise ValueError(f"clip: low {low} is above high {high}")
     value = x.data
     xp = array_module(value)
     inside = xp.ones(value.shape, dtype=bool)
     result = value
-    if low is not None:
-        inside &= value.real >= low
-        result = xp.where(value.real >= low, result, xp.asarray(low, dtype=x.dtype))
-    if high is not None:
-        inside &= value.real <= high
-        result = xp.where(value.real <= high, result, xp.asarray(high, dtype=x.dtype))
+    for bound, is_beyond in ((low, operator.lt), (high, operator.gt)):
+        if bound is not None:
+            beyond = is_beyond(value.real, bound)  # a NaN is beyond nothing, and stays
+            inside &= ~beyond
+            result = xp.where(beyond, xp.asarray(bound, dtype=x.dtype), result)
 
     def vjp(g: Array) -> Array:
         return g * inside

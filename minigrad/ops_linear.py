@@ -14,6 +14,7 @@ matrix of zeros and ones: forward it copies rows, backward it adds up what each 
 Layers flatten (B, T, D) to (B*T, D) first: one large product is faster than B small ones.
 """
 
+import math
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -57,8 +58,9 @@ def matmul(a: Any, b: Any) -> Tensor:
         if a_needs:
             to_a = unbroadcast(g2 @ y2.swapaxes(-1, -2), x2.shape).reshape(x.shape)  # of a
         if b_needs and y2.ndim == 2:
-            flat_x = x2.reshape(-1, x2.shape[-1])  # (N', K)
-            to_b = (flat_x.T @ g2.reshape(len(flat_x), -1)).reshape(y.shape)  # shape of b
+            rows = math.prod(x2.shape[:-1])
+            flat_x = x2.reshape(rows, x2.shape[-1])  # (N', K)
+            to_b = (flat_x.T @ g2.reshape(rows, y2.shape[-1])).reshape(y.shape)  # shape of b
         elif b_needs:
             to_b = unbroadcast(x2.swapaxes(-1, -2) @ g2, y2.shape).reshape(y.shape)  # of b
         return to_a, to_b
@@ -79,18 +81,18 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     if bias is not None and inputs[2].shape != (n_out,):
         raise ValueError(f"linear: bias {inputs[2].shape} must have shape ({n_out},)")
     shape, w = x.shape, weight.data
-    rows = x.data.reshape(-1, n_in) if x.size else x.data.reshape(0, n_in)  # (N, in)
+    rows = x.data.reshape(math.prod(shape[:-1]), n_in)  # (N, in)
     y = rows @ w.T  # (N, out)
     if bias is not None:
         y += inputs[2].data
     needs = [each.requires_grad for each in inputs]
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
-        g = g.reshape(-1, n_out) if g.size else g.reshape(len(rows), n_out)  # (N, out)
+        g = g.reshape(len(rows), n_out)  # (N, out)
         to_x = (g @ w).reshape(shape) if needs[0] else None  # (..., in)
         to_weight = g.T @ rows if needs[1] else None
-        to_bias = column_sum(g) if needs[-1] else None
-        return (to_x, to_weight, to_bias)[: len(inputs)]
+        to_bias = [column_sum(g) if each else None for each in needs[2:]]
+        return (to_x, to_weight, *to_bias)
 
     return record("linear", y.reshape(*shape[:-1], n_out), inputs, vjp)  # (..., out)
 
@@ -162,12 +164,15 @@ def _einsum_gradient(
     reachable = "".join(c for c in distinct if c in known)
     formula = ",".join([output, *(inputs[j] for j in others)]) + "->" + reachable
     part = xp.einsum(formula, g, *(arrays[j] for j in others))
-    # A letter that only this operand has was summed away: its gradient is repeated along it.
-    spread = part.reshape([sizes[c] if c in known else 1 for c in distinct])  # distinct
+    # A letter that only this operand has (or is long in) was summed away: its gradient is
+    # repeated along it.
+    lengths = dict(zip(reachable, part.shape))
+    spread = part.reshape([lengths.get(c, 1) for c in distinct])  # distinct
     spread = xp.broadcast_to(spread, [sizes[c] for c in distinct])  # distinct
     if distinct != letters:  # a repeated letter reads a diagonal: write the gradient onto it
         placed = xp.zeros(shape, g.dtype)
-        xp.einsum(f"{letters}->{distinct}", placed)[...] = spread
+        diagonal = xp.einsum(f"{letters}->{distinct}", placed)
+        diagonal[...] = unbroadcast(spread, diagonal.shape)
         return placed
     return unbroadcast(spread, shape)
 
@@ -186,14 +191,13 @@ def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
     rows = xp.asarray(indices).reshape(-1)  # (n,)
     value = xp.take(x.data, xp.asarray(indices), axis=axis)  # axis replaced by indices' shape
     inner = tuple(range(axis, axis + indices.ndim))
+    rest = (*shape[:axis], *shape[axis + 1 :])
 
     def vjp(g: Array) -> Array:
-        last = xp.moveaxis(g, inner, tuple(range(indices.ndim)))  # (*indices, *rest)
-        scattered = xp.zeros((shape[axis], *shape[:axis], *shape[axis + 1 :]), dtype)
-        flat = scattered.reshape(shape[axis], -1)  # (V, rest)
-        if flat.shape[1]:
-            add_rows(flat, rows, last.reshape(rows.size, -1))  # (n, rest)
-        return xp.moveaxis(scattered, 0, axis)  # shape of x
+        first = xp.moveaxis(g, inner, tuple(range(len(inner))))  # (*indices, *rest)
+        gradient = xp.zeros((shape[axis], math.prod(rest)), dtype)
+        add_rows(gradient, rows, first.reshape(rows.size, math.prod(rest)))  # (V, .), (n, .)
+        return xp.moveaxis(gradient.reshape(shape[axis], *rest), 0, axis)  # shape of x
 
     return record("take", value, (x,), vjp)
 

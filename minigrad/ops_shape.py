@@ -183,7 +183,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         else normalise_axes("transpose", axes, x.ndim)
     )
     if len(order) != x.ndim:
-        raise ValueError(f"transpose: axes {tuple(axes)} must name all {x.ndim} axes of {x.shape}")
+        raise ValueError(f"transpose: axes {axes} must name all {x.ndim} axes of {x.shape}")
     inverse = tuple(order.index(i) for i in range(x.ndim))
 
     def vjp(g: Array) -> Array:
@@ -262,6 +262,8 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
         raise ValueError(f"split: {x.shape[axis]} rows do not cut into {sections} equal parts")
     parts = xp.split(x.data, sections, axis=axis)
     shapes, dtype = [part.shape for part in parts], x.dtype
+    if builtins.sum(shape[axis] for shape in shapes) != x.shape[axis]:
+        raise ValueError(f"split: the indices {sections} must not decrease")
 
     def vjp(*gradients: Array | None) -> Array:
         filled = [xp.zeros(shape, dtype) if g is None else g for g, shape in zip(gradients, shapes)]
@@ -273,10 +275,15 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
 def pad(x: Any, widths: Any) -> Tensor:
     """x with zeros around it; widths as in numpy.pad, (before, after) for each axis."""
     (x,) = coerce("pad", x)
-    before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2)).tolist()  # (ndim, 2)
-    if builtins.min((side for pair in before_after for side in pair), default=0) < 0:
-        raise ValueError(f"pad: widths must not be negative, got {widths}")
-    inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after, x.shape))
+    try:
+        before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2))  # (ndim, 2)
+    except ValueError:
+        raise ValueError(
+            f"pad: widths {widths} are no (before, after) for each axis of {x.shape}"
+        ) from None
+    if before_after.dtype.kind not in "iu" or before_after.min(initial=0) < 0:
+        raise ValueError(f"pad: widths must be integers and not negative, got {widths}")
+    inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after.tolist(), x.shape))
     value = array_module(x.data).pad(x.data, before_after)  # sizes grow by the widths
 
     def vjp(g: Array) -> Array:

@@ -246,6 +246,14 @@ def test_objects_have_the_colour_that_the_caption_says(colour):
         assert middle[:, unclipped].std(axis=0) == pytest.approx(spread, rel=0.2)
 
 
+def test_brightness_varies_by_one_factor_for_all_channels():
+    images = shapes.render(
+        scene(400, ["cyan circle"] * 2, ["large"] * 2, 0), np.random.default_rng(0)
+    )
+    green, blue = images[:, 14:18, 14:18, 1:].astype(float).mean(axis=(1, 2)).T
+    assert np.corrcoef(green, blue)[0, 1] > 0.75
+
+
 @pytest.mark.parametrize("relation", list(shapes.RELATIONS))
 def test_two_objects_lie_as_the_relation_says(relation):
     layout = len(shapes.PLACES) + list(shapes.RELATIONS).index(relation)

@@ -1,0 +1,126 @@
+"""Chapter 26: what must be kept, so that a model can be used and its training go on?
+
+One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its tokenizer, and
+what the training needs to continue as if it had never stopped (the optimizer's memory, the
+step, the options). One file cannot come apart: weights never meet the wrong vocabulary.
+
+`load` opens it for use: model, preprocessing, tokenizer.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clip_np.config import ACTIVATIONS, CLIPConfig
+from clip_np.loading import Preprocess, training_preprocess
+from clip_np.model import CLIP
+from clip_np.safe_files import FileError, read_npz, write_npz
+from clip_np.tokenizer import Tokenizer
+from minigrad.optim import Optimizer
+
+CHECKPOINT = "checkpoint.npz"
+FORMAT = "clip_np checkpoint 1"
+DTYPES = ("float32", "float64")
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds; `training` is None where it is for use only."""
+
+    model: CLIP
+    tokenizer: Tokenizer
+    training: dict[str, Any] | None
+    optimizer_state: dict[str, np.ndarray]
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    model: CLIP,
+    tokenizer: Tokenizer,
+    optimizer: Optimizer | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint file; it takes the place of an older one when it is complete.
+
+    training is what the training loop wants back (numbers and strings). ValueError, and
+    nothing written, where a weight is NaN or infinite.
+    """
+    state = {name: p.numpy() for name, p in model.named_parameters()}
+    for name, array in state.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"save_checkpoint: {name} holds a NaN or an infinity; not saved")
+    header = {
+        "format": FORMAT,
+        "config": model.config.to_dict(),
+        "tokenizer": tokenizer.to_json(),
+        "training": None if training is None else dict(training),
+    }
+    arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
+    arrays |= {f"model/{name}": array for name, array in state.items()}
+    if optimizer is not None:
+        arrays |= {f"optimizer/{key}": array for key, array in optimizer.state_dict().items()}
+    write_npz(path, arrays)
+
+
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Read a checkpoint file, or the one in a run directory. FileError where it is none."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / CHECKPOINT
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
+    arrays = read_npz(path)
+    try:
+        header = json.loads(arrays.pop("header").tobytes().decode("utf-8"))
+        if header["format"] != FORMAT:
+            raise FileError(f"{path}: format {header['format']!r}, expected {FORMAT!r}")
+        config = CLIPConfig.from_dict(header["config"])
+        tokenizer = Tokenizer.from_json(header["tokenizer"])
+        training = header["training"]
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"{path}: not a checkpoint of clip_np ({error!r})") from error
+    state = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
+    model = CLIP(config, np.random.default_rng(0))
+    try:
+        model.load_state_dict(state)
+    except (ValueError, TypeError) as error:
+        raise FileError(f"{path}: weights and configuration disagree: {error}") from error
+    optimizer_state = {k[10:]: a for k, a in arrays.items() if k.startswith("optimizer/")}
+    return Checkpoint(model, tokenizer, training, optimizer_state)
+
+
+def load(
+    path: str | os.PathLike,
+    backend: str = "numpy",
+    activation: str | None = None,
+    dtype: str = "float32",
+) -> tuple[CLIP, Preprocess, Tokenizer]:
+    """Open a run directory or a checkpoint file for use: (model, preprocess, tokenizer).
+
+    activation replaces the one that the file names; dtype is "float32" or "float64". Raises
+    FileNotFoundError or FileError, a ValueError, which say what is wrong with the file.
+    """
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
+    if str(np.dtype(dtype)) not in DTYPES:
+        raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
+    found = read_checkpoint(path)
+    model, config = found.model, found.model.config
+    if activation is not None:
+        config = replace(
+            config,
+            vision=replace(config.vision, activation=activation),
+            text=replace(config.text, activation=activation),
+        )
+        model = CLIP(config, np.random.default_rng(0))
+        model.load_state_dict(found.model.state_dict())
+    model = model.astype(dtype) if dtype != "float32" else model
+    preprocess = training_preprocess(config.vision.image_size)
+    return model.to(backend).eval(), preprocess, found.tokenizer

@@ -1,0 +1,291 @@
+"""Chapter 28: how is all this used from a shell?
+
+    clip-np train                         the built-in shapes, two minutes on a laptop
+    clip-np train --data FOLDER           your own images and captions
+    clip-np evaluate runs/shapes          the figures of a run, once more
+
+`python -m clip_np` is the same program. Mistakes end with one line on stderr that says what to
+do, and exit status 1; Ctrl-C saves first and ends with 130.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clip_np.checkpoints import CHECKPOINT, read_checkpoint
+from clip_np.config import PRESETS
+from clip_np.evaluate import embed_images, embed_texts
+from clip_np.loading import to_model_input
+from clip_np.model import CLIP
+from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
+from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
+
+HEADLINES = (  # what is printed, in this order, where a report has it
+    ("recall_at_1_of_100", "recall@1 of 100"),
+    ("recall_at_1_of_1000", "recall@1 of 1,000"),
+    ("recall_at_1_of_1000_heldout", "recall@1 of 1,000, held-out pairs"),
+    ("zero_shot_seen", "zero-shot, seen pairs"),
+    ("zero_shot_heldout", "zero-shot, held-out pairs"),
+    ("recall_at_1", "recall@1"),
+    ("recall_at_5", "recall@5"),
+    ("recall_at_10", "recall@10"),
+    ("image_to_text_median_rank", "median rank of the caption"),
+    ("text_to_image_median_rank", "median rank of the image"),
+    ("multiple_choice_3", "3-way multiple choice"),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clip-np", description="Train and use CLIP on NumPy alone."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = commands.add_parser(
+        "train",
+        help="train a model, measure it and draw what it learned",
+        description="Train a CLIP on the built-in shapes, or on your own images and captions.",
+    )
+    _add_train_options(train)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a trained model",
+        description="Print the figures of a run on its test split or on other data.",
+    )
+    evaluate.add_argument("run", help="a run directory, or a checkpoint file")
+    evaluate.add_argument(
+        "--data", metavar="PATH", help="measure on this data instead of that of the training"
+    )
+    evaluate.add_argument("--image-column", metavar="NAME", help="column that holds the images")
+    evaluate.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
+    evaluate.add_argument(
+        "--skip-bad", action="store_true", help="leave unreadable images out, and count them"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object, last")
+    return parser
+
+
+def _add_train_options(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a folder with captions.csv or metadata.csv, or with name.jpg beside name.txt, or a "
+        "parquet file or a folder of them; without it, the built-in shapes are drawn",
+    )
+    data.add_argument("--image-column", metavar="NAME", help="column that holds the images")
+    data.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
+    data.add_argument(
+        "--skip-bad", action="store_true", help="leave unreadable images out, and count them"
+    )
+    data.add_argument(
+        "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
+    )
+    length = parser.add_argument_group("how long")
+    length.add_argument(
+        "--steps", type=int, metavar="N", help="steps to take (default for shapes: 1200)"
+    )
+    length.add_argument(
+        "--seconds", type=float, metavar="S", help="time limit (default for --data: 240)"
+    )
+    model = parser.add_argument_group("model and optimizer (defaults depend on the data)")
+    model.add_argument("--preset", choices=list(PRESETS), help="size of the model")
+    model.add_argument("--batch-size", type=int, metavar="N", help="pairs in a step (128)")
+    model.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate")
+    model.add_argument("--weight-decay", type=float, metavar="X", help="AdamW's weight decay (0.1)")
+    model.add_argument("--warmup", type=int, metavar="N", help="steps of rising rate (100)")
+    model.add_argument("--vocab-size", type=int, metavar="N", help="most tokens to learn (4000)")
+    model.add_argument("--shift", type=int, metavar="PIXELS", help="move images by up to this")
+    model.add_argument(
+        "--colour-jitter", type=float, metavar="X", help="vary colours by this share"
+    )
+    model.add_argument(
+        "--seed", type=int, metavar="N", help="for all random numbers; same seed, same run (0)"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--workers", type=int, metavar="N", help="threads (default: the cores)")
+    machine.add_argument(
+        "--shards", type=int, metavar="N", help="cut each batch into N pieces: less memory (1)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--name", help="results go to runs/NAME (default: shapes, or the data's name)"
+    )
+    output.add_argument("--out", metavar="DIR", help="results go to DIR instead")
+    output.add_argument(
+        "--resume", metavar="DIR", help="go on with the run in DIR; --steps or --seconds may grow"
+    )
+    output.add_argument(
+        "--json", action="store_true", help="print one JSON object as the last line"
+    )
+
+
+def _options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
+    """Options from `base`, overridden by whatever the command line sets."""
+    fields = {field.name for field in dataclasses.fields(TrainingOptions)}
+    given = {k: v for k, v in vars(arguments).items() if k in fields and v is not None}
+    return TrainingOptions(**{**base, **given})
+
+
+def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, pathlib.Path]:
+    seed = arguments.seed or 0
+    if arguments.data is None:
+        task: Task = ShapesTask(seed, arguments.test)
+        name = "shapes"
+    elif arguments.test is not None:
+        raise ValueError("--test belongs to the built-in shapes; leave it out with --data")
+    else:
+        columns = arguments.image_column, arguments.caption_column
+        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=arguments.skip_bad)
+        name = pathlib.Path(arguments.data).resolve().stem
+    if task.train is None:
+        raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
+    bounds: dict[str, Any] = {}
+    if arguments.steps is not None or arguments.seconds is not None or arguments.data is not None:
+        bounds["steps"] = None
+    if arguments.data is not None and arguments.steps is None and arguments.seconds is None:
+        bounds["seconds"] = 240.0
+    options = _options(arguments, {**task.settings, **bounds})
+    directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
+    previous = directory / CHECKPOINT
+    if previous.exists():
+        kept = previous.with_name("checkpoint.previous.npz")
+        previous.replace(kept)
+        _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
+    return task, options, directory
+
+
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    """Print for people: to stderr where stdout is kept for JSON."""
+    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+
+def train_command(arguments: argparse.Namespace) -> int:
+    """Train, measure, draw."""
+    if arguments.resume is not None:
+        resumed = read_checkpoint(arguments.resume)
+        if resumed.training is None:
+            raise ValueError(f"{arguments.resume}: this checkpoint holds no training to go on with")
+        task = open_task(resumed.training["source"])
+        options = _options(arguments, resumed.training["options"])
+        path = pathlib.Path(arguments.resume)
+        trainer = Trainer(task, options, path if path.is_dir() else path.parent, resumed)
+    else:
+        task, options, directory = _new_run(arguments)
+        trainer = Trainer(task, options, directory)
+    sizes = (
+        f"{len(task.train):,} pairs, {sum(p.size for p in trainer.model.parameters()):,} weights"
+    )
+    _say(arguments, f"training {options.preset} on {sizes}; results go to {trainer.directory}")
+    outcome: dict[str, Any] = trainer.run()
+    if trainer.interrupted:
+        _say(
+            arguments,
+            f"stopped at step {trainer.step}, all is saved; go on with:\n"
+            f"    clip-np train --resume {trainer.directory}",
+        )
+        return 130
+    for name, cause in list(trainer.loader.skipped.items())[:5]:
+        _say(arguments, f"skipped {name}: {cause}")
+    outcome["skipped_images"] = len(trainer.loader.skipped)
+    outcome |= task.report(trainer.model, trainer.tokenizer)
+    _print_figures(arguments, outcome)
+    draw_pictures(arguments, trainer, task)
+    if arguments.json:
+        print(json.dumps(outcome))
+    return 0
+
+
+def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+    if "train_seconds" in figures:
+        _say(arguments, f"{figures['steps']} steps in {figures['train_seconds']:.0f} s")
+    for key, label in HEADLINES:
+        if key in figures:
+            value = figures[key]
+            text = f"{value:.0f}" if key.endswith("rank") else f"{value:.3f}"
+            _say(arguments, f"    {label:<36}{text:>8}")
+
+
+def draw_pictures(arguments: argparse.Namespace, trainer: Trainer, task: Task) -> None:
+    """The run's pictures, beside its checkpoint; without matplotlib, a line that says so."""
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError:
+        _say(arguments, 'no pictures without matplotlib: pip install "minigrad-clip[examples]"')
+        return
+    pictures = importlib.import_module("clip_np.pictures")
+    directory, model, tokenizer = trainer.directory, trainer.model, trainer.tokenizer
+    images, captions = task.test_samples(1000, model.config.vision.image_size)
+    image_features = embed_images(model, images)
+    text_features = embed_texts(model, tokenizer, captions)
+    choices, scores = best_captions(model, image_features[:20], text_features, captions)
+    pairs = slice(0, 16)
+    maps = model.attention_maps(to_model_input(images[:6])).numpy()
+    records = read_metrics(directory / METRICS)
+    drawn = [
+        pictures.loss_curve(records, directory / "loss.png", trainer.loader.batch_size),
+        pictures.similarity_matrix(
+            *(image_features[pairs], text_features[pairs], images[pairs], captions[pairs]),
+            directory / "similarity.png",
+        ),
+        pictures.caption_grid(
+            images[:20], captions[:20], choices, scores, directory / "captions.png"
+        ),
+        pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
+    ]
+    _say(arguments, "pictures: " + ", ".join(str(path) for path in drawn))
+
+
+def best_captions(
+    model: CLIP, image_features: np.ndarray, text_features: np.ndarray, captions: Sequence[str]
+) -> tuple[list[list[str]], list[list[float]]]:
+    """For each image its three likeliest captions, and their probabilities among all."""
+    logits = np.exp(model.logit_scale.item()) * (image_features @ text_features.T)  # (N, M)
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    order = np.argsort(-probabilities, axis=1)[:, :3]
+    names = [[captions[column] for column in row] for row in order]
+    return names, np.take_along_axis(probabilities, order, axis=1).tolist()
+
+
+def evaluate_command(arguments: argparse.Namespace) -> int:
+    """Measure a trained model."""
+    found = read_checkpoint(arguments.run)
+    source = (found.training or {}).get("source")
+    if source is None and arguments.data is None:
+        raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
+    if arguments.data is None:
+        task = open_task(source, training=False)
+    elif source is not None and source["task"] == "shapes":
+        task = ShapesTask(test=arguments.data, training=False)
+    else:
+        columns = arguments.image_column, arguments.caption_column
+        task = FilesTask(arguments.data, *columns, skip_bad=arguments.skip_bad)
+    figures = task.report(found.model, found.tokenizer)
+    _print_figures(arguments, figures)
+    if arguments.json:
+        print(json.dumps(figures))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns its exit status."""
+    # Emoji in captions must not end a run on a terminal that cannot show them.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    arguments = _parser().parse_args(argv)
+    try:
+        return {"train": train_command, "evaluate": evaluate_command}[arguments.command](arguments)
+    except (ValueError, OSError, ImportError, TrainingError) as error:
+        print(f"clip-np: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("clip-np: interrupted", file=sys.stderr)
+        return 130

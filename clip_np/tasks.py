@@ -1,0 +1,130 @@
+"""Chapter 22: what is there to learn, and how is it measured?
+
+A task brings together what belongs together: pairs to train on, pairs to validate on, the
+measurement at the end, and the settings that suit it. There are two, the built-in shapes and
+image-caption files. Validation pairs come out of the training data; the test split takes part in
+no decision and is looked at once, at the end.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clip_np import shapes
+from clip_np.data import Pairs, open_dataset
+from clip_np.evaluate import pairs_report, shapes_report
+from clip_np.loading import load_images
+from clip_np.model import CLIP
+from clip_np.readers import DataError
+from clip_np.tokenizer import Tokenizer
+
+TRAINING_IMAGES = 60_000
+VALIDATION_IMAGES = 512
+TEST_SEED = 2103_00020  # any fixed number: this is what makes the test split the same for all
+
+
+@dataclass
+class Task:
+    """train and validation pairs (None: only measuring), and settings for TrainingOptions."""
+
+    train: Pairs | None
+    validation: Pairs | None
+    settings: dict[str, Any]
+    # What it takes to open the same data again, for a checkpoint.
+    source: dict[str, Any]
+
+    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        """The figures of the test split."""
+        raise TypeError(f"{type(self).__name__} does not say how it is measured")
+
+    def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
+        """Test images (count, size, size, 3), uint8, with different captions, for pictures."""
+        raise TypeError(f"{type(self).__name__} has no samples")
+
+
+class ShapesTask(Task):
+    """The built-in drawings; `test` is a file that holds another test split of the same form."""
+
+    def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
+        rng = np.random.default_rng([seed, 3])
+        train = validation = None
+        if training:
+            images, captions = shapes.training_pairs(TRAINING_IMAGES + VALIDATION_IMAGES, rng)
+            train = Pairs.from_arrays(images[VALIDATION_IMAGES:], captions[VALIDATION_IMAGES:])
+            validation = Pairs.from_arrays(images[:VALIDATION_IMAGES], captions[:VALIDATION_IMAGES])
+        settings = {"preset": "tiny", "learning_rate": 2e-3}
+        source = {"task": "shapes", "seed": seed, "test": test}
+        super().__init__(train, validation, settings, source)
+        self.splits = shapes.test_split(TEST_SEED) if test is None else shapes.read_test_split(test)
+
+    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        return shapes_report(model, tokenizer, self.splits)
+
+    def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
+        split = self.splits["all"]
+        return split.images[:count], list(split.captions[:count])
+
+
+class FilesTask(Task):
+    """Image-caption files; measured on the test split, or on validation where there is none."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        image_column: str | None = None,
+        caption_column: str | None = None,
+        seed: int = 0,
+        skip_bad: bool = False,
+    ) -> None:
+        splits = open_dataset(path, image_column, caption_column, seed=seed)
+        train, validation = splits.get("train"), splits.get("validation")
+        tagged = train is not None and train.tags is not None
+        settings = {
+            "preset": "small",
+            "learning_rate": 1e-3,
+            "shift": 3,
+            "colour_jitter": 0.2,
+            "tag_probability": 0.3 if tagged else 0.0,
+        }
+        source = {
+            "task": "files",
+            "path": os.path.abspath(path),
+            "image_column": image_column,
+            "caption_column": caption_column,
+            "seed": seed,
+            "skip_bad": skip_bad,
+        }
+        super().__init__(train, validation, settings, source)
+        self.test = splits.get("test", validation)
+        self.test_name = "test" if "test" in splits else "validation"
+        if self.test is None:
+            raise DataError(f"{path}: too few pairs to hold any out for measuring")
+
+    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        size, skip_bad = model.config.vision.image_size, self.source["skip_bad"]
+        images, rows = load_images(self.test, size, skip_bad, progress=len(self.test) > 2000)
+        return pairs_report(model, tokenizer, images, [self.test.captions[row] for row in rows])
+
+    def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
+        rows = _distinct(self.test.captions, count)
+        chosen = self.test.select(rows)
+        images, kept = load_images(chosen, size, self.source["skip_bad"])
+        return images, [chosen.captions[row] for row in kept]
+
+
+def _distinct(captions: Sequence[str], count: int) -> list[int]:
+    """Rows with different captions, spread over the whole split."""
+    _, first = np.unique(np.asarray(captions, dtype=object).astype(str), return_index=True)
+    rows = np.sort(first)
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)].tolist()
+
+
+def open_task(source: dict[str, Any], training: bool = True) -> Task:
+    """The task that a checkpoint's `source` describes."""
+    settings = dict(source)
+    if settings.pop("task") == "shapes":
+        return ShapesTask(**settings, training=training)
+    return FilesTask(**settings)

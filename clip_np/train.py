@@ -1,0 +1,316 @@
+"""Chapter 23: how does a model come to know something?
+
+Take a batch, take a step, repeat. Everything around these two lines serves one of three ends:
+
+- to learn well: the learning rate rises while the optimizer's averages warm up and falls along
+  a cosine, so that the last steps settle;
+- to see what happens: a progress bar, a line in metrics.jsonl every few steps, the loss on
+  pairs that are not trained on;
+- to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop. A batch
+  is a function of the seed and the step alone, so a resumed run takes the same steps as one
+  that was never stopped, to the last bit.
+
+Under a time limit the number of steps is not known beforehand; the schedule then follows the
+share of time that has passed.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from clip_np.checkpoints import CHECKPOINT, Checkpoint, save_checkpoint
+from clip_np.config import PRESETS
+from clip_np.evaluate import embed_images, embed_texts, retrieval_metrics
+from clip_np.loading import BatchLoader, load_images
+from clip_np.model import CLIP, contrastive_loss
+from clip_np.safe_files import replace_file
+from clip_np.step import available_cores, training_step
+from clip_np.tasks import Task
+from clip_np.tokenizer import Tokenizer
+from minigrad import tensor
+from minigrad.optim import AdamW, warmup_cosine
+
+METRICS = "metrics.jsonl"
+SAVE_SECONDS = 60.0
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the last checkpoint is as it was."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train. steps or seconds, or the first to be reached of both, ends the run.
+
+    learning_rate is the highest of the schedule, final_ratio the share of it that the last step
+    has. shift (pixels), colour_jitter (a share) and tag_probability vary the training pairs.
+    workers None means one for each core.
+    """
+
+    preset: str = "tiny"
+    steps: int | None = 1200
+    seconds: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    final_ratio: float = 0.02
+    warmup: int = 100
+    weight_decay: float = 0.1
+    max_norm: float = 1.0
+    vocab_size: int = 4000
+    shift: int = 0
+    colour_jitter: float = 0.0
+    tag_probability: float = 0.0
+    seed: int = 0
+    workers: int | None = None
+    shards: int = 1
+    log_every: int = 10
+    validate_every: int = 100
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
+        if self.steps is None and self.seconds is None:
+            raise ValueError("training needs an end: steps, seconds or both")
+        for field in ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards"):
+            value = getattr(self, field)
+            if value is not None and value <= 0:
+                raise ValueError(f"{field} must be positive, got {value}")
+
+
+def train_tokenizer(task: Task, vocab_size: int) -> Tokenizer:
+    """A tokenizer for the training captions; it fits the longest, and some words more where
+    the data has extra words to add."""
+    captions = list(task.train.captions)
+    tags = list(task.train.tags or [])
+    plain = Tokenizer.train(captions + tags, vocab_size)
+    longest = int(plain.lengths(captions).max()) + (8 if tags else 0)
+    return Tokenizer(plain.merges, context_length=min(longest, 77))
+
+
+class Trainer:
+    """A model, its optimizer and its data, with a directory that receives what they become."""
+
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        directory: pathlib.Path,
+        resumed: Checkpoint | None = None,
+    ) -> None:
+        if options.workers is None:
+            options = dataclasses.replace(options, workers=available_cores())
+        self.task, self.options, self.directory = task, options, directory
+        if resumed is None:
+            self.tokenizer = train_tokenizer(task, options.vocab_size)
+            config = PRESETS[options.preset].for_tokenizer(self.tokenizer)
+            self.model = CLIP(config, np.random.default_rng(options.seed))
+        else:
+            self.tokenizer, self.model = resumed.tokenizer, resumed.model
+        self.optimizer = AdamW(
+            self.model.parameters(),
+            lr=options.learning_rate,
+            betas=(0.9, 0.98),
+            eps=1e-6,
+            weight_decay=options.weight_decay,
+        )
+        self.step, self.elapsed = 0, 0.0
+        if resumed is not None:
+            self.optimizer.load_state_dict(resumed.optimizer_state)
+            self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
+        self.image_size = self.model.config.vision.image_size
+        self.loader = BatchLoader(
+            task.train,
+            self.image_size,
+            options.batch_size,
+            options.seed,
+            options.shift,
+            options.colour_jitter,
+            options.tag_probability,
+            skip_bad=task.source.get("skip_bad", False),
+        )
+        self.interrupted = False
+
+    def learning_rate(self) -> float:
+        """The learning rate of the coming step."""
+        options = self.options
+        total = float("inf") if options.steps is None else options.steps
+        if options.seconds is not None and self.step > 0 and self.elapsed > 0:
+            total = min(total, self.step * options.seconds / self.elapsed)
+        if math.isinf(total):  # the first step of a run that only a clock ends
+            total = 10 * options.warmup
+        total = max(round(total), self.step + 1)
+        warmup = max(1, min(options.warmup, total // 10))
+        base = options.learning_rate
+        return warmup_cosine(self.step, total, warmup, base, base * options.final_ratio)
+
+    def finished(self) -> bool:
+        """Whether the steps or the seconds are used up."""
+        steps, seconds = self.options.steps, self.options.seconds
+        return (steps is not None and self.step >= steps) or (
+            seconds is not None and self.elapsed >= seconds
+        )
+
+    def run(self) -> dict[str, float]:
+        """Train until the end, or until Ctrl-C. Returns train_seconds and steps."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        validation = self._validation_set()
+        self._drop_later_metrics()
+        started = time.perf_counter() - self.elapsed
+        saved = logged = time.perf_counter()
+        logged_step = self.step
+        last = self.options.steps if self.options.steps is not None else 1 << 62
+        batches = self.loader.batches(self.step, last)
+        with self._bar() as bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
+            while not self.finished() and not stop.is_set():
+                batch = next(batches)
+                rate = self.optimizer.lr = self.learning_rate()
+                tokens = self.tokenizer(batch.captions, truncate=True)
+                shards, workers = self.options.shards, self.options.workers
+                result = training_step(
+                    self.model,
+                    self.optimizer,
+                    batch.images,
+                    tokens,
+                    shards=shards,
+                    workers=workers,
+                    max_norm=self.options.max_norm,
+                )
+                self.step += 1
+                self.elapsed = time.perf_counter() - started
+                if self.step % self.options.log_every == 0 or self.finished():
+                    now = time.perf_counter()
+                    pace = (self.step - logged_step) * self.loader.batch_size / (now - logged)
+                    record = self._record(result, rate, pace)
+                    if self.step % self.options.validate_every == 0 or self.finished():
+                        record |= self._validate(*validation)
+                    self._log(record, bar)
+                    logged, logged_step = time.perf_counter(), self.step
+                if time.perf_counter() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.perf_counter()
+            self.interrupted = stop.is_set()
+        self.save()
+        return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
+
+    def save(self) -> None:
+        """Write the checkpoint, with what a resumed run needs."""
+        training = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "options": dataclasses.asdict(self.options),
+            "source": self.task.source,
+        }
+        path = self.directory / CHECKPOINT
+        save_checkpoint(path, self.model, self.tokenizer, self.optimizer, training)
+
+    def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
+        pairs = self.task.validation
+        if pairs is None:
+            return None
+        pairs = pairs.select(range(min(len(pairs), 512)))
+        images, rows = load_images(pairs, self.image_size, self.loader.skip_bad)
+        return images, [pairs.captions[row] for row in rows]
+
+    def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
+        """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
+        image_features = embed_images(self.model, images)
+        text_features = embed_texts(self.model, self.tokenizer, captions)
+        size = min(self.loader.batch_size, len(images))
+        losses = [
+            contrastive_loss(
+                tensor(image_features[low : low + size]),
+                tensor(text_features[low : low + size]),
+                self.model.logit_scale.detach(),
+            ).item()
+            for low in range(0, len(images) - size + 1, size)
+        ]
+        recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
+        return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
+
+    def _record(self, result: dict[str, Any], rate: float, pace: float) -> dict[str, float]:
+        """One line of metrics; TrainingError where the loss is no number any more."""
+        loss = result["loss"].item()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
+                "Usual cause: a learning rate that is too high"
+            )
+        return {
+            "step": self.step,
+            "seconds": round(self.elapsed, 3),
+            "loss": loss,
+            "temperature": math.exp(result["logit_scale"].item()),
+            "grad_norm": result["grad_norm"].item(),
+            "learning_rate": rate,
+            "samples_per_second": round(pace, 1),
+        }
+
+    def _log(self, record: dict[str, float], bar: tqdm) -> None:
+        with open(self.directory / METRICS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        timed = self.options.steps is None
+        bar.update((min(self.elapsed, bar.total) if timed else self.step) - bar.n)
+        shown = {
+            "loss": f"{record['loss']:.3f}",
+            "temperature": f"{record['temperature']:.1f}",
+            "samples/s": f"{record['samples_per_second']:.0f}",
+        }
+        if timed:
+            shown["step"] = str(self.step)
+        bar.set_postfix(shown)
+
+    def _drop_later_metrics(self) -> None:
+        """Keep the lines up to the step that a resumed run starts from; none for a new run."""
+        path = self.directory / METRICS
+        kept = [r for r in read_metrics(path) if r["step"] <= self.step] if path.exists() else []
+        with replace_file(path) as file:
+            file.writelines((json.dumps(record) + "\n").encode("utf-8") for record in kept)
+
+    def _bar(self) -> tqdm:
+        if self.options.steps is None:
+            form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}{postfix}]"
+            return tqdm(total=self.options.seconds, initial=self.elapsed, bar_format=form)
+        return tqdm(total=self.options.steps, initial=self.step, unit="step")
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, float]]:
+    """The records of a metrics.jsonl; a last line that was cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            records.append(json.loads(line))
+    return records
+
+
+@contextlib.contextmanager
+def _stop_on_ctrl_c() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that a step is never torn apart; a second one interrupts.
+
+    Signals reach the main thread only; elsewhere Ctrl-C is the caller's business.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
