@@ -84,13 +84,13 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         training = header["training"]
     except FileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FileError(f"{path}: not a checkpoint of clip_np ({error!r})") from error
     state = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
-    model = CLIP(config, np.random.default_rng(0))
     try:
+        model = CLIP(config, np.random.default_rng(0))
         model.load_state_dict(state)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, MemoryError) as error:
         raise FileError(f"{path}: weights and configuration disagree: {error}") from error
     optimizer_state = {k[10:]: a for k, a in arrays.items() if k.startswith("optimizer/")}
     return Checkpoint(model, tokenizer, training, optimizer_state)
@@ -109,7 +109,7 @@ def load(
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
-    if str(np.dtype(dtype)) not in DTYPES:
+    if dtype not in DTYPES:
         raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
     found = read_checkpoint(path)
     model, config = found.model, found.model.config

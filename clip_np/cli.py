@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import json
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from clip_np.config import PRESETS
 from clip_np.evaluate import embed_images, embed_texts
 from clip_np.loading import to_model_input
 from clip_np.model import CLIP
+from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
 
@@ -40,6 +42,8 @@ HEADLINES = (  # what is printed, in this order, where a report has it
     ("text_to_image_median_rank", "median rank of the image"),
     ("multiple_choice_3", "3-way multiple choice"),
 )
+OF_FILES = ("image_column", "caption_column", "skip_bad")
+OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--image-column", metavar="NAME", help="column that holds the images")
     evaluate.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
     evaluate.add_argument(
-        "--skip-bad", action="store_true", help="leave unreadable images out, and count them"
+        "--skip-bad",
+        action="store_true",
+        default=None,
+        help="leave unreadable images out, and count them",
     )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object, last")
     return parser
@@ -82,7 +89,10 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--image-column", metavar="NAME", help="column that holds the images")
     data.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
     data.add_argument(
-        "--skip-bad", action="store_true", help="leave unreadable images out, and count them"
+        "--skip-bad",
+        action="store_true",
+        default=None,
+        help="leave unreadable images out, and count them",
     )
     data.add_argument(
         "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
@@ -133,16 +143,31 @@ def _options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOpt
     return TrainingOptions(**{**base, **given})
 
 
+def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    """ValueError where one of the options is set that would have no effect."""
+    given = [f"--{n}".replace("_", "-") for n in names if getattr(arguments, n) is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)}: {reason}; leave it out")
+
+
 def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, pathlib.Path]:
     seed = arguments.seed or 0
+    if seed < 0:
+        raise ValueError(f"--seed must not be negative, got {seed}")
     if arguments.data is None:
+        _refuse(arguments, OF_FILES, "only for --data")
+        size = PRESETS[arguments.preset or "tiny"].vision.image_size
+        if size != IMAGE_SIZE:
+            raise ValueError(
+                f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
+                f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
+            )
         task: Task = ShapesTask(seed, arguments.test)
         name = "shapes"
-    elif arguments.test is not None:
-        raise ValueError("--test belongs to the built-in shapes; leave it out with --data")
     else:
+        _refuse(arguments, ("test",), "only for the built-in shapes")
         columns = arguments.image_column, arguments.caption_column
-        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=arguments.skip_bad)
+        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=bool(arguments.skip_bad))
         name = pathlib.Path(arguments.data).resolve().stem
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
@@ -153,11 +178,6 @@ def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, path
         bounds["seconds"] = 240.0
     options = _options(arguments, {**task.settings, **bounds})
     directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
-    previous = directory / CHECKPOINT
-    if previous.exists():
-        kept = previous.with_name("checkpoint.previous.npz")
-        previous.replace(kept)
-        _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
     return task, options, directory
 
 
@@ -169,16 +189,27 @@ def _say(arguments: argparse.Namespace, text: str) -> None:
 def train_command(arguments: argparse.Namespace) -> int:
     """Train, measure, draw."""
     if arguments.resume is not None:
-        resumed = read_checkpoint(arguments.resume)
+        _refuse(arguments, OF_NEW_RUNS, "a resumed run keeps its own")
+        directory = pathlib.Path(arguments.resume)
+        resumed = read_checkpoint(directory)
+        if not directory.is_dir():  # its neighbours would be overwritten
+            raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
         if resumed.training is None:
-            raise ValueError(f"{arguments.resume}: this checkpoint holds no training to go on with")
+            raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
         task = open_task(resumed.training["source"])
-        options = _options(arguments, resumed.training["options"])
-        path = pathlib.Path(arguments.resume)
-        trainer = Trainer(task, options, path if path.is_dir() else path.parent, resumed)
+        bounds = {}
+        if arguments.steps is not None or arguments.seconds is not None:
+            bounds = {"steps": None, "seconds": None}
+        options = _options(arguments, {**resumed.training["options"], **bounds})
+        trainer = Trainer(task, options, directory, resumed)
     else:
         task, options, directory = _new_run(arguments)
         trainer = Trainer(task, options, directory)
+        previous = directory / CHECKPOINT
+        if previous.exists():
+            kept = previous.with_name("checkpoint.previous.npz")
+            previous.replace(kept)
+            _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
     sizes = (
         f"{len(task.train):,} pairs, {sum(p.size for p in trainer.model.parameters()):,} weights"
     )
@@ -188,27 +219,28 @@ def train_command(arguments: argparse.Namespace) -> int:
         _say(
             arguments,
             f"stopped at step {trainer.step}, all is saved; go on with:\n"
-            f"    clip-np train --resume {trainer.directory}",
+            f"    clip-np train --resume {shlex.quote(str(trainer.directory))}",
         )
         return 130
     for name, cause in list(trainer.loader.skipped.items())[:5]:
         _say(arguments, f"skipped {name}: {cause}")
     outcome["skipped_images"] = len(trainer.loader.skipped)
     outcome |= task.report(trainer.model, trainer.tokenizer)
-    _print_figures(arguments, outcome)
+    _print_figures(arguments, outcome, task)
     draw_pictures(arguments, trainer, task)
     if arguments.json:
         print(json.dumps(outcome))
     return 0
 
 
-def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any], task: Task) -> None:
     if "train_seconds" in figures:
         _say(arguments, f"{figures['steps']} steps in {figures['train_seconds']:.0f} s")
+    _say(arguments, f"on {task.measured_on}:")
     for key, label in HEADLINES:
         if key in figures:
             value = figures[key]
-            text = f"{value:.0f}" if key.endswith("rank") else f"{value:.3f}"
+            text = f"{value:g}" if key.endswith("rank") else f"{value:.3f}"
             _say(arguments, f"    {label:<36}{text:>8}")
 
 
@@ -261,14 +293,16 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if source is None and arguments.data is None:
         raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
     if arguments.data is None:
+        _refuse(arguments, OF_FILES, "only for --data")
         task = open_task(source, training=False)
     elif source is not None and source["task"] == "shapes":
         task = ShapesTask(test=arguments.data, training=False)
     else:
         columns = arguments.image_column, arguments.caption_column
-        task = FilesTask(arguments.data, *columns, skip_bad=arguments.skip_bad)
+        seed = (source or {}).get("seed", 0)  # held out is what the training held out
+        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=bool(arguments.skip_bad))
     figures = task.report(found.model, found.tokenizer)
-    _print_figures(arguments, figures)
+    _print_figures(arguments, figures, task)
     if arguments.json:
         print(json.dumps(figures))
     return 0

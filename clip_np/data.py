@@ -1,4 +1,4 @@
-"""Chapter 20: where do image-caption pairs come from?
+"""Chapter 22: where do image-caption pairs come from?
 
 CLIP learns from nothing but pictures and the sentences that belong to them, so a data set is a
 list of pairs. People keep them in a few ways, all of which `open_dataset` recognises:
@@ -9,94 +9,36 @@ list of pairs. People keep them in a few ways, all of which `open_dataset` recog
     (c) parquet    one file, or shards anywhere in a folder, train/test/validation in their names
     (d) splits     folders train/, test/, validation/, each in layout (a) or (b)
 
-Every split becomes one `Pairs`: captions in memory, images on disk (or still encoded) until
-`open_image` decodes one. Where nothing is marked as validation, a few training images are held
-out; the test split is never touched.
-
-`readers.py` reads the files; `loading.py` makes batches of pairs.
+Every split becomes one `Pairs`. Where nothing is marked as validation, a few training images are
+held out; the test split is never touched.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from clip_np.loading import preprocess
-from clip_np.readers import (
-    IMAGE_SUFFIXES,
-    DataError,
-    ImageSource,
-    Rows,
-    a_few,
-    open_rgb,
-    read_paired_files,
-    read_parquet,
-    read_table,
-    split_of,
-)
+from clip_np.loading import preprocess as preprocess
+from clip_np.readers import DataError, ImageSource, Pairs, a_few
 
-__all__ = ["DataError", "Pairs", "open_dataset", "preprocess"]
-
-TABLE_NAMES = {"captions.csv", "metadata.csv", "captions.tsv", "metadata.tsv"}
-LAYOUTS = (
-    "Understood are: captions.csv or metadata.csv beside the images; name.jpg beside name.txt; "
-    "a .parquet file or a folder of them; folders train/ and test/ that hold one of the first two"
-)
-
-
-@dataclass
-class Pairs:
-    """One split: N images, each with its caption.
-
-    captions: N texts, none empty. names: N texts that say in errors where an image comes from
-    (a path, or "train-00000.parquet row 17", counted from 0). tags: None, or N texts of further
-    words separated by commas. sources: N images, not yet decoded (see `clip_np.readers`).
-    """
-
-    captions: list[str]
-    names: list[str]
-    tags: list[str] | None
-    sources: list[ImageSource]
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def open_image(self, row: int) -> Image.Image:
-        """Decode image `row`: mode RGB, upright, in its own size.
-
-        Raises DataError, naming the file and the cause, where it cannot be decoded.
-        """
-        return open_rgb(self.sources[row], self.names[row])
-
-    def select(self, indices: Sequence[int] | np.ndarray) -> "Pairs":
-        """The pairs of these rows, in this order; `indices` are row numbers."""
-        rows = np.asarray(indices, dtype=np.int64).tolist()
-        return Pairs(
-            captions=[self.captions[row] for row in rows],
-            names=[self.names[row] for row in rows],
-            tags=None if self.tags is None else [self.tags[row] for row in rows],
-            sources=[self.sources[row] for row in rows],
-        )
-
-    @classmethod
-    def from_arrays(cls, images: np.ndarray, captions: Sequence[str]) -> "Pairs":
-        """Pairs of images already in memory: `images` is uint8 (N, H, W, 3), RGB.
-
-        Raises DataError for another shape or dtype, unequal lengths, or an empty caption.
-        """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise DataError(
-                f"images have shape {images.shape} and dtype {images.dtype}; "
-                "expected (N, H, W, 3) and uint8"
-            )
-        if len(images) != len(captions):
-            raise DataError(f"there are {len(images)} images but {len(captions)} captions")
-        names = [f"image {row}" for row in range(len(images))]
-        _check_captions(captions, names)
-        return cls(list(captions), names, None, list(images))
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+# What a file, a folder or a row calls its split -> what it is called here.
+SPLITS = {"train": "train", "test": "test", "validation": "validation"}
+SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
+# What a column holds -> the names by which it is recognised; the first that is there counts.
+COLUMNS = {
+    "image": ("img", "image", "bytes", "jpg", "png", "file_name", "filename", "path", "filepath"),
+    "caption": ("text_EN", "caption", "text", "captions"),
+    "tags": ("tags",),
+    "split": ("split",),
+}
+Known = Mapping[str, Sequence[str]]  # such as COLUMNS
+Row = tuple[str, str, str, ImageSource, str]  # caption, name, tags, source, split
 
 
 def open_dataset(
@@ -106,117 +48,181 @@ def open_dataset(
     validation_fraction: float = 0.05,
     seed: int = 0,
 ) -> dict[str, Pairs]:
-    """Find the pairs under `path` and return them by split.
+    """Find the pairs under `path`, a folder, a .parquet file or a .csv table, by split.
 
-    path: a folder, a .parquet file, or a table (.csv, .tsv). The columns are recognised by name
-    where `image_column` and `caption_column` are None. The keys of the result are those of
-    "train", "validation" and "test" that have pairs. Without a validation split,
-    `validation_fraction` of the training images (at least one) becomes it, chosen by `seed`.
-
-    Raises DataError where there is nothing to read or something in it is wrong, ImportError
-    where parquet files are found and pyarrow is not installed.
+    Columns are recognised by name (see COLUMNS) where none is given. The keys of the result are
+    those of "train", "validation" and "test" that have pairs. Without a validation split,
+    `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`.
+    Raises DataError for whatever is missing or wrong, ImportError without pyarrow for parquet.
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
-    path = Path(path)
-    rows = Rows()
-    if path.is_dir():
-        _read_folder(path, image_column, caption_column, rows)
-    elif path.suffix.lower() == ".parquet" and path.is_file():
-        read_parquet(path, path.name, image_column, caption_column, rows)
-    elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
-        read_table(path, split_of([path.stem]), image_column, caption_column, rows)
-    elif path.exists():
-        raise DataError(f"{path} is neither a folder nor a .parquet, .csv or .tsv file. {LAYOUTS}.")
-    else:
-        raise DataError(f"{path} does not exist")
-    if not rows.captions:
-        raise DataError(f"{path} holds no image-caption pairs: its tables have no rows")
-    _check_captions(rows.captions, rows.names)
-    splits = _by_split(rows)
-    if "train" in splits and "validation" not in splits:
-        splits |= _hold_out(splits["train"], validation_fraction, seed)
-    return splits
-
-
-def _read_folder(
-    root: Path, image_column: str | None, caption_column: str | None, rows: Rows
-) -> None:
-    """Recognise the layout of folder `root` and read it."""
-    # Sorted by POSIX path, so that the same seed means the same rows on every system.
-    files = sorted(_visible_files(root), key=lambda file: file.relative_to(root).as_posix())
-    tables = [file for file in files if file.name.lower() in TABLE_NAMES]
-    shards = [file for file in files if file.suffix.lower() == ".parquet"]
-    at_root = [table for table in tables if table.parent == root]
-    if len(at_root) + bool(shards) > 1:
+    given = {"image": image_column, "caption": caption_column}
+    known = COLUMNS | {role: (column,) for role, column in given.items() if column}
+    rows = list(_read_rows(Path(path), known))
+    if not rows:
         raise DataError(
-            f"{root} holds several descriptions of the data: {a_few(at_root + shards)}. "
-            "Give the path of the one to use."
+            f"{path} holds no image-caption pairs. Understood are captions.csv or metadata.csv "
+            "beside images; name.jpg beside name.txt; .parquet files; folders train/ and test/"
         )
-    if shards:
-        for shard in shards:
-            name = shard.relative_to(root).as_posix()
-            read_parquet(shard, name, image_column, caption_column, rows)
-        return
-    if at_root:
-        return read_table(at_root[0], "train", image_column, caption_column, rows)
-    for table in tables:
-        split = split_of(reversed(table.relative_to(root).parts[:-1]), alone=True)
-        read_table(table, split, image_column, caption_column, rows)
-    described = {table.parent for table in tables}
-    loose = [file for file in files if not described.intersection(file.parents)]
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in loose):
-        read_paired_files(loose, root, rows)
-    elif not tables:
-        counts = Counter(file.suffix.lower() or "files without suffix" for file in files)
-        found = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-        raise DataError(
-            f"{root} has no layout that is understood. {LAYOUTS}. Found: {found or 'no files'}."
-        )
-
-
-def _visible_files(root: Path) -> list[Path]:
-    """All files below `root` but hidden ones, such as the `._cat.jpg` that macOS leaves."""
-    files = []
-    for file in root.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-        if not hidden and file.is_file():
-            files.append(file)
-    return files
-
-
-def _check_captions(captions: Sequence[str], names: Sequence[str]) -> None:
-    empty = [name for caption, name in zip(captions, names) if not caption.strip()]
-    if empty:
-        raise DataError(
-            f"{len(empty)} captions are empty, those of {a_few(empty)}: "
-            "write captions for them or take the rows out"
-        )
-
-
-def _by_split(rows: Rows) -> dict[str, Pairs]:
-    """One `Pairs` for each split that occurs, in the order train, validation, test."""
-    tags = rows.tags if any(rows.tags) else None
-    everything = Pairs(rows.captions, rows.names, tags, rows.sources)
-    of_row = np.array(rows.splits)
-    indices = {split: np.flatnonzero(of_row == split) for split in ("train", "validation", "test")}
-    return {split: everything.select(chosen) for split, chosen in indices.items() if len(chosen)}
-
-
-def _hold_out(train: Pairs, fraction: float, seed: int) -> dict[str, Pairs]:
-    """Divide `train` into "train" and "validation", by image.
-
-    An image with several captions has several rows. All go to the same side: validation on an
-    image that was trained on would look better than it is. A single image is not divided.
-    """
-    numbers: dict[str, int] = {}
-    image_of_row = [numbers.setdefault(name, len(numbers)) for name in train.names]
-    if fraction == 0 or len(numbers) < 2:
-        return {"train": train}
-    count = min(max(1, round(fraction * len(numbers))), len(numbers) - 1)
-    chosen = np.random.default_rng([seed, 0]).choice(len(numbers), count, replace=False)
-    held = np.isin(image_of_row, chosen)
+    captions, names, tags, sources, splits = map(list, zip(*rows))
+    if "validation" not in splits:
+        splits = _hold_out(names, splits, validation_fraction, seed)
+    pairs = Pairs(captions, names, tags if any(tags) else None, sources)
     return {
-        "train": train.select(np.flatnonzero(~held)),
-        "validation": train.select(np.flatnonzero(held)),
+        split: pairs.select(np.flatnonzero(np.array(splits) == split))
+        for split in ("train", "validation", "test")
+        if split in splits
     }
+
+
+def _hold_out(names: list[str], splits: list[str], fraction: float, seed: int) -> list[str]:
+    """`splits` with some images moved to "validation", each with all its captions: to validate on
+    an image that was trained on would look better than it is. A single image stays in "train".
+    """
+    images = list(dict.fromkeys(name for name, split in zip(names, splits) if split == "train"))
+    if fraction == 0 or len(images) < 2:
+        return splits
+    count = min(max(1, round(fraction * len(images))), len(images) - 1)
+    chosen = np.random.default_rng([seed, 0]).choice(len(images), count, replace=False)
+    new_split = {(images[number], "train"): "validation" for number in chosen}
+    return [new_split.get(row, row[1]) for row in zip(names, splits)]
+
+
+def _read_rows(path: Path, known: Known) -> Iterator[Row]:
+    """The rows of the file `path`, or of all files below the folder `path` but hidden ones."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    root = path if path.is_dir() else path.parent
+    # Sorted by POSIX path, so that the same seed means the same rows on every system.
+    files = sorted(filter(Path.is_file, path.rglob("*")), key=Path.as_posix) or [path]
+    files = [file for file in files if "/." not in f"/{file.relative_to(root).as_posix()}"]
+    shards = [file for file in files if file.suffix.lower() == ".parquet"]
+    tables = [file for file in files if file.name.lower() in ("captions.csv", "metadata.csv")]
+    if path.suffix.lower() == ".csv":
+        tables = [path]
+    if (shards and tables) or any(a.parent in b.parents for a, b in permutations(tables, 2)):
+        several = a_few(tables + shards)
+        raise DataError(f"{path} is described more than once, give the path of one: {several}")
+    for file in tables + shards:
+        yield from _read_table(file, root, known)
+    if not shards:
+        described = {table.parent for table in tables}
+        loose = [file for file in files if not described.intersection(file.parents)]
+        yield from _read_paired_files(loose, root)
+
+
+def split_of(names: Iterable[str]) -> str:
+    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
+    words = (name.strip(" -_.0123456789").lower() for name in names)
+    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+
+
+def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
+    """A row for each `name.jpg` (or another image suffix) with its `name.txt` beside it.
+
+    The split is the nearest folder below `root` that is called one. DataError where one is alone.
+    """
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
+    alone = {image.with_suffix("") for image in images} ^ texts.keys()
+    if alone:
+        raise DataError(
+            f"{len(alone)} images have no .txt file of the same name beside them, or .txt files "
+            f"no image: {a_few(sorted(alone))}. Add what is missing, or write a captions.csv."
+        )
+    for image in images:
+        split = split_of(reversed(image.relative_to(root).parts[:-1]))
+        yield _read_text(texts[image.with_suffix("")]).strip(), str(image), "", image, split
+
+
+def _read_table(path: Path, root: Path, known: Known) -> Iterator[Row]:
+    """The rows of a parquet file or a text table. DataError names the row that is wrong.
+
+    An image cell holds an encoded image, or a path relative to the file. The split is that of
+    the row, or of a word of the file's name, or of the nearest folder below `root`.
+    """
+    below = path.relative_to(root)
+    file_split = split_of([*re.split("[-_. ]", path.stem), *reversed(below.parts[:-1])])
+    records = parquet_records if path.suffix.lower() == ".parquet" else _text_records
+    for place, cells in records(path, known):
+        where = f"{below.as_posix()} {place}"
+        image, caption, tags = cells["image"], cells["caption"], cells.get("tags") or ""
+        split = SPLITS.get(str(cells.get("split", file_split)).lower())
+        if split is None:
+            raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
+        if isinstance(caption, list):
+            caption = caption[0] if caption else ""
+        if isinstance(tags, list):
+            tags = ", ".join(tags)
+        if isinstance(image, dict) and image.keys() & {"bytes", "path"}:
+            image = image.get("bytes") or image.get("path")
+        if isinstance(image, str) and image:
+            image = path.parent / image
+        if not isinstance(caption or "", str) or not isinstance(image or b"", bytes | Path):
+            raise DataError(
+                f"{where}: expected a text and an encoded image or its path, got {type(caption)} "
+                f"and {type(image)}; --caption-column and --image-column name other columns"
+            )
+        name = str(image) if isinstance(image, Path) else where
+        yield (caption or "").strip(), name, tags, image or b"", split
+
+
+def _text_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, str]]]:
+    """As `parquet_records`, for a text table whose cells are separated by tabs or commas."""
+    text = _read_text(path)
+    separator = "\t" if "\t" in text.partition("\n")[0] else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    columns = _find_columns(path, reader.fieldnames or [], known)
+    try:
+        for cells in reader:
+            place = f"line {reader.line_num}"
+            if None in cells or None in cells.values():
+                raise DataError(f"{path} {place}: more or fewer cells than the header has")
+            yield place, {role: cells[column].strip() for role, column in columns.items()}
+    except csv.Error as error:
+        raise DataError(f"{path} after line {reader.line_num}: {error}") from error
+
+
+def parquet_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For each row its place, as "row 17" counted from 0, and its cells of the `known` columns.
+
+    Raises ImportError where pyarrow is not installed, DataError where the file is damaged.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(f'{path} needs pyarrow: pip install "minigrad-clip[data]"') from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = _find_columns(path, file.schema_arrow.names, known)
+            # Short batches: Arrow cannot hold more than 2 GiB in one column of plain binary.
+            batches = file.iter_batches(1024, columns=list(columns.values()))
+            rows = (cells for batch in batches for cells in batch.to_pylist())
+            for number, cells in enumerate(rows):
+                yield f"row {number}", {role: cells[column] for role, column in columns.items()}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
+
+
+def _find_columns(path: Path, columns: Sequence[str], known: Known) -> dict[str, str]:
+    """What a column holds -> its name, case ignored. DataError where one is missing."""
+    by_lower = {column.strip().lower(): column for column in reversed(columns)}
+    found = {}
+    for role, names in known.items():
+        matches = [by_lower[name.lower()] for name in names if name.lower() in by_lower]
+        if matches:
+            found[role] = matches[0]
+        elif role not in ("tags", "split"):
+            raise DataError(
+                f"{path} has no {role} column: expected {' or '.join(names)}, found "
+                f"{', '.join(columns)} (--image-column and --caption-column name other columns)"
+            )
+    return found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error

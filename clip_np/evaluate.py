@@ -74,36 +74,46 @@ def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
     return features / np.maximum(lengths, 1e-12)
 
 
+def _numbered(names: Sequence | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number `count` rows, those of one name alike: (count,), and each number's first row (M,)."""
+    if names is not None and len(names) != count:
+        raise ValueError(f"{count} pairs of features, but {len(names)} names or captions of them")
+    numbers: dict = {}
+    names = range(count) if names is None else names
+    which = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    return which, np.unique(which, return_index=True)[1]
+
+
 def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The rank, from 1, of the best right answer in each row of scores (Q, A)."""
     best = np.where(right, scores, -np.inf).max(axis=1)  # (Q,)
-    return 1 + ((scores >= best[:, None]) & ~right).sum(axis=1)
+    # Equal features give scores that are equal up to rounding only.
+    return 1 + ((scores > best[:, None] - 1e-9) & ~right).sum(axis=1)
 
 
 def retrieval_metrics(
-    image_features: np.ndarray, text_features: np.ndarray, captions: Sequence[str] | None = None
+    image_features: np.ndarray,
+    text_features: np.ndarray,
+    captions: Sequence[str] | None = None,
+    image_names: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Recall at 1, 5, 10 and median rank, both ways, of N pairs: features (N, E) and (N, E).
 
     With `captions`, equal ones are one answer: images are ranked against the distinct captions,
-    and a caption finds any of its images. Keys: image_to_text_recall_at_1, ...,
-    text_to_image_median_rank, and recall_at_k, the mean of both ways.
+    and a caption finds any of its images. With `image_names`, likewise, several captions of one
+    image are all right. Keys: image_to_text_recall_at_1, ..., text_to_image_median_rank, and
+    recall_at_k, the mean of both ways.
     """
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
     if len(images) != len(texts) or len(images) == 0:
         raise ValueError(f"retrieval_metrics: {len(images)} images but {len(texts)} captions")
-    names = list(range(len(images))) if captions is None else list(captions)
-    if len(names) != len(images):
-        raise ValueError(f"retrieval_metrics: {len(images)} pairs but {len(names)} captions")
-    first: dict = {}
-    for row, name in enumerate(names):
-        first.setdefault(name, row)
-    which = {name: column for column, name in enumerate(first)}
-    answer = np.array([which[name] for name in names])  # (N,)
-    right = answer[:, None] == np.arange(len(first))  # (N, distinct)
-    scores = images @ texts[list(first.values())].T  # (N, distinct)
-    result: dict[str, float] = {"pairs": len(names), "distinct_captions": len(first)}
+    image_of, first_images = _numbered(image_names, len(images))
+    caption_of, first_captions = _numbered(captions, len(images))
+    scores = images[first_images] @ texts[first_captions].T  # (images, captions), distinct ones
+    right = np.zeros(scores.shape, bool)
+    right[image_of, caption_of] = True
+    result: dict[str, float] = {"pairs": len(images), "distinct_captions": len(first_captions)}
     ways = {
         "image_to_text": _ranks(scores, right),
         "text_to_image": _ranks(scores.T, right.T),
@@ -130,7 +140,7 @@ def zero_shot_classifier(
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(f"zero_shot_classifier: template {template!r} needs one {{}}")
-    prompts = [template.format(name) for name in class_names for template in templates]
+    prompts = [each.replace("{}", name) for name in class_names for each in templates]
     features = embed_texts(model, tokenizer, prompts)  # (classes * templates, E)
     means = features.reshape(len(class_names), len(templates), -1).mean(axis=1)  # (classes, E)
     return _unit_rows("class features", means).astype(np.float32).T  # (E, classes)
@@ -148,10 +158,12 @@ def multiple_choice_accuracy(
     Features are paired, (N, E) each. Wrong choices are other pairs' captions, never equal to
     the right one where `captions` are given. A tie is a wrong answer.
     """
-    rng = np.random.default_rng(seed)
-    picks = choice_rows(len(image_features), choices, rng, captions)  # (N, choices)
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
+    if len(images) != len(texts):
+        raise ValueError(f"multiple choice: {len(images)} images but {len(texts)} captions")
+    rng = np.random.default_rng(seed)
+    picks = choice_rows(len(images), choices, rng, captions)  # (N, choices)
     scores = (images[:, None] * texts[picks]).sum(axis=-1)  # (N, choices)
     return float((scores[:, 0] > scores[:, 1:].max(axis=1)).mean())
 
@@ -160,8 +172,7 @@ def choice_rows(
     count: int, choices: int, rng: np.random.Generator, captions: Sequence[str] | None = None
 ) -> np.ndarray:
     """(count, choices) rows of pairs: first the right one, then wrong ones, captions distinct."""
-    names = np.arange(count) if captions is None else np.unique(captions, return_inverse=True)[1]
-    _, first = np.unique(names, return_index=True)  # one row for each distinct caption
+    names, first = _numbered(captions, count)
     if choices < 2 or len(first) < choices:
         raise ValueError(
             f"multiple choice: {choices} choices need 2 or more, and as many distinct captions; "
@@ -192,13 +203,13 @@ def shapes_report(
         split = splits[kind]
         images = embed_images(model, split.images)
         texts = embed_texts(model, tokenizer, split.captions)
-        parts = [slice(low, low + 100) for low in range(0, len(images) - 99, 100)]
-        recalls = [retrieval_metrics(images[p], texts[p])["recall_at_1"] for p in parts]
-        result[f"recall_at_1_of_100{suffix}"] = float(np.mean(recalls))
-        whole = retrieval_metrics(images, texts)["recall_at_1"]
-        result[f"recall_at_1_of_{len(images)}{suffix}"] = whole
+        for size in (100, len(images)):
+            parts = [slice(low, low + size) for low in range(0, len(images) - size + 1, size)]
+            recalls = [retrieval_metrics(images[p], texts[p])["recall_at_1"] for p in parts]
+            if recalls:
+                result[f"recall_at_1_of_{size}{suffix}"] = float(np.mean(recalls))
     prompts = [template.format(name) for name in CLASSES for template in PROMPTS]
-    classes = embed_texts(model, tokenizer, prompts)
+    classes = embed_texts(model, tokenizer, prompts).astype(np.float64)
     for kind in ("zeroshot_seen", "zeroshot_heldout"):
         scores = embed_images(model, splits[kind].images) @ classes.T  # (N, classes * prompts)
         best = scores.reshape(-1, len(CLASSES), len(PROMPTS)).max(axis=2)  # (N, classes)
@@ -208,14 +219,23 @@ def shapes_report(
 
 
 def pairs_report(
-    model: CLIP, tokenizer: Tokenizer, images: np.ndarray, captions: Sequence[str]
+    model: CLIP,
+    tokenizer: Tokenizer,
+    images: np.ndarray,
+    captions: Sequence[str],
+    image_names: Sequence[str],
 ) -> dict[str, float]:
-    """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3)."""
+    """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3).
+
+    Rows of one image name are one image with several captions, of which the choice sees one.
+    """
     image_features = embed_images(model, images)
     text_features = embed_texts(model, tokenizer, captions)
-    result = retrieval_metrics(image_features, text_features, captions)
-    if result["distinct_captions"] >= 3:
+    result = retrieval_metrics(image_features, text_features, captions, image_names)
+    rows = _numbered(image_names, len(images))[1]
+    shown = [captions[row] for row in rows]
+    if len(set(shown)) >= 3:
         result["multiple_choice_3"] = multiple_choice_accuracy(
-            image_features, text_features, 3, captions=captions
+            image_features[rows], text_features[rows], 3, captions=shown
         )
     return result

@@ -10,16 +10,15 @@ against the size of the file. What is damaged is refused, with a reason.
 """
 
 import contextlib
+import io
+import math
 import os
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
-
-MAX_BYTES = 1 << 36  # 64 GB of arrays: more than any CLIP, less than a forged header can claim
 
 
 class FileError(ValueError):
@@ -49,51 +48,55 @@ def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays, uncompressed; equal arrays give equal bytes."""
-    with replace_file(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with replace_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file. FileError for anything but plain, complete arrays."""
-    path = pathlib.Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > MAX_BYTES:
-                raise FileError(f"{path}: claims more than {MAX_BYTES} bytes of arrays")
-            names = [entry.filename for entry in entries]
-            if len(set(names)) < len(names):
-                raise FileError(f"{path}: holds two arrays of one name")
-            return {
-                entry.filename.removesuffix(".npy"): _read_array(archive, entry, path)
-                for entry in entries
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise FileError(f"{path}: damaged or cut short ({error})") from error
+    """Read all arrays of an uncompressed .npz file: what `write_npz` and `np.savez` write.
 
-
-def _read_array(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: pathlib.Path
-) -> np.ndarray:
-    where = f"{path}: {entry.filename}"
-    with archive.open(entry) as file:
+    FileError for anything but plain, complete arrays. Needs no more than twice the file's size
+    of memory, whatever the file says.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         try:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran_order, dtype = read_header(file)
-        except (ValueError, KeyError) as error:
-            raise FileError(f"{where} is no NumPy array ({error})") from error
-        if dtype.hasobject:
-            raise FileError(f"{where} holds Python objects, which are never loaded")
-        count = 1
-        for n in shape:  # Python integers: a product that overflows would pass as a small one
-            count *= n
-        if any(n < 0 for n in shape) or count * dtype.itemsize != entry.file_size - file.tell():
-            raise FileError(f"{where} has shape {shape}, which does not fit its size")
-        array = np.frombuffer(bytearray(file.read()), dtype=dtype)
-    if array.size != count:
-        raise FileError(f"{where} is cut short")
-    return array.reshape(shape, order="F" if fortran_order else "C")  # shape
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                    raise FileError(f"{path}: compressed; only uncompressed arrays are read")
+                if sum(entry.file_size + entry.compress_size for entry in entries) > 2 * size:
+                    raise FileError(f"{path}: claims more bytes of arrays than it has")
+                for entry in entries:
+                    name = entry.filename.removesuffix(".npy")
+                    if name in arrays:
+                        raise FileError(f"{path}: holds two arrays named {name!r}")
+                    arrays[name] = _parse_array(archive.read(entry), f"{path}: {name}")
+        except FileError:
+            raise
+        except Exception as error:
+            # On damaged archives and headers, zipfile and NumPy raise BadZipFile, EOFError,
+            # RuntimeError, TokenError, RecursionError and more: all mean the same here.
+            raise FileError(f"{path}: damaged, or no .npz file ({error!r})") from error
+    return arrays
+
+
+def _parse_array(data: bytes, where: str) -> np.ndarray:
+    """The array of an .npy file's bytes."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.hasobject:
+        raise FileError(f"{where} holds Python objects, which are never loaded")
+    # Python integers: a product that overflows would pass as a small one.
+    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise FileError(f"{where} has shape {shape}, which does not fit its size")
+    array = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if fortran_order else "C").copy("A")  # shape

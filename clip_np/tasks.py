@@ -35,6 +35,7 @@ class Task:
     settings: dict[str, Any]
     # What it takes to open the same data again, for a checkpoint.
     source: dict[str, Any]
+    measured_on = "the test split"
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
         """The figures of the test split."""
@@ -56,6 +57,7 @@ class ShapesTask(Task):
             train = Pairs.from_arrays(images[VALIDATION_IMAGES:], captions[VALIDATION_IMAGES:])
             validation = Pairs.from_arrays(images[:VALIDATION_IMAGES], captions[:VALIDATION_IMAGES])
         settings = {"preset": "tiny", "learning_rate": 2e-3}
+        test = None if test is None else os.path.abspath(test)
         source = {"task": "shapes", "seed": seed, "test": test}
         super().__init__(train, validation, settings, source)
         self.splits = shapes.test_split(TEST_SEED) if test is None else shapes.read_test_split(test)
@@ -99,14 +101,16 @@ class FilesTask(Task):
         }
         super().__init__(train, validation, settings, source)
         self.test = splits.get("test", validation)
-        self.test_name = "test" if "test" in splits else "validation"
         if self.test is None:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
+        name = "test" if "test" in splits else "validation"
+        self.measured_on = f"the {name} split, {len(self.test):,} pairs"
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
         size, skip_bad = model.config.vision.image_size, self.source["skip_bad"]
         images, rows = load_images(self.test, size, skip_bad, progress=len(self.test) > 2000)
-        return pairs_report(model, tokenizer, images, [self.test.captions[row] for row in rows])
+        test = self.test.select(rows)
+        return pairs_report(model, tokenizer, images, test.captions, test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         rows = _distinct(self.test.captions, count)
@@ -117,8 +121,10 @@ class FilesTask(Task):
 
 def _distinct(captions: Sequence[str], count: int) -> list[int]:
     """Rows with different captions, spread over the whole split."""
-    _, first = np.unique(np.asarray(captions, dtype=object).astype(str), return_index=True)
-    rows = np.sort(first)
+    first: dict[str, int] = {}
+    for row, caption in enumerate(captions):
+        first.setdefault(caption, row)
+    rows = np.array(list(first.values()))
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)].tolist()
 
 

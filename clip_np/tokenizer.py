@@ -1,4 +1,4 @@
-"""Chapter 18: how does a caption become numbers?
+"""Chapter 20: how does a caption become numbers?
 
 Were each word a number, new words would have none; were each byte one, captions would be long.
 *Byte-level byte-pair encoding* stands between the two:
@@ -8,19 +8,12 @@ Were each word a number, new words would have none; were each byte one, captions
 3.  Join two neighbouring pieces into one, again and again, in the order of a list of *merges*.
     The pieces that remain are the word's tokens: "red" may be one, "zyzzyva" five.
 
-The merges are learned: start from bytes, join the most frequent pair of neighbours in the
-training captions to a new piece, repeat. Bytes stay in the vocabulary, so no text is unreadable.
-
-Cleaning, pattern and order of the vocabulary are those of the published CLIP models. A row of a
-batch is ``start, tokens, end, 0, 0, ...``; the text encoder finds the end by its highest id.
-
-Byte-pair encoding for text: Sennrich, Haddow and Birch (2016), https://arxiv.org/abs/1508.07909.
+The merges are learned: the pair of neighbours that is most frequent in the training captions is
+joined, and so on. All else is as in the published CLIP models, whose method is that of Sennrich,
+Haddow and Birch (2016), https://arxiv.org/abs/1508.07909.
 """
 
-from __future__ import annotations
-
 import functools
-import heapq
 import html
 import json
 import operator
@@ -30,17 +23,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
 
 from clip_np.safe_files import replace_file
 
+Pair = tuple[str, str]
 START, END, END_OF_WORD = "<|startoftext|>", "<|endoftext|>", "</w>"
 MAX_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
-# Words that a tokenizer remembers, so that a long-lived one does not grow without bound.
-CACHE_WORDS = 100_000
+CACHE_WORDS = 100_000  # words whose tokens a tokenizer remembers
 
 # One visible character for each byte, in the order of the vocabulary: the printable bytes of
 # Latin-1 stand for themselves, the other 68 take the characters from 256 on.
@@ -50,7 +44,7 @@ _SPELLING = {byte: chr(byte) for byte in _PRINTABLE}
 _SPELLING |= {byte: chr(256 + number) for number, byte in enumerate(_OTHERS)}
 _BYTES = {character: byte for byte, character in _SPELLING.items()}
 
-# The words of lower-case ASCII text. `_shadow` brings any other text into this form.
+# The words of lower-case ASCII text. `split_words` brings any other text into this form.
 _WORDS = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+"
 )
@@ -69,164 +63,130 @@ def _repair() -> Callable[[str], str]:
 def clean(text: str) -> str:
     """Repair, unescape HTML twice, collapse white space, lower the case."""
     if not isinstance(text, str):
-        raise TypeError(f"text must be a string, got {type(text).__name__} {_shorten(text)}")
+        raise TypeError(f"text must be a string, got {type(text).__name__} {shortened(text)}")
     # On printable ASCII without entities the first two steps change nothing.
     if not (text.isascii() and text.isprintable() and "&" not in text):
         text = html.unescape(html.unescape(_repair()(text)))
     return " ".join(text.split()).lower()
 
 
-def _shadow(character: str) -> str:
-    """An ASCII character that the word pattern treats as it should treat ``character``."""
-    if character.isascii():
-        return character
-    if character == "ſ":
-        return "s"  # CLIP's pattern ignores case, and this is a second lower case of S
-    return {"L": "z", "N": "0"}.get(unicodedata.category(character)[0], "#")
-
-
 def split_words(text: str) -> list[str]:
     """Words of a clean text: runs of letters, single digits, runs of other signs, 's 't 're ..."""
-    if text.isascii():
-        return _WORDS.findall(text)
-    shadow = "".join(map(_shadow, text))
+    # z, 0 and # stand for letters, numbers and other signs beyond ASCII; and as CLIP's pattern
+    # ignores case, "ſ" is an s to it.
+    shadow = "".join(
+        sign if sign.isascii() else {"L": "z", "N": "0"}.get(unicodedata.category(sign)[0], "#")
+        for sign in text.replace("ſ", "s")
+    )
     return [text[match.start() : match.end()] for match in _WORDS.finditer(shadow)]
 
 
 def _spell(word: str) -> list[str]:
     """The bytes of a word as characters, the last with the end-of-word mark."""
-    try:
-        pieces = [_SPELLING[byte] for byte in word.encode("utf-8")]
-    except UnicodeEncodeError as error:
-        hint = "half of a surrogate pair is no character (ftfy, when installed, repairs it)"
-        raise ValueError(f"cannot tokenize {_shorten(word)}: {hint}") from error
+    pieces = [_SPELLING[byte] for byte in word.encode("utf-8")]
     return [*pieces[:-1], pieces[-1] + END_OF_WORD]
 
 
 def _join(pieces: list[Any], pair: tuple[Any, Any], joined: Any) -> list[Any]:
     """``pieces`` with every occurrence of ``pair``, from the left, replaced by ``joined``."""
-    left, right = pair
     result: list[Any] = []
     for piece in pieces:
-        if result and piece == right and result[-1] == left:
+        if result and (result[-1], piece) == pair:
             result[-1] = joined
         else:
             result.append(piece)
     return result
 
 
-def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[tuple[str, str]]:
+def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
     """The ``limit`` merges that byte-pair encoding learns from words and how often they occur.
 
     The most frequent pair comes first, among equals the first in the alphabet, until no pair
-    occurs twice. Counts are kept up to date, so a merge costs what the words with its pair cost.
+    occurs twice. Counts are not taken anew for each merge but corrected where it changes words.
     """
-    words = [(_spell(word), count) for word, count in word_counts.items()]
-    counts: Counter[tuple[str, str]] = Counter()
-    holders: defaultdict[tuple[str, str], set[int]] = defaultdict(set)  # pair -> words
-    for number, (pieces, count) in enumerate(words):
-        for pair in pairwise(pieces):
-            counts[pair] += count
-            holders[pair].add(number)
-    queue = sorted((-count, pair) for pair, count in counts.items())  # sorted, hence a heap
-    merges: list[tuple[str, str]] = []
-    while queue and len(merges) < limit:
-        negative, pair = heapq.heappop(queue)
-        if -negative != counts[pair]:
-            continue  # the count has changed since, and a newer entry holds it
-        if -negative < 2:
-            break
+    words = {word: _spell(word) for word in word_counts}
+    counts: Counter[Pair] = Counter()
+    with_count: defaultdict[int, set[Pair]] = defaultdict(set)  # the same, the other way round
+    holders: defaultdict[Pair, set[str]] = defaultdict(set)  # pair -> words that have had it
+
+    def tally(word: str, sign: int) -> None:
+        for pair in pairwise(words[word]):
+            with_count[counts[pair]].discard(pair)
+            counts[pair] += sign * word_counts[word]
+            with_count[counts[pair]].add(pair)
+            holders[pair].add(word)
+
+    for word in words:
+        tally(word, +1)
+    merges: list[Pair] = []
+    most = max(with_count, default=0)  # it never grows: a new pair holds the piece just joined
+    while most > 1 and len(merges) < limit:
+        if not with_count[most]:
+            most -= 1
+            continue
+        pair = min(with_count[most])
         merges.append(pair)
-        changed = set()
-        for number in holders.pop(pair):
-            before, count = words[number]
-            after = _join(before, pair, "".join(pair))
-            words[number] = (after, count)
-            for pieces, change in ((before, -count), (after, count)):
-                for neighbours in pairwise(pieces):
-                    counts[neighbours] += change
-                    holders[neighbours].add(number)
-                    changed.add(neighbours)
-        for neighbours in changed:
-            heapq.heappush(queue, (-counts[neighbours], neighbours))
+        for word in holders.pop(pair):
+            tally(word, -1)
+            words[word] = _join(words[word], pair, "".join(pair))
+            tally(word, +1)
     return merges
 
 
-def _build_vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:
+def _build_vocabulary(merges: Iterable[Pair]) -> dict[str, int]:
     """Piece -> id. Raises ValueError for a merge that cannot have been learned."""
     pieces = [*_BYTES, *(character + END_OF_WORD for character in _BYTES)]
     vocabulary = {piece: token_id for token_id, piece in enumerate(pieces)}
-    for number, merge in enumerate(merges):
-        if not isinstance(merge, (tuple, list)) or [type(piece) for piece in merge] != [str, str]:
-            raise ValueError(f"merge {number} must be a pair of strings, got {_shorten(merge)}")
-        where, joined = f"merge {number} {tuple(merge)}", "".join(merge)
-        unknown = [piece for piece in merge if piece not in vocabulary]
-        if unknown:
-            raise ValueError(f"{where} uses {unknown[0]!r}, which no merge before it makes")
-        if merge[0].endswith(END_OF_WORD):
-            raise ValueError(f"{where} continues a word after its end")
-        if joined in vocabulary or joined in (START, END):
-            raise ValueError(f"{where} makes {joined!r}, which the vocabulary has already")
+    for left, right in merges:
+        joined = left + right
+        known = {left, right} <= vocabulary.keys() and not left.endswith(END_OF_WORD)
+        if not known or joined in vocabulary or joined in (START, END):
+            raise ValueError(f"a merge must join two known pieces to a new one, got {left, right}")
         vocabulary[joined] = len(vocabulary)
     return vocabulary | {START: len(vocabulary), END: len(vocabulary) + 1}
 
 
-def _shorten(value: Any) -> str:
-    """``value`` as an error message shows it, at most about 60 characters."""
-    shown = repr(value[:60]) if isinstance(value, str) else repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
 def _as_list(texts: str | Iterable[str]) -> list[str]:
-    single = isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable)
-    return [texts] if single else list(texts)
-
-
-def _check_context_length(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 2:
-        raise ValueError(f"context_length must be an integer of at least 2, got {value!r}")
-    return int(value)
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 class Tokenizer:
     """Captions to token ids and back.
 
-    ``merges`` are pairs of pieces in the order in which they are joined. The vocabulary follows
-    from them: 256 bytes, 256 bytes that end a word, one piece a merge, start and end token.
-    ``context_length`` is the default length of rows. Raises ValueError for merges that cannot
-    have been learned and for a context length below 2.
+    ``merges`` are pairs of pieces in the order in which they are joined; ``vocabulary`` holds
+    256 bytes, 256 bytes that end a word, one piece a merge, start and end. ``context_length`` is
+    the default length of rows. ValueError for merges that cannot have been learned.
     """
 
-    def __init__(
-        self, merges: Sequence[tuple[str, str]], context_length: int = MAX_CONTEXT_LENGTH
-    ) -> None:
-        self.vocabulary = ids = _build_vocabulary(merges)
+    def __init__(self, merges: Iterable[Pair], context_length: int = MAX_CONTEXT_LENGTH) -> None:
         self.merges = tuple((left, right) for left, right in merges)
-        self.context_length = _check_context_length(context_length)
+        self.vocabulary = ids = _build_vocabulary(self.merges)
+        self.context_length = operator.index(context_length)
+        if context_length < 2:
+            raise ValueError(f"context_length must be at least 2, got {context_length}")
         self.vocab_size = len(ids)
         self.start_token_id, self.end_token_id = ids[START], ids[END]
-        self._pieces = list(ids)
+        self._pieces = {token_id: piece for piece, token_id in ids.items()} | {ids[START]: ""}
         # The id of a joined pair is also its rank: earlier merges have lower ids.
         self._joined = {(ids[a], ids[b]): ids[a + b] for a, b in self.merges}
-        self._cache: dict[str, list[int]] = {}
+        self._word_ids = functools.lru_cache(CACHE_WORDS)(self._encode_word)
 
     @classmethod
     def train(
         cls, texts: Iterable[str], vocab_size: int, context_length: int | None = None
-    ) -> Tokenizer:
+    ) -> "Tokenizer":
         """Learn a vocabulary of at most ``vocab_size`` from captions, in whatever order they come.
 
         It stays smaller where no further pair of pieces occurs twice. ``context_length`` None:
         the longest caption in tokens with start and end, at most 77. Raises ValueError for no
         texts or a ``vocab_size`` below 514: bytes, final bytes, start, end.
         """
-        smallest = 2 * len(_SPELLING) + 2
-        if vocab_size < smallest:
-            raise ValueError(f"vocab_size must be at least {smallest}, got {vocab_size}")
-        if not (texts := _as_list(texts)):
-            raise ValueError("cannot train a tokenizer without texts")
-        words = (word for text in texts for word in split_words(clean(text)))
-        counts = Counter(word for word in words if word not in (START, END))
+        texts, smallest = _as_list(texts), len(_build_vocabulary([]))
+        if not texts or vocab_size < smallest:
+            found = f"{len(texts)} texts and vocab_size {vocab_size}"
+            raise ValueError(f"training needs texts and vocab_size >= {smallest}, got {found}")
+        counts = Counter(word for text in texts for word in split_words(clean(text)))
+        del counts[START], counts[END]
         merges = learn_merges(counts, vocab_size - smallest)
         if context_length is None:
             context_length = min(int(cls(merges).lengths(texts).max()), MAX_CONTEXT_LENGTH)
@@ -245,37 +205,22 @@ class Tokenizer:
         return ids
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of one text, without start and end.
-
-        As in CLIP, a text that spells out "<|startoftext|>" or "<|endoftext|>" gets that token.
-        Raises TypeError for anything but a string, ValueError for half of a surrogate pair.
-        """
-        ids: list[int] = []
-        for word in split_words(clean(text)):
-            word_ids = self._cache.get(word)
-            if word_ids is None:
-                word_ids = self._encode_word(word)
-                if len(self._cache) >= CACHE_WORDS:
-                    self._cache.clear()
-                self._cache[word] = word_ids
-            ids.extend(word_ids)
-        return ids
+        """Token ids of one text, without start and end. TypeError for anything but a string."""
+        return [token_id for word in split_words(clean(text)) for token_id in self._word_ids(word)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The clean text of token ids, words apart: of `encode`'s list or of a row.
+        """The clean text, words apart, of `encode`'s list or of a row.
 
-        Start tokens are left out, and the first end token ends the text: what follows it is
-        padding. Bytes that are no UTF-8 become "\\ufffd". Raises ValueError for an id outside
-        the vocabulary, TypeError for one that is no integer.
+        Start tokens are left out, the first end token ends the text, and bytes that are no UTF-8
+        become "\\ufffd". Raises ValueError for an id outside the vocabulary.
         """
         spelled = []
-        for position, token_id in enumerate(map(operator.index, ids)):
-            if not 0 <= token_id < self.vocab_size:
-                raise ValueError(f"ids[{position}] is {token_id}, not in 0..{self.vocab_size - 1}")
+        for token_id in ids:
+            if token_id not in self._pieces:
+                raise ValueError(f"token id {token_id} is not in 0..{self.vocab_size - 1}")
             if token_id == self.end_token_id:
                 break
-            if token_id != self.start_token_id:
-                spelled.extend(self._pieces[token_id])
+            spelled.extend(self._pieces[token_id])
         text = bytes(map(_BYTES.__getitem__, spelled)).decode("utf-8", errors="replace")
         return text.replace(END_OF_WORD, " ").strip()
 
@@ -293,12 +238,12 @@ class Tokenizer:
         """
         length = self.context_length if context_length is None else context_length
         texts = _as_list(texts)
-        rows = np.zeros((len(texts), _check_context_length(length)), dtype=np.int64)
+        rows = np.zeros((len(texts), length), dtype=np.int64)
         for number, text in enumerate(texts):
             ids = self.encode(text)
             if len(ids) + 2 > length and not truncate:
                 raise ValueError(
-                    f"text {number} {_shorten(text)} has {len(ids) + 2} tokens with start and "
+                    f"text {number} {shortened(text)} has {len(ids) + 2} tokens with start and "
                     f"end, the limit is {length}: shorten it, or pass truncate=True to cut it"
                 )
             ids = [self.start_token_id, *ids[: length - 2], self.end_token_id]
@@ -311,17 +256,12 @@ class Tokenizer:
         return json.dumps({"format": FORMAT, **content}, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Tokenizer:
-        """The tokenizer that `to_json` wrote. Raises ValueError for any other text."""
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not valid JSON: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError(f'not a file of this tokenizer: it lacks "format": "{FORMAT}"')
-        if not isinstance(content.get("merges"), list):
-            raise ValueError(f"merges must be a list, got {_shorten(content.get('merges'))}")
-        return cls(content["merges"], content.get("context_length"))
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer that `to_json` wrote; ValueError, KeyError or TypeError for other texts."""
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise ValueError(f"the format is {content['format']!r}, not {FORMAT!r}")
+        return cls(content["merges"], content["context_length"])
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to the file ``path``: a crash leaves the old file or the new one."""
@@ -329,7 +269,7 @@ class Tokenizer:
             file.write(f"{self.to_json()}\n".encode())
 
     @classmethod
-    def load(cls, path: str | Path) -> Tokenizer:
+    def load(cls, path: str | Path) -> "Tokenizer":
         """Read what `save` wrote: a file, or a folder that holds ``tokenizer.json``.
 
         Raises FileNotFoundError, or ValueError that says what is wrong with which file.
@@ -337,5 +277,5 @@ class Tokenizer:
         path = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: no tokenizer ({type(error).__name__}: {error})") from error

@@ -82,10 +82,14 @@ class TrainingOptions:
             raise ValueError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: steps, seconds or both")
-        for field in ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards"):
+        positive = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards")
+        for field in (*positive, "log_every", "validate_every"):
             value = getattr(self, field)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # NaN is not positive either
                 raise ValueError(f"{field} must be positive, got {value}")
+        for field in ("warmup", "weight_decay", "shift", "colour_jitter", "seed"):
+            if not getattr(self, field) >= 0:
+                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
 
 
 def train_tokenizer(task: Task, vocab_size: int) -> Tokenizer:
@@ -192,7 +196,8 @@ class Trainer:
                     now = time.perf_counter()
                     pace = (self.step - logged_step) * self.loader.batch_size / (now - logged)
                     record = self._record(result, rate, pace)
-                    if self.step % self.options.validate_every == 0 or self.finished():
+                    due = self.step % self.options.validate_every == 0 or self.finished()
+                    if due and validation is not None:
                         record |= self._validate(*validation)
                     self._log(record, bar)
                     logged, logged_step = time.perf_counter(), self.step

@@ -13,6 +13,7 @@ operations themselves stand in chapters 2 to 7, each beside its derivative.
 
 from minigrad import backend, checking, debug, nn, optim
 from minigrad.autograd import Tensor, grad, no_grad
+from minigrad.backend import as_array as _as_array
 from minigrad.checking import GradientError, gradcheck
 from minigrad.debug import detect_anomaly, draw
 from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
@@ -74,7 +75,8 @@ _METHODS = (
 
 def _compare(name):
     def method(self, other):
-        return getattr(self.data, name)(other.data if isinstance(other, Tensor) else other)
+        other = other.data if isinstance(other, Tensor) else other
+        return _as_array(getattr(self.data, name)(other))
 
     return method
 
@@ -89,6 +91,7 @@ for _op in _METHODS:
 Tensor.__neg__ = neg
 Tensor.__abs__ = abs
 Tensor.__getitem__ = getitem
+Tensor.__iter__ = lambda self: (self[i] for i in range(len(self)))
 Tensor.T = property(transpose)
 
 __all__ = [

@@ -1,26 +1,25 @@
 """Chapter 1: how can a program know its own derivative?
 
 A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The chain
-rule says that its derivative is the product of the small derivatives, and reverse mode says
-in which order to multiply: from the output back to the inputs. Each operation needs only one
-thing for that, its vector-Jacobian product
+rule says that its derivative is the product of the small ones, and reverse mode in which order
+to multiply: from the output back. All that needs of an operation is its vector-Jacobian product
 
     vjp(g) = J^T g,      J = d(output)/d(input),      g = d(loss)/d(output),
 
-which turns the gradient of its output into the gradients of its inputs. So while the program
-runs forward, every operation notes on a tape who its inputs were and its vjp (`record`).
-Walking the tape backward (`Walk`) then gives the gradient of a number with respect to every
-input at once, for about the cost of two forward runs.
+which turns the gradient of its output into those of its inputs. So while the program runs
+forward, every operation notes on a tape who its inputs were and its vjp (`record`). Walking the
+tape backward (`Walk`) then gives the gradient of a number with respect to every input at once,
+for about the cost of two forward runs.
 
-Three decisions keep this short and fast:
+Two decisions keep this short and fast:
 
 - Nodes are numbered as they are made. An operation is younger than its inputs, so "youngest
-  first" is an order in which every gradient is complete before it is passed on. There is no
-  sorting pass and no recursion; a chain of 100,000 operations is no deeper than one of two.
+  first" is an order in which every gradient is complete before it is passed on: no sorting, no
+  recursion, and a chain of 100,000 operations is no deeper than one of two.
 - A vjp holds arrays, never tensors. No reference leads from a node to its own output, so a
   graph is freed the moment the last tensor of it goes, without the garbage collector.
-- Nothing here knows any operation. Chapters 2 to 7 define them; `minigrad/__init__.py` lists
-  which of them become operators and methods of Tensor.
+
+The operations stand in chapters 2 to 7; `minigrad/__init__.py` makes them Tensor's methods.
 
 Reverse mode: S. Linnainmaa 1970; survey: Baydin et al. 2018, arXiv:1502.05767, section 3.
 """
@@ -34,10 +33,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move
 
 clock = itertools.count()
-_is_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+is_recording = _recording.get  # whether operations are recorded in this thread's context
 _current_walk: ContextVar["Walk | None"] = ContextVar("current_walk", default=None)
 # Set by minigrad.debug.detect_anomaly: sees every result and every gradient.
 monitor: ContextVar[Any] = ContextVar("monitor", default=None)
@@ -58,9 +58,8 @@ class Leaf:
 class Node:
     """One recorded operation: its parents on the tape and its vjp.
 
-    parents holds, for each input, an edge (node, output index) or None where the input needs
-    no gradient; shapes are those of its outputs. `source` is the line that made the node, noted
-    in anomaly mode only.
+    parents: for each input an edge (node, output index), or None where it needs no gradient.
+    shapes: of its outputs. source: the line that made it, noted in anomaly mode only.
     """
 
     __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
@@ -111,11 +110,11 @@ class Tensor:
     @property
     def grad(self) -> Array | None:
         """The accumulated gradient of a leaf, None before the first backward."""
-        return self._edge[0].grad if self._edge is not None and self.is_leaf else None
+        return self._edge[0].grad if self.requires_grad and self.is_leaf else None
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        if self._edge is None or not self.is_leaf:
+        if not (self.requires_grad and self.is_leaf):
             raise RuntimeError("only a leaf that requires a gradient holds one")
         if value is not None:
             value = _as_cotangent("grad", value, self.data)
@@ -125,10 +124,7 @@ class Tensor:
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
     size = property(lambda self: self.data.size, doc="The number of elements.")
     dtype = property(lambda self: self.data.dtype, doc="The type of the elements.")
-
-    @property
-    def backend(self) -> str:
-        return backend_of(self.data)
+    backend = property(lambda self: backend_of(self.data), doc='"numpy", "cupy" or "cupy:1".')
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf.
@@ -154,11 +150,16 @@ class Tensor:
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
-        if self._edge is not None and self.is_leaf:
-            self._edge[0].grad = None
+        if self.requires_grad and self.is_leaf:
+            self.grad = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> tuple:
+        """A copy is a leaf of its own (nodes are numbered, so none may be copied), without the
+        gradient; the copy of an operation's result is a constant."""
+        return Tensor, (self.data, self.requires_grad and self.is_leaf)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -169,11 +170,6 @@ class Tensor:
     def __repr__(self) -> str:
         needs = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({self.data!r}{needs})"
-
-
-def as_array(value: Array) -> Array:
-    """NumPy's 0-d results are scalars, not arrays; make them arrays again."""
-    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
@@ -193,7 +189,7 @@ def record_many(
     results = tuple([Tensor(as_array(value)) for value in values])
     edges = tuple([parent._edge for parent in parents])
     node = None
-    if edges.count(None) < len(edges) and _is_recording.get():
+    if edges.count(None) < len(edges) and is_recording():
         node = Node(name, edges, vjp, [result.data.shape for result in results])
         for index, result in enumerate(results):
             result._edge = (node, index)
@@ -293,15 +289,10 @@ def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
                 "pass the gradient of your loss with respect to it"
             )
         return array_module(data).ones_like(data)
-    if isinstance(cotangent, Tensor):
-        cotangent = cotangent.data
-    xp = array_module(data)
-    cotangent = xp.asarray(cotangent, dtype=data.dtype)
+    cotangent = cotangent.data if isinstance(cotangent, Tensor) else cotangent
+    cotangent = array_module(data).asarray(cotangent, dtype=data.dtype)
     if cotangent.shape != data.shape:
-        raise ValueError(
-            f"{name}: the gradient has shape {cotangent.shape}, expected {data.shape}, "
-            "that of the tensor"
-        )
+        raise ValueError(f"{name}: the gradient's shape {cotangent.shape} must be {data.shape}")
     return cotangent
 
 
@@ -314,7 +305,10 @@ def _add_to_grad(edge: tuple[Leaf, int], gradient: Array, ours: bool) -> None:
 
 
 def grad(
-    output: Tensor, inputs: Sequence[Tensor], cotangent: Array | None = None
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    cotangent: Array | None = None,
+    retain_graph: bool = False,
 ) -> tuple[Array, ...]:
     """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
 
@@ -332,7 +326,7 @@ def grad(
             found[edge] = gradient if ours else gradient.copy()
 
     if output.requires_grad:
-        Walk().run([(output, cotangent)], sink, targets={node for node, _ in found})
+        Walk(retain_graph).run([(output, cotangent)], sink, targets={node for node, _ in found})
     xp = array_module(output.data)
     return tuple(
         xp.zeros_like(each.data) if found[each._edge] is None else found[each._edge]
@@ -343,16 +337,11 @@ def grad(
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
     """Within the block, operations are recorded on the tape or not."""
-    token = _is_recording.set(on)
+    token = _recording.set(on)
     try:
         yield
     finally:
-        _is_recording.reset(token)
-
-
-def is_recording() -> bool:
-    """Whether operations are recorded in this thread's context."""
-    return _is_recording.get()
+        _recording.reset(token)
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:

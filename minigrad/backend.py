@@ -38,6 +38,11 @@ def array_module(array: Array) -> types.ModuleType:
     return sys.modules[name] if name == "cupy" else np
 
 
+def as_array(value: Array) -> Array:
+    """NumPy's 0-d results are scalars, not arrays; make them arrays again."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
 def backend_of(array: Array) -> str:
     """The backend's name: "numpy", "cupy" (device 0) or "cupy:1"."""
     if array_module(array) is np:

@@ -8,6 +8,7 @@ can be read as it is.
 """
 
 import contextlib
+import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from minigrad.autograd import Node, Tensor, monitor
 from minigrad.backend import Array, array_module
 
-_PACKAGE = str(pathlib.Path(__file__).parent)
+_PACKAGE = str(pathlib.Path(__file__).parent) + os.sep
 
 
 def _calling_line() -> str:

@@ -29,6 +29,9 @@ class Parameter(Tensor):
     def __init__(self, data: Array) -> None:
         super().__init__(data, requires_grad=True)
 
+    def __reduce__(self) -> tuple:
+        return Parameter, (self.data,)
+
 
 class Module:
     """A part of a model: attributes that are Parameters or Modules, and a `forward`."""
@@ -87,10 +90,11 @@ class Module:
                 f"unexpected {unknown[:5]} ({len(unknown)} in all)"
             )
         for path, parameter in own.items():
-            if tuple(state[path].shape) != parameter.shape:
+            shape, dtype = tuple(state[path].shape), state[path].dtype
+            if shape != parameter.shape or dtype.kind not in "fiu":
                 raise ValueError(
-                    f"load_state_dict: {path} has shape {tuple(state[path].shape)}, "
-                    f"the model needs {parameter.shape}"
+                    f"load_state_dict: {path} has shape {shape} and dtype {dtype}, "
+                    f"the model needs {parameter.shape} and {parameter.dtype}"
                 )
         for path, parameter in own.items():
             parameter.data[...] = move(state[path], parameter.backend)

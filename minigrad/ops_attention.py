@@ -41,7 +41,7 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
     """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
 
     mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
-    look) or an array to add.
+    look) or an array of floats to add; like (..., queries, D) gives dtype and leading axes.
     """
     xp = array_module(like)
     if mask is None:
@@ -53,14 +53,28 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
             raise ValueError(f"{name}: a causal mask needs as many queries ({queries}) as keys")
         mask = np.tri(keys, dtype=bool)
     mask = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
+    scores = (*like.shape[:-2], queries, keys)
+    pairs = zip(reversed(mask.shape), reversed(scores))
+    if mask.ndim > len(scores) or any(n not in (1, wanted) for n, wanted in pairs):
+        raise ValueError(f"{name}: mask {mask.shape} does not broadcast to scores {scores}")
+    if mask.dtype.kind not in "bf":
+        raise TypeError(
+            f"{name}: a mask of dtype {mask.dtype} could mean two things: pass booleans (True "
+            "where a query may look) or floats to add to the scores"
+        )
     if mask.dtype == bool:
         mask = xp.where(mask, 0.0, -math.inf)
     return mask.astype(like.real.dtype)
 
 
+def _scale(q: Array) -> float:
+    """1 / sqrt(D)."""
+    return 1.0 / math.sqrt(max(q.shape[-1], 1))
+
+
 def _attend(q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array]:
     """O (..., T, D) and P (..., T, S) from q (..., T, D) and k, v (..., S, D)."""
-    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)  # (..., T, S)
+    scores = (q * _scale(q)) @ k.swapaxes(-1, -2)  # (..., T, S)
     p = softmax_rows(scores, mask)
     return p @ v, p
 
@@ -72,7 +86,7 @@ def _attend_vjp(
     d_scores = g @ v.swapaxes(-1, -2)  # (..., T, S)
     d_scores -= row_dot(g, o)[..., None]
     d_scores *= p
-    d_scores *= 1.0 / math.sqrt(q.shape[-1])
+    d_scores *= _scale(q)
     return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ g
 
 
@@ -89,13 +103,18 @@ def attention(
     dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`.
     """
     q, k, v = coerce("attention", q, k, v)
-    if q.ndim < 2 or q.shape[-1] != k.shape[-1] or k.shape != v.shape or q.ndim != k.ndim:
+    apart = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
+    if q.ndim < 2 or apart or k.shape != v.shape:
         raise ValueError(
             f"attention: q {q.shape}, k {k.shape}, v {v.shape}: expected (B, H, T, D) and twice "
             "(B, H, S, D)"
         )
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"attention: dropout must lie in [0, 1), got {dropout}")
     if dropout and rng is None:
-        raise ValueError("attention: dropout > 0 needs a random generator")
+        raise ValueError(
+            "attention: dropout > 0 needs a random generator: numpy.random.default_rng(seed)"
+        )
     arrays = q.data, k.data, v.data
     added = additive_mask("attention", mask, q.data, q.shape[-2], k.shape[-2])
     o, p = _attend(*arrays, added)
@@ -113,7 +132,7 @@ def attention(
     def vjp_dropout(g: Array) -> tuple[Array, Array, Array]:
         x, y, z = arrays
         d_p = (g @ z.swapaxes(-1, -2)) * kept  # (B, H, T, S)
-        d_scores = p * (d_p - row_dot(d_p, p)[..., None]) * (1.0 / math.sqrt(x.shape[-1]))
+        d_scores = p * (d_p - row_dot(d_p, p)[..., None]) * _scale(x)
         return (
             d_scores @ y,
             d_scores.swapaxes(-1, -2) @ x,
@@ -179,9 +198,14 @@ def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor
     k, v = _heads(kv.data, 2, heads)
     added = None
     if lengths is not None:
-        visible = xp.arange(kv_shape[1]) < xp.asarray(lengths)[:, None]  # (B, T)
+        lengths = xp.asarray(lengths)
+        if lengths.shape != q_shape[:1]:
+            raise ValueError(
+                f"pooled_attention: lengths {lengths.shape} must be ({q_shape[0]},), one a query"
+            )
+        visible = xp.arange(kv_shape[1]) < lengths[:, None]  # (B, T)
         visible = visible[:, None, None, :]  # (B, 1, 1, T)
-        added = additive_mask("pooled_attention", visible, q.data, 1, kv_shape[1])
+        added = additive_mask("pooled_attention", visible, query, 1, kv_shape[1])
     o, p = _attend(query, k, v, added)
 
     def vjp(g: Array) -> tuple[Array, Array]:

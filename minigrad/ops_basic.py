@@ -13,7 +13,7 @@ is summing (`unbroadcast`).
 The chapter opens with how a value becomes a tensor. float32 is the working type: Python
 numbers become float32, NumPy arrays keep their type, and a number that meets a tensor takes
 the tensor's type, so that nothing turns into float64 on the way. Two different float types
-in one operation are an error. complex128 serves to check derivatives (chapter 11): branches
+in one operation are an error. complex128 serves to check derivatives (chapter 12): branches
 look at the real part, so every smooth operation here is also correct for complex input.
 
 Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets half of the

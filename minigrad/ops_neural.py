@@ -38,10 +38,10 @@ from minigrad.ops_shape import normalise_axes
 def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
     """Softmax over the last axis of an array of our own, which is overwritten.
 
-    mask is added to the scores first (0 or -inf). exp(x - m) / sum exp(x - m) is the same for
-    every m; taking the largest x for m prevents overflow. On a CPU the maximum of short rows is
-    slow, and where all scores are below 60 in size no shift is needed (exp(60) is 1e26), so
-    that is asked first. A row that is masked everywhere gets zeros.
+    mask is added to the scores first. exp(x - m) / sum exp(x - m) is the same for every m;
+    taking the largest x for m prevents overflow. On a CPU the maximum of short rows is slow, and
+    where all scores are below 60 in size no shift is needed (exp(60) is 1e26), so that is asked
+    first; a mask of 0 and -inf changes nothing about it. A row of -inf alone gets zeros.
     """
     xp = array_module(scores)
     if scores.size == 0:
@@ -49,6 +49,7 @@ def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
     real = scores.real
     bounded = xp is np and max(-real.min(), real.max()) < 60.0
     if mask is not None:
+        bounded = bounded and bool(((mask == 0.0) | (mask == -math.inf)).all())
         scores += mask
     if not bounded:
         top = scores.real.max(axis=-1, keepdims=True)

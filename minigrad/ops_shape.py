@@ -284,7 +284,8 @@ def pad(x: Any, widths: Any) -> Tensor:
     if before_after.dtype.kind not in "iu" or before_after.min(initial=0) < 0:
         raise ValueError(f"pad: widths must be integers and not negative, got {widths}")
     inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after.tolist(), x.shape))
-    value = array_module(x.data).pad(x.data, before_after)  # sizes grow by the widths
+    # NumPy takes no empty list of widths, which is what a 0-d array has. Sizes grow by the widths.
+    value = array_module(x.data).pad(x.data, before_after if x.ndim else 0)
 
     def vjp(g: Array) -> Array:
         return g[inner]

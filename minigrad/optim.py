@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import as_array
-from minigrad.backend import Array, array_module, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move
 from minigrad.nn import Parameter
 
 BLOCK = 1 << 16  # numbers updated at a time: parameter, gradient, m and v fit in a 1 MB cache
@@ -94,6 +93,11 @@ class Optimizer:
                 {"params": wide, "lr": lr, "weight_decay": weight_decay},
                 {"params": narrow, "lr": lr, "weight_decay": 0.0},
             ]
+        for group in groups:
+            if set(group) != {"params", "lr", "weight_decay"}:
+                raise ValueError(
+                    f'optimizer: a group has "params", "lr" and "weight_decay", not {list(group)}'
+                )
         self.groups = [{**group, "params": list(group["params"])} for group in groups]
         self.groups = [group for group in self.groups if group["params"]]
         every = [id(each) for group in self.groups for each in group["params"]]

@@ -16,16 +16,18 @@ import numpy as np
 
 from minigrad.autograd import Tensor, Walk, clock, is_recording, no_grad, record_many, recording
 from minigrad.backend import Array
+from minigrad.ops_basic import tensor
 
 
-def checkpoint(fn: Callable[..., Any], *inputs: Tensor) -> Any:
+def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
     """fn(*inputs) without keeping what lies between: memory for time.
 
     The forward pass records nothing; the backward pass runs fn again, this time recorded, and
     walks back through it. fn must compute the same both times (draw dropout masks outside) and
     return a tensor or a tuple of tensors. Parameters and other tensors that fn reaches through
-    its closure get their gradients too. Chen et al. 2016, arXiv:1604.06174.
+    its closure get their gradients too. An input that is an array reaches fn as a tensor.
     """
+    inputs = tuple(each if isinstance(each, Tensor) else tensor(each) for each in inputs)
     if not is_recording():
         return fn(*inputs)
     with no_grad():

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from PIL import Image
 
 import clip_np.data
 import clip_np.loading
-from clip_np.data import DataError, Pairs, open_dataset
-from clip_np.readers import split_of, to_rgb
+from clip_np.data import DataError, Pairs, open_dataset, split_of
+from clip_np.readers import to_rgb
 
 COLOURS = [(250, 10, 20), (10, 240, 30), (20, 30, 230), (200, 200, 0), (0, 100, 100), (9, 9, 9)]
 
@@ -71,7 +72,7 @@ def test_table_recognises_the_file_column(tmp_path, column):
     assert [colour_of(splits["train"], row) for row in range(3)] == COLOURS[:3]
 
 
-@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("separator", [",", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_table_separator_encoding_and_newlines(tmp_path, separator, encoding, newline):
@@ -104,25 +105,28 @@ def test_table_with_splits_tags_and_given_columns(tmp_path):
 
 def test_table_given_by_its_own_path(tmp_path):
     table_folder(tmp_path)
-    (tmp_path / "captions.csv").rename(tmp_path / "flowers_test.csv")
+    for name in ("flowers_test.csv", "my test 2.csv", "evaluation.csv"):
+        shutil.copy(tmp_path / "captions.csv", tmp_path / name)
     assert list(open_dataset(tmp_path / "flowers_test.csv")) == ["test"]
+    assert list(open_dataset(tmp_path / "my test 2.csv")) == ["test"]
+    assert list(open_dataset(tmp_path / "evaluation.csv")) == ["train", "validation"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,caption\n", "has no image column: expected one of file_name, filename, .* found "
-         "name, caption. Name the column with --image-column"),
-        ("image,title\n", "has no caption column: expected one of text_EN, caption, text, captions"
-         ", found image, title. Name the column with --caption-column"),
+        ("name,caption\n", "has no image column: expected img or image or .* found name, caption "
+         r"\(--image-column and --caption-column name other columns\)"),
+        ("image,title\n", "has no caption column: expected text_EN or caption or text or captions"
+         ", found image, title"),
         ("", "has no image column"),
-        ("image,caption\n", "holds no image-caption pairs: its tables have no rows"),
-        ("image,caption\na.png,one, two\n", "line 2 has 3 fields where the header has 2.*quotes"),
-        ("image,caption\na.png\n", "line 2 has 1 fields where the header has 2"),
-        ("image,caption\n,one\n", "line 2 names no image in column 'image'"),
-        ("image,caption\na.png,one\nb.png, \n", r"1 captions are empty, those of .*b\.png"),
-        ('image,caption\na.png,"one\n', "captions.csv line 2: unexpected end of data"),
-        ("image,caption,split\na.png,one,restval\n", "line 2: split 'restval' is none of train, "),
+        ("image,caption\n", "holds no image-caption pairs. Understood are"),
+        ("image,caption\na.png,one, two\n", "captions.csv line 2: more or fewer cells than"),
+        ("image,caption\na.png\n", "line 2: more or fewer cells"),
+        ("image,caption\na.png,one\nb.png, \n", r"1 captions are empty: those of .*b\.png"),
+        ('image,caption\na.png,"one\n', "captions.csv after line 1: unexpected end of data"),
+        ("image,caption,split\na.png,one,restval\n",
+         "captions.csv line 2: split 'restval' is none of train, "),
     ],
 )  # fmt: skip
 def test_table_errors(tmp_path, text, message):
@@ -137,9 +141,16 @@ def test_table_that_is_not_utf8(tmp_path):
         open_dataset(tmp_path)
 
 
+def test_a_table_row_without_an_image_is_named_when_it_is_opened(tmp_path):
+    write(tmp_path / "captions.csv", "image,caption\n,one\n")
+    pairs = open_dataset(tmp_path)["train"]
+    with pytest.raises(DataError, match=r"^captions\.csv line 2: cannot be read"):
+        pairs.open_image(0)
+
+
 def test_a_given_column_that_is_missing(tmp_path):
     table_folder(tmp_path)
-    expected = "has no caption column: expected 'title', found file_name, caption"
+    expected = "has no caption column: expected title, found file_name, caption"
     with pytest.raises(DataError, match=expected):
         open_dataset(tmp_path, caption_column="title")
 
@@ -163,7 +174,7 @@ def test_images_without_text_are_named(tmp_path):
     for row in range(5):
         save(tmp_path / f"{row}.png")
     write(tmp_path / "0.txt", "zero")
-    with pytest.raises(DataError, match=r"4 of 5 images have no text .*1\.png.*3\.png and 1 more"):
+    with pytest.raises(DataError, match=r"4 images have no \.txt .*/1, .*/2, .*/3 and 1 more"):
         open_dataset(tmp_path)
 
 
@@ -171,14 +182,14 @@ def test_texts_without_image_are_named(tmp_path):
     save(tmp_path / "a.png")
     write(tmp_path / "a.txt", "a")
     write(tmp_path / "b.txt", "b")
-    with pytest.raises(DataError, match=r"1 text files have no image .*b\.txt\. Add the image"):
+    with pytest.raises(DataError, match=r"or \.txt files no image: .*b\. Add what is"):
         open_dataset(tmp_path)
 
 
 def test_empty_and_undecodable_text_files(tmp_path):
     save(tmp_path / "a.png")
     write(tmp_path / "a.txt", " \n")
-    with pytest.raises(DataError, match=r"1 captions are empty, those of .*a\.png"):
+    with pytest.raises(DataError, match=r"1 captions are empty: those of .*a\.png"):
         open_dataset(tmp_path)
     write(tmp_path / "a.txt", "Grün", "latin-1")
     with pytest.raises(DataError, match=r"a\.txt is not UTF-8 text"):
@@ -239,7 +250,7 @@ def test_one_parquet_file_with_other_kinds_of_cells(tmp_path):
     in_bytes = {"bytes": encoded(COLOURS[2]), "path": None}
     file = shard(tmp_path / "a.parquet", [path_only, in_bytes], ["a", "b"])
     train = open_dataset(file, validation_fraction=0)["train"]
-    assert train.names == ["a.parquet row 0", "a.parquet row 1"]
+    assert train.names == [str(tmp_path / "images" / "a.png"), "a.parquet row 1"]
     assert [colour_of(train, row) for row in range(2)] == COLOURS[1:3]
     file = shard(tmp_path / "b.parquet", ["images/a.png"], ["a"])
     assert colour_of(open_dataset(file)["train"], 0) == COLOURS[1]
@@ -277,16 +288,15 @@ def test_parquet_rows_beyond_one_batch_of_reading(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"caption": ["a"]}, "has no image column: expected one of img, image, bytes, jpg, png, "
-         "found caption. Name the column with --image-column"),
-        ({"image": [b"x"], "label": [3]}, "has no caption column: .* found image, label. "
-         "Name the column with --caption-column"),
-        ({"image": [b"x"], "caption": [3]}, "a.parquet row 0: column 'caption' holds int, "
-         "expected text. Name another with --caption-column"),
-        ({"image": [3], "caption": ["a"]}, "column 'image' holds int64; expected encoded images"),
-        ({"image": [{"url": "x"}], "caption": ["a"]}, "column 'image' holds struct<url: string>"),
-        ({"image": [b"x"], "caption": [None]}, "1 captions are empty, those of a.parquet row 0"),
+        ({"caption": ["a"]}, "has no image column: expected img or image or .*, found caption "),
+        ({"image": [b"x"], "label": [3]}, "has no caption column: .* found image, label "),
+        ({"image": [b"x"], "caption": [3]}, "a.parquet row 0: expected a text and an encoded image "
+         "or its path, got <class 'int'> and <class 'bytes'>; --caption-column and"),
+        ({"image": [3], "caption": ["a"]}, "row 0: .* got <class 'str'> and <class 'int'>"),
+        ({"image": [{"url": "x"}], "caption": ["a"]}, "got <class 'str'> and <class 'dict'>"),
+        ({"image": [b"x"], "caption": [None]}, "1 captions are empty: those of a.parquet row 0"),
         ({"image": [b"x", b"y"], "captions": [["a"], []]}, "captions are empty.* a.parquet row 1"),
+        ({"image": [b"x"], "caption": ["a"], "split": ["q"]}, "a.parquet row 0: split 'q' is none"),
     ],
 )  # fmt: skip
 def test_parquet_errors(tmp_path, columns, message):
@@ -299,9 +309,9 @@ def test_parquet_cells_without_an_image(tmp_path):
     cells = [{"bytes": None, "path": None}, {"bytes": None, "path": "no.png"}]
     file = shard(tmp_path / "a.parquet", cells, ["a", "b"])
     pairs = open_dataset(file, validation_fraction=0)["train"]
-    with pytest.raises(DataError, match=r"^a\.parquet row 0: the image cell is empty$"):
+    with pytest.raises(DataError, match=r"^a\.parquet row 0: cannot be read"):
         pairs.open_image(0)
-    with pytest.raises(DataError, match=r"^a\.parquet row 1: the file .*no\.png does not exist$"):
+    with pytest.raises(DataError, match=r"no\.png: cannot be read \(FileNotFoundError"):
         pairs.open_image(1)
 
 
@@ -317,10 +327,15 @@ def test_damaged_and_empty_parquet(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_a_shard_that_names_two_splits(tmp_path):
-    shard(tmp_path / "train-test-0.parquet", [b"x"], ["a"])
-    with pytest.raises(DataError, match=r"'train-test-0' speaks of two splits.*rename it"):
-        open_dataset(tmp_path)
+def test_parquet_rows_may_name_their_split(tmp_path):
+    file = tmp_path / "train.parquet"
+    shard(file, [b"x", b"y", b"z"], ["a", "b", "c"], split=["Train", "val", "test"])
+    splits = open_dataset(file)
+    assert {split: pairs.captions for split, pairs in splits.items()} == {
+        "train": ["a"],
+        "validation": ["b"],
+        "test": ["c"],
+    }
 
 
 def test_without_pyarrow_the_error_says_what_to_install(tmp_path, monkeypatch):
@@ -350,22 +365,24 @@ def test_split_names_are_whole_words():
 def test_unrecognised_places(tmp_path):
     with pytest.raises(DataError, match="nowhere does not exist"):
         open_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no layout that is understood.*name\.jpg beside name\.txt"
-                       r".*Found: no files"):  # fmt: skip
+    with pytest.raises(DataError, match=r"no image-caption pairs.*name\.jpg beside name\.txt"):
         open_dataset(tmp_path)
     write(tmp_path / "a.docx", "a")
-    write(tmp_path / "b.docx", "b")
-    write(tmp_path / "README", "c")
-    with pytest.raises(DataError, match=r"Found: 2 \.docx, 1 files without suffix\."):
+    with pytest.raises(DataError, match="no image-caption pairs"):
         open_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"a\.docx is neither a folder nor a \.parquet"):
+    with pytest.raises(DataError, match=r"a\.docx holds no image-caption pairs"):
         open_dataset(tmp_path / "a.docx")
 
 
 def test_two_descriptions_of_the_data(tmp_path):
     table_folder(tmp_path)
     shard(tmp_path / "old" / "train.parquet", [b"x"], ["a"])
-    with pytest.raises(DataError, match=r"several descriptions .*captions\.csv, .*train\.parquet"):
+    described = r"described more than once, give the path of one: .*captions\.csv, .*"
+    with pytest.raises(DataError, match=rf"{described}train\.parquet"):
+        open_dataset(tmp_path)
+    (tmp_path / "old" / "train.parquet").unlink()
+    table_folder(tmp_path / "train")
+    with pytest.raises(DataError, match=rf"{described}train.captions\.csv"):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path / "captions.csv", validation_fraction=0)["train"]) == 3
 
@@ -425,10 +442,11 @@ def test_pairs_from_arrays_and_select():
 @pytest.mark.parametrize(
     ("shape", "dtype", "captions", "message"),
     [
-        ((2, 4, 4), np.uint8, ["a", "b"], r"shape \(2, 4, 4\) and dtype uint8; expected \(N, H"),
-        ((2, 4, 4, 3), np.float32, ["a", "b"], "dtype float32; expected .* uint8"),
-        ((2, 4, 4, 3), np.uint8, ["a"], "there are 2 images but 1 captions"),
-        ((2, 4, 4, 3), np.uint8, ["a", ""], "1 captions are empty, those of image 1"),
+        ((2, 4, 4), np.uint8, ["a", "b"], r"expected uint8 .* got uint8 \(2, 4, 4\) and 2 capt"),
+        ((2, 4, 4, 3), np.float32, ["a", "b"], r"expected uint8 .* got float32 \(2, 4, 4, 3\)"),
+        ((2, 4, 4, 4), np.uint8, ["a", "b"], r"got uint8 \(2, 4, 4, 4\)"),
+        ((2, 4, 4, 3), np.uint8, ["a"], "and 1 captions"),
+        ((2, 4, 4, 3), np.uint8, ["a", ""], "1 captions are empty: those of image 1"),
     ],
 )
 def test_pairs_from_wrong_arrays(shape, dtype, captions, message):
@@ -486,7 +504,7 @@ def test_ranges_of_deep_modes(values, expected):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
 def test_deep_modes_without_a_range(tmp_path, value):
     Image.fromarray(np.array([[0, value]], np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match=r"a\.tif: mode F pixels reach .* expected values in 0\.\."):
+    with pytest.raises(DataError, match=r"a\.tif: .*mode F pixels reach .* more than 65535"):
         opened(tmp_path / "a.tif")
 
 
@@ -540,10 +558,10 @@ def test_exif_orientation_is_applied(tmp_path, mode):
 
 
 def test_unreadable_files_are_named_with_the_cause(tmp_path):
-    with pytest.raises(DataError, match=r"no\.png: the file .*no\.png does not exist"):
+    with pytest.raises(DataError, match=r"no\.png: cannot be read \(FileNotFoundError: "):
         opened(tmp_path / "no.png")
     write(tmp_path / "text.png", "I am no image")
-    with pytest.raises(DataError, match=r"text\.png: not an image in a format that Pillow knows"):
+    with pytest.raises(DataError, match=r"text\.png: .*cannot identify image file"):
         opened(tmp_path / "text.png")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for suffix in ("png", "jpg", "bmp", "webp"):
@@ -551,13 +569,20 @@ def test_unreadable_files_are_named_with_the_cause(tmp_path):
         Image.fromarray(noise).save(whole)
         cut = tmp_path / f"cut.{suffix}"
         cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-        with pytest.raises(DataError, match=rf"cut\.{suffix}: (cannot decode|not an image)"):
+        with pytest.raises(DataError, match=rf"cut\.{suffix}: cannot be read \("):
             opened(cut)
     damaged = bytearray((tmp_path / "whole.png").read_bytes())
     damaged[200:400] = bytes(200)
     (tmp_path / "damaged.png").write_bytes(damaged)
-    with pytest.raises(DataError, match=r"damaged\.png: cannot decode the image: "):
+    with pytest.raises(DataError, match=r"damaged\.png: cannot be read \("):
         opened(tmp_path / "damaged.png")
+
+
+@pytest.mark.parametrize("size", [(1, 1001), (1001, 1)])
+def test_strips_that_would_be_bombs_when_resized_are_errors(tmp_path, size):
+    save(tmp_path / "strip.png", size=size)
+    with pytest.raises(DataError, match=f"{size[0]}x{size[1]} pixels are too many or too elon"):
+        opened(tmp_path / "strip.png")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -565,7 +590,9 @@ def test_unreadable_files_are_named_with_the_cause(tmp_path):
 def test_decompression_bombs_are_errors(tmp_path, monkeypatch, limit):
     save(tmp_path / "bomb.png", size=(20, 30))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(DataError, match=r"bomb\.png: .*decompression bomb"):
+    with pytest.raises(
+        DataError, match=r"bomb\.png: .*(20x30 pixels are too many|decompression bomb)"
+    ):
         opened(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
     assert opened(tmp_path / "bomb.png").shape == (30, 20, 3)

@@ -13,7 +13,9 @@ from op_table import BINARY, NOT_OPERATIONS, REDUCED, TABLE, Kink, Row, Sample, 
 import minigrad as mg
 from minigrad.autograd import Leaf, Node
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings(
+    "error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"
+)
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 6e-6
@@ -122,11 +124,14 @@ def test_no_public_name_is_missing_from_all():
     assert public <= set(mg.__all__)
 
 
-def test_samples_cover_scalars_empty_arrays_and_single_elements():
+def test_samples_cover_empty_arrays_and_single_elements():
+    sizes: dict[str, set[int]] = {}
     for row in TABLE:
-        sizes = {a.size for other in TABLE if other.name == row.name for s in other.samples
-                 for a in s.inputs}  # fmt: skip
-        assert sizes >= {0, 1}, row.name
+        found = {array.size for sample in row.samples for array in sample.inputs}
+        sizes.setdefault(row.name, set()).update(found)
+    smallest = {"self_attention": 3}  # a query, a key and a value
+    for name, found in sizes.items():
+        assert found >= {0, smallest.get(name, 1)}, name
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -136,7 +141,7 @@ def test_samples_cover_scalars_empty_arrays_and_single_elements():
 def test_value_is_that_of_plain_numpy(row, sample):
     reference = row.reference(*sample.inputs, **sample.options)
     reference = reference if isinstance(reference, (tuple, list)) else [reference]
-    for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 3e-6)):
+    for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-5)):
         outputs = outputs_of(row, [mg.Tensor(a.astype(dtype)) for a in sample.inputs],
                              sample.options)  # fmt: skip
         assert len(outputs) == len(reference)
@@ -197,7 +202,7 @@ def test_inputs_stay_and_a_second_run_is_the_same(row, sample):
         array.flags.writeable = False
     kept = [c.copy() for c in cotangents]
     second, again, _ = gradients_of(row, arrays, sample.options, cotangents)
-    for before, after in zip([*first, *[o.data for o in outputs]], [*second, *[o.data for o in again]]):
+    for before, after in zip([*outputs, *first], [*again, *second]):
         assert np.array_equal(before, after)
     for before, after in zip(kept, cotangents):
         assert np.array_equal(before, after)
@@ -411,9 +416,7 @@ smooth = pytest.mark.parametrize(
 
 @smooth
 @given(
-    values=arrays_of.arrays(
-        np.float64, (2, 3), elements=st.floats(-30, 30, allow_subnormal=False)
-    )
+    values=arrays_of.arrays(np.float64, (2, 3), elements=st.floats(-30, 30, allow_subnormal=False))
 )
 def test_gradient_for_drawn_values(name, values):
     row = next(row for row in TABLE if row.name == name)
@@ -475,6 +478,15 @@ def test_normalize_has_a_finite_gradient_at_zero():
     assert y.data.tolist() == [[0.0] * 3] * 2
     (gradient,) = mg.grad(y, [x], g)
     assert np.allclose(gradient, g / 1e-12, rtol=1e-12)
+    short = mg.tensor(np.array([[3e-13, 4e-13]]), requires_grad=True)  # shorter than eps: x / eps
+    y = mg.normalize(short)
+    assert np.allclose(y.data, [[0.3, 0.4]], rtol=1e-14)
+    assert np.allclose(mg.grad(y, [short], g[:1, :2])[0], g[:1, :2] / 1e-12, rtol=1e-12)
+
+
+def test_dropout_of_nothing_needs_no_generator():
+    x = mg.tensor([1.0, 2.0])
+    assert mg.dropout(x, 0.0, None).data is x.data
 
 
 def test_dropout_keeps_the_mean_and_zeroes_the_share():

@@ -128,11 +128,12 @@ def test_preprocess_wants_a_picture():
 
 
 def test_elongated_images_are_refused(tmp_path):
-    with pytest.raises(DataError, match="1x500000 pixels are too elongated: crop the image"):
-        resize_and_crop(Image.new("L", (1, 500_000)), 32)
+    strip = Image.new("L", (1, 500_000))
+    with pytest.raises(DataError, match="1x500000 pixels are too many or too elongated"):
+        training_preprocess(32)(strip)
     path = tmp_path / "a.png"
-    Image.new("L", (1, 500_000)).save(path)
-    with pytest.raises(DataError, match=r"^a\.png: 1x500000 pixels are too elongated"):
+    strip.save(path)
+    with pytest.raises(DataError, match=r"^a\.png: .*1x500000 pixels are too many or too elong"):
         load_images(Pairs(["a"], ["a.png"], None, [path]), 32)
 
 
@@ -201,7 +202,7 @@ def test_augment_changes_nothing_of_its_input_and_follows_the_generator():
 
 def test_extra_words_come_from_the_tags_and_are_new():
     rng = np.random.default_rng(0)
-    tags = "cat, Orange, , dog food, cat ,fur, catalogue"
+    tags = "cat, Orange, , dog food, cat ,fur, catalogue, range"
     results = [extra_words("an orange cat", tags, rng, 0.5) for _ in range(400)]
     unchanged = sum(result == "an orange cat" for result in results)
     assert 150 < unchanged < 250
@@ -235,20 +236,22 @@ def test_extra_words_without_any():
 
 
 @pytest.mark.parametrize(
-    "length, batch_size",
-    [(4, 4), (5, 4), (7, 4), (11, 4), (12, 4), (30, 7), (1, 1), (3, 1), (9, 6)],
+    "length, batch_size", [(4, 4), (5, 4), (7, 4), (11, 4), (12, 4), (30, 7), (1, 1), (3, 1)]
 )
-def test_each_epoch_holds_every_row_and_no_batch_a_row_twice(length, batch_size):
-    steps = 12 * length
-    batches = list(rows_of_steps(length, batch_size, 0, 0, steps))
-    assert [len(set(rows.tolist())) for rows in batches] == [batch_size] * steps
-    epochs = np.concatenate(batches).reshape(-1, length)  # (12 * batch_size, length)
-    assert (np.sort(epochs) == np.arange(length)).all()
+def test_an_epoch_holds_no_row_twice_and_leaves_out_less_than_a_batch(length, batch_size):
+    per_epoch = length // batch_size
+    steps = 12 * per_epoch
+    batches = np.array(list(rows_of_steps(length, batch_size, 0, 0, steps)))
+    assert batches.shape == (steps, batch_size)
+    epochs = batches.reshape(12, per_epoch * batch_size)
+    for epoch in epochs:
+        assert len(set(epoch.tolist()) & set(range(length))) == epoch.size > length - batch_size
     if length > 3:
         assert len({tuple(epoch) for epoch in epochs.tolist()}) > 1
+    assert set(batches.ravel().tolist()) == set(range(length))  # what is left out changes
     for start in (0, 1, steps // 2, steps - 1):
         resumed = list(rows_of_steps(length, batch_size, 0, start, steps))
-        assert (np.array(resumed) == np.array(batches[start:])).all()
+        assert (np.array(resumed) == batches[start:]).all()
 
 
 def test_resuming_late_does_not_replay_the_run():
@@ -270,9 +273,8 @@ def test_batches_have_the_promised_form():
         assert batch.captions == [f"picture {row}" for row in batch.rows]
         originals = np.stack([pairs.sources[row] for row in batch.rows])  # (4, 8, 8, 3)
         np.testing.assert_array_equal(batch.images, to_model_input(originals))
-    assert sorted(np.concatenate([batch.rows for batch in batches]).tolist()) == sorted(
-        [*range(10), *range(10)]
-    )
+    for epoch in (batches[0:2], batches[2:4]):
+        assert len(set(np.concatenate([batch.rows for batch in epoch]).tolist())) == 8
     assert loader.wait_seconds > 0
     assert list(loader.batches(3, 3)) == []
 
@@ -305,56 +307,42 @@ def test_small_data_lowers_the_batch_size():
     assert [sorted(batch.rows.tolist()) for batch in loader.batches(0, 4)] == [[0, 1, 2]] * 4
 
 
-@pytest.mark.parametrize(("cache", "times"), [(512 * 2**20, 1), (8 * 8 * 8 * 3 - 1, 3)])
-def test_small_splits_are_decoded_once(tmp_path, monkeypatch, cache, times):
-    monkeypatch.setattr(loading, "CACHE_BYTES", cache)
+@pytest.mark.parametrize(("squares", "decoded"), [(8, 8), (3, 3 + 3 * 5), (0, 24)])
+def test_squares_are_kept_while_there_is_room(tmp_path, monkeypatch, squares, decoded):
+    monkeypatch.setattr(loading, "CACHE_BYTES", squares * 8 * 8 * 3)
     opened = []
     real = loading.load_square
     monkeypatch.setattr(
-        loading,
-        "load_square",
-        lambda pairs, row, size: opened.append(row) or real(pairs, row, size),
+        loading, "load_square", lambda *arguments: opened.append(arguments) or real(*arguments)
     )
     loader = loader_of(pairs_on_disk(tmp_path, 8), workers=1)
     assert len(list(loader.batches(0, 6))) == 6
-    assert sorted(opened) == sorted(list(range(8)) * times)
+    assert len(opened) == decoded
 
 
 def test_bad_images_stop_the_run_or_are_left_out_by_name(tmp_path):
     pairs = pairs_on_disk(tmp_path, 11, bad=(2, 7))
-    with pytest.raises(DataError, match=r"^(2|7)\.png: not an image in a format that Pillow knows"):
-        list(loader_of(pairs).batches(0, 3))
+    with pytest.raises(DataError, match=r"^(2|7)\.png: cannot be read .*cannot identify image"):
+        list(loader_of(pairs).batches(0, 6))
     assert our_threads() == []
     loader = loader_of(pairs, skip_bad=True)
-    batches = list(loader.batches(0, 11))
-    cause = "not an image in a format that Pillow knows"
-    assert loader.skipped == {"2.png": cause, "7.png": cause}
-    expected = list(rows_of_steps(11, 4, 3, 0, 11))
+    batches = list(loader.batches(0, 12))
+    assert sorted(loader.skipped) == ["2.png", "7.png"]
+    for cause in loader.skipped.values():
+        assert cause.startswith("cannot be read (UnidentifiedImageError: ")
+    expected = list(rows_of_steps(11, 4, 3, 0, 12))
+    assert {2, 7} < set(np.concatenate(expected).tolist())
     for batch, rows in zip(batches, expected):
         assert batch.rows.tolist() == [row for row in rows if row not in (2, 7)]
         assert batch.captions == [f"picture {row}" for row in batch.rows]
         assert len(batch.images) == len(batch.rows)
-    assert sum(len(batch.rows) for batch in batches) == 4 * 9
-    assert_same(list(loader.batches(0, 11)), batches)
+    assert_same(list(loader.batches(0, 12)), batches)
 
 
 def test_a_batch_with_no_readable_image(tmp_path):
     loader = loader_of(pairs_on_disk(tmp_path, 3, bad=range(3)), skip_bad=True)
-    with pytest.raises(DataError, match=r"step 0: none of its 3 images is readable: \d\.png, "):
+    with pytest.raises(DataError, match=r"step 0: no image is readable: \d\.png: cannot"):
         list(loader.batches(0, 2))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"size": 0}, "size is 0, expected at least 1"),
-        ({"batch_size": -1}, "batch_size is -1, expected at least 1"),
-        ({"workers": 0}, "workers is 0, expected at least 1"),
-    ],
-)
-def test_senseless_options(changes, message):
-    with pytest.raises(ValueError, match=message):
-        loader_of(some_pairs(3), **changes)
 
 
 def test_no_pairs():
@@ -438,15 +426,15 @@ def test_load_images(tmp_path, capsys):
 
 def test_load_images_with_bad_ones(tmp_path):
     pairs = pairs_on_disk(tmp_path, 40, bad=(5, 30))
-    with pytest.raises(DataError, match=r"^(5|30)\.png: not an image"):
+    with pytest.raises(DataError, match=r"^(5|30)\.png: cannot be read"):
         load_images(pairs, 8)
     assert our_threads() == []
-    with pytest.warns(UserWarning, match=r"2 of 40 images are unreadable: \d+\.png: not an image"):
+    with pytest.warns(UserWarning, match=r"2 unreadable images are left out: 5\.png: .*, 30\.png"):
         images, rows = load_images(pairs, 8, skip_bad=True)
     assert rows.tolist() == [row for row in range(40) if row not in (5, 30)]
     assert (images == load_images(pairs.select(rows), 8)[0]).all()
     nothing = pairs.select([5, 30])
-    with pytest.raises(DataError, match="2 of 2 images are unreadable"):
+    with pytest.raises(DataError, match=r"none of the 2 images is readable: 5\.png: "):
         load_images(nothing, 8, skip_bad=True)
 
 
@@ -454,6 +442,6 @@ def test_load_images_stops_at_an_error():
     pairs = slow_pairs(2000)
     pairs.sources[0] = "missing.png"
     started = time.perf_counter()
-    with pytest.raises(DataError, match=r"^image 0: the file missing\.png does not exist"):
+    with pytest.raises(DataError, match=r"^image 0: cannot be read .*missing\.png"):
         load_images(pairs, 8)
     assert time.perf_counter() - started < 2

@@ -1,0 +1,474 @@
+"""The command line, as somebody uses it who sees it for the first time."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clip_np
+from clip_np import cli, shapes, tasks
+from clip_np.checkpoints import CHECKPOINT, read_checkpoint, save_checkpoint
+from clip_np.cli import best_captions, main
+from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.train import METRICS, read_metrics
+
+ROOT = pathlib.Path(__file__).parents[1]
+PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
+EVALUATE_FLAGS = ["--data", "--image-column", "--caption-column", "--skip-bad", "--json", "--help"]
+TRAIN_FLAGS = [
+    *EVALUATE_FLAGS,
+    "--test",
+    "--steps",
+    "--seconds",
+    "--preset",
+    "--batch-size",
+    "--learning-rate",
+    "--weight-decay",
+    "--warmup",
+    "--vocab-size",
+    "--shift",
+    "--colour-jitter",
+    "--seed",
+    "--workers",
+    "--shards",
+    "--name",
+    "--out",
+    "--resume",
+]
+SHORT = ["--batch-size=16", "--vocab-size=560", "--warmup=2", "--steps=10", "--json"]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    """A smaller model and fewer shapes than a real run has; results go to a temporary folder."""
+    micro = CLIPConfig(
+        embed_dim=16,
+        vision=VisionConfig(image_size=32, patch_size=16, width=16, layers=1, heads=2),
+        text=TextConfig(514, 77, width=16, layers=1, heads=2),
+    )
+    monkeypatch.setitem(PRESETS, "micro", micro)
+    monkeypatch.setitem(PRESETS, "tiny", micro)
+    monkeypatch.setitem(PRESETS, "small", micro)
+    monkeypatch.setattr(tasks, "TRAINING_IMAGES", 128)
+    monkeypatch.setattr(tasks, "VALIDATION_IMAGES", 32)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def few_test_shapes(monkeypatch):
+    monkeypatch.setattr(shapes, "RETRIEVAL_IMAGES", 100)
+    monkeypatch.setattr(shapes, "IMAGES_PER_CLASS", 1)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """As where matplotlib is not installed; drawing takes longer than the rest of a test."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.fixture
+def photos(tmp_path) -> pathlib.Path:
+    """40 small pictures of shapes with captions.csv."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    images, captions = shapes.training_pairs(40, np.random.default_rng(0))
+    with open(folder / "captions.csv", "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "caption", "split"])
+        for row, (image, caption) in enumerate(zip(images, captions)):
+            Image.fromarray(image).save(folder / f"{row}.png")
+            table.writerow([f"{row}.png", caption, "test" if row < 12 else "train"])
+    return folder
+
+
+def run(capsys, *arguments, status: int = 0) -> tuple[str, str]:
+    """What the command prints: (stdout, stderr)."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == status
+    return tuple(capsys.readouterr())
+
+
+def fail(capsys, *arguments) -> str:
+    """The one line that a mistake is answered with."""
+    output, errors = run(capsys, *arguments, status=1)
+    assert output == ""
+    lines = [line for line in errors.splitlines() if line.startswith("clip-np: error: ")]
+    assert len(lines) == 1
+    assert errors.rstrip().endswith(lines[0])
+    assert "Traceback" not in errors
+    return lines[0].removeprefix("clip-np: error: ")
+
+
+def report_of(output: str) -> dict:
+    """The last line; numbers that JSON does not know are an error."""
+    return json.loads(output.splitlines()[-1], parse_constant=pytest.fail)
+
+
+# --- help --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command, flags",
+    [
+        ([], ["train", "evaluate"]),
+        (["train"], TRAIN_FLAGS),
+        (["evaluate"], ["run", *EVALUATE_FLAGS]),
+    ],
+)
+def test_help_names_every_flag(capsys, command, flags):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for flag in flags:
+        assert flag in text.replace(",", " ").split()
+
+
+def test_every_flag_is_explained():
+    for command, flags in (("train", TRAIN_FLAGS), ("evaluate", EVALUATE_FLAGS)):
+        parser = cli._parser()._subparsers._group_actions[0].choices[command]
+        found = {flag for action in parser._actions for flag in action.option_strings}
+        assert found - {"-h"} == set(flags)
+        assert all(action.help for action in parser._actions)
+
+
+def test_the_program_can_be_started_as_a_module():
+    command = [sys.executable, "-m", "clip_np", "evaluate", "nowhere"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("clip-np: error: nowhere: no such checkpoint")
+
+
+# --- train and evaluate ------------------------------------------------------------------------
+
+
+def test_train_on_shapes_then_evaluate(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    output, errors = run(capsys, "train", *SHORT)
+    assert len(output.splitlines()) == 1  # all else went to stderr
+    report = report_of(output)
+    for key in (
+        *("recall_at_1_of_100", "recall_at_1_of_1000", "zero_shot_seen", "zero_shot_heldout"),
+        *("recall_at_1_of_100_heldout", "recall_at_1_of_1000_heldout"),
+    ):
+        assert 0 <= report[key] <= 1
+    assert report["steps"] == 10
+    assert report["train_seconds"] > 0
+    assert report["skipped_images"] == 0
+    directory = tmp_path / "runs" / "shapes"
+    assert sorted(path.name for path in directory.iterdir()) == sorted(
+        [CHECKPOINT, METRICS, *PICTURES]
+    )
+    assert "training tiny on 128 pairs" in errors
+    assert f"results go to {pathlib.Path('runs/shapes')}" in errors
+    assert "recall@1 of 1,000" in errors
+    assert "on the test split:" in errors
+    for name in PICTURES:
+        with Image.open(directory / name) as picture:
+            assert min(picture.size) > 200
+        assert name in errors
+    assert clip_np.load(directory)[0].config.embed_dim == 16
+    # Measured once more, the figures are the same.
+    output, errors = run(capsys, "evaluate", "runs/shapes", "--json")
+    again = report_of(output)
+    assert again == {key: report[key] for key in again}
+    assert len(again) == 6
+    figures, errors = run(capsys, "evaluate", directory / CHECKPOINT)
+    assert errors == ""
+    assert f"{report['recall_at_1_of_1000']:.3f}" in figures
+
+
+def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
+    pytest.importorskip("matplotlib")
+    output, errors = run(capsys, "train", "--data", photos, *SHORT, "--seed", 4)
+    report = report_of(output)
+    for key in ("recall_at_1", "recall_at_5", "recall_at_10", "multiple_choice_3"):
+        assert 0 <= report[key] <= 1
+    assert report["pairs"] == 12
+    assert report["recall_at_1"] <= report["recall_at_5"] <= report["recall_at_10"]
+    assert report["steps"] == 10
+    assert "on the test split, 12 pairs:" in errors
+    assert "3-way multiple choice" in errors
+    directory = tmp_path / "runs" / "photos"
+    assert set(PICTURES) < {path.name for path in directory.iterdir()}
+    again = report_of(run(capsys, "evaluate", directory, "--json")[0])
+    assert again == {key: report[key] for key in again}
+    same = run(capsys, "evaluate", directory, "--json", "--data", photos / "captions.csv")[0]
+    assert report_of(same) == again
+    found = read_checkpoint(directory).training
+    assert found["options"]["shift"] == 3
+    assert found["options"]["seed"] == found["source"]["seed"] == 4
+
+
+def test_without_json_the_figures_are_for_people(capsys, photos, no_pictures):
+    options = [option for option in SHORT if option != "--json"]
+    output, errors = run(capsys, "train", "--data", photos, "--name", "mine", *options)
+    assert "10 steps in" in output
+    assert "recall@1  " in output
+    assert "{" not in output
+    assert "skipped" not in output
+    assert (pathlib.Path("runs") / "mine" / CHECKPOINT).exists()
+    assert "10/10" in errors  # the progress bar
+
+
+def test_without_matplotlib_it_trains_and_says_what_to_install(
+    capsys, few_test_shapes, no_pictures
+):
+    output, errors = run(capsys, "train", "--out", "here", *SHORT)
+    assert report_of(output)["steps"] == 10
+    assert 'no pictures without matplotlib: pip install "minigrad-clip[examples]"' in errors
+    assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [CHECKPOINT, METRICS]
+
+
+def test_an_earlier_run_is_kept(capsys, few_test_shapes, no_pictures):
+    run(capsys, "train", "--out", "here", *SHORT)
+    first = pathlib.Path("here", CHECKPOINT).read_bytes()
+    _, errors = run(capsys, "train", "--out", "here", *SHORT, "--seed", 1)
+    previous = pathlib.Path("here", "checkpoint.previous.npz")
+    assert f"an earlier run was here; its checkpoint is now {previous}" in errors
+    assert previous.read_bytes() == first
+    assert pathlib.Path("here", CHECKPOINT).read_bytes() != first
+    assert read_checkpoint(previous).training["options"]["seed"] == 0
+    report_of(run(capsys, "evaluate", previous, "--json")[0])
+    # A run that cannot even start leaves all as it is.
+    fail(capsys, "train", "--out", "here", "--batch-size", 0)
+    fail(capsys, "train", "--out", "here", "--vocab-size", 3)
+    assert previous.read_bytes() == first
+
+
+def test_resumed_runs_go_on(capsys, few_test_shapes, no_pictures):
+    whole = report_of(run(capsys, "train", "--out", "whole", *SHORT, "--workers", 2)[0])
+    run(capsys, "train", "--out", "half", *SHORT, "--workers", 2)
+    report = report_of(run(capsys, "train", "--resume", "half", "--json")[0])
+    timed = ("train_seconds",)
+    assert {k: v for k, v in report.items() if k not in timed} == {
+        k: v for k, v in whole.items() if k not in timed
+    }
+    report = report_of(run(capsys, "train", "--resume", "half", "--steps", 20, "--json")[0])
+    assert report["steps"] == 20
+    options = read_checkpoint("half").training["options"]
+    assert (options["batch_size"], options["workers"], options["warmup"]) == (16, 2, 2)
+    assert [record["step"] for record in read_metrics(pathlib.Path("half", METRICS))] == [10, 20]
+
+
+def test_a_resumed_run_may_exchange_its_bound(capsys, few_test_shapes, no_pictures):
+    run(capsys, "train", "--out", "here", *SHORT)
+    report = report_of(run(capsys, "train", "--resume", "here", "--seconds", 1, "--json")[0])
+    assert report["steps"] > 10
+    assert 1 <= report["train_seconds"] < 4
+    steps = report["steps"] + 10
+    report = report_of(run(capsys, "train", "--resume", "here", "--steps", steps, "--json")[0])
+    assert report["steps"] == steps
+
+
+def test_bad_images_are_skipped_and_counted(capsys, photos, no_pictures):
+    (photos / "20.png").write_bytes(b"no picture")
+    assert "20.png" in fail(capsys, "train", "--data", photos, *SHORT)
+    output, errors = run(capsys, "train", "--data", photos, *SHORT, "--skip-bad")
+    assert report_of(output)["skipped_images"] == 1
+    (line,) = [line for line in errors.splitlines() if line.startswith("skipped ")]
+    assert line.count("20.png") >= 1
+
+
+def test_bad_test_images(capsys, photos, no_pictures):
+    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    (photos / "3.png").write_bytes(b"no picture")
+    assert "3.png" in fail(capsys, "evaluate", "here")
+    with pytest.warns(UserWarning, match=r"unreadable.*3\.png"):
+        output, _ = run(capsys, "evaluate", "here", "--data", photos, "--skip-bad", "--json")
+    assert report_of(output)["pairs"] == 11
+
+
+def test_evaluation_of_other_data_looks_at_what_the_training_held_out(capsys, photos, no_pictures):
+    table = photos / "captions.csv"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    unmarked = [row.rpartition(",")[0] for row in rows]
+    table.write_text("\n".join(unmarked), encoding="utf-8")
+    seen = []
+    report = tasks.FilesTask.report
+
+    def spy(task, *given):
+        seen.append(task.test.names)
+        return report(task, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks.FilesTask, "report", spy)
+        run(capsys, "train", "--data", photos, *SHORT, "--seed", 7, "--out", "here")
+        run(capsys, "evaluate", "here", "--data", photos)
+    assert seen[0] == seen[1]
+
+
+def test_evaluate_on_another_test_split_of_shapes(
+    capsys, few_test_shapes, no_pictures, monkeypatch
+):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    rows = []
+    for kind, split in shapes.test_split(5).items():
+        for number, image in enumerate(split.images):
+            path = pathlib.Path("pixels.png")
+            Image.fromarray(image).save(path)
+            cell = {"bytes": path.read_bytes(), "path": None}
+            label = int(split.labels[number])
+            rows.append(
+                {"img": cell, "text_EN": split.captions[number], "kind": kind, "label": label}
+            )
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "test-00000.parquet")
+    output, _ = run(capsys, "train", "--out", "here", *SHORT, "--test", "test-00000.parquet")
+    report = report_of(output)
+    drawn = report_of(run(capsys, "train", "--out", "other", *SHORT)[0])
+    assert report["recall_at_1_of_100"] != drawn["recall_at_1_of_100"]
+    again = run(capsys, "evaluate", "other", "--data", "test-00000.parquet", "--json")[0]
+    assert report_of(again)["recall_at_1_of_100"] == report["recall_at_1_of_100"]
+    # The file is found again from anywhere.
+    here = pathlib.Path("here").absolute()
+    monkeypatch.chdir("other")
+    again = run(capsys, "evaluate", here, "--json")[0]
+    assert report_of(again) == {key: report[key] for key in report_of(again)}
+
+
+# --- mistakes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("train --data nowhere", "nowhere does not exist"),
+        ("train --data photos --caption-column text", "text"),
+        ("train --data photos --image-column picture", "picture"),
+        ("train --data photos --test x", "--test: only for the built-in shapes; leave it out"),
+        ("train --test nowhere.parquet", "nowhere.parquet"),
+        ("train --skip-bad", "--skip-bad: only for --data; leave it out"),
+        ("train --image-column a --caption-column b", "--image-column, --caption-column: only"),
+        ("train --preset tutorial", "--preset tutorial sees images of 224 pixels, the built-in"),
+        ("train --preset ViT-L/14@336px", "336 pixels"),
+        ("train --steps 0", "steps must be positive, got 0"),
+        ("train --steps -5 --seconds 3", "steps must be positive, got -5"),
+        ("train --data photos --seconds nan", "seconds must be positive, got nan"),
+        ("train --data photos --batch-size 0", "batch_size must be positive, got 0"),
+        ("train --data photos --shift -3", "shift must not be negative, got -3"),
+        ("train --data photos --vocab-size 10", "514"),
+        ("train --seed -1", "--seed must not be negative, got -1"),
+        ("train --resume nowhere", "nowhere: no such checkpoint; a run directory holds"),
+        ("train --resume photos", "no such checkpoint; a run directory holds checkpoint.npz"),
+        ("train --resume run --data photos --seed 0", "--data, --seed: a resumed run keeps its"),
+        ("train --resume run --out elsewhere", "--out: a resumed run keeps its own; leave it out"),
+        ("train --resume run", "run: this checkpoint holds no training to go on with"),
+        ("train --resume run/checkpoint.npz", "expected a run directory, not a file in it"),
+        ("evaluate nowhere", "nowhere: no such checkpoint; a run directory holds checkpoint.npz"),
+        ("evaluate photos", "no such checkpoint; a run directory holds checkpoint.npz"),
+        ("evaluate photos/3.png", "damaged, or no .npz file"),
+        ("evaluate run", "run: names no data to measure on; pass --data PATH"),
+        ("evaluate run --data nowhere", "nowhere does not exist"),
+        ("evaluate cut", "damaged, or no .npz file"),
+    ],
+)
+def test_mistakes_are_answered_with_one_line(capsys, photos, arguments, message):
+    tokenizer = clip_np.Tokenizer.train(["a circle"], 514)
+    model = clip_np.CLIP(PRESETS["micro"].for_tokenizer(tokenizer), np.random.default_rng(0))
+    for name in ("run", "cut"):
+        pathlib.Path(name).mkdir()
+        save_checkpoint(pathlib.Path(name, CHECKPOINT), model, tokenizer)
+    whole = pathlib.Path("cut", CHECKPOINT).read_bytes()
+    pathlib.Path("cut", CHECKPOINT).write_bytes(whole[: len(whole) // 2])
+    before = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}
+    assert message in fail(capsys, *arguments.split())
+    after = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}
+    assert after == before  # nothing was made, changed or taken away
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("draw", "invalid choice: 'draw'"),
+        ("evaluate", "the following arguments are required: run"),
+        ("train --preset huge", "invalid choice: 'huge' (choose from"),
+        ("train --steps many", "--steps: invalid int value: 'many'"),
+        ("train --epochs 3", "unrecognized arguments: --epochs 3"),
+    ],
+)
+def test_wrong_usage_is_explained(capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_data_set_of_test_pairs_only(capsys, photos):
+    table = photos / "captions.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",train", ",test"), "utf-8")
+    assert "holds a test split only" in fail(capsys, "train", "--data", photos)
+
+
+def test_a_place_that_is_no_folder(capsys, photos):
+    pathlib.Path("taken").write_text("a file", encoding="utf-8")
+    assert "taken" in run(capsys, "train", "--data", photos, "--out", "taken", status=1)[1]
+    assert pathlib.Path("taken").read_text(encoding="utf-8") == "a file"
+
+
+def test_moved_data_are_named(capsys, photos, no_pictures):
+    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    photos.rename("moved")
+    assert "photos does not exist" in fail(capsys, "evaluate", "here")
+    assert "photos does not exist" in fail(capsys, "train", "--resume", "here")
+    report_of(run(capsys, "evaluate", "here", "--data", "moved", "--json")[0])
+
+
+def test_ctrl_c_outside_training(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "read_checkpoint", interrupted)
+    output, errors = run(capsys, "evaluate", "here", status=130)
+    assert (output, errors) == ("", "clip-np: interrupted\n")
+
+
+def test_a_terminal_without_emoji_does_not_end_a_run(photos, tmp_path):
+    table = photos / "captions.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",a ", ",an 🎈 a "), "utf-8")
+    (photos / "20.png").rename(photos / "🎈.png")
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from clip_np.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["--steps", "3", "--preset", "tiny", "--skip-bad", "--out", "🎈"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii:strict"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "train", "--data", str(photos), *options],
+        capture_output=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "🎈" / CHECKPOINT).exists()
+
+
+# --- what pictures show ------------------------------------------------------------------------
+
+
+def test_best_captions_are_the_likeliest_with_their_probabilities():
+    class Model:
+        logit_scale = clip_np.CLIP(PRESETS["micro"], np.random.default_rng(0)).logit_scale
+
+    features = np.eye(5)[:2] * [[1.0], [0.5]]
+    names, chances = best_captions(Model, features, np.eye(5), list("abcde"))
+    assert names[0][0] == "a"
+    assert names[1][0] == "b"
+    assert [len(each) for each in names] == [3, 3]
+    top = np.exp(1 / 0.07)
+    assert chances[0] == pytest.approx([top / (top + 4), 1 / (top + 4), 1 / (top + 4)], rel=1e-4)
+    assert chances[1][0] < chances[0][0]
+    few, _ = best_captions(Model, features, np.eye(5)[:2], ["a", "b"])
+    assert few == [["a", "b"], ["b", "a"]]
