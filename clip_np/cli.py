@@ -1,4 +1,4 @@
-"""Chapter 28: how is all this used from a shell?
+"""Chapter 31: how is all this used from a shell?
 
     clip-np train                         the built-in shapes, two minutes on a laptop
     clip-np train --data FOLDER           your own images and captions
@@ -46,100 +46,90 @@ OF_FILES = ("image_column", "caption_column", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
 
+# Options of the commands by group: flag, type (None: a switch), how its value is called, help.
+FILE_OPTIONS = (
+    ("--image-column", str, "NAME", "column that holds the images"),
+    ("--caption-column", str, "NAME", "column that holds the captions"),
+    ("--skip-bad", None, "", "leave unreadable images out, and count them"),
+)
+JSON_OPTION = ("--json", None, "", "print one JSON object as the last line")
+DATA_HELP = (
+    "a folder with captions.csv or metadata.csv, or with name.jpg beside name.txt, or a parquet "
+    "file or a folder of them; without it, the built-in shapes are drawn"
+)
+TRAIN_OPTIONS = {
+    "data": (
+        ("--data", str, "PATH", DATA_HELP),
+        *FILE_OPTIONS,
+        ("--test", str, "PATH", "shapes only: a parquet file with another test split"),
+    ),
+    "how long": (
+        ("--steps", int, "N", "steps to take (default for shapes: 1200)"),
+        ("--seconds", float, "S", "time limit (default for --data: 240)"),
+    ),
+    "model and optimizer (defaults depend on the data)": (
+        ("--preset", str, "NAME", "size of the model: " + ", ".join(PRESETS)),
+        ("--batch-size", int, "N", "pairs in a step"),
+        ("--learning-rate", float, "X", "highest learning rate"),
+        ("--weight-decay", float, "X", "AdamW's weight decay (0.1)"),
+        ("--warmup", int, "N", "steps of rising rate (100)"),
+        ("--vocab-size", int, "N", "most tokens to learn (4000)"),
+        ("--shift", int, "PIXELS", "move training images by up to this"),
+        ("--zoom", float, "X", "stretch training images by up to exp(X), each way"),
+        ("--colour-jitter", float, "X", "vary colours of training images by this share"),
+        ("--seed", int, "N", "for all random numbers; same seed, same run (0)"),
+    ),
+    "machine": (
+        ("--workers", int, "N", "threads (default: the cores)"),
+        ("--shards", int, "N", "cut each batch into N pieces: less memory (1)"),
+    ),
+    "output": (
+        ("--name", str, "NAME", "results go to runs/NAME (default: shapes, or the data's name)"),
+        ("--out", str, "DIR", "results go to DIR instead"),
+        ("--resume", str, "DIR", "go on with the run in DIR; --steps or --seconds may grow"),
+        JSON_OPTION,
+    ),
+}
+EVALUATE_OPTIONS = (
+    ("run", str, "RUN", "a run directory, or a checkpoint file"),
+    ("--data", str, "PATH", "measure on this data instead of that of the training"),
+    *FILE_OPTIONS,
+    JSON_OPTION,
+)
+
+
+def _add_options(parser: Any, options: Sequence[tuple[str, Any, str, str]]) -> None:
+    for flag, kind, metavar, text in options:
+        # An option that is not given is None, so that a default can depend on the others.
+        form = {"action": "store_true", "default": None} if kind is None else {"type": kind}
+        if kind is not None:
+            form["metavar"] = metavar
+        parser.add_argument(flag, help=text, **form)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clip-np", description="Train and use CLIP on NumPy alone."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    train = commands.add_parser(
-        "train",
-        help="train a model, measure it and draw what it learned",
-        description="Train a CLIP on the built-in shapes, or on your own images and captions.",
-    )
-    _add_train_options(train)
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="measure a trained model",
-        description="Print the figures of a run on its test split or on other data.",
-    )
-    evaluate.add_argument("run", help="a run directory, or a checkpoint file")
-    evaluate.add_argument(
-        "--data", metavar="PATH", help="measure on this data instead of that of the training"
-    )
-    evaluate.add_argument("--image-column", metavar="NAME", help="column that holds the images")
-    evaluate.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
-    evaluate.add_argument(
-        "--skip-bad",
-        action="store_true",
-        default=None,
-        help="leave unreadable images out, and count them",
-    )
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object, last")
+    text = "train a CLIP on the built-in shapes or on your own images, measure it, draw pictures"
+    train = commands.add_parser("train", help=text, description=text)
+    for name, options in TRAIN_OPTIONS.items():
+        _add_options(train.add_argument_group(name), options)
+    text = "measure a trained model on its test split, or on other data"
+    _add_options(commands.add_parser("evaluate", help=text, description=text), EVALUATE_OPTIONS)
     return parser
 
 
-def _add_train_options(parser: argparse.ArgumentParser) -> None:
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        metavar="PATH",
-        help="a folder with captions.csv or metadata.csv, or with name.jpg beside name.txt, or a "
-        "parquet file or a folder of them; without it, the built-in shapes are drawn",
-    )
-    data.add_argument("--image-column", metavar="NAME", help="column that holds the images")
-    data.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
-    data.add_argument(
-        "--skip-bad",
-        action="store_true",
-        default=None,
-        help="leave unreadable images out, and count them",
-    )
-    data.add_argument(
-        "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
-    )
-    length = parser.add_argument_group("how long")
-    length.add_argument(
-        "--steps", type=int, metavar="N", help="steps to take (default for shapes: 1200)"
-    )
-    length.add_argument(
-        "--seconds", type=float, metavar="S", help="time limit (default for --data: 240)"
-    )
-    model = parser.add_argument_group("model and optimizer (defaults depend on the data)")
-    model.add_argument("--preset", choices=list(PRESETS), help="size of the model")
-    model.add_argument("--batch-size", type=int, metavar="N", help="pairs in a step (128)")
-    model.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate")
-    model.add_argument("--weight-decay", type=float, metavar="X", help="AdamW's weight decay (0.1)")
-    model.add_argument("--warmup", type=int, metavar="N", help="steps of rising rate (100)")
-    model.add_argument("--vocab-size", type=int, metavar="N", help="most tokens to learn (4000)")
-    model.add_argument("--shift", type=int, metavar="PIXELS", help="move images by up to this")
-    model.add_argument(
-        "--colour-jitter", type=float, metavar="X", help="vary colours by this share"
-    )
-    model.add_argument(
-        "--seed", type=int, metavar="N", help="for all random numbers; same seed, same run (0)"
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument("--workers", type=int, metavar="N", help="threads (default: the cores)")
-    machine.add_argument(
-        "--shards", type=int, metavar="N", help="cut each batch into N pieces: less memory (1)"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--name", help="results go to runs/NAME (default: shapes, or the data's name)"
-    )
-    output.add_argument("--out", metavar="DIR", help="results go to DIR instead")
-    output.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in DIR; --steps or --seconds may grow"
-    )
-    output.add_argument(
-        "--json", action="store_true", help="print one JSON object as the last line"
-    )
-
-
 def _options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    """Options from `base`, overridden by whatever the command line sets."""
+    """Options from `base`, overridden by whatever the command line sets.
+
+    Either of --steps and --seconds takes the place of both.
+    """
     fields = {field.name for field in dataclasses.fields(TrainingOptions)}
     given = {k: v for k, v in vars(arguments).items() if k in fields and v is not None}
+    if "steps" in given or "seconds" in given:
+        base = {**base, "steps": None, "seconds": None}
     return TrainingOptions(**{**base, **given})
 
 
@@ -151,9 +141,8 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 
 
 def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, pathlib.Path]:
+    _options(arguments, {})  # mistakes in them show before the data is opened
     seed = arguments.seed or 0
-    if seed < 0:
-        raise ValueError(f"--seed must not be negative, got {seed}")
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
@@ -171,14 +160,8 @@ def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, path
         name = pathlib.Path(arguments.data).resolve().stem
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    bounds: dict[str, Any] = {}
-    if arguments.steps is not None or arguments.seconds is not None or arguments.data is not None:
-        bounds["steps"] = None
-    if arguments.data is not None and arguments.steps is None and arguments.seconds is None:
-        bounds["seconds"] = 240.0
-    options = _options(arguments, {**task.settings, **bounds})
     directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
-    return task, options, directory
+    return task, _options(arguments, task.settings), directory
 
 
 def _say(arguments: argparse.Namespace, text: str) -> None:
@@ -197,10 +180,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         if resumed.training is None:
             raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
         task = open_task(resumed.training["source"])
-        bounds = {}
-        if arguments.steps is not None or arguments.seconds is not None:
-            bounds = {"steps": None, "seconds": None}
-        options = _options(arguments, {**resumed.training["options"], **bounds})
+        options = _options(arguments, resumed.training["options"])
         trainer = Trainer(task, options, directory, resumed)
     else:
         task, options, directory = _new_run(arguments)

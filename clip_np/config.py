@@ -112,44 +112,22 @@ class CLIPConfig:
             raise ValueError(f"not a model configuration: {error}") from None
 
 
-# The text encoder of a byte-level tokenizer without merges, until a trained one is known.
-_BYTES = {"vocab_size": 514, "context_length": 77}
-_PUBLISHED = {"vocab_size": 49408, "context_length": 77}
+# Until a trained tokenizer is known, the vocabulary of one that spells all words in bytes.
+_BYTES, _PUBLISHED = (514, 77), (49408, 77)
 
+
+def _preset(embed_dim: int, vision: tuple[int, ...], text: tuple[int, ...]) -> CLIPConfig:
+    return CLIPConfig(embed_dim, VisionConfig(*vision), TextConfig(*text))
+
+
+# name: embed_dim, (image_size, patch_size, width, layers, heads),
+#       (vocab_size, context_length, width, layers, heads)
 PRESETS: dict[str, CLIPConfig] = {
-    "tiny": CLIPConfig(
-        embed_dim=64,
-        vision=VisionConfig(image_size=32, patch_size=8, width=64, layers=3, heads=4),
-        text=TextConfig(**_BYTES, width=64, layers=3, heads=4),
-    ),
-    "small": CLIPConfig(
-        embed_dim=128,
-        vision=VisionConfig(image_size=32, patch_size=8, width=128, layers=3, heads=4),
-        text=TextConfig(**_BYTES, width=128, layers=2, heads=4),
-    ),
-    "tutorial": CLIPConfig(
-        embed_dim=256,
-        vision=VisionConfig(image_size=224, patch_size=16, width=512, layers=3, heads=4),
-        text=TextConfig(vocab_size=50257, context_length=16, width=256, layers=3, heads=4),
-    ),
-    "ViT-B/32": CLIPConfig(
-        embed_dim=512,
-        vision=VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12),
-        text=TextConfig(**_PUBLISHED, width=512, layers=12, heads=8),
-    ),
-    "ViT-B/16": CLIPConfig(
-        embed_dim=512,
-        vision=VisionConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12),
-        text=TextConfig(**_PUBLISHED, width=512, layers=12, heads=8),
-    ),
-    "ViT-L/14": CLIPConfig(
-        embed_dim=768,
-        vision=VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16),
-        text=TextConfig(**_PUBLISHED, width=768, layers=12, heads=12),
-    ),
-    "ViT-L/14@336px": CLIPConfig(
-        embed_dim=768,
-        vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
-        text=TextConfig(**_PUBLISHED, width=768, layers=12, heads=12),
-    ),
+    "tiny": _preset(64, (32, 8, 64, 3, 4), (*_BYTES, 64, 3, 4)),
+    "small": _preset(128, (32, 8, 128, 3, 4), (*_BYTES, 128, 2, 4)),
+    "tutorial": _preset(256, (224, 16, 512, 3, 4), (50257, 16, 256, 3, 4)),
+    "ViT-B/32": _preset(512, (224, 32, 768, 12, 12), (*_PUBLISHED, 512, 12, 8)),
+    "ViT-B/16": _preset(512, (224, 16, 768, 12, 12), (*_PUBLISHED, 512, 12, 8)),
+    "ViT-L/14": _preset(768, (224, 14, 1024, 24, 16), (*_PUBLISHED, 768, 12, 12)),
+    "ViT-L/14@336px": _preset(768, (336, 14, 1024, 24, 16), (*_PUBLISHED, 768, 12, 12)),
 }

@@ -1,4 +1,4 @@
-"""Chapter 24: how good is a model that has no classes?
+"""Chapter 27: how good is a model that has no classes?
 
 A CLIP is judged by what its two embeddings can find in one another.
 
@@ -9,11 +9,12 @@ A CLIP is judged by what its two embeddings can find in one another.
   score gets 0 and not 1.
 - Zero-shot classification: write each class into a few sentences, embed them, and see which
   class an image is closest to. No image of the classes is needed to set it up.
-- Multiple choice: the right caption against a few wrong ones drawn at random.
+- Multiple choice: the right caption against a few wrong ones.
 
 Radford et al. 2021, arXiv:2103.00020, section 3.1.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -150,41 +151,30 @@ def multiple_choice_accuracy(
     image_features: np.ndarray,
     text_features: np.ndarray,
     choices: int = 3,
-    seed: int = 0,
     captions: Sequence[str] | None = None,
 ) -> float:
-    """How often an image prefers its caption to `choices` - 1 wrong ones, drawn by `seed`.
+    """How often an image prefers its caption to `choices` - 1 wrong ones; features (N, E) each.
 
-    Features are paired, (N, E) each. Wrong choices are other pairs' captions, never equal to
-    the right one where `captions` are given. A tie is a wrong answer.
+    Wrong choices are other pairs' captions, never equal ones where `captions` are given. This is
+    the expectation over all ways to draw them, so it needs no random numbers: if a caption beats
+    b of the w wrong ones, it beats all of n drawn with probability C(b, n) / C(w, n). A tie is a
+    wrong answer.
     """
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
     if len(images) != len(texts):
         raise ValueError(f"multiple choice: {len(images)} images but {len(texts)} captions")
-    rng = np.random.default_rng(seed)
-    picks = choice_rows(len(images), choices, rng, captions)  # (N, choices)
-    scores = (images[:, None] * texts[picks]).sum(axis=-1)  # (N, choices)
-    return float((scores[:, 0] > scores[:, 1:].max(axis=1)).mean())
-
-
-def choice_rows(
-    count: int, choices: int, rng: np.random.Generator, captions: Sequence[str] | None = None
-) -> np.ndarray:
-    """(count, choices) rows of pairs: first the right one, then wrong ones, captions distinct."""
-    names, first = _numbered(captions, count)
-    if choices < 2 or len(first) < choices:
+    answer, first = _numbered(captions, len(images))
+    wrong, drawn = len(first) - 1, choices - 1
+    if drawn < 1 or wrong < drawn:
         raise ValueError(
             f"multiple choice: {choices} choices need 2 or more, and as many distinct captions; "
             f"found {len(first)}"
         )
-    picks = np.empty((count, choices), np.int64)
-    for row in range(count):
-        # Among the others, positions from the right one on move up by one.
-        wrong = rng.choice(len(first) - 1, choices - 1, replace=False)
-        picks[row, 0] = row
-        picks[row, 1:] = first[wrong + (wrong >= names[row])]
-    return picks
+    right = answer[:, None] == np.arange(len(first))  # (N, distinct)
+    beaten = wrong + 1 - _ranks(images @ texts[first].T, right)  # (N,)
+    ways = [math.comb(int(b), drawn) / math.comb(wrong, drawn) for b in beaten]
+    return float(np.mean(ways))
 
 
 # --- the shapes task ---------------------------------------------------------------------------

@@ -1,12 +1,12 @@
-"""Chapter 23: how do files become batches while the model computes?
+"""Chapter 24: how do files become batches while the model computes?
 
 A model wants float arrays of one size; files hold pictures of any size. Between them lie
 *geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (in
-training, shift each square, change its colours, add words to its caption, a little and at random,
-so that a small set lasts longer) and *normalisation* (CLIP's mean and standard deviation per
-colour; Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does all of this in threads, a few
-batches ahead of the model. The batch of step s depends on the seed and s alone: a training run
-that resumes at step 5,000 sees what the uninterrupted run would have seen.
+training, stretch and shift each square, change its colours, add words to its caption, a little
+and at random, so that a small set lasts longer) and *normalisation* (CLIP's mean and standard
+deviation per colour; Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does all of this in
+threads, a few batches ahead of the model. The batch of step s depends on the seed and s alone: a
+training run that resumes at step 5,000 sees what the uninterrupted run would have seen.
 """
 
 import functools
@@ -21,7 +21,6 @@ from typing import NamedTuple
 from warnings import warn
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from tqdm import tqdm
 
@@ -80,20 +79,31 @@ def to_model_input(images: np.ndarray) -> np.ndarray:
 
 
 def augment(
-    images: np.ndarray, rng: np.random.Generator, shift: int, colour_jitter: float
+    images: np.ndarray,
+    rng: np.random.Generator,
+    shift: int,
+    colour_jitter: float,
+    zoom: float = 0.0,
 ) -> np.ndarray:
     """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype.
 
-    Each moves by at most `shift` whole pixels both ways (its edge pixels fill the gap). Factors
-    from 1 - colour_jitter .. 1 + colour_jitter change brightness, contrast and saturation.
+    Each is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at
+    most `shift` whole pixels both ways (edge pixels fill the gap). Factors from 1 - colour_jitter
+    to 1 + colour_jitter change brightness, contrast and saturation.
     """
     batch, height, width, _ = images.shape
-    if shift:
-        padding = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-        padded = np.pad(images, padding, mode="edge")  # (B, H + 2 shift, W + 2 shift, 3)
-        windows = sliding_window_view(padded, (height, width), axis=(1, 2))
-        down, right = rng.integers(0, 2 * shift + 1, size=(2, batch))  # (B,) each
-        images = windows[np.arange(batch), down, right].transpose(0, 2, 3, 1)  # (B, H, W, 3)
+    if shift or zoom:
+        scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
+        offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
+        # Where each row and each column of the new image is taken from: (B, H) and (B, W).
+        rows, columns = (
+            np.rint((np.arange(n) - (n - 1) / 2) / scale[i] + (n - 1) / 2 + offset[i])
+            .clip(0, n - 1)
+            .astype(np.int64)
+            for i, n in enumerate((height, width))
+        )
+        which = np.arange(batch)[:, None, None]
+        images = images[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
     if colour_jitter:
         factors = rng.uniform(1 - colour_jitter, 1 + colour_jitter, size=(3, batch, 1, 1, 1))
         brightness, contrast, saturation = factors.astype(np.float32)
@@ -147,10 +157,10 @@ class Batch(NamedTuple):
 class BatchLoader:
     """Batches of augmented pairs, prepared by threads while the model computes.
 
-    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift and
-    colour_jitter: see `augment`; tag_probability: see `extra_words`. skip_bad: leave unreadable
-    images out, and put their names and the causes into `skipped`. `wait_seconds` adds up how
-    long the consumer waited: much of it means that loading, not computing, sets the pace.
+    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift,
+    colour_jitter and zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
+    unreadable images out, and put their names and the causes into `skipped`. `wait_seconds` adds
+    up how long the consumer waited: much of it means that loading, not computing, sets the pace.
     """
 
     pairs: Pairs
@@ -162,6 +172,7 @@ class BatchLoader:
     tag_probability: float
     skip_bad: bool = False
     workers: int = 2
+    zoom: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
@@ -205,7 +216,7 @@ class BatchLoader:
             raise DataError(f"step {step}: no image is readable: {a_few([*squares.values()])}")
         rng = np.random.default_rng([self.seed, 2, step])
         images = np.stack([squares[row] for row in kept])  # (B, size, size, 3)
-        images = augment(images, rng, self.shift, self.colour_jitter)
+        images = augment(images, rng, self.shift, self.colour_jitter, self.zoom)
         chosen = self.pairs.select(kept)
         captions = chosen.captions
         if chosen.tags is not None:

@@ -1,4 +1,4 @@
-"""Chapter 25: what does a trained model look like?
+"""Chapter 28: what does a trained model look like?
 
 A number says how good a model is; a picture says what it has understood. Four of them:
 

@@ -1,4 +1,4 @@
-"""Chapter 22: what is there to learn, and how is it measured?
+"""Chapter 25: what is there to learn, and how is it measured?
 
 A task brings together what belongs together: pairs to train on, pairs to validate on, the
 measurement at the end, and the settings that suit it. There are two, the built-in shapes and
@@ -36,14 +36,8 @@ class Task:
     # What it takes to open the same data again, for a checkpoint.
     source: dict[str, Any]
     measured_on = "the test split"
-
-    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
-        """The figures of the test split."""
-        raise TypeError(f"{type(self).__name__} does not say how it is measured")
-
-    def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-        """Test images (count, size, size, 3), uint8, with different captions, for pictures."""
-        raise TypeError(f"{type(self).__name__} has no samples")
+    # Both kinds have report(model, tokenizer), the figures of the test split by name, and
+    # test_samples(count, size), images (n, size, size, 3), uint8, with n different captions.
 
 
 class ShapesTask(Task):
@@ -56,7 +50,7 @@ class ShapesTask(Task):
             images, captions = shapes.training_pairs(TRAINING_IMAGES + VALIDATION_IMAGES, rng)
             train = Pairs.from_arrays(images[VALIDATION_IMAGES:], captions[VALIDATION_IMAGES:])
             validation = Pairs.from_arrays(images[:VALIDATION_IMAGES], captions[:VALIDATION_IMAGES])
-        settings = {"preset": "tiny", "learning_rate": 2e-3}
+        settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 192}
         test = None if test is None else os.path.abspath(test)
         source = {"task": "shapes", "seed": seed, "test": test}
         super().__init__(train, validation, settings, source)
@@ -86,10 +80,13 @@ class FilesTask(Task):
         tagged = train is not None and train.tags is not None
         settings = {
             "preset": "small",
+            "steps": None,
+            "seconds": 240.0,
             "learning_rate": 1e-3,
             "shift": 3,
+            "zoom": 0.2,
             "colour_jitter": 0.2,
-            "tag_probability": 0.3 if tagged else 0.0,
+            "tag_probability": 0.6 if tagged else 0.0,
         }
         source = {
             "task": "files",

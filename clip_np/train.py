@@ -1,4 +1,4 @@
-"""Chapter 23: how does a model come to know something?
+"""Chapter 26: how does a model come to know something?
 
 Take a batch, take a step, repeat. Everything around these two lines serves one of three ends:
 
@@ -54,7 +54,7 @@ class TrainingOptions:
     """How to train. steps or seconds, or the first to be reached of both, ends the run.
 
     learning_rate is the highest of the schedule, final_ratio the share of it that the last step
-    has. shift (pixels), colour_jitter (a share) and tag_probability vary the training pairs.
+    has. shift (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs.
     workers None means one for each core.
     """
 
@@ -69,6 +69,7 @@ class TrainingOptions:
     max_norm: float = 1.0
     vocab_size: int = 4000
     shift: int = 0
+    zoom: float = 0.0
     colour_jitter: float = 0.0
     tag_probability: float = 0.0
     seed: int = 0
@@ -142,6 +143,7 @@ class Trainer:
             options.colour_jitter,
             options.tag_probability,
             skip_bad=task.source.get("skip_bad", False),
+            zoom=options.zoom,
         )
         self.interrupted = False
 
