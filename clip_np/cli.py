@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import math
 import pathlib
 import shlex
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import minigrad as mg
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import PRESETS
 from clip_np.evaluate import embed_images, embed_texts
@@ -29,19 +31,6 @@ from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
 
-HEADLINES = (  # what is printed, in this order, where a report has it
-    ("recall_at_1_of_100", "recall@1 of 100"),
-    ("recall_at_1_of_1000", "recall@1 of 1,000"),
-    ("recall_at_1_of_1000_heldout", "recall@1 of 1,000, held-out pairs"),
-    ("zero_shot_seen", "zero-shot, seen pairs"),
-    ("zero_shot_heldout", "zero-shot, held-out pairs"),
-    ("recall_at_1", "recall@1"),
-    ("recall_at_5", "recall@5"),
-    ("recall_at_10", "recall@10"),
-    ("image_to_text_median_rank", "median rank of the caption"),
-    ("text_to_image_median_rank", "median rank of the image"),
-    ("multiple_choice_3", "3-way multiple choice"),
-)
 OF_FILES = ("image_column", "caption_column", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
@@ -190,38 +179,30 @@ def train_command(arguments: argparse.Namespace) -> int:
             kept = previous.with_name("checkpoint.previous.npz")
             previous.replace(kept)
             _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
-    sizes = (
-        f"{len(task.train):,} pairs, {sum(p.size for p in trainer.model.parameters()):,} weights"
-    )
-    _say(arguments, f"training {options.preset} on {sizes}; results go to {trainer.directory}")
+    weights = sum(parameter.size for parameter in trainer.model.parameters())
+    sizes = f"{weights:,} weights, {len(task.train):,} pairs"
+    _say(arguments, f"training {options.preset}: {sizes}; results go to {trainer.directory}")
     outcome: dict[str, Any] = trainer.run()
     if trainer.interrupted:
-        _say(
-            arguments,
-            f"stopped at step {trainer.step}, all is saved; go on with:\n"
-            f"    clip-np train --resume {shlex.quote(str(trainer.directory))}",
-        )
+        again = f"clip-np train --resume {shlex.quote(str(trainer.directory))}"
+        _say(arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {again}")
         return 130
     for name, cause in list(trainer.loader.skipped.items())[:5]:
         _say(arguments, f"skipped {name}: {cause}")
     outcome["skipped_images"] = len(trainer.loader.skipped)
-    outcome |= task.report(trainer.model, trainer.tokenizer)
-    _print_figures(arguments, outcome, task)
+    _say(arguments, f"{outcome['steps']} steps in {outcome['train_seconds']:.0f} s")
+    report = task.report(trainer.model, trainer.tokenizer)
+    _print_figures(arguments, report, task)
     draw_pictures(arguments, trainer, task)
     if arguments.json:
-        print(json.dumps(outcome))
+        print(json.dumps(outcome | report))
     return 0
 
 
 def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any], task: Task) -> None:
-    if "train_seconds" in figures:
-        _say(arguments, f"{figures['steps']} steps in {figures['train_seconds']:.0f} s")
     _say(arguments, f"on {task.measured_on}:")
-    for key, label in HEADLINES:
-        if key in figures:
-            value = figures[key]
-            text = f"{value:g}" if key.endswith("rank") else f"{value:.3f}"
-            _say(arguments, f"    {label:<36}{text:>8}")
+    for key, value in figures.items():
+        _say(arguments, f"    {key.replace('_', ' '):<36}{round(value, 3):>10g}")
 
 
 def draw_pictures(arguments: argparse.Namespace, trainer: Trainer, task: Task) -> None:
@@ -240,15 +221,14 @@ def draw_pictures(arguments: argparse.Namespace, trainer: Trainer, task: Task) -
     pairs = slice(0, 16)
     maps = model.attention_maps(to_model_input(images[:6])).numpy()
     records = read_metrics(directory / METRICS)
+    features = image_features[pairs], text_features[pairs]
+    chosen = images[:20], captions[:20], choices, scores
     drawn = [
         pictures.loss_curve(records, directory / "loss.png", trainer.loader.batch_size),
         pictures.similarity_matrix(
-            *(image_features[pairs], text_features[pairs], images[pairs], captions[pairs]),
-            directory / "similarity.png",
+            *features, images[pairs], captions[pairs], directory / "similarity.png"
         ),
-        pictures.caption_grid(
-            images[:20], captions[:20], choices, scores, directory / "captions.png"
-        ),
+        pictures.caption_grid(*chosen, directory / "captions.png"),
         pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
     ]
     _say(arguments, "pictures: " + ", ".join(str(path) for path in drawn))
@@ -258,9 +238,8 @@ def best_captions(
     model: CLIP, image_features: np.ndarray, text_features: np.ndarray, captions: Sequence[str]
 ) -> tuple[list[list[str]], list[list[float]]]:
     """For each image its three likeliest captions, and their probabilities among all."""
-    logits = np.exp(model.logit_scale.item()) * (image_features @ text_features.T)  # (N, M)
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    logits = math.exp(model.logit_scale.item()) * (image_features @ text_features.T)  # (N, M)
+    probabilities = mg.softmax(mg.tensor(logits)).numpy()
     order = np.argsort(-probabilities, axis=1)[:, :3]
     names = [[captions[column] for column in row] for row in order]
     return names, np.take_along_axis(probabilities, order, axis=1).tolist()

@@ -88,7 +88,7 @@ class TrainingOptions:
             value = getattr(self, field)
             if value is not None and not value > 0:  # NaN is not positive either
                 raise ValueError(f"{field} must be positive, got {value}")
-        for field in ("warmup", "weight_decay", "shift", "colour_jitter", "seed"):
+        for field in ("warmup", "weight_decay", "shift", "zoom", "colour_jitter", "seed"):
             if not getattr(self, field) >= 0:
                 raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
 
@@ -122,26 +122,16 @@ class Trainer:
             self.model = CLIP(config, np.random.default_rng(options.seed))
         else:
             self.tokenizer, self.model = resumed.tokenizer, resumed.model
-        self.optimizer = AdamW(
-            self.model.parameters(),
-            lr=options.learning_rate,
-            betas=(0.9, 0.98),
-            eps=1e-6,
-            weight_decay=options.weight_decay,
-        )
+        rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+        self.optimizer = AdamW(self.model.parameters(), betas=(0.9, 0.98), eps=1e-6, **rates)
         self.step, self.elapsed = 0, 0.0
         if resumed is not None:
             self.optimizer.load_state_dict(resumed.optimizer_state)
             self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
         self.image_size = self.model.config.vision.image_size
+        variation = options.shift, options.colour_jitter, options.tag_probability
         self.loader = BatchLoader(
-            task.train,
-            self.image_size,
-            options.batch_size,
-            options.seed,
-            options.shift,
-            options.colour_jitter,
-            options.tag_probability,
+            *(task.train, self.image_size, options.batch_size, options.seed, *variation),
             skip_bad=task.source.get("skip_bad", False),
             zoom=options.zoom,
         )
@@ -150,12 +140,11 @@ class Trainer:
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""
         options = self.options
-        total = float("inf") if options.steps is None else options.steps
-        if options.seconds is not None and self.step > 0 and self.elapsed > 0:
-            total = min(total, self.step * options.seconds / self.elapsed)
-        if math.isinf(total):  # the first step of a run that only a clock ends
-            total = 10 * options.warmup
-        total = max(round(total), self.step + 1)
+        total = options.steps or 10 * options.warmup  # of a run that a clock ends, at its start
+        if options.seconds is not None and self.elapsed > 0:
+            by_clock = round(self.step * options.seconds / self.elapsed)
+            total = by_clock if options.steps is None else min(total, by_clock)
+        total = max(total, self.step + 1)
         warmup = max(1, min(options.warmup, total // 10))
         base = options.learning_rate
         return warmup_cosine(self.step, total, warmup, base, base * options.final_ratio)
@@ -182,14 +171,10 @@ class Trainer:
                 batch = next(batches)
                 rate = self.optimizer.lr = self.learning_rate()
                 tokens = self.tokenizer(batch.captions, truncate=True)
-                shards, workers = self.options.shards, self.options.workers
                 result = training_step(
-                    self.model,
-                    self.optimizer,
-                    batch.images,
-                    tokens,
-                    shards=shards,
-                    workers=workers,
+                    *(self.model, self.optimizer, batch.images, tokens),
+                    shards=self.options.shards,
+                    workers=self.options.workers,
                     max_norm=self.options.max_norm,
                 )
                 self.step += 1
@@ -234,13 +219,11 @@ class Trainer:
         image_features = embed_images(self.model, images)
         text_features = embed_texts(self.model, self.tokenizer, captions)
         size = min(self.loader.batch_size, len(images))
+        parts = [slice(low, low + size) for low in range(0, len(images) - size + 1, size)]
+        scale = self.model.logit_scale.detach()
         losses = [
-            contrastive_loss(
-                tensor(image_features[low : low + size]),
-                tensor(text_features[low : low + size]),
-                self.model.logit_scale.detach(),
-            ).item()
-            for low in range(0, len(images) - size + 1, size)
+            contrastive_loss(tensor(image_features[p]), tensor(text_features[p]), scale).item()
+            for p in parts
         ]
         recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
         return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
@@ -268,14 +251,8 @@ class Trainer:
             file.write(json.dumps(record) + "\n")
         timed = self.options.steps is None
         bar.update((min(self.elapsed, bar.total) if timed else self.step) - bar.n)
-        shown = {
-            "loss": f"{record['loss']:.3f}",
-            "temperature": f"{record['temperature']:.1f}",
-            "samples/s": f"{record['samples_per_second']:.0f}",
-        }
-        if timed:
-            shown["step"] = str(self.step)
-        bar.set_postfix(shown)
+        shown = "loss={loss:.3f}, temperature={temperature:.1f}, samples/s={samples_per_second:.0f}"
+        bar.set_postfix_str(shown.format(**record) + (f", step={self.step}" if timed else ""))
 
     def _drop_later_metrics(self) -> None:
         """Keep the lines up to the step that a resumed run starts from; none for a new run."""

@@ -517,6 +517,7 @@ def test_tags_leave_room_for_themselves(tmp_path):
         ({"warmup": -1}, "warmup must not be negative, got -1"),
         ({"weight_decay": math.nan}, "weight_decay must not be negative, got nan"),
         ({"shift": -3}, "shift must not be negative, got -3"),
+        ({"zoom": math.nan}, "zoom must not be negative, got nan"),
         ({"colour_jitter": -0.1}, r"colour_jitter must not be negative, got -0\.1"),
         ({"seed": -1}, "seed must not be negative, got -1"),
         ({"log_every": 0}, "log_every must be positive, got 0"),
