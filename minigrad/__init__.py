@@ -7,7 +7,7 @@
     y.backward()
     x.grad                      # dy/dx, an array of x's shape
 
-Everything public is named here. The table below gives Tensor its operators and methods; the
+Everything public is imported here. The tables below give Tensor its operators and methods; the
 operations themselves stand in chapters 2 to 7, each beside its derivative.
 """
 
@@ -18,51 +18,12 @@ from minigrad.checking import GradientError, gradcheck
 from minigrad.debug import detect_anomaly, draw
 from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
 from minigrad.ops_attention import attention, pooled_attention, self_attention
-from minigrad.ops_basic import (
-    abs,
-    add,
-    clip,
-    div,
-    exp,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    power,
-    sqrt,
-    sub,
-    tensor,
-    where,
-)
+from minigrad.ops_basic import abs, add, clip, div, exp, log, maximum, minimum
+from minigrad.ops_basic import mul, neg, power, sqrt, sub, tensor, where
 from minigrad.ops_linear import einsum, embedding, linear, matmul, take
-from minigrad.ops_neural import (
-    cross_entropy,
-    dropout,
-    layer_norm,
-    log_softmax,
-    normalize,
-    softmax,
-)
-from minigrad.ops_shape import (
-    astype,
-    broadcast_to,
-    concatenate,
-    getitem,
-    logsumexp,
-    max,
-    mean,
-    min,
-    pad,
-    reshape,
-    split,
-    stack,
-    sum,
-    swapaxes,
-    to,
-    transpose,
-    var,
-)
+from minigrad.ops_neural import cross_entropy, dropout, layer_norm, log_softmax, normalize, softmax
+from minigrad.ops_shape import astype, broadcast_to, concatenate, getitem, logsumexp, max, mean
+from minigrad.ops_shape import min, pad, reshape, split, stack, sum, swapaxes, to, transpose, var
 from minigrad.recompute import checkpoint
 
 _OPERATORS = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": power, "matmul": matmul}
@@ -94,70 +55,6 @@ Tensor.__getitem__ = getitem
 Tensor.__iter__ = lambda self: (self[i] for i in range(len(self)))
 Tensor.T = property(transpose)
 
-__all__ = [
-    "GradientError",
-    "Tensor",
-    "abs",
-    "add",
-    "astype",
-    "attention",
-    "backend",
-    "broadcast_to",
-    "checking",
-    "checkpoint",
-    "clip",
-    "concatenate",
-    "cross_entropy",
-    "debug",
-    "detect_anomaly",
-    "div",
-    "draw",
-    "dropout",
-    "einsum",
-    "embedding",
-    "erf",
-    "exp",
-    "gelu",
-    "getitem",
-    "grad",
-    "gradcheck",
-    "layer_norm",
-    "linear",
-    "log",
-    "log_softmax",
-    "logsumexp",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mul",
-    "neg",
-    "nn",
-    "no_grad",
-    "normalize",
-    "optim",
-    "pad",
-    "pooled_attention",
-    "power",
-    "quick_gelu",
-    "relu",
-    "reshape",
-    "self_attention",
-    "sigmoid",
-    "softmax",
-    "split",
-    "sqrt",
-    "stack",
-    "sub",
-    "sum",
-    "swapaxes",
-    "take",
-    "tanh",
-    "tensor",
-    "to",
-    "transpose",
-    "var",
-    "where",
-]
+# Every public function and class, and the modules that are used by name.
+_named = {_name for _name, _value in globals().items() if callable(_value) and _name[0] != "_"}
+__all__ = sorted(_named | {"backend", "checking", "debug", "nn", "optim"})

@@ -56,11 +56,9 @@ class Leaf:
 
 
 class Node:
-    """One recorded operation: its parents on the tape and its vjp.
-
-    parents: for each input an edge (node, output index), or None where it needs no gradient.
-    shapes: of its outputs. source: the line that made it, noted in anomaly mode only.
-    """
+    """One recorded operation: its parents on the tape and its vjp. parents: for each input an edge
+    (node, output index), or None where it needs no gradient. shapes: of its outputs. source: the
+    line that made it, noted in anomaly mode only."""
 
     __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
 
@@ -74,11 +72,9 @@ class Node:
 
 
 class Tensor:
-    """An array, and its place on the tape.
-
-    data is a NumPy or CuPy array. A tensor made with requires_grad=True is a leaf, and `grad`
-    holds its gradient, an array of the same shape, dtype and module, after `backward`.
-    """
+    """An array, and its place on the tape. data is a NumPy or CuPy array. A tensor made with
+    requires_grad=True is a leaf, and `grad` holds its gradient, an array of the same shape, dtype
+    and module, after `backward`."""
 
     __slots__ = ("__weakref__", "_edge", "data")
     __array_ufunc__ = None  # so that np.float64(2) * tensor asks Tensor, not NumPy
@@ -127,11 +123,9 @@ class Tensor:
     backend = property(lambda self: backend_of(self.data), doc='"numpy", "cupy" or "cupy:1".')
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
-        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf.
-
-        grad is the gradient of the loss with respect to this tensor; it may be left out where
-        the tensor has one element. The graph is freed on the way unless retain_graph is set.
-        """
+        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf. grad is the
+        gradient of the loss with respect to this tensor; it may be left out where the tensor has
+        one element. The graph is freed on the way unless retain_graph is set."""
         if not self.requires_grad:
             raise RuntimeError("backward: this tensor depends on nothing that requires a gradient")
         Walk(retain_graph).run([(self, grad)], _add_to_grad)
@@ -173,11 +167,9 @@ class Tensor:
 
 
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
-    """The result `value` of operation `name` as a tensor on the tape.
-
-    vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It
-    must not write into g, and what it returns is either new, or g, or a view.
-    """
+    """The result `value` of operation `name` as a tensor on the tape. vjp(g) returns one gradient
+    (or None) for each parent; a single parent needs no tuple. It must not write into g, and what it
+    returns is either new, or g, or a view."""
     return record_many(name, (value,), parents, vjp)[0]
 
 
@@ -200,12 +192,10 @@ def record_many(
 
 
 class Walk:
-    """One walk back along the tape: gradients wait here until their node is the youngest.
-
-    pending maps a node to one slot per output, each None or (gradient, ours). `ours` says that
-    nobody else holds the array, so that a second gradient may be added in place; a view or an
-    array that was passed on unchanged is shared and is never written to.
-    """
+    """One walk back along the tape: gradients wait here until their node is the youngest. pending
+    maps a node to one slot per output, each None or (gradient, ours). `ours` says that nobody else
+    holds the array, so that a second gradient may be added in place; a view or an array that was
+    passed on unchanged is shared and is never written to."""
 
     def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
         self.retain_graph = retain_graph
@@ -310,11 +300,9 @@ def grad(
     cotangent: Array | None = None,
     retain_graph: bool = False,
 ) -> tuple[Array, ...]:
-    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
-
-    Touches no .grad. The inputs may be leaves or results in between; one that the output does
-    not depend on gets zeros. Raises ValueError for an input that requires no gradient.
-    """
+    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays. Touches no .grad.
+    The inputs may be leaves or results in between; one that the output does not depend on gets
+    zeros. Raises ValueError for an input that requires no gradient."""
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for position, each in enumerate(inputs):
         if not each.requires_grad:

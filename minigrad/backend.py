@@ -51,10 +51,8 @@ def backend_of(array: Array) -> str:
 
 
 def move(array: Array, backend: str) -> Array:
-    """`array` on the named backend; the same array if it is there already.
-
-    Raises ValueError for an unknown name and RuntimeError where CuPy or its device is missing.
-    """
+    """`array` on the named backend; the same array if it is there already. Raises ValueError for an
+    unknown name and RuntimeError where CuPy or its device is missing."""
     if backend == backend_of(array):
         return array
     if backend == "numpy":
@@ -96,11 +94,9 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:
-    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D).
-
-    Sorting brings equal rows together, so each is summed in one contiguous run: about ten
-    times faster than visiting the rows one by one.
-    """
+    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D). Sorting brings equal
+    rows together, so each is summed in one contiguous run: about ten times faster than visiting the
+    rows one by one."""
     if rows.size == 0:
         return
     if array_module(target) is not np:
@@ -171,12 +167,10 @@ def _openblas_controls() -> tuple[tuple[Any, Any], ...]:
 
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """Within the block, each matrix product uses at most `count` threads.
-
-    Worker threads that each call BLAS want count=1: OpenBLAS's own idle threads spin and take
-    the core that the other worker needs. OpenBLAS is set through its own functions (about a
-    microsecond); for another BLAS, threadpoolctl is used where it is installed.
-    """
+    """Within the block, each matrix product uses at most `count` threads. Worker threads that each
+    call BLAS want count=1: OpenBLAS's own idle threads spin and take the core that the other worker
+    needs. OpenBLAS is set through its own functions (about a microsecond); for another BLAS,
+    threadpoolctl is used where it is installed."""
     controls = _openblas_controls()
     if not controls:
         try:

@@ -34,10 +34,8 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a check: the worst element found, and how it was measured.
-
-    error is |analytic - numeric| / max(1, largest |numeric| of that input).
-    """
+    """The outcome of a check: the worst element found, and how it was measured. error is |analytic
+    - numeric| / max(1, largest |numeric| of that input)."""
 
     method: str
     error: float
@@ -62,15 +60,13 @@ def gradcheck(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Report:
-    """Compare the gradients of fn(*inputs) with numeric ones, element by element.
-
-    fn takes tensors and returns one; inputs are float64 arrays or tensors. method is "complex"
-    (tolerance 1e-11), "central" (1e-6), or "auto": complex where fn can compute with complex
-    numbers. Returns a Report of the worst element; raises GradientError where it exceeds the
-    tolerance, where a gradient has the wrong shape or dtype, where fn changes its inputs, or
-    gives another result the second time. Raises TypeError for inputs that are not float64: in
-    float32 the numeric side has too few digits to judge anything.
-    """
+    """Compare the gradients of fn(*inputs) with numeric ones, element by element. fn takes tensors
+    and returns one; inputs are float64 arrays or tensors. method is "complex" (tolerance 1e-11),
+    "central" (1e-6), or "auto": complex where fn can compute with complex numbers. Returns a Report
+    of the worst element; raises GradientError where it exceeds the tolerance, where a gradient has
+    the wrong shape or dtype, where fn changes its inputs, or gives another result the second time.
+    Raises TypeError for inputs that are not float64: in float32 the numeric side has too few digits
+    to judge anything."""
     if method not in ("auto", "complex", "central"):
         raise ValueError(f'gradcheck: method must be "auto", "complex" or "central": {method!r}')
     arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]

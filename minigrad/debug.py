@@ -61,11 +61,9 @@ class _AnomalyWatcher:
 
 @contextlib.contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Within the block, the first NaN or infinity raises FloatingPointError.
-
-    The message names the operation, its shapes and the source line that called it, for a
-    gradient too if its operation ran inside the block. Every operation becomes slower.
-    """
+    """Within the block, the first NaN or infinity raises FloatingPointError. The message names the
+    operation, its shapes and the source line that called it, for a gradient too if its operation
+    ran inside the block. Every operation becomes slower."""
     token = monitor.set(_AnomalyWatcher())
     try:
         yield
@@ -74,11 +72,9 @@ def detect_anomaly() -> Iterator[None]:
 
 
 def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
-    """The graph that made `tensor`, inputs first, as Mermaid flowchart text.
-
-    Boxes are operations with their result's shape, rounded ones leaves; `names` labels leaves,
-    dict(model.named_parameters()) for instance. Call it before backward, which frees the graph.
-    """
+    """The graph that made `tensor`, inputs first, as Mermaid flowchart text. Boxes are operations
+    with their result's shape, rounded ones leaves; `names` labels leaves,
+    dict(model.named_parameters()) for instance. Call it before backward, which frees the graph."""
     if tensor._edge is None:
         return f'flowchart TD\n    n0["constant {tensor.shape}"]'
     labels = {t._edge[0]: name for name, t in (names or {}).items() if t._edge is not None}

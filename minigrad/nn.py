@@ -77,10 +77,8 @@ class Module:
         return {path: parameter.data.copy() for path, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy the arrays into the parameters, in place; their dtype and backend stay.
-
-        Raises ValueError, before anything is written, where names or shapes do not match.
-        """
+        """Copy the arrays into the parameters, in place; their dtype and backend stay. Raises
+        ValueError, before anything is written, where names or shapes do not match."""
         own = dict(self.named_parameters())
         missing = [path for path in own if path not in state]
         unknown = [path for path in state if path not in own]
@@ -156,11 +154,9 @@ def ones(*shape: int) -> Parameter:
 
 
 class Linear(Module):
-    """x @ weight.T + bias: (..., in_features) -> (..., out_features).
-
-    Initial numbers: normal with deviation `std` and a zero bias; std=None means PyTorch's
-    default, both uniform within 1/sqrt(in_features).
-    """
+    """x @ weight.T + bias: (..., in_features) -> (..., out_features). Initial numbers: normal with
+    deviation `std` and a zero bias; std=None means PyTorch's default, both uniform within
+    1/sqrt(in_features)."""
 
     def __init__(
         self,

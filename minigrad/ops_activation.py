@@ -25,7 +25,7 @@ from minigrad.ops_basic import floating
 
 def tanh(x: Any) -> Tensor:
     """The hyperbolic tangent."""
-    x = floating("tanh", x)
+    (x,) = floating("tanh", x)
     y = array_module(x.data).tanh(x.data)
 
     def vjp(g: Array) -> Array:
@@ -35,10 +35,8 @@ def tanh(x: Any) -> Tensor:
 
 
 def _logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow.
-
-    Its error is small beside 1, not beside the result: enough where x multiplies it.
-    """
+    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow. Its error is small beside 1,
+    not beside the result: enough where x multiplies it."""
     s = array_module(x).tanh(0.5 * x)
     s *= 0.5
     s += 0.5
@@ -47,7 +45,7 @@ def _logistic(x: Array) -> Array:
 
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x)), accurate down to where it underflows, so that its log is finite."""
-    x = floating("sigmoid", x)
+    (x,) = floating("sigmoid", x)
     xp = array_module(x.data)
     positive = x.data.real > 0
     small = xp.exp(xp.where(positive, -x.data, x.data))  # at most 1
@@ -61,7 +59,7 @@ def sigmoid(x: Any) -> Tensor:
 
 def relu(x: Any) -> Tensor:
     """x where it is positive, else 0; the derivative at 0 is 0."""
-    x = floating("relu", x)
+    (x,) = floating("relu", x)
     positive = x.data.real > 0
 
     def vjp(g: Array) -> Array:
@@ -72,7 +70,7 @@ def relu(x: Any) -> Tensor:
 
 def quick_gelu(x: Any) -> Tensor:
     """x * sigmoid(1.702 x): the approximation of GELU that OpenAI's CLIP was trained with."""
-    x = floating("quick_gelu", x)
+    (x,) = floating("quick_gelu", x)
     s = _logistic(1.702 * x.data)
     y = x.data * s
     if x.requires_grad and is_recording():
@@ -89,12 +87,10 @@ def quick_gelu(x: Any) -> Tensor:
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """x * Phi(x), Phi the normal distribution's cumulative function.
-
-    approximate="none" computes Phi by erf; "tanh" by its usual approximation,
-    Phi(x) ~ (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
-    """
-    x = floating("gelu", x)
+    """x * Phi(x), Phi the normal distribution's cumulative function. approximate="none" computes
+    Phi by erf; "tanh" by its usual approximation, Phi(x) ~ (1 + tanh(sqrt(2/pi) (x + 0.044715
+    x^3))) / 2."""
+    (x,) = floating("gelu", x)
     value = x.data
     xp = array_module(value)
     if approximate == "none":
@@ -122,7 +118,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 def erf(x: Any) -> Tensor:
     """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. Real only."""
-    x = floating("erf", x)
+    (x,) = floating("erf", x)
     value = x.data
 
     def vjp(g: Array) -> Array:

@@ -14,8 +14,9 @@ Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
     dS = P * (dP - rowsum(P * dP))          rowsum(P * dP) = rowsum(O * G), which is cheaper
     dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
 
-The scale and the mask add nothing: a masked P is 0 and so is its dS. Only P is kept besides the
-inputs. The heads are H such maps side by side on slices of the width.
+The scale and the mask add nothing: a masked P is 0 and so is its dS. Dropout puts P * kept in
+P's place in O and dV, and dP * kept in dP's; rowsum(O * G) stays what it is. Only P is kept
+besides the inputs. The heads are H such maps side by side on slices of the width.
 
 `attention` takes Q, K, V apart and is the reference. `self_attention` reads all three from one
 projection, without copying them apart, and writes one gradient for it. `pooled_attention`
@@ -32,17 +33,15 @@ import numpy as np
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.ops_basic import coerce
-from minigrad.ops_neural import softmax_rows
+from minigrad.ops_neural import dropout_mask, softmax_rows
 
 Mask = str | Array | None
 
 
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
-    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
-
-    mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
-    look) or an array of floats to add; like (..., queries, D) gives dtype and leading axes.
-    """
+    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide. mask
+    is None, "causal" (query i sees keys up to i), a boolean array (True where a query may look) or
+    an array of floats to add; like (..., queries, D) gives dtype and leading axes."""
     xp = array_module(like)
     if mask is None:
         return None
@@ -72,22 +71,26 @@ def _scale(q: Array) -> float:
     return 1.0 / math.sqrt(max(q.shape[-1], 1))
 
 
-def _attend(q: Array, k: Array, v: Array, mask: Array | None) -> tuple[Array, Array]:
+def _attend(
+    q: Array, k: Array, v: Array, mask: Array | None, kept: Array | None = None
+) -> tuple[Array, Array]:
     """O (..., T, D) and P (..., T, S) from q (..., T, D) and k, v (..., S, D)."""
-    scores = (q * _scale(q)) @ k.swapaxes(-1, -2)  # (..., T, S)
-    p = softmax_rows(scores, mask)
-    return p @ v, p
+    p = softmax_rows((q * _scale(q)) @ k.swapaxes(-1, -2), mask)  # (..., T, S)
+    return (p if kept is None else p * kept) @ v, p
 
 
 def _attend_vjp(
-    g: Array, q: Array, k: Array, v: Array, p: Array, o: Array
+    g: Array, q: Array, k: Array, v: Array, p: Array, o: Array, kept: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """dQ, dK, dV from g = dL/dO."""
     d_scores = g @ v.swapaxes(-1, -2)  # (..., T, S)
+    if kept is not None:
+        d_scores *= kept
     d_scores -= row_dot(g, o)[..., None]
     d_scores *= p
     d_scores *= _scale(q)
-    return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ g
+    dropped = p if kept is None else p * kept
+    return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, dropped.swapaxes(-1, -2) @ g
 
 
 def attention(
@@ -99,47 +102,20 @@ def attention(
     rng: np.random.Generator | None = None,
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D).
-
-    dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`.
-    """
+    dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`."""
     q, k, v = coerce("attention", q, k, v)
     apart = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
     if q.ndim < 2 or apart or k.shape != v.shape:
-        raise ValueError(
-            f"attention: q {q.shape}, k {k.shape}, v {v.shape}: expected (B, H, T, D) and twice "
-            "(B, H, S, D)"
-        )
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"attention: dropout must lie in [0, 1), got {dropout}")
-    if dropout and rng is None:
-        raise ValueError(
-            "attention: dropout > 0 needs a random generator: numpy.random.default_rng(seed)"
-        )
-    arrays = q.data, k.data, v.data
-    added = additive_mask("attention", mask, q.data, q.shape[-2], k.shape[-2])
-    o, p = _attend(*arrays, added)
-    if not dropout:
+        expected = "expected (B, H, T, D) and twice (B, H, S, D)"
+        raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
+    x, y, z = q.data, k.data, v.data
+    kept = dropout_mask("attention: dropout", dropout, rng, (*q.shape[:-1], k.shape[-2]), x)
+    o, p = _attend(x, y, z, additive_mask("attention", mask, x, q.shape[-2], k.shape[-2]), kept)
 
-        def vjp(g: Array) -> tuple[Array, Array, Array]:
-            return _attend_vjp(g, *arrays, p, o)
+    def vjp(g: Array) -> tuple[Array, Array, Array]:
+        return _attend_vjp(g, x, y, z, p, o, kept)
 
-        return record("attention", o, (q, k, v), vjp)
-    xp = array_module(q.data)
-    kept = (rng.random(p.shape, dtype=np.float32) >= dropout) * (1.0 / (1.0 - dropout))
-    kept = xp.asarray(kept.astype(p.dtype))
-    dropped = p * kept
-
-    def vjp_dropout(g: Array) -> tuple[Array, Array, Array]:
-        x, y, z = arrays
-        d_p = (g @ z.swapaxes(-1, -2)) * kept  # (B, H, T, S)
-        d_scores = p * (d_p - row_dot(d_p, p)[..., None]) * _scale(x)
-        return (
-            d_scores @ y,
-            d_scores.swapaxes(-1, -2) @ x,
-            dropped.swapaxes(-1, -2) @ g,
-        )
-
-    return record("attention", dropped @ arrays[2], (q, k, v), vjp_dropout)
+    return record("attention", o, (q, k, v), vjp)
 
 
 def _heads(x: Array, parts: int, heads: int) -> list[Array]:
@@ -150,41 +126,37 @@ def _heads(x: Array, parts: int, heads: int) -> list[Array]:
     return list(split)
 
 
-def _merge(x: Array) -> Array:
-    """(B, H, T, D) -> (B, T, H*D)."""
-    batch, heads, length, width = x.shape
-    return x.swapaxes(1, 2).reshape(batch, length, heads * width)  # (B, T, H*D)
+def _merge(*parts: Array) -> Array:
+    """`_heads` undone: each (B, H, T, D), side by side in a new array (B, T, parts*H*D)."""
+    batch, heads, length, width = parts[0].shape
+    merged = array_module(parts[0]).empty(
+        (batch, length, len(parts), heads, width), parts[0].dtype
+    )  # (B, T, parts, H, D)
+    for i, part in enumerate(parts):
+        merged[:, :, i] = part.swapaxes(1, 2)  # (B, T, H, D)
+    return merged.reshape(batch, length, len(parts) * heads * width)  # (B, T, parts*H*D)
 
 
 def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
-    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W).
-
-    The last axis holds Q, K and V, each `heads` slices of width W/heads.
-    """
+    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W). The last
+    axis holds Q, K and V, each `heads` slices of width W/heads."""
     (qkv,) = coerce("self_attention", qkv)
     if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
         raise ValueError(
             f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
         )
-    shape = qkv.shape
     q, k, v = _heads(qkv.data, 3, heads)
-    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, shape[1], shape[1]))
+    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, *[qkv.shape[1]] * 2))
 
     def vjp(g: Array) -> Array:
-        (g,) = _heads(g, 1, heads)
-        gradient = array_module(g).empty(shape, g.dtype)
-        for into, part in zip(_heads(gradient, 3, heads), _attend_vjp(g, q, k, v, p, o)):
-            into[...] = part
-        return gradient
+        return _merge(*_attend_vjp(*_heads(g, 1, heads), q, k, v, p, o))
 
     return record("self_attention", _merge(o), (qkv,), vjp)
 
 
 def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor:
-    """One query for each sequence: q (B, W), kv (B, T, 2*W) -> (B, W).
-
-    lengths (B,) is how many of the first keys each query sees; None for all of them.
-    """
+    """One query for each sequence: q (B, W), kv (B, T, 2*W) -> (B, W). lengths (B,) is how many of
+    the first keys each query sees; None for all of them."""
     q, kv = coerce("pooled_attention", q, kv)
     if q.ndim != 2 or kv.ndim != 3 or kv.shape[::2] != (q.shape[0], 2 * q.shape[1]):
         raise ValueError(
@@ -193,27 +165,21 @@ def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor
     if heads < 1 or q.shape[1] % heads:
         raise ValueError(f"pooled_attention: width {q.shape[1]} is no multiple of {heads} heads")
     xp = array_module(q.data)
-    q_shape, kv_shape = q.shape, kv.shape
     (query,) = _heads(q.data[:, None, :], 1, heads)  # (B, H, 1, D)
     k, v = _heads(kv.data, 2, heads)
     added = None
     if lengths is not None:
         lengths = xp.asarray(lengths)
-        if lengths.shape != q_shape[:1]:
-            raise ValueError(
-                f"pooled_attention: lengths {lengths.shape} must be ({q_shape[0]},), one a query"
-            )
-        visible = xp.arange(kv_shape[1]) < lengths[:, None]  # (B, T)
-        visible = visible[:, None, None, :]  # (B, 1, 1, T)
-        added = additive_mask("pooled_attention", visible, query, 1, kv_shape[1])
+        if lengths.shape != q.shape[:1]:
+            expected = f"{q.shape[:1]}, one a query"
+            raise ValueError(f"pooled_attention: lengths {lengths.shape} must be {expected}")
+        visible = xp.arange(kv.shape[1]) < lengths[:, None, None, None]  # (B, 1, 1, T)
+        added = additive_mask("pooled_attention", visible, query, 1, kv.shape[1])
     o, p = _attend(query, k, v, added)
 
     def vjp(g: Array) -> tuple[Array, Array]:
         (g,) = _heads(g[:, None, :], 1, heads)  # (B, H, 1, D)
         d_q, d_k, d_v = _attend_vjp(g, query, k, v, p, o)
-        d_kv = xp.empty(kv_shape, g.dtype)
-        for into, part in zip(_heads(d_kv, 2, heads), (d_k, d_v)):
-            into[...] = part
-        return _merge(d_q).reshape(q_shape), d_kv  # (B, W)
+        return _merge(d_q)[:, 0], _merge(d_k, d_v)  # (B, W), (B, T, 2*W)
 
-    return record("pooled_attention", _merge(o).reshape(q_shape), (q, kv), vjp)  # (B, W)
+    return record("pooled_attention", _merge(o)[:, 0], (q, kv), vjp)  # (B, W)

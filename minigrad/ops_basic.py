@@ -33,12 +33,10 @@ from minigrad.backend import Array, array_module, backend_of, move
 def tensor(
     data: Any, requires_grad: bool = False, dtype: Any = None, backend: str | None = None
 ) -> Tensor:
-    """A new tensor from a number, a nested list, an array or another tensor.
-
-    Python floats become float32 and integers int64; arrays keep their dtype unless `dtype` is
-    given. backend is "numpy", "cupy" or "cupy:1"; None leaves an array where it is. An array
-    that needs no conversion is shared, not copied.
-    """
+    """A new tensor from a number, a nested list, an array or another tensor. Python floats become
+    float32 and integers int64; arrays keep their dtype unless `dtype` is given. backend is "numpy",
+    "cupy" or "cupy:1"; None leaves an array where it is. An array that needs no conversion is
+    shared, not copied."""
     if isinstance(data, Tensor):
         data = data.data
     if array_module(data) is np:
@@ -54,11 +52,9 @@ def tensor(
 
 
 def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
-    """The inputs of operation `name` as tensors of one float dtype on one backend.
-
-    Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float
-    tensor that they meet. Raises TypeError for two float dtypes, ValueError for two backends.
-    """
+    """The inputs of operation `name` as tensors of one float dtype on one backend. Numbers, 0-d
+    arrays, lists, and integer or boolean arrays take the dtype of the float tensor that they meet.
+    Raises TypeError for two float dtypes, ValueError for two backends."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
@@ -90,10 +86,8 @@ def _settle(name: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """Bring integer tensors to the float dtype beside them, or say why that cannot be."""
     backends = {backend_of(each.data) for each in tensors}
     if len(backends) > 1:
-        raise ValueError(
-            f"{name}: inputs lie on different backends ({', '.join(sorted(backends))}); "
-            "move one with .to(backend)"
-        )
+        found = ", ".join(sorted(backends))
+        raise ValueError(f"{name}: inputs lie on different backends ({found}); use .to(backend)")
     floats = {each.dtype for each in tensors if each.dtype.kind in "fc"}
     real_constants = all(not t.requires_grad for t in tensors if t.dtype == np.float64)
     if floats == {np.dtype(np.float64), np.dtype(np.complex128)} and real_constants:
@@ -102,15 +96,15 @@ def _settle(name: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
         found = ", ".join(str(each.dtype) for each in tensors)
         raise TypeError(f"{name}: inputs have dtypes {found}; convert one with .astype(dtype)")
     target = floats.pop() if floats else np.result_type(*[each.dtype for each in tensors])
-    return tuple(
-        each if each.dtype == target else Tensor(each.data.astype(target)) for each in tensors
-    )
+    return tuple(t if t.dtype == target else Tensor(t.data.astype(target)) for t in tensors)
 
 
-def floating(name: str, x: Any) -> Tensor:
-    """`x` as a float tensor: integers and booleans become float32."""
-    (x,) = coerce(name, x)
-    return x if x.dtype.kind in "fc" else Tensor(x.data.astype(np.float32))
+def floating(name: str, *values: Any) -> tuple[Tensor, ...]:
+    """`coerce`, and where all the inputs are integers or booleans they become float32."""
+    tensors = coerce(name, *values)
+    if tensors[0].data.dtype.kind in "fc":
+        return tensors
+    return tuple([Tensor(each.data.astype(np.float32)) for each in tensors])
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -126,13 +120,9 @@ def _combine(name: str, function: Callable, x: Array, y: Array) -> Array:
     try:
         return function(x, y)
     except ValueError:
-        raise ValueError(
-            f"{name}: shapes {x.shape} and {y.shape} do not broadcast: counted from the right, "
-            "sizes must be equal or 1"
-        ) from None
-
-
-# --- two inputs --------------------------------------------------------------------------------
+        rule = "counted from the right, sizes must be equal or 1"
+        shapes = f"shapes {x.shape} and {y.shape}"
+        raise ValueError(f"{name}: {shapes} do not broadcast: {rule}") from None
 
 
 def add(a: Any, b: Any) -> Tensor:
@@ -168,18 +158,15 @@ def mul(a: Any, b: Any) -> Tensor:
     y = b.data if a.requires_grad else None
 
     def vjp(g: Array) -> tuple[Array | None, Array | None]:
-        return (
-            None if y is None else unbroadcast(g * y, a_shape),
-            None if x is None else unbroadcast(g * x, b_shape),
-        )
+        to_a = None if y is None else unbroadcast(g * y, a_shape)
+        return to_a, None if x is None else unbroadcast(g * x, b_shape)
 
     return record("mul", product, (a, b), vjp)
 
 
 def div(a: Any, b: Any) -> Tensor:
     """a / b, with broadcasting; integers divide as float32."""
-    a, b = coerce("div", a, b)
-    a, b = floating("div", a), floating("div", b)
+    a, b = floating("div", a, b)
     a_shape, b_shape = a.shape, b.shape
     y = b.data
     quotient = _combine("div", operator.truediv, a.data, y)
@@ -195,9 +182,8 @@ def div(a: Any, b: Any) -> Tensor:
 def power(a: Any, b: Any) -> Tensor:
     """a ** b, with broadcasting; a Python number as exponent is not differentiated."""
     if isinstance(b, (int, float)):
-        return _constant_power(floating("power", a), float(b))
-    a, b = coerce("power", a, b)
-    a, b = floating("power", a), floating("power", b)
+        return _constant_power(*floating("power", a), float(b))
+    a, b = floating("power", a, b)
     x, y = a.data, b.data
     xp = array_module(x)
     result = _combine("power", operator.pow, x, y)
@@ -206,10 +192,8 @@ def power(a: Any, b: Any) -> Tensor:
         to_base = g * (y * xp.power(x, xp.where(y.real == 0, 1.0, y - 1)))
         # d/dy x^y = x^y ln x, which tends to 0 with x for positive y; and 0^0 = 1 is flat in y.
         log_x = xp.log(xp.where(x.real > 0, x, 1.0))
-        return (
-            unbroadcast(to_base.astype(g.dtype), x.shape),
-            unbroadcast((g * result * log_x).astype(g.dtype), y.shape),
-        )
+        to_power = (g * result * log_x).astype(g.dtype)
+        return unbroadcast(to_base.astype(g.dtype), x.shape), unbroadcast(to_power, y.shape)
 
     return record("power", result, (a, b), vjp)
 
@@ -255,22 +239,16 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     try:
         result = xp.where(chosen, a.data, b.data)
     except ValueError:
-        raise ValueError(
-            f"where: shapes {chosen.shape}, {a.shape} and {b.shape} do not broadcast"
-        ) from None
+        shapes = f"{chosen.shape}, {a.shape} and {b.shape}"
+        raise ValueError(f"where: shapes {shapes} do not broadcast") from None
     a_shape, b_shape = a.shape, b.shape
 
     def vjp(g: Array) -> tuple[Array, Array]:
         zero = xp.zeros_like(g)
-        return (
-            unbroadcast(xp.where(chosen, g, zero), a_shape),
-            unbroadcast(xp.where(chosen, zero, g), b_shape),
-        )
+        to_a, to_b = xp.where(chosen, g, zero), xp.where(chosen, zero, g)
+        return unbroadcast(to_a, a_shape), unbroadcast(to_b, b_shape)
 
     return record("where", result, (a, b), vjp)
-
-
-# --- one input ---------------------------------------------------------------------------------
 
 
 def neg(x: Any) -> Tensor:
@@ -285,7 +263,7 @@ def neg(x: Any) -> Tensor:
 
 def exp(x: Any) -> Tensor:
     """e to the power x. Its derivative is its own result."""
-    x = floating("exp", x)
+    (x,) = floating("exp", x)
     y = array_module(x.data).exp(x.data)
 
     def vjp(g: Array) -> Array:
@@ -296,7 +274,7 @@ def exp(x: Any) -> Tensor:
 
 def log(x: Any) -> Tensor:
     """The natural logarithm."""
-    x = floating("log", x)
+    (x,) = floating("log", x)
     value = x.data
 
     def vjp(g: Array) -> Array:
@@ -307,7 +285,7 @@ def log(x: Any) -> Tensor:
 
 def sqrt(x: Any) -> Tensor:
     """The square root; its derivative at 0 is infinite."""
-    x = floating("sqrt", x)
+    (x,) = floating("sqrt", x)
     y = array_module(x.data).sqrt(x.data)
 
     def vjp(g: Array) -> Array:
@@ -329,13 +307,12 @@ def abs(x: Any) -> Tensor:
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; None leaves a side open. On a bound the gradient passes."""
-    x = floating("clip", x)
+    (x,) = floating("clip", x)
     if low is not None and high is not None and low > high:
         raise ValueError(f"clip: low {low} is above high {high}")
-    value = x.data
+    value = result = x.data
     xp = array_module(value)
     inside = xp.ones(value.shape, dtype=bool)
-    result = value
     for bound, is_beyond in ((low, operator.lt), (high, operator.gt)):
         if bound is not None:
             beyond = is_beyond(value.real, bound)  # a NaN is beyond nothing, and stays

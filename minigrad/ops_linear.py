@@ -28,10 +28,8 @@ from minigrad.ops_shape import normalise_axes
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """a @ b: (..., N, K) @ (..., K, M) -> (..., N, M), leading axes broadcast.
-
-    A one-dimensional operand is a row on the left and a column on the right.
-    """
+    """a @ b: (..., N, K) @ (..., K, M) -> (..., N, M), leading axes broadcast. A one-dimensional
+    operand is a row on the left and a column on the right."""
     a, b = coerce("matmul", a, b)
     x, y = a.data, b.data
     if x.ndim == 0 or y.ndim == 0:
@@ -46,9 +44,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     try:
         product = x @ y
     except ValueError:
-        raise ValueError(
-            f"matmul: leading axes of {x.shape} and {y.shape} do not broadcast"
-        ) from None
+        shapes = f"{x.shape} and {y.shape}"
+        raise ValueError(f"matmul: leading axes of {shapes} do not broadcast") from None
     a_needs, b_needs = a.requires_grad, b.requires_grad
     full = (*product.shape[: product.ndim - (x.ndim > 1) - (y.ndim > 1)], *x2.shape[-2:-1])
 
@@ -74,10 +71,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     x, weight = inputs[:2]
     n_out, n_in = weight.shape if weight.ndim == 2 else (None, None)
     if n_in is None or x.ndim == 0 or x.shape[-1] != n_in:
-        raise ValueError(
-            f"linear: x {x.shape} and weight {weight.shape} do not fit: "
-            "expected (..., in) and (out, in)"
-        )
+        shapes = f"x {x.shape} and weight {weight.shape}"
+        raise ValueError(f"linear: {shapes} do not fit: expected (..., in) and (out, in)")
     if bias is not None and inputs[2].shape != (n_out,):
         raise ValueError(f"linear: bias {inputs[2].shape} must have shape ({n_out},)")
     shape, w = x.shape, weight.data
@@ -97,22 +92,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     return record("linear", y.reshape(*shape[:-1], n_out), inputs, vjp)  # (..., out)
 
 
-# --- einsum ------------------------------------------------------------------------------------
-
-
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """A sum of products in Einstein's notation, as numpy.einsum: "bhqd,bhkd->bhqk".
-
-    Supports an ellipsis, an implied output and a letter that one operand has twice.
-    """
+    """A sum of products in Einstein's notation, as numpy.einsum: "bhqd,bhkd->bhqk". Supports an
+    ellipsis, an implied output and a letter that one operand has twice."""
     operands = coerce("einsum", *operands)
     shapes = [each.shape for each in operands]
     inputs, output = _explicit(subscripts, shapes)
-    xp = array_module(operands[0].data)
     arrays = [each.data for each in operands]
-    formula = f"{','.join(inputs)}->{output}"
     try:
-        value = xp.einsum(formula, *arrays)
+        value = array_module(arrays[0]).einsum(f"{','.join(inputs)}->{output}", *arrays)
     except ValueError as error:
         raise ValueError(f"einsum: {subscripts!r} does not fit shapes {shapes}: {error}") from None
     sizes = {}
@@ -177,9 +165,6 @@ def _einsum_gradient(
     return unbroadcast(spread, shape)
 
 
-# --- picking rows ------------------------------------------------------------------------------
-
-
 def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
     """The slices of x at integer `indices` along one axis; an index may occur many times."""
     (x,) = coerce("take", x)
@@ -203,11 +188,9 @@ def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
 
 
 def embedding(weight: Any, ids: Any) -> Tensor:
-    """Rows of `weight` (V, D) for integer `ids` of any shape: (..., ) -> (..., D).
-
-    Raises IndexError for an id outside 0..V-1.
-    """
-    weight = floating("embedding", weight)
+    """Rows of `weight` (V, D) for integer `ids` of any shape: (..., ) -> (..., D). Raises
+    IndexError for an id outside 0..V-1."""
+    (weight,) = floating("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be (V, D), got shape {weight.shape}")
     ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)

@@ -20,15 +20,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.autograd import Tensor, record
-from minigrad.backend import (
-    Array,
-    array_module,
-    check_indices,
-    column_sum,
-    move,
-    row_dot,
-    row_sum,
-)
+from minigrad.backend import Array, array_module, backend_of, check_indices, column_sum, move
+from minigrad.backend import row_dot, row_sum
 from minigrad.ops_basic import coerce, floating
 from minigrad.ops_shape import normalise_axes
 
@@ -36,13 +29,11 @@ from minigrad.ops_shape import normalise_axes
 
 
 def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
-    """Softmax over the last axis of an array of our own, which is overwritten.
-
-    mask is added to the scores first. exp(x - m) / sum exp(x - m) is the same for every m;
-    taking the largest x for m prevents overflow. On a CPU the maximum of short rows is slow, and
-    where all scores are below 60 in size no shift is needed (exp(60) is 1e26), so that is asked
-    first; a mask of 0 and -inf changes nothing about it. A row of -inf alone gets zeros.
-    """
+    """Softmax over the last axis of an array of our own, which is overwritten. mask is added to the
+    scores first. exp(x - m) / sum exp(x - m) is the same for every m; taking the largest x for m
+    prevents overflow. On a CPU the maximum of short rows is slow, and where all scores are below 60
+    in size no shift is needed (exp(60) is 1e26), so that is asked first; a mask of 0 and -inf
+    changes nothing about it. A row of -inf alone gets zeros."""
     xp = array_module(scores)
     if scores.size == 0:
         return scores
@@ -62,9 +53,8 @@ def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
 
 
 def _last(name: str, x: Any, axis: int) -> tuple[Tensor, int]:
-    x = floating(name, x)
-    (axis,) = normalise_axes(name, (axis,), x.ndim)
-    return x, axis
+    (x,) = floating(name, x)
+    return x, *normalise_axes(name, (axis,), x.ndim)
 
 
 def softmax(x: Any, axis: int = -1) -> Tensor:
@@ -95,17 +85,13 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 
 
 def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
-    """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1.
-
-    reduction is "mean" or "sum" over all samples, or "none" for one loss each, (...).
-    """
-    logits = floating("cross_entropy", logits)
+    """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1. reduction is
+    "mean" or "sum" over all samples, or "none" for one loss each, (...)."""
+    (logits,) = floating("cross_entropy", logits)
     labels = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
     if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"cross_entropy: logits {logits.shape} need labels of shape {logits.shape[:-1]}, "
-            f"got {labels.shape}"
-        )
+        needed = f"need labels of shape {logits.shape[:-1]}, got {labels.shape}"
+        raise ValueError(f"cross_entropy: logits {logits.shape} {needed}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none": {reduction!r}')
     check_indices("cross_entropy", labels, logits.shape[-1])
@@ -139,16 +125,12 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
-    """weight * (x - mean) / sqrt(variance + eps) + bias over the last axis, D numbers wide.
-
-    x (..., D), weight (D,), bias (D,) -> (..., D).
-    """
+    """weight * (x - mean) / sqrt(variance + eps) + bias over the last axis, D numbers wide. x (...,
+    D), weight (D,), bias (D,) -> (..., D)."""
     x, weight, bias = coerce("layer_norm", x, weight, bias)
     if x.ndim == 0 or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
-        raise ValueError(
-            f"layer_norm: weight {weight.shape} and bias {bias.shape} must both have the shape of "
-            f"the last axis of x {x.shape}"
-        )
+        expected = f"must both have the shape of the last axis of x {x.shape}"
+        raise ValueError(f"layer_norm: weight {weight.shape} and bias {bias.shape} {expected}")
     shape, width = x.shape, x.shape[-1]
     rows = x.data.reshape(math.prod(shape[:-1]), width)  # (N, D)
     scale = 1.0 / max(width, 1)
@@ -170,8 +152,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
             along_one = (g @ w) * scale  # mean(g w), (N,)
             to_x = g * w
             to_x -= along_one[:, None]
-            product = h * along_h[:, None]
-            to_x -= product
+            to_x -= h * along_h[:, None]
             to_x *= inverse_std[:, None]
             to_x = to_x.reshape(shape)  # (..., D)
         return to_x, to_weight, to_bias
@@ -180,11 +161,9 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
 
 
 def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:
-    """x divided by its Euclidean length along `axis`, or by eps where it is shorter than that.
-
-    The derivative removes the part of g along the result: (g - y sum(g y)) / length. Below eps
-    the function is x / eps, so that a zero vector has a finite gradient.
-    """
+    """x divided by its Euclidean length along `axis`, or by eps where it is shorter than that. The
+    derivative removes the part of g along the result: (g - y sum(g y)) / length. Below eps the
+    function is x / eps, so that a zero vector has a finite gradient."""
     x, axis = _last("normalize", x, axis)
     xp = array_module(x.data)
     length = xp.sqrt((x.data * x.data).sum(axis=axis, keepdims=True))
@@ -199,20 +178,27 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:
     return record("normalize", y, (x,), vjp)
 
 
-def dropout(x: Any, p: float, rng: np.random.Generator | None) -> Tensor:
-    """Zero each element with probability p and scale the others by 1/(1-p); p=0 changes nothing.
-
-    The mask is drawn on the host from `rng`, so that every backend and dtype draws the same.
-    """
-    x = floating("dropout", x)
+def dropout_mask(
+    what: str, p: float, rng: np.random.Generator | None, shape: tuple[int, ...], like: Array
+) -> Array | None:
+    """0 with probability p, else 1/(1-p), as an array beside `like`; None for p=0. It is drawn on
+    the host, so that every backend and dtype draws the same. `what` names p in errors."""
     if not 0.0 <= p < 1.0:
-        raise ValueError(f"dropout: p must lie in [0, 1), got {p}")
+        raise ValueError(f"{what} must lie in [0, 1), got {p}")
     if p == 0.0:
-        return x
+        return None
     if rng is None:
-        raise ValueError("dropout: p > 0 needs a random generator: numpy.random.default_rng(seed)")
-    kept = (rng.random(x.shape, dtype=np.float32) >= p) * (1.0 / (1.0 - p))
-    mask = move(kept.astype(x.dtype), x.backend)
+        raise ValueError(f"{what} > 0 needs a random generator: numpy.random.default_rng(seed)")
+    kept = (rng.random(shape, dtype=np.float32) >= p) * (1.0 / (1.0 - p))
+    return move(kept.astype(like.dtype), backend_of(like))
+
+
+def dropout(x: Any, p: float, rng: np.random.Generator | None) -> Tensor:
+    """Zero each element with probability p and scale the others by 1/(1-p); p=0 changes nothing."""
+    (x,) = floating("dropout", x)
+    mask = dropout_mask("dropout: p", p, rng, x.shape, x.data)
+    if mask is None:
+        return x
 
     def vjp(g: Array) -> Array:
         return g * mask

@@ -124,11 +124,9 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows.
-
-    log sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of
-    -inf alone gives -inf, and no gradient.
-    """
+    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows. log
+    sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of -inf
+    alone gives -inf, and no gradient."""
     x = floating("logsumexp", x)
     axes = normalise_axes("logsumexp", axis, x.ndim)
     _count("logsumexp", x.shape, axes)

@@ -74,11 +74,9 @@ class Flat:
 
 
 class Optimizer:
-    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers.
-
-    A plain list of parameters becomes two groups: those with two or more dimensions, with
-    weight decay, and the rest without. Groups given as dicts are taken as they are.
-    """
+    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers. A
+    plain list of parameters becomes two groups: those with two or more dimensions, with weight
+    decay, and the rest without. Groups given as dicts are taken as they are."""
 
     n_moments = 0
 
@@ -176,11 +174,7 @@ class SGD(Optimizer):
     n_moments = 1
 
     def __init__(
-        self,
-        params: Sequence[Any],
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        self, params: Sequence[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         self.momentum = momentum
         super().__init__(params, lr, weight_decay)
@@ -232,10 +226,8 @@ class AdamW(Optimizer):
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> Array:
-    """Scale all gradients, in place, so that their common length is at most max_norm.
-
-    Returns the length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063.
-    """
+    """Scale all gradients, in place, so that their common length is at most max_norm. Returns the
+    length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063."""
     gradients = [each.grad for each in params if each.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient")

@@ -171,7 +171,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     )
     assert "weights, 128 pairs" in errors
     assert f"results go to {pathlib.Path('runs/shapes')}" in errors
-    assert "recall@1 of 1,000" in errors
+    assert "recall at 1 of 1000" in errors
     assert "on the test split:" in errors
     for name in PICTURES:
         with Image.open(directory / name) as picture:
@@ -185,7 +185,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert len(again) == 6
     figures, errors = run(capsys, "evaluate", directory / CHECKPOINT)
     assert errors == ""
-    assert f"{report['recall_at_1_of_1000']:.3f}" in figures
+    assert f" {round(report['recall_at_1_of_1000'], 3):g}\n" in figures
 
 
 def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
