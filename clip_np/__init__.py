@@ -14,26 +14,3 @@ from clip_np.evaluate import multiple_choice_accuracy, retrieval_metrics, zero_s
 from clip_np.model import CLIP, contrastive_loss
 from clip_np.step import training_step
 from clip_np.tokenizer import Tokenizer
-
-__all__ = [
-    "CLIP",
-    "PRESETS",
-    "CLIPConfig",
-    "TextConfig",
-    "Tokenizer",
-    "VisionConfig",
-    "checkpoints",
-    "contrastive_loss",
-    "data",
-    "evaluate",
-    "load",
-    "loading",
-    "multiple_choice_accuracy",
-    "retrieval_metrics",
-    "shapes",
-    "step",
-    "tasks",
-    "train",
-    "training_step",
-    "zero_shot_classifier",
-]

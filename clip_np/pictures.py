@@ -3,14 +3,11 @@
 A number says how good a model is; a picture says what it has understood. Four of them:
 
 - the loss over the steps, beside the loss ln N of a model that guesses evenly among N pairs;
-- the cosines between some images and their captions, whose diagonal should stand out (Radford
-  et al. 2021, arXiv:2103.00020, figure 1);
+- cosines of images and captions (Radford et al. 2021, arXiv:2103.00020, figure 1);
 - test images, each with the captions that the model finds most fitting;
-- where the class token looks: its attention over the patches, layer by layer (Dosovitskiy et
-  al. 2021, arXiv:2010.11929, figure 6; Caron et al. 2021, arXiv:2104.14294, figure 1).
+- where the class token looks, layer by layer (Dosovitskiy et al. 2021, arXiv:2010.11929, figure 6).
 
-Every function writes one PNG file, whole or not at all, as large as what is drawn: positions are
-inches to the right of and above (0, 0), and nothing is cut off.
+Every function writes one PNG file, whole or not at all, cropped to what was drawn.
 """
 
 import math
@@ -28,9 +25,8 @@ from minigrad.backend import Array
 
 Texts = Sequence[str]
 File = str | Path
-DPI = 150
 FONT = "DejaVu Sans"  # comes with matplotlib, so pictures look the same on every system
-BODY, TITLE, GAP = 8.0, 12.0, 0.3  # sizes of type in points; between the cells of a gallery
+DPI, BODY, TITLE, GAP, LINE = 150, 8.0, 12.0, 0.3, 0.134  # type in points, the rest in inches
 INK, GREY, BLUE, ORANGE = "#222222", "#6b6b6b", "#0072b2", "#d55e00"
 RIGHT, WRONG, YELLOW = "#00704f", "#b3261e", (255, 217, 26)
 
@@ -40,12 +36,9 @@ class MissingMatplotlib(RuntimeError):
 
 
 def _matplotlib() -> Any:
-    """Matplotlib without pyplot, whose state is global, or an error that says how to get it."""
-    try:
-        import matplotlib
+    try:  # without pyplot, whose state is global
         import matplotlib.backends.backend_agg
         import matplotlib.figure
-        import matplotlib.font_manager
     except ImportError as error:
         advice = 'pictures need matplotlib: pip install "minigrad-clip[examples]"'
         raise MissingMatplotlib(advice) from error
@@ -67,19 +60,6 @@ def _wrap(text: str, width: float, limit: int) -> str:
     return "\n".join(lines)
 
 
-def _height(text: str) -> float:
-    """The inches to reserve for wrapped text."""
-    return (text.count("\n") + 1) * 1.3 * BODY / 72
-
-
-def _sheet() -> Any:
-    """An empty figure of one inch by one, so that matplotlib's fractions of it are inches."""
-    matplotlib = _matplotlib()
-    figure = matplotlib.figure.Figure((1, 1), dpi=DPI)
-    matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
-    return figure
-
-
 def _text(figure: Any, x: float, y: float, text: str, colour: str, **style: Any) -> None:
     usual = {"color": colour, "size": BODY, "family": FONT, "parse_math": False, "va": "top"}
     figure.text(x, y, text, **usual | style)
@@ -93,40 +73,32 @@ def _image(figure: Any, pixels: Array, x: float, y: float, width: float, colour:
     axes.spines[:].set(color=colour, linewidth=1.5)
 
 
-def _save(
-    figure: Any, path: File, title: str, note: str, left: float, top: float, width: float
-) -> Path:
+def _save(figure: Any, path: File, title: str, note: str, left: float, top: float) -> Path:
     """Write the figure under a heading that begins at `left` and ends a little above `top`."""
-    note = _wrap(note, max(width, 3.5), 6)
-    _text(figure, left, top + 0.2 + _height(note), note, GREY)
-    _text(figure, left, top + 0.25 + _height(note), title, INK, size=TITLE, va="bottom")
+    _text(figure, left, top + 0.5, title, INK, size=TITLE, va="bottom")
+    _text(figure, left, top + 0.45, _wrap(note, 6.5, 2), GREY)
     with replace_file(path) as file:
         figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.3)
     return Path(path)
 
 
-def _gallery(
-    path: File, title: str, note: str, cells: Sequence[tuple], columns: int, width: float
-) -> Path:
-    """Draw cells in rows: an image (H, W, 3), the colour of its frame, and the texts below it.
-
-    Each text is a triple: what stands in front of it, if anything, its words and its colour.
-    """
-    figure, indent = _sheet(), 0.55
-    below = [
-        [(mark, _wrap(words, width - indent * bool(mark), 5), ink) for mark, words, ink in texts]
-        for _, _, texts in cells
-    ]
+def _gallery(path: File, title: str, note: str, cells: list, columns: int, width: float) -> Path:
+    """Draw cells in rows: (image, colour of its frame, texts below); a text: (mark, words, ink)."""
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
     tall = width * cells[0][0].shape[0] / cells[0][0].shape[1]
-    step = tall + GAP + max(sum(_height(words) + 0.05 for _, words, _ in texts) for texts in below)
-    for place, (image, frame, _) in enumerate(cells):
+    step = (
+        tall
+        + GAP
+        + max(sum(LINE * (text[1].count("\n") + 1.4) for text in cell[2]) for cell in cells)
+    )
+    for place, (image, frame, texts) in enumerate(cells):
         x, y = place % columns * (width + GAP), -(place // columns) * step - tall
         _image(figure, image, x, y, width, frame)
-        for mark, words, ink in below[place]:
+        for mark, words, ink in texts:
             _text(figure, x, y - 0.06, mark, ink)
-            _text(figure, x + indent * bool(mark), y - 0.06, words, ink)
-            y -= _height(words) + 0.05
-    return _save(figure, path, title, note, 0, 0, columns * (width + GAP) - GAP)
+            _text(figure, x + 0.55 * bool(mark), y - 0.06, words, ink)
+            y -= LINE * (words.count("\n") + 1.4)
+    return _save(figure, path, title, note, 0, 0)
 
 
 def _check(images: Array, **others: Sequence) -> None:
@@ -134,62 +106,55 @@ def _check(images: Array, **others: Sequence) -> None:
     counts = {name: len(other) for name, other in others.items()}
     proper = images.dtype == np.uint8 and images.shape[3:] == (3,) and images.size > 0
     if not proper or {*counts.values()} != {len(images)}:
-        found = f"{images.dtype} {images.shape} and {counts}"
-        raise ValueError(f"needed: images, uint8 (B > 0, H, W, 3), and B of the rest; got {found}")
+        counts = f"{images.dtype} {images.shape}, {counts}"
+        raise ValueError(f"needed: uint8 images (B > 0, H, W, 3), B of the rest; got {counts}")
 
 
 def _column(records: Sequence[Mapping], key: str) -> tuple[Array, Array]:
-    """Steps (n,) in order and finite values (n,); of several for one step the last."""
+    """Steps (n,) in order and values (n,); of several for one step the last."""
     found = {record["step"]: record[key] for record in records if record.get(key) is not None}
-    table = np.array(sorted(found.items()), np.float64).reshape(-1, 2)  # (n, 2)
-    return tuple(table[np.isfinite(table[:, 1])].T)
-
-
-def _plot(axes: Any, records: Sequence[Mapping], key: str, colour: str, style: str) -> None:
-    """One line of the lower panel of `loss_curve`, with an axis in its colour."""
-    axes.plot(*_column(records, key), style, color=colour)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel(key.replace("_", " "), size=BODY, color=colour)
-    axes.tick_params("y", labelsize=BODY, colors=colour)
-    axes.yaxis.set_major_formatter("{x:g}")
+    return tuple(np.array(sorted(found.items()), np.float64).reshape(-1, 2).T)  # (2, n)
 
 
 def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     """Draw a training run: loss above, temperature and learning rate below; returns the path.
 
     records: dicts with "step" and, where known, "loss", "validation_loss", "temperature" (the
-    factor exp(logit_scale)), "learning_rate" and "samples_per_second". The loss axis ends where
-    a hundredth of the losses at most lies above it. ValueError if none is a finite number.
+    factor exp(logit_scale)), "learning_rate" and "samples_per_second". ValueError without a loss.
     """
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
-        raise ValueError(f"loss_curve: none of {len(records)} records has a finite 'loss'")
+        raise ValueError(f"loss_curve: none of {len(records)} records has a 'loss'")
     # A mean over a 25th of the whole around each value, over fewer values at the ends.
     window, nothing = np.ones(2 * (len(steps) // 50) + 1), math.log(batch_size)
     smooth = np.convolve(losses, window, "same") / np.convolve(0 * losses + 1, window, "same")
     checks, validation = _column(records, "validation_loss")
     speeds = _column(records, "samples_per_second")[1]
-    note = f"batches of {batch_size:,} pairs; temperature is exp(logit_scale)"
+    note = f"batches of N = {batch_size:,} pairs; temperature is exp(logit_scale)"
     note += f"; {np.median(speeds):,.0f} pairs per second (median)" if len(speeds) else ""
-    figure = _sheet()
-    upper, lower = figure.add_axes((0, 0, 7.1, 3.1)), figure.add_axes((0, -2.2, 7.1, 1.75))
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    upper = figure.add_axes((0, 0, 7.1, 3.1))
+    lower = figure.add_axes((0, -2.2, 7.1, 1.75), sharex=upper)
     upper.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
     upper.plot(steps, smooth, color=BLUE, label="training, smoothed")
     upper.plot(checks, validation, "o", color=ORANGE, markersize=4, label="validation")
-    label = f"knows nothing: ln {batch_size:,} = {nothing:.2f}"
-    upper.axhline(nothing, color=GREY, linestyle="--", linewidth=1, label=label)
+    upper.axhline(nothing, color=GREY, ls="--", lw=1, label=f"knows nothing: ln N = {nothing:.2f}")
     upper.set_ylim(0, 1.06 * max(nothing, *smooth, *validation, np.quantile(losses, 0.99)))
     upper.legend(ncols=4, frameon=False, fontsize=BODY, loc="lower right", bbox_to_anchor=(1, 1))
-    upper.set_ylabel("loss (nats)", size=BODY, color=INK)
-    lower.set_xlabel("step", size=BODY, color=INK)
+    upper.set_ylabel("loss (nats)", size=BODY)
+    lower.set_xlabel("step", size=BODY)
     for axes in (upper, lower):
-        axes.set_xlim(upper.get_xlim())
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.tick_params(labelsize=BODY, colors=INK)
         axes.grid(color="#e4e4e4", linewidth=0.6)
-    _plot(lower, records, "temperature", BLUE, "-")
-    _plot(lower.twinx(), records, "learning_rate", ORANGE, "--")
-    return _save(figure, path, "Training", note, -0.5, 3.3, 7.6)
+    curves = (lower, "temperature", BLUE, "-"), (lower.twinx(), "learning_rate", ORANGE, "--")
+    for axes, key, colour, style in curves:
+        axes.plot(*_column(records, key), style, color=colour)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(key.replace("_", " "), size=BODY, color=colour)
+        axes.tick_params("y", labelsize=BODY, colors=colour)
+        axes.yaxis.set_major_formatter("{x:g}")
+    return _save(figure, path, "Training", note, -0.5, 3.3)
 
 
 def similarity_matrix(
@@ -202,34 +167,29 @@ def similarity_matrix(
     _check(images, captions=captions, image_features=image_features, text_features=text_features)
     features = (mg.tensor(np.asarray(f, np.float32)) for f in (image_features, text_features))
     cosines = similarity_logits(*features, mg.tensor(0.0)).numpy().T  # (captions, images)
-    count, cell, words = len(images), 0.56, 2.5  # inches: the side of a cell, room for a caption
+    count, cell, own = len(images), 0.56, np.arange(len(images))  # the side of a cell in inches
     side, best = count * cell, cosines.argmax(axis=0)  # best: (N,) the caption nearest an image
-    found = [(near == np.arange(count)).sum() for near in (best, cosines.argmax(axis=1))]
-    note = (
-        f"Pairs that belong together are framed, an image's highest cosine is bold. {found[0]} of "
+    found = [(near == own).sum() for near in (best, cosines.argmax(axis=1))]
+    note = f"Framed: pairs that belong together; bold: an image's highest cosine. {found[0]} of "
+    note += (
         f"{count} images find their own caption, {found[1]} of {count} captions their own image."
     )
-    figure = _sheet()
-    axes = figure.add_axes((0, -side, side, side))
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     shades = axes.imshow(cosines, cmap="Blues", aspect="auto")
-    axes.axis("off")
-    frames = {"markersize": cell * 72, "fillstyle": "none", "markeredgewidth": 2}
-    axes.plot(range(count), range(count), "s", color=ORANGE, clip_on=False, **frames)
+    axes.plot(own, own, "s", ms=cell * 72, mfc="none", mec=ORANGE, mew=2, clip_on=False)
     for (row, column), value in np.ndenumerate(cosines):
         style = {"weight": "bold" if row == best[column] else "normal", "ha": "center"}
-        colour = "white" if shades.norm(value) > 0.65 else INK
-        x, y, number = (column + 0.5) * cell, -(row + 0.5) * cell, f"{value:z.2f}"
-        _text(figure, x, y, number.replace("-", "−"), colour, va="center", **style)
-    for place, (image, caption) in enumerate(zip(images, captions)):
-        _image(figure, image, place * cell + 0.03, 0.05, cell - 0.06, GREY)
-        y, lines = -(place + 0.5) * cell, _wrap(caption, words, 3)
-        _text(figure, -0.1, y, lines, INK, ha="right", va="center")
+        style |= {"color": "white" if shades.norm(value) > 0.65 else INK, "size": BODY}
+        axes.text(column, row, f"{value:z.2f}".replace("-", "−"), va="center", **style)
+    for row, (image, text) in enumerate(zip(images, captions)):
+        _image(figure, image, row * cell + 0.03, 0.05, cell - 0.06, GREY)
+        _text(figure, -0.1, -(row + 0.5) * cell, _wrap(text, 2.5, 3), INK, ha="right", va="center")
     scale = figure.add_axes((side + 0.2, -min(side, 3.0), 0.15, min(side, 3.0)))
     figure.colorbar(shades, cax=scale).outline.set_visible(False)
-    scale.tick_params(labelsize=BODY, colors=INK)
+    scale.tick_params(labelsize=BODY)
     top = cell * images.shape[1] / images.shape[2]
-    title = "Cosines of images and captions"
-    return _save(figure, path, title, note, -words - 0.1, top, words + side + 0.8)
+    return _save(figure, path, "Cosines of images and captions", note, -2.6, top)
 
 
 def caption_grid(
@@ -237,19 +197,20 @@ def caption_grid(
 ) -> Path:
     """Draw images with the captions that a model chose for each; returns the path.
 
-    images: uint8 (B, H, W, 3); captions: the B true ones; choices: for each image its best ones,
-    best first; scores: their probabilities. The true caption is green with a check mark, others
-    are red; where the first is wrong, the true one stands below. ValueError for other shapes.
+    images: uint8 (B, H, W, 3); captions: B true ones, drawn green; choices, scores: captions for
+    each image, best first, and their probabilities. ValueError for other shapes.
     """
     _check(images, captions=captions, choices=choices, scores=scores)
     if [*map(len, choices)] != [*map(len, scores)] or 0 in map(len, choices):
         raise ValueError("caption_grid: every image needs a choice, every choice a score")
     cells = []
     for image, truth, chosen, shares in zip(images, captions, choices, scores):
-        looks = [("✓", RIGHT) if choice == truth else ("✗", WRONG) for choice in chosen]
-        texts = [(f"{m} {s:.0%}", c, ink) for (m, ink), c, s in zip(looks, chosen, shares)]
-        texts += [("true", truth, GREY)] if chosen[0] != truth else []
-        cells.append((image, looks[0][1], texts))
+        texts = []
+        for choice, share in zip(chosen, shares):
+            mark, ink = ("✓", RIGHT) if choice == truth else ("✗", WRONG)
+            texts.append((f"{mark} {share:.0%}", _wrap(choice, 1.65, 5), ink))
+        texts += [("true", _wrap(truth, 1.65, 5), GREY)] if chosen[0] != truth else []
+        cells.append((image, texts[0][2], texts))
     right = sum(frame == RIGHT for _, frame, _ in cells)
     note = f"First choice right for {right} of {len(images)} images. Percentages are probabilities."
     columns = min(5, math.ceil((1.6 * len(images)) ** 0.5))
@@ -264,7 +225,7 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts | Non
     """
     grid = math.isqrt(max(maps.shape[-1] - 1, 0)) if maps.ndim == 5 else 0
     if maps.size == 0 or grid == 0 or maps.shape[3:] != (1 + grid * grid, 1 + grid * grid):
-        expected = "(layers, B, heads, T, T), T - 1 patches in a square grid (T = 5, 10, 17, ...)"
+        expected = "(layers, B, heads, T, T), T - 1 patches in a square grid"
         raise ValueError(f"attention_maps: maps must be {expected}, got {maps.shape}")
     layers, count, heads = maps.shape[:3]
     captions = [""] * count if captions is None else captions
@@ -273,14 +234,12 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts | Non
     down, across = (np.arange(size) * grid // size for size in images.shape[1:3])  # pixel -> patch
     cells = []
     for row, image in enumerate(images):
-        cells.append((image, GREY, [("", captions[row], INK)]))
+        cells.append((image, GREY, [("", _wrap(captions[row], 1.35, 5), INK)]))
         for layer, look in enumerate(looks[:, row], start=1):
             opacity = 0.7 * look[down][:, across, None] / max(look.max(), 1e-12)  # (H, W, 1)
             veiled = opacity * YELLOW + (1 - opacity) * (0.5 * image + 25)
-            texts = [("", f"layer {layer}: {look.max():.1%}", GREY)]
-            cells.append((veiled.astype(np.uint8), GREY, texts))
-    note = (
-        f"Attention of the class token to the {grid} × {grid} patches, mean over {heads} heads. "
-        "No yellow is 0, full yellow the share printed below each map."
-    )
+            share = f"layer {layer}: {look.max():.1%}"
+            cells.append((veiled.astype(np.uint8), GREY, [("", share, GREY)]))
+    note = f"Attention of the class token to {grid} × {grid} patches, mean over {heads} heads. "
+    note += "No yellow is 0, full yellow the share printed below each map."
     return _gallery(path, "Where the class token looks", note, cells, layers + 1, 1.35)

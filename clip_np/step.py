@@ -11,17 +11,16 @@ The chain rule says that this is the gradient of the whole, not an approximation
 the loss of each piece alone would not be: every image must be compared with every caption.) The
 temperature enters at step 3 only, so its gradient comes out once.
 
-The same lines do two jobs. Pieces can be given to worker threads, each with its own tape; NumPy
-leaves Python's lock during its work, so they do run at once. And pieces need not keep their
+The same lines do two jobs. Pieces can be given to worker threads, each with its own tape (NumPy
+leaves Python's lock during its work, so they do run at once). And pieces need not keep their
 tapes: encoded once without, and once more when their gradient is there, they make the memory of
-a step that of one piece. That is what shards beyond the number of workers do.
-
-Which worker does what is fixed by the sizes alone, and sums are taken in a fixed order: the same
-seed and the same number of workers give the same bits.
+a step that of one piece. Which worker does what is fixed by the sizes alone, and sums are taken
+in a fixed order: the same seed and number of workers give the same bits.
 
 Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.06983.
 """
 
+import contextlib
 import contextvars
 import itertools
 import math
@@ -153,11 +152,8 @@ class _Pieces:
         return encoder(self.inputs[unit.tower][unit.rows])
 
     def forward(self, load: list[Unit]) -> None:
-        for unit in load:
-            if self.recompute:
-                with mg.no_grad():
-                    self.outputs[id(unit)] = self.encode(unit)
-            else:
+        with mg.no_grad() if self.recompute else contextlib.nullcontext():
+            for unit in load:
                 self.outputs[id(unit)] = self.encode(unit)
 
     def features(self, tower: str) -> mg.Tensor:
@@ -168,7 +164,7 @@ class _Pieces:
         gathered = array_module(parts[0]).concatenate(parts)  # (B, E)
         return mg.tensor(gathered, requires_grad=True)
 
-    def backward(self, load: list[Unit], cotangents: dict[str, Array], totals: dict) -> None:
+    def backward(self, cotangents: dict[str, Array], load: list[Unit], totals: dict) -> None:
         """Add the units' gradients to `totals`, leaf by leaf."""
 
         def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
@@ -213,7 +209,7 @@ def loss_and_gradients(
         raise ValueError(f"training_step: workers must be at least 1, got {workers}")
 
     loads = [load for load in plan(model, tokens, shards, workers) if load]
-    pieces = _Pieces(model, images, tokens, loads, recompute=shards > max(workers, 1))
+    pieces = _Pieces(model, images, tokens, loads, recompute=shards > workers)
     totals: list[dict] = [{} for _ in loads]
     with blas_threads(1):
         run_workers([lambda load=load: pieces.forward(load) for load in loads])
@@ -221,12 +217,8 @@ def loss_and_gradients(
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
         by_tower = dict(zip(("image", "text"), cotangents))
-        run_workers(
-            [
-                lambda load=load, total=total: pieces.backward(load, by_tower, total)
-                for load, total in zip(loads, totals)
-            ]
-        )
+        shares = zip(loads, totals)
+        run_workers([lambda share=share: pieces.backward(by_tower, *share) for share in shares])
     for parameter in model.parameters():
         parts = [total[parameter._edge[0]] for total in totals if parameter._edge[0] in total]
         parameter.grad = sum(parts[1:], parts[0]) if parts else None
@@ -257,6 +249,5 @@ def training_step(
     norm = clip_grad_norm(model.parameters(), math.inf if max_norm is None else max_norm)
     optimizer.step()
     model.clamp_temperature()
-    optimizer.zero_grad()
     model.zero_grad()
     return {"loss": value, "logit_scale": model.logit_scale.data.copy(), "grad_norm": norm}

@@ -86,7 +86,7 @@ class FilesTask(Task):
             "shift": 3,
             "zoom": 0.2,
             "colour_jitter": 0.2,
-            "tag_probability": 0.6 if tagged else 0.0,
+            "tag_probability": 1.0 if tagged else 0.0,
         }
         source = {
             "task": "files",

@@ -27,7 +27,6 @@ from minigrad.ops_shape import min, pad, reshape, split, stack, sum, swapaxes, t
 from minigrad.recompute import checkpoint
 
 _OPERATORS = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": power, "matmul": matmul}
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 _METHODS = (
     *(sum, mean, var, max, min, reshape, transpose, swapaxes, broadcast_to, astype, to),
     *(exp, log, sqrt, tanh, sigmoid, relu, gelu, quick_gelu, abs, clip),
@@ -45,7 +44,7 @@ def _compare(name):
 for _name, _op in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", _op)
     setattr(Tensor, f"__r{_name}__", lambda self, other, _op=_op: _op(other, self))
-for _name in _COMPARISONS:
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Tensor, f"__{_name}__", _compare(f"__{_name}__"))
 for _op in _METHODS:
     setattr(Tensor, _op.__name__, _op)

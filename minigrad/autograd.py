@@ -35,6 +35,9 @@ import numpy as np
 
 from minigrad.backend import Array, array_module, as_array, backend_of, move
 
+Edge = tuple[Any, int]  # a node of the tape, and which of its outputs
+Sink = Callable[[Edge, Array, bool], None]
+
 clock = itertools.count()
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 is_recording = _recording.get  # whether operations are recorded in this thread's context
@@ -56,9 +59,9 @@ class Leaf:
 
 
 class Node:
-    """One recorded operation: its parents on the tape and its vjp. parents: for each input an edge
-    (node, output index), or None where it needs no gradient. shapes: of its outputs. source: the
-    line that made it, noted in anomaly mode only."""
+    """One recorded operation. parents holds an edge (node, output index) for each input, or None
+    where it needs no gradient; shapes those of its outputs; source the line that made it, noted in
+    anomaly mode only."""
 
     __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
 
@@ -72,9 +75,9 @@ class Node:
 
 
 class Tensor:
-    """An array, and its place on the tape. data is a NumPy or CuPy array. A tensor made with
-    requires_grad=True is a leaf, and `grad` holds its gradient, an array of the same shape, dtype
-    and module, after `backward`."""
+    """An array, and its place on the tape.
+    data is a NumPy or CuPy array. A tensor made with requires_grad=True is a leaf, and `grad` holds
+    its gradient, an array of the same shape, dtype and module, after `backward`."""
 
     __slots__ = ("__weakref__", "_edge", "data")
     __array_ufunc__ = None  # so that np.float64(2) * tensor asks Tensor, not NumPy
@@ -82,7 +85,7 @@ class Tensor:
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
-        self._edge: tuple[Any, int] | None = None
+        self._edge: Edge | None = None
         if requires_grad:
             self.requires_grad = True
 
@@ -123,9 +126,9 @@ class Tensor:
     backend = property(lambda self: backend_of(self.data), doc='"numpy", "cupy" or "cupy:1".')
 
     def backward(self, grad: Array | None = None, retain_graph: bool = False) -> None:
-        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf. grad is the
-        gradient of the loss with respect to this tensor; it may be left out where the tensor has
-        one element. The graph is freed on the way unless retain_graph is set."""
+        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf.
+        grad is the gradient of the loss with respect to this tensor; it may be left out where the
+        tensor has one element. The graph is freed on the way unless retain_graph is set."""
         if not self.requires_grad:
             raise RuntimeError("backward: this tensor depends on nothing that requires a gradient")
         Walk(retain_graph).run([(self, grad)], _add_to_grad)
@@ -167,9 +170,9 @@ class Tensor:
 
 
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
-    """The result `value` of operation `name` as a tensor on the tape. vjp(g) returns one gradient
-    (or None) for each parent; a single parent needs no tuple. It must not write into g, and what it
-    returns is either new, or g, or a view."""
+    """The result `value` of operation `name` as a tensor on the tape.
+    vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It must
+    not write into g, and what it returns is either new, or g, or a view."""
     return record_many(name, (value,), parents, vjp)[0]
 
 
@@ -192,10 +195,10 @@ def record_many(
 
 
 class Walk:
-    """One walk back along the tape: gradients wait here until their node is the youngest. pending
-    maps a node to one slot per output, each None or (gradient, ours). `ours` says that nobody else
-    holds the array, so that a second gradient may be added in place; a view or an array that was
-    passed on unchanged is shared and is never written to."""
+    """One walk back along the tape: gradients wait here until their node is the youngest.
+    pending maps a node to one slot per output, each None or (gradient, ours). `ours` says that
+    nobody else holds the array, so that a second gradient may be added in place; a view or an array
+    that was passed on unchanged is shared and is never written to."""
 
     def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
         self.retain_graph = retain_graph
@@ -204,7 +207,7 @@ class Walk:
         self.pending: dict[Any, list] = {}
         self.heap: list[tuple[int, Any]] = []
 
-    def deliver(self, edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+    def deliver(self, edge: Edge, gradient: Array, ours: bool) -> None:
         """Add a gradient to those that wait for one output of a node."""
         node, index = edge
         if node.order < self.older_than:
@@ -224,10 +227,7 @@ class Walk:
             slots[index] = (as_array(total + gradient), True)
 
     def run(
-        self,
-        roots: Sequence[tuple[Tensor, Array | None]],
-        sink: Callable[[tuple[Any, int], Array, bool], None],
-        targets: Collection[Any] = (),
+        self, roots: Sequence[tuple[Tensor, Array | None]], sink: Sink, targets: Collection = ()
     ) -> None:
         """Start from (tensor, cotangent) pairs; sink(edge, gradient, ours) receives the whole
         gradient of each leaf, and that of the outputs of the nodes in `targets`."""
@@ -250,10 +250,8 @@ class Walk:
     def _step(self, node: Node, cotangents: list[Array | None]) -> None:
         vjp, parents = node.vjp, node.parents
         if vjp is None or parents is None:
-            raise RuntimeError(
-                f"{node.name}: this graph was freed by an earlier backward; "
-                "pass retain_graph=True there to walk it twice"
-            )
+            cause = "this graph was freed by an earlier backward; pass retain_graph=True there"
+            raise RuntimeError(f"{node.name}: {cause} to walk it twice")
         if not self.retain_graph:
             node.vjp = node.parents = None
         gradients = vjp(*cotangents)
@@ -274,10 +272,8 @@ def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
     """Check the gradient that a walk starts from; None means 1 for a single element."""
     if cotangent is None:
         if data.size != 1:
-            raise ValueError(
-                f"{name}: a tensor of shape {data.shape} has no single derivative; "
-                "pass the gradient of your loss with respect to it"
-            )
+            fix = "pass the gradient of your loss with respect to it"
+            raise ValueError(f"{name}: shape {data.shape} has no single derivative; {fix}")
         return array_module(data).ones_like(data)
     cotangent = cotangent.data if isinstance(cotangent, Tensor) else cotangent
     cotangent = array_module(data).asarray(cotangent, dtype=data.dtype)
@@ -286,7 +282,7 @@ def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
     return cotangent
 
 
-def _add_to_grad(edge: tuple[Leaf, int], gradient: Array, ours: bool) -> None:
+def _add_to_grad(edge: Edge, gradient: Array, ours: bool) -> None:
     leaf = edge[0]
     if leaf.grad is None:
         leaf.grad = gradient if ours else gradient.copy()
@@ -295,31 +291,26 @@ def _add_to_grad(edge: tuple[Leaf, int], gradient: Array, ours: bool) -> None:
 
 
 def grad(
-    output: Tensor,
-    inputs: Sequence[Tensor],
-    cotangent: Array | None = None,
-    retain_graph: bool = False,
+    output: Tensor, inputs: Sequence[Tensor], cotangent: Any = None, retain_graph: bool = False
 ) -> tuple[Array, ...]:
-    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays. Touches no .grad.
-    The inputs may be leaves or results in between; one that the output does not depend on gets
-    zeros. Raises ValueError for an input that requires no gradient."""
+    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
+    Touches no .grad. The inputs may be leaves or results in between; one that the output does not
+    depend on gets zeros. Raises ValueError for an input that requires no gradient."""
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for position, each in enumerate(inputs):
         if not each.requires_grad:
             raise ValueError(f"grad: input {position} does not require a gradient")
-    found: dict[tuple[Any, int], Array] = {each._edge: None for each in inputs}
+    found: dict[Edge, Array | None] = {each._edge: None for each in inputs}
 
-    def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+    def sink(edge: Edge, gradient: Array, ours: bool) -> None:
         if edge in found:
             found[edge] = gradient if ours else gradient.copy()
 
     if output.requires_grad:
         Walk(retain_graph).run([(output, cotangent)], sink, targets={node for node, _ in found})
     xp = array_module(output.data)
-    return tuple(
-        xp.zeros_like(each.data) if found[each._edge] is None else found[each._edge]
-        for each in inputs
-    )
+    gradients = [found[each._edge] for each in inputs]
+    return tuple(xp.zeros_like(x.data) if g is None else g for x, g in zip(inputs, gradients))
 
 
 @contextlib.contextmanager

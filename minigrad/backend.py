@@ -51,8 +51,8 @@ def backend_of(array: Array) -> str:
 
 
 def move(array: Array, backend: str) -> Array:
-    """`array` on the named backend; the same array if it is there already. Raises ValueError for an
-    unknown name and RuntimeError where CuPy or its device is missing."""
+    """`array` on the named backend; the same array if it is there already.
+    Raises ValueError for an unknown name and RuntimeError where CuPy or its device is missing."""
     if backend == backend_of(array):
         return array
     if backend == "numpy":
@@ -63,9 +63,8 @@ def move(array: Array, backend: str) -> Array:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
-        raise RuntimeError(
-            f'backend {backend!r} needs CuPy: pip install "minigrad-clip[gpu]"'
-        ) from error
+        advice = 'pip install "minigrad-clip[gpu]"'
+        raise RuntimeError(f"backend {backend!r} needs CuPy: {advice}") from error
     try:
         with cupy.cuda.Device(int(index or 0)):
             return cupy.asarray(array)
@@ -77,12 +76,9 @@ def check_indices(name: str, indices: Array, size: int) -> None:
     """Raise IndexError unless every index lies in 0..size-1; `name` is the op's name."""
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
-    if indices.size == 0:
-        return
-    lowest, highest = int(indices.min()), int(indices.max())
-    if lowest < 0 or highest >= size:
-        wrong = lowest if lowest < 0 else highest
-        raise IndexError(f"{name}: index {wrong} is out of range; expected 0 to {size - 1}")
+    for index in (int(indices.min()), int(indices.max())) if indices.size else ():
+        if not 0 <= index < size:
+            raise IndexError(f"{name}: index {index} is out of range; expected 0 to {size - 1}")
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
@@ -94,12 +90,10 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:
-    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D). Sorting brings equal
-    rows together, so each is summed in one contiguous run: about ten times faster than visiting the
-    rows one by one."""
-    if rows.size == 0:
-        return
-    if array_module(target) is not np:
+    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D).
+    Sorting brings equal rows together, so each is summed in one contiguous run: about ten times
+    faster than visiting the rows one by one."""
+    if array_module(target) is not np or rows.size == 0:
         scatter_add(target, rows, values)
         return
     order = np.argsort(rows, kind="stable")
@@ -111,24 +105,19 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 def row_dot(a: Array, b: Array) -> Array:
     """Dot products along the last axis without conjugation: (..., D), (..., D) -> (...)."""
     xp = array_module(a)
-    if xp is np and a.dtype.kind != "c":
-        return np.vecdot(a, b)
-    return xp.einsum("...d,...d->...", a, b)
+    use_vecdot = xp is np and a.dtype.kind != "c"
+    return np.vecdot(a, b) if use_vecdot else xp.einsum("...d,...d->...", a, b)
 
 
 def row_sum(a: Array) -> Array:
     """Sums along the last axis, (..., D) -> (...): a product with ones is faster than .sum."""
-    ones = array_module(a).ones(a.shape[-1], a.dtype)
-    return a @ ones
+    return a @ array_module(a).ones(a.shape[-1], a.dtype)
 
 
 def column_sum(a: Array) -> Array:
     """Sums along the first axis, (N, D) -> (D,)."""
-    ones = array_module(a).ones(a.shape[0], a.dtype)
-    return ones @ a
+    return array_module(a).ones(a.shape[0], a.dtype) @ a
 
-
-# --- BLAS threads ------------------------------------------------------------------------------
 
 _SYMBOLS = (  # (getter, setter) in NumPy's own wheels, in other builds, and without a suffix
     ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
@@ -167,18 +156,17 @@ def _openblas_controls() -> tuple[tuple[Any, Any], ...]:
 
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """Within the block, each matrix product uses at most `count` threads. Worker threads that each
-    call BLAS want count=1: OpenBLAS's own idle threads spin and take the core that the other worker
-    needs. OpenBLAS is set through its own functions (about a microsecond); for another BLAS,
-    threadpoolctl is used where it is installed."""
+    """Within the block, each matrix product uses at most `count` threads.
+    Worker threads that each call BLAS want count=1: OpenBLAS's own idle threads spin and take the
+    core that the other worker needs. OpenBLAS is set through its own functions (about a
+    microsecond); for another BLAS, threadpoolctl is used where it is installed."""
     controls = _openblas_controls()
     if not controls:
         try:
-            threadpoolctl = importlib.import_module("threadpoolctl")
+            limits = importlib.import_module("threadpoolctl").threadpool_limits(count, "blas")
         except ImportError:
-            yield
-            return
-        with threadpoolctl.threadpool_limits(limits=count, user_api="blas"):
+            limits = contextlib.nullcontext()
+        with limits:
             yield
         return
     before = [getter() for getter, _ in controls]

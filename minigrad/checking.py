@@ -34,8 +34,8 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a check: the worst element found, and how it was measured. error is |analytic
-    - numeric| / max(1, largest |numeric| of that input)."""
+    """The outcome of a check: the worst element found, and how it was measured.
+    error is |analytic - numeric| / max(1, largest |numeric| of that input)."""
 
     method: str
     error: float
@@ -60,22 +60,20 @@ def gradcheck(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Report:
-    """Compare the gradients of fn(*inputs) with numeric ones, element by element. fn takes tensors
-    and returns one; inputs are float64 arrays or tensors. method is "complex" (tolerance 1e-11),
-    "central" (1e-6), or "auto": complex where fn can compute with complex numbers. Returns a Report
-    of the worst element; raises GradientError where it exceeds the tolerance, where a gradient has
-    the wrong shape or dtype, where fn changes its inputs, or gives another result the second time.
-    Raises TypeError for inputs that are not float64: in float32 the numeric side has too few digits
-    to judge anything."""
+    """Compare the gradients of fn(*inputs) with numeric ones, element by element.
+    fn takes tensors and returns one; inputs are float64 arrays or tensors. method is "complex"
+    (tolerance 1e-11), "central" (1e-6), or "auto": complex where fn can compute with complex
+    numbers. Returns a Report of the worst element; raises GradientError where it exceeds the
+    tolerance, where a gradient has the wrong shape or dtype, where fn changes its inputs, or gives
+    another result the second time. Raises TypeError for inputs that are not float64: in float32 the
+    numeric side has too few digits to judge anything."""
     if method not in ("auto", "complex", "central"):
         raise ValueError(f'gradcheck: method must be "auto", "complex" or "central": {method!r}')
     arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
     for position, array in enumerate(arrays):
         if array.dtype != np.float64:
-            raise TypeError(
-                f"gradcheck: input {position} has dtype {array.dtype}; pass float64, since "
-                "float32 leaves too few digits for a numeric derivative"
-            )
+            fix = "pass float64: less leaves too few digits for a numeric derivative"
+            raise TypeError(f"gradcheck: input {position} has dtype {array.dtype}; {fix}")
     leaves = [Tensor(array.copy(), requires_grad=True) for array in arrays]
     output = fn(*leaves)
     cotangent = np.random.default_rng(seed).standard_normal(output.shape)
@@ -85,13 +83,17 @@ def gradcheck(
     _same(output.data, fn(*leaves).data, "fn gives another result the second time")
     for position, (array, gradient) in enumerate(zip(arrays, gradients)):
         if gradient.shape != array.shape or gradient.dtype != array.dtype:
-            raise GradientError(
-                f"gradcheck: the gradient of input {position} is {gradient.shape} "
-                f"{gradient.dtype}, the input {array.shape} {array.dtype}"
-            )
+            found = f"input {position} is {gradient.shape} {gradient.dtype}"
+            wanted = f"the input {array.shape} {array.dtype}"
+            raise GradientError(f"gradcheck: the gradient of {found}, {wanted}")
     if method == "auto":
         method = "complex" if _computes_complex(fn, arrays) else "central"
-    report = _worst(fn, arrays, gradients, cotangent, method, tolerance)
+
+    def weighted(arrays: list[np.ndarray]) -> complex:
+        with no_grad():
+            return (cotangent * fn(*[Tensor(each) for each in arrays]).data).sum()
+
+    report = _worst(weighted, arrays, gradients, method, tolerance)
     if not report.error <= report.tolerance:
         raise GradientError(f"gradcheck: wrong gradient: {report}")
     return report
@@ -112,12 +114,7 @@ def _computes_complex(fn: Callable[..., Tensor], arrays: Sequence[np.ndarray]) -
 
 
 def _worst(
-    fn: Callable[..., Tensor],
-    arrays: list[np.ndarray],
-    gradients: Sequence[np.ndarray],
-    cotangent: np.ndarray,
-    method: str,
-    tolerance: float | None,
+    weighted: Callable, arrays: list, gradients: Sequence, method: str, tolerance: float | None
 ) -> Report:
     """The element whose analytic and numeric derivatives differ most."""
     allowed = tolerance or (1e-11 if method == "complex" else 1e-6)
@@ -125,33 +122,26 @@ def _worst(
     for position, gradient in enumerate(gradients):
         numeric = np.zeros(gradient.shape)
         for index in np.ndindex(gradient.shape):
-            numeric[index] = _derivative(fn, arrays, position, index, cotangent, method)
+            numeric[index] = _derivative(weighted, arrays, position, index, method)
         scale = max(1.0, np.abs(numeric).max(initial=0.0))
         errors = np.abs(gradient - numeric) / scale
         errors = np.where(np.isnan(errors), np.inf, errors)
         if errors.size and errors.max() >= worst.error:
             index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
-            analytic, measured = float(gradient[index]), float(numeric[index])
-            error = float(errors[index])
-            worst = Report(method, error, allowed, position, index, analytic, measured)
+            error, *both = (float(each[index]) for each in (errors, gradient, numeric))
+            worst = Report(method, error, allowed, position, index, *both)
     return worst
 
 
 def _derivative(
-    fn: Callable[..., Tensor],
-    arrays: Sequence[np.ndarray],
-    position: int,
-    index: tuple[int, ...],
-    cotangent: np.ndarray,
-    method: str,
+    weighted: Callable, arrays: list, position: int, index: tuple[int, ...], method: str
 ) -> float:
     """d<cotangent, fn>/d(one element) by the chosen method."""
 
     def value(step: complex) -> complex:
         moved = [a.astype(type(step)) if method == "complex" else a.copy() for a in arrays]
         moved[position][index] += step
-        with no_grad():
-            return (cotangent * fn(*[Tensor(a) for a in moved]).data).sum()
+        return weighted(moved)
 
     if method == "complex":
         return float(value(1j * COMPLEX_STEP).imag / COMPLEX_STEP)

@@ -42,28 +42,25 @@ class _AnomalyWatcher:
             node.source = line
         if all(_is_finite(result.data) for result in results):
             return
-        shapes = ", ".join(str(parent.shape) for parent in parents)
+        call = f"{name} of shapes {', '.join(str(parent.shape) for parent in parents)}"
         bad = [i for i, parent in enumerate(parents) if not _is_finite(parent.data)]
         origin = f"; input {bad[0]} already held one" if bad else ""
-        raise FloatingPointError(
-            f"{name} of shapes {shapes} gave a NaN or an infinity{origin}, called at {line}"
-        )
+        raise FloatingPointError(f"{call} gave a NaN or an infinity{origin}, called at {line}")
 
     def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
         for position, gradient in enumerate(gradients):
             if gradient is not None and not _is_finite(gradient):
                 line = node.source or "a line outside of detect_anomaly()"
-                raise FloatingPointError(
-                    f"the gradient of {node.name} (result shape {node.shapes[0]}) with respect "
-                    f"to its input {position} holds a NaN or an infinity; called at {line}"
-                )
+                which = f"{node.name} (result shape {node.shapes[0]}) with respect to its input"
+                holds = f"{position} holds a NaN or an infinity; called at {line}"
+                raise FloatingPointError(f"the gradient of {which} {holds}")
 
 
 @contextlib.contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Within the block, the first NaN or infinity raises FloatingPointError. The message names the
-    operation, its shapes and the source line that called it, for a gradient too if its operation
-    ran inside the block. Every operation becomes slower."""
+    """Within the block, the first NaN or infinity raises FloatingPointError.
+    The message names the operation, its shapes and the source line that called it, for a gradient
+    too if its operation ran inside the block. Every operation becomes slower."""
     token = monitor.set(_AnomalyWatcher())
     try:
         yield
@@ -72,8 +69,8 @@ def detect_anomaly() -> Iterator[None]:
 
 
 def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
-    """The graph that made `tensor`, inputs first, as Mermaid flowchart text. Boxes are operations
-    with their result's shape, rounded ones leaves; `names` labels leaves,
+    """The graph that made `tensor`, inputs first, as Mermaid flowchart text.
+    Boxes are operations with their result's shape, rounded ones leaves; `names` labels leaves,
     dict(model.named_parameters()) for instance. Call it before backward, which frees the graph."""
     if tensor._edge is None:
         return f'flowchart TD\n    n0["constant {tensor.shape}"]'

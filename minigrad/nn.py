@@ -55,11 +55,10 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) for every parameter, a shared one under its first path only."""
-        seen: set[int] = set()
+        first: dict[int, tuple[str, Parameter]] = {}
         for path, parameter in self._walk_parameters(prefix):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield path, parameter
+            first.setdefault(id(parameter), (path, parameter))
+        yield from first.values()
 
     def _walk_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
         for name, value in vars(self).items():
@@ -77,23 +76,21 @@ class Module:
         return {path: parameter.data.copy() for path, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy the arrays into the parameters, in place; their dtype and backend stay. Raises
-        ValueError, before anything is written, where names or shapes do not match."""
+        """Copy the arrays into the parameters, in place; their dtype and backend stay.
+        Raises ValueError, before anything is written, where names or shapes do not match."""
         own = dict(self.named_parameters())
         missing = [path for path in own if path not in state]
         unknown = [path for path in state if path not in own]
         if missing or unknown:
-            raise ValueError(
-                f"load_state_dict: missing {missing[:5]} ({len(missing)} in all), "
-                f"unexpected {unknown[:5]} ({len(unknown)} in all)"
-            )
+            missed = f"missing {missing[:5]} ({len(missing)} in all)"
+            extra = f"unexpected {unknown[:5]} ({len(unknown)} in all)"
+            raise ValueError(f"load_state_dict: {missed}, {extra}")
         for path, parameter in own.items():
             shape, dtype = tuple(state[path].shape), state[path].dtype
             if shape != parameter.shape or dtype.kind not in "fiu":
-                raise ValueError(
-                    f"load_state_dict: {path} has shape {shape} and dtype {dtype}, "
-                    f"the model needs {parameter.shape} and {parameter.dtype}"
-                )
+                needs = f"the model needs {parameter.shape} and {parameter.dtype}"
+                found = f"{path} has shape {shape} and dtype {dtype}"
+                raise ValueError(f"load_state_dict: {found}, {needs}")
         for path, parameter in own.items():
             parameter.data[...] = move(state[path], parameter.backend)
 
@@ -127,9 +124,6 @@ class Module:
             parameter.zero_grad()
 
 
-# --- initial numbers ---------------------------------------------------------------------------
-
-
 def normal(rng: np.random.Generator, shape: Sequence[int], std: float) -> Parameter:
     """Independent normal numbers with mean 0 and the given standard deviation, float32."""
     return Parameter((rng.standard_normal(shape) * std).astype(np.float32))
@@ -150,13 +144,10 @@ def ones(*shape: int) -> Parameter:
     return Parameter(np.ones(shape, np.float32))
 
 
-# --- layers ------------------------------------------------------------------------------------
-
-
 class Linear(Module):
-    """x @ weight.T + bias: (..., in_features) -> (..., out_features). Initial numbers: normal with
-    deviation `std` and a zero bias; std=None means PyTorch's default, both uniform within
-    1/sqrt(in_features)."""
+    """x @ weight.T + bias: (..., in_features) -> (..., out_features).
+    Initial numbers: normal with deviation `std` and a zero bias; std=None means PyTorch's default,
+    both uniform within 1/sqrt(in_features)."""
 
     def __init__(
         self,

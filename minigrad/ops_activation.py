@@ -35,8 +35,8 @@ def tanh(x: Any) -> Tensor:
 
 
 def _logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow. Its error is small beside 1,
-    not beside the result: enough where x multiplies it."""
+    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow.
+    Its error is small beside 1, not beside the result: enough where x multiplies it."""
     s = array_module(x).tanh(0.5 * x)
     s *= 0.5
     s += 0.5
@@ -87,9 +87,9 @@ def quick_gelu(x: Any) -> Tensor:
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """x * Phi(x), Phi the normal distribution's cumulative function. approximate="none" computes
-    Phi by erf; "tanh" by its usual approximation, Phi(x) ~ (1 + tanh(sqrt(2/pi) (x + 0.044715
-    x^3))) / 2."""
+    """x * Phi(x), Phi the normal distribution's cumulative function.
+    approximate="none" computes Phi by erf; "tanh" by its usual approximation, Phi(x) ~ (1 +
+    tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
     (x,) = floating("gelu", x)
     value = x.data
     xp = array_module(value)

@@ -33,15 +33,15 @@ import numpy as np
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.ops_basic import coerce
-from minigrad.ops_neural import dropout_mask, softmax_rows
+from minigrad.ops_neural import RandomSource, dropout_mask, softmax_rows
 
 Mask = str | Array | None
 
 
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
-    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide. mask
-    is None, "causal" (query i sees keys up to i), a boolean array (True where a query may look) or
-    an array of floats to add; like (..., queries, D) gives dtype and leading axes."""
+    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
+    mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
+    look) or an array of floats to add; like (..., queries, D) gives dtype and leading axes."""
     xp = array_module(like)
     if mask is None:
         return None
@@ -57,17 +57,14 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
     if mask.ndim > len(scores) or any(n not in (1, wanted) for n, wanted in pairs):
         raise ValueError(f"{name}: mask {mask.shape} does not broadcast to scores {scores}")
     if mask.dtype.kind not in "bf":
-        raise TypeError(
-            f"{name}: a mask of dtype {mask.dtype} could mean two things: pass booleans (True "
-            "where a query may look) or floats to add to the scores"
-        )
+        choice = "pass booleans (True where a query may look) or floats to add to the scores"
+        raise TypeError(f"{name}: a mask of dtype {mask.dtype} could mean two things: {choice}")
     if mask.dtype == bool:
         mask = xp.where(mask, 0.0, -math.inf)
     return mask.astype(like.real.dtype)
 
 
 def _scale(q: Array) -> float:
-    """1 / sqrt(D)."""
     return 1.0 / math.sqrt(max(q.shape[-1], 1))
 
 
@@ -94,12 +91,7 @@ def _attend_vjp(
 
 
 def attention(
-    q: Any,
-    k: Any,
-    v: Any,
-    mask: Mask = None,
-    dropout: float = 0.0,
-    rng: np.random.Generator | None = None,
+    q: Any, k: Any, v: Any, mask: Mask = None, dropout: float = 0.0, rng: RandomSource = None
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D).
     dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`."""
@@ -109,7 +101,7 @@ def attention(
         expected = "expected (B, H, T, D) and twice (B, H, S, D)"
         raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
     x, y, z = q.data, k.data, v.data
-    kept = dropout_mask("attention: dropout", dropout, rng, (*q.shape[:-1], k.shape[-2]), x)
+    kept = dropout_mask("attention: dropout", dropout, rng, (*q.shape[:-1], k.shape[-2]), q)
     o, p = _attend(x, y, z, additive_mask("attention", mask, x, q.shape[-2], k.shape[-2]), kept)
 
     def vjp(g: Array) -> tuple[Array, Array, Array]:
@@ -122,31 +114,29 @@ def _heads(x: Array, parts: int, heads: int) -> list[Array]:
     """(B, T, parts*W) as `parts` views (B, H, T, D)."""
     batch, length, width = x.shape
     split = x.reshape(batch, length, parts, heads, width // (parts * heads))  # (B, T, parts, H, D)
-    split = split.transpose(2, 0, 3, 1, 4)  # (parts, B, H, T, D)
-    return list(split)
+    return list(split.transpose(2, 0, 3, 1, 4))  # (parts, B, H, T, D)
 
 
 def _merge(*parts: Array) -> Array:
-    """`_heads` undone: each (B, H, T, D), side by side in a new array (B, T, parts*H*D)."""
+    """`_heads` undone: parts (B, H, T, D) side by side in a new array (B, T, parts*H*D)."""
     batch, heads, length, width = parts[0].shape
-    merged = array_module(parts[0]).empty(
-        (batch, length, len(parts), heads, width), parts[0].dtype
-    )  # (B, T, parts, H, D)
-    for i, part in enumerate(parts):
-        merged[:, :, i] = part.swapaxes(1, 2)  # (B, T, H, D)
-    return merged.reshape(batch, length, len(parts) * heads * width)  # (B, T, parts*H*D)
+    shape = (batch, length, len(parts) * heads * width)
+    merged = array_module(parts[0]).empty(shape, parts[0].dtype)  # (B, T, parts*H*D)
+    for into, part in zip(_heads(merged, len(parts), heads), parts):
+        into[...] = part
+    return merged
 
 
 def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
-    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W). The last
-    axis holds Q, K and V, each `heads` slices of width W/heads."""
+    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W).
+    The last axis holds Q, K and V, each `heads` slices of width W/heads."""
     (qkv,) = coerce("self_attention", qkv)
     if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
-        raise ValueError(
-            f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
-        )
+        expected = f"(B, T, 3*W), W a multiple of {heads} heads"
+        raise ValueError(f"self_attention: qkv {qkv.shape} must be {expected}")
     q, k, v = _heads(qkv.data, 3, heads)
-    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, *[qkv.shape[1]] * 2))
+    length = qkv.shape[1]
+    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, length, length))
 
     def vjp(g: Array) -> Array:
         return _merge(*_attend_vjp(*_heads(g, 1, heads), q, k, v, p, o))
@@ -155,13 +145,12 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
 
 
 def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor:
-    """One query for each sequence: q (B, W), kv (B, T, 2*W) -> (B, W). lengths (B,) is how many of
-    the first keys each query sees; None for all of them."""
+    """One query for each sequence: q (B, W), kv (B, T, 2*W) -> (B, W).
+    lengths (B,) is how many of the first keys each query sees; None for all of them."""
     q, kv = coerce("pooled_attention", q, kv)
     if q.ndim != 2 or kv.ndim != 3 or kv.shape[::2] != (q.shape[0], 2 * q.shape[1]):
-        raise ValueError(
-            f"pooled_attention: q {q.shape} and kv {kv.shape}: expected (B, W) and (B, T, 2*W)"
-        )
+        found = f"q {q.shape} and kv {kv.shape}"
+        raise ValueError(f"pooled_attention: {found}: expected (B, W) and (B, T, 2*W)")
     if heads < 1 or q.shape[1] % heads:
         raise ValueError(f"pooled_attention: width {q.shape[1]} is no multiple of {heads} heads")
     xp = array_module(q.data)

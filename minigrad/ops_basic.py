@@ -33,10 +33,10 @@ from minigrad.backend import Array, array_module, backend_of, move
 def tensor(
     data: Any, requires_grad: bool = False, dtype: Any = None, backend: str | None = None
 ) -> Tensor:
-    """A new tensor from a number, a nested list, an array or another tensor. Python floats become
-    float32 and integers int64; arrays keep their dtype unless `dtype` is given. backend is "numpy",
-    "cupy" or "cupy:1"; None leaves an array where it is. An array that needs no conversion is
-    shared, not copied."""
+    """A new tensor from a number, a nested list, an array or another tensor.
+    Python floats become float32 and integers int64; arrays keep their dtype unless `dtype` is
+    given. backend is "numpy", "cupy" or "cupy:1"; None leaves an array where it is. An array that
+    needs no conversion is shared, not copied."""
     if isinstance(data, Tensor):
         data = data.data
     if array_module(data) is np:
@@ -52,13 +52,15 @@ def tensor(
 
 
 def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
-    """The inputs of operation `name` as tensors of one float dtype on one backend. Numbers, 0-d
-    arrays, lists, and integer or boolean arrays take the dtype of the float tensor that they meet.
-    Raises TypeError for two float dtypes, ValueError for two backends."""
+    """The inputs of operation `name` as tensors of one float dtype on one backend.
+    Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float tensor
+    that they meet. Raises TypeError for two float dtypes, ValueError for two backends."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
         tensors = [_adopt(value, guide) for value in values]
+    if not tensors:
+        raise ValueError(f"{name}: needs at least one tensor")
     first = tensors[0].data
     for other in tensors[1:]:
         if other.data.dtype != first.dtype or type(other.data) is not type(first):

@@ -28,8 +28,8 @@ from minigrad.ops_shape import normalise_axes
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """a @ b: (..., N, K) @ (..., K, M) -> (..., N, M), leading axes broadcast. A one-dimensional
-    operand is a row on the left and a column on the right."""
+    """a @ b: (..., N, K) @ (..., K, M) -> (..., N, M), leading axes broadcast.
+    A one-dimensional operand is a row on the left and a column on the right."""
     a, b = coerce("matmul", a, b)
     x, y = a.data, b.data
     if x.ndim == 0 or y.ndim == 0:
@@ -93,8 +93,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """A sum of products in Einstein's notation, as numpy.einsum: "bhqd,bhkd->bhqk". Supports an
-    ellipsis, an implied output and a letter that one operand has twice."""
+    """A sum of products in Einstein's notation, as numpy.einsum: "bhqd,bhkd->bhqk".
+    Supports an ellipsis, an implied output and a letter that one operand has twice."""
     operands = coerce("einsum", *operands)
     shapes = [each.shape for each in operands]
     inputs, output = _explicit(subscripts, shapes)
@@ -188,8 +188,8 @@ def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
 
 
 def embedding(weight: Any, ids: Any) -> Tensor:
-    """Rows of `weight` (V, D) for integer `ids` of any shape: (..., ) -> (..., D). Raises
-    IndexError for an id outside 0..V-1."""
+    """Rows of `weight` (V, D) for integer `ids` of any shape: (..., ) -> (..., D).
+    Raises IndexError for an id outside 0..V-1."""
     (weight,) = floating("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be (V, D), got shape {weight.shape}")

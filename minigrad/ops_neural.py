@@ -20,20 +20,19 @@ from typing import Any
 import numpy as np
 
 from minigrad.autograd import Tensor, record
-from minigrad.backend import Array, array_module, backend_of, check_indices, column_sum, move
-from minigrad.backend import row_dot, row_sum
+from minigrad.backend import Array, array_module, check_indices, column_sum, move, row_dot, row_sum
 from minigrad.ops_basic import coerce, floating
-from minigrad.ops_shape import normalise_axes
+from minigrad.ops_shape import finite_maximum, normalise_axes
 
-# --- softmax -----------------------------------------------------------------------------------
+RandomSource = np.random.Generator | None
 
 
 def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
-    """Softmax over the last axis of an array of our own, which is overwritten. mask is added to the
-    scores first. exp(x - m) / sum exp(x - m) is the same for every m; taking the largest x for m
-    prevents overflow. On a CPU the maximum of short rows is slow, and where all scores are below 60
-    in size no shift is needed (exp(60) is 1e26), so that is asked first; a mask of 0 and -inf
-    changes nothing about it. A row of -inf alone gets zeros."""
+    """Softmax over the last axis of an array of our own, which is overwritten.
+    mask is added to the scores first. exp(x - m) / sum exp(x - m) is the same for every m; taking
+    the largest x for m prevents overflow. On a CPU the maximum of short rows is slow, and where all
+    scores are below 60 in size no shift is needed (exp(60) is 1e26), so that is asked first; a mask
+    of 0 and -inf changes nothing about it. A row of -inf alone gets zeros."""
     xp = array_module(scores)
     if scores.size == 0:
         return scores
@@ -43,8 +42,7 @@ def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
         bounded = bounded and bool(((mask == 0.0) | (mask == -math.inf)).all())
         scores += mask
     if not bounded:
-        top = scores.real.max(axis=-1, keepdims=True)
-        scores -= xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
+        scores -= finite_maximum(scores, -1)
     xp.exp(scores, out=scores)
     total = row_sum(scores)
     total += total.real == 0
@@ -85,8 +83,8 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 
 
 def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
-    """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1. reduction is
-    "mean" or "sum" over all samples, or "none" for one loss each, (...)."""
+    """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1.
+    reduction is "mean" or "sum" over all samples, or "none" for one loss each, (...)."""
     (logits,) = floating("cross_entropy", logits)
     labels = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
     if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
@@ -100,9 +98,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     if count == 0 and reduction == "mean":
         raise ValueError(f"cross_entropy: no samples to average in logits {shape}")
     y = logits.data.reshape(count, shape[-1])  # (N, C)
-    top = y.real.max(axis=-1, keepdims=True)
-    shift = xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
-    p = y - shift
+    p = y - finite_maximum(y, -1)
     at_label = (xp.arange(count), xp.asarray(labels).reshape(-1))
     chosen = p[at_label]
     xp.exp(p, out=p)
@@ -121,12 +117,9 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     return record("cross_entropy", value, (logits,), vjp)
 
 
-# --- normalisations ----------------------------------------------------------------------------
-
-
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
-    """weight * (x - mean) / sqrt(variance + eps) + bias over the last axis, D numbers wide. x (...,
-    D), weight (D,), bias (D,) -> (..., D)."""
+    """weight * (x - mean) / sqrt(variance + eps) + bias over the last axis, D numbers wide.
+    x (..., D), weight (D,), bias (D,) -> (..., D)."""
     x, weight, bias = coerce("layer_norm", x, weight, bias)
     if x.ndim == 0 or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         expected = f"must both have the shape of the last axis of x {x.shape}"
@@ -161,8 +154,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
 
 
 def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:
-    """x divided by its Euclidean length along `axis`, or by eps where it is shorter than that. The
-    derivative removes the part of g along the result: (g - y sum(g y)) / length. Below eps the
+    """x divided by its Euclidean length along `axis`, or by eps where it is shorter than that.
+    The derivative removes the part of g along the result: (g - y sum(g y)) / length. Below eps the
     function is x / eps, so that a zero vector has a finite gradient."""
     x, axis = _last("normalize", x, axis)
     xp = array_module(x.data)
@@ -179,10 +172,10 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:
 
 
 def dropout_mask(
-    what: str, p: float, rng: np.random.Generator | None, shape: tuple[int, ...], like: Array
+    what: str, p: float, rng: RandomSource, shape: tuple[int, ...], like: Tensor
 ) -> Array | None:
-    """0 with probability p, else 1/(1-p), as an array beside `like`; None for p=0. It is drawn on
-    the host, so that every backend and dtype draws the same. `what` names p in errors."""
+    """0 with probability p, else 1/(1-p), as an array to multiply with; None for p=0. Drawn on the
+    host, so that every backend and dtype draws the same. `what` names p in errors."""
     if not 0.0 <= p < 1.0:
         raise ValueError(f"{what} must lie in [0, 1), got {p}")
     if p == 0.0:
@@ -190,13 +183,13 @@ def dropout_mask(
     if rng is None:
         raise ValueError(f"{what} > 0 needs a random generator: numpy.random.default_rng(seed)")
     kept = (rng.random(shape, dtype=np.float32) >= p) * (1.0 / (1.0 - p))
-    return move(kept.astype(like.dtype), backend_of(like))
+    return move(kept.astype(like.dtype), like.backend)
 
 
-def dropout(x: Any, p: float, rng: np.random.Generator | None) -> Tensor:
+def dropout(x: Any, p: float, rng: RandomSource) -> Tensor:
     """Zero each element with probability p and scale the others by 1/(1-p); p=0 changes nothing."""
     (x,) = floating("dropout", x)
-    mask = dropout_mask("dropout: p", p, rng, x.shape, x.data)
+    mask = dropout_mask("dropout: p", p, rng, x.shape, x)
     if mask is None:
         return x
 

@@ -44,20 +44,22 @@ def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     return positive
 
 
-def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """`shape` with size 1 along the reduced axes."""
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
-
-
-# --- reductions --------------------------------------------------------------------------------
+def _reduced(name: str, x: Tensor, axis: Axis) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """The axes to reduce, the shape of x with size 1 along them, and how many elements meet."""
+    axes = normalise_axes(name, axis, x.ndim)
+    kept = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+    count = math.prod([x.shape[i] for i in axes])
+    if count == 0 and math.prod(kept) > 0:
+        raise ValueError(f"{name}: no elements along axis {axes} of shape {x.shape}")
+    return axes, kept, count or 1
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis`."""
     (x,) = coerce("sum", x)
     axes = normalise_axes("sum", axis, x.ndim)
-    shape, kept = x.shape, _kept(x.shape, axes)
-    xp = array_module(x.data)
+    kept = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+    xp, shape = array_module(x.data), x.shape
 
     def vjp(g: Array) -> Array:
         return xp.broadcast_to(g.reshape(kept), shape)  # shape of x
@@ -65,25 +67,22 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record("sum", x.data.sum(axis=axes, keepdims=keepdims), (x,), vjp)
 
 
-def _count(name: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    count = math.prod(shape[i] for i in axes)
-    if count == 0 and math.prod(n for i, n in enumerate(shape) if i not in axes) > 0:
-        raise ValueError(f"{name}: no elements along axis {axes} of shape {shape}")
-    return builtins.max(count, 1)
-
-
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`. ValueError where there is nothing to average."""
-    x = floating("mean", x)
-    axes = normalise_axes("mean", axis, x.ndim)
-    return sum(x, axes, keepdims) * (1.0 / _count("mean", x.shape, axes))
+    (x,) = floating("mean", x)
+    axes, kept, count = _reduced("mean", x, axis)
+    xp, shape, share = array_module(x.data), x.shape, 1.0 / count
+
+    def vjp(g: Array) -> Array:
+        return xp.broadcast_to((g * share).reshape(kept), shape)  # shape of x
+
+    return record("mean", x.data.sum(axis=axes, keepdims=keepdims) * share, (x,), vjp)
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The population variance over `axis`: the mean squared distance from the mean."""
-    x = floating("var", x)
-    axes = normalise_axes("var", axis, x.ndim)
-    count, kept = _count("var", x.shape, axes), _kept(x.shape, axes)
+    (x,) = floating("var", x)
+    axes, kept, count = _reduced("var", x, axis)
     centred = x.data - x.data.sum(axis=axes, keepdims=True) / count
     value = (centred * centred).sum(axis=axes, keepdims=keepdims) / count
 
@@ -106,37 +105,33 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     (x,) = coerce(name, x)
-    axes = normalise_axes(name, axis, x.ndim)
-    _count(name, x.shape, axes)
-    kept = _kept(x.shape, axes)
+    axes, kept, _ = _reduced(name, x, axis)
     data = x.data
-    if data.size == 0:
-        best = data.sum(axis=axes, keepdims=True)
-    else:
-        best = getattr(data, name)(axis=axes, keepdims=True)
+    best = getattr(data, name if data.size else "sum")(axis=axes, keepdims=True)
 
     def vjp(g: Array) -> Array:
         hit = (data.real == best.real).astype(g.dtype)
         return hit * (g.reshape(kept) / hit.sum(axis=axes, keepdims=True))
 
-    shape = kept if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return record(name, best.reshape(shape), (x,), vjp)  # shape
+    return record(name, best if keepdims else best.squeeze(axes), (x,), vjp)  # without axes
+
+
+def finite_maximum(x: Array, axis: int | tuple[int, ...]) -> Array:
+    """The largest elements, kept as axes of size 1; 0 where they are infinite or NaN."""
+    top = x.real.max(axis=axis, keepdims=True)
+    return array_module(x).where(array_module(x).isfinite(top), top, 0.0).astype(top.dtype)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows. log
-    sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of -inf
-    alone gives -inf, and no gradient."""
-    x = floating("logsumexp", x)
-    axes = normalise_axes("logsumexp", axis, x.ndim)
-    _count("logsumexp", x.shape, axes)
-    kept = _kept(x.shape, axes)
-    data = x.data
-    xp = array_module(data)
+    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows.
+    log sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of
+    -inf alone gives -inf, and no gradient."""
+    (x,) = floating("logsumexp", x)
+    axes, kept, _ = _reduced("logsumexp", x, axis)
+    data, xp = x.data, array_module(x.data)
     if data.size == 0:
         return sum(x, axes, keepdims)
-    top = data.real.max(axis=axes, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0.0).astype(top.dtype)
+    top = finite_maximum(data, axes)
     weights = xp.exp(data - top)
     total = weights.sum(axis=axes, keepdims=True)
     empty = total.real == 0
@@ -147,11 +142,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return g.reshape(kept) * weights
 
     value = value.astype(data.dtype)
-    shape = kept if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return record("logsumexp", value.reshape(shape), (x,), vjp)  # shape
-
-
-# --- shapes ------------------------------------------------------------------------------------
+    return record("logsumexp", value if keepdims else value.squeeze(axes), (x,), vjp)  # no axes
 
 
 def reshape(x: Any, *shape: Any) -> Tensor:
@@ -162,9 +153,8 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     try:
         value = x.data.reshape(wanted)  # wanted
     except ValueError:
-        raise ValueError(
-            f"reshape: shape {before} ({x.size} elements) does not fit {wanted}"
-        ) from None
+        found = f"shape {before} ({x.size} elements)"
+        raise ValueError(f"reshape: {found} does not fit {wanted}") from None
 
     def vjp(g: Array) -> Array:
         return g.reshape(before)  # shape of x
@@ -175,11 +165,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """x with its axes in the order `axes`; None reverses them."""
     (x,) = coerce("transpose", x)
-    order = (
-        tuple(reversed(range(x.ndim)))
-        if axes is None
-        else normalise_axes("transpose", axes, x.ndim)
-    )
+    order = normalise_axes("transpose", range(x.ndim)[::-1] if axes is None else axes, x.ndim)
     if len(order) != x.ndim:
         raise ValueError(f"transpose: axes {axes} must name all {x.ndim} axes of {x.shape}")
     inverse = tuple(order.index(i) for i in range(x.ndim))
@@ -193,9 +179,8 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 def swapaxes(x: Any, first: int, second: int) -> Tensor:
     """x with two axes exchanged."""
     (x,) = coerce("swapaxes", x)
-    first, second = normalise_axes("swapaxes", (first,), x.ndim) + normalise_axes(
-        "swapaxes", (second,), x.ndim
-    )
+    (first,) = normalise_axes("swapaxes", first, x.ndim)
+    (second,) = normalise_axes("swapaxes", second, x.ndim)
     order = list(range(x.ndim))
     order[first], order[second] = second, first
     return transpose(x, order)
@@ -218,8 +203,6 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors joined along an existing axis."""
-    if len(tensors) == 0:
-        raise ValueError("concatenate: needs at least one tensor")
     tensors = coerce("concatenate", *tensors)
     shapes = [each.shape for each in tensors]
     (axis,) = normalise_axes("concatenate", axis, tensors[0].ndim)
@@ -227,9 +210,8 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     try:
         value = xp.concatenate([each.data for each in tensors], axis=axis)  # sizes add up on axis
     except ValueError:
-        raise ValueError(
-            f"concatenate: shapes {shapes} must agree on every axis but {axis}"
-        ) from None
+        expected = f"must agree on every axis but {axis}"
+        raise ValueError(f"concatenate: shapes {shapes} {expected}") from None
     cuts = np.cumsum([shape[axis] for shape in shapes])[:-1].tolist()
 
     def vjp(g: Array) -> tuple[Array, ...]:
@@ -240,14 +222,11 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis."""
-    if len(tensors) == 0:
-        raise ValueError("stack: needs at least one tensor")
     tensors = coerce("stack", *tensors)
     if len({each.shape for each in tensors}) > 1:
         raise ValueError(f"stack: shapes {[each.shape for each in tensors]} must be equal")
     (axis,) = normalise_axes("stack", axis, tensors[0].ndim + 1)
-    shape = tensors[0].shape
-    wider = (*shape[:axis], 1, *shape[axis:])
+    wider = (*tensors[0].shape[:axis], 1, *tensors[0].shape[axis:])
     return concatenate([reshape(each, wider) for each in tensors], axis)  # (..., n, ...)
 
 
@@ -276,9 +255,8 @@ def pad(x: Any, widths: Any) -> Tensor:
     try:
         before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2))  # (ndim, 2)
     except ValueError:
-        raise ValueError(
-            f"pad: widths {widths} are no (before, after) for each axis of {x.shape}"
-        ) from None
+        expected = f"(before, after) for each axis of {x.shape}"
+        raise ValueError(f"pad: widths {widths} are no {expected}") from None
     if before_after.dtype.kind not in "iu" or before_after.min(initial=0) < 0:
         raise ValueError(f"pad: widths must be integers and not negative, got {widths}")
     inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after.tolist(), x.shape))
@@ -291,20 +269,14 @@ def pad(x: Any, widths: Any) -> Tensor:
     return record("pad", value, (x,), vjp)
 
 
-# --- picking elements --------------------------------------------------------------------------
-
-
 def getitem(x: Any, index: Any) -> Tensor:
     """x[index] with slices, integers, None, ..., boolean masks, or arrays of indices."""
     (x,) = coerce("getitem", x)
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
-    simple = builtins.all(
-        part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer))
-        for part in parts
-    )
-    shape, dtype = x.shape, x.dtype
-    xp = array_module(x.data)
+    plain = (int, slice, np.integer, type(None), type(Ellipsis))
+    simple = builtins.all(isinstance(part, plain) for part in parts)
+    xp, shape, dtype = array_module(x.data), x.shape, x.dtype
     try:
         value = x.data[parts]
     except IndexError as error:
@@ -319,9 +291,6 @@ def getitem(x: Any, index: Any) -> Tensor:
         return scattered
 
     return record("getitem", value, (x,), vjp)
-
-
-# --- places and types --------------------------------------------------------------------------
 
 
 def to(x: Tensor, backend: str) -> Tensor:

@@ -39,10 +39,8 @@ class Flat:
         first = self.parameters[0].data
         for each in self.parameters:
             if each.dtype != first.dtype or type(each.data) is not type(first):
-                raise ValueError(
-                    "optimizer: the parameters of a group must share dtype and backend; found "
-                    f"{each.dtype} on {each.backend} beside {first.dtype}"
-                )
+                found = f"{each.dtype} on {each.backend} beside {first.dtype}"
+                raise ValueError(f"optimizer: a group must share dtype and backend; found {found}")
         xp = array_module(first)
         ends = np.cumsum([each.size for each in self.parameters]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends))
@@ -74,8 +72,8 @@ class Flat:
 
 
 class Optimizer:
-    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers. A
-    plain list of parameters becomes two groups: those with two or more dimensions, with weight
+    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers.
+    A plain list of parameters becomes two groups: those with two or more dimensions, with weight
     decay, and the rest without. Groups given as dicts are taken as they are."""
 
     n_moments = 0
@@ -83,32 +81,29 @@ class Optimizer:
     def __init__(self, params: Sequence[Any], lr: float, weight_decay: float) -> None:
         given = list(params)
         if given and isinstance(given[0], Mapping):
-            groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in given]
+            groups = given
         else:
             wide = [each for each in given if each.ndim >= 2]
             narrow = [each for each in given if each.ndim < 2]
-            groups = [
-                {"params": wide, "lr": lr, "weight_decay": weight_decay},
-                {"params": narrow, "lr": lr, "weight_decay": 0.0},
-            ]
+            groups = [{"params": wide}, {"params": narrow, "weight_decay": 0.0}]
+        groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]
         for group in groups:
             if set(group) != {"params", "lr", "weight_decay"}:
-                raise ValueError(
-                    f'optimizer: a group has "params", "lr" and "weight_decay", not {list(group)}'
-                )
-        self.groups = [{**group, "params": list(group["params"])} for group in groups]
-        self.groups = [group for group in self.groups if group["params"]]
-        every = [id(each) for group in self.groups for each in group["params"]]
+                expected = '"params", "lr" and "weight_decay"'
+                raise ValueError(f"optimizer: a group has {expected}, not {list(group)}")
+            group["params"] = list(group["params"])
+        self.groups = [group for group in groups if group["params"]]
+        every = [id(each) for each in self.params]
         if not every:
             raise ValueError("optimizer: no parameters given")
         if len(set(every)) < len(every):
             raise ValueError("optimizer: a parameter occurs twice")
         self.step_count = 0
         self.flats = [Flat(group["params"]) for group in self.groups]
-        self.moments = [self._fresh_moments(flat) for flat in self.flats]
-
-    def _fresh_moments(self, flat: Flat) -> list[Array]:
-        return [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
+        self.moments = [
+            [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
+            for flat in self.flats
+        ]
 
     @property
     def params(self) -> list[Parameter]:
@@ -132,10 +127,9 @@ class Optimizer:
             flat = self.flats[position]
             if not flat.intact():
                 flat = self.flats[position] = Flat(group["params"])
-                self.moments[position] = [
-                    move(moment, backend_of(flat.data)).astype(flat.data.dtype)
-                    for moment in self.moments[position]
-                ]
+                backend, dtype = backend_of(flat.data), flat.data.dtype
+                moved = [move(each, backend).astype(dtype) for each in self.moments[position]]
+                self.moments[position] = moved
             for block in flat.blocks():
                 moments = [moment[block] for moment in self.moments[position]]
                 self.update(flat.data[block], flat.gradient[block], moments, group)
@@ -153,8 +147,7 @@ class Optimizer:
         """Copies of what the optimizer remembers between steps, as arrays."""
         state = {"step_count": np.asarray(self.step_count)}
         for i, moments in enumerate(self.moments):
-            for j, moment in enumerate(moments):
-                state[f"group{i}.moment{j}"] = moment.copy()
+            state |= {f"group{i}.moment{j}": each.copy() for j, each in enumerate(moments)}
         return state
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -200,8 +193,7 @@ class AdamW(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        self.betas = betas
-        self.eps = eps
+        self.betas, self.eps = betas, eps
         super().__init__(params, lr, weight_decay)
 
     def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
@@ -214,20 +206,18 @@ class AdamW(Optimizer):
         square *= beta2
         square += g
         # lr (m / c1) / (sqrt(v / c2) + eps) with the corrections c1 and c2 drawn into numbers
-        correction1 = 1.0 - beta1**self.step_count
-        correction2 = math.sqrt(1.0 - beta2**self.step_count)
         step = array_module(p).sqrt(square, out=g)
-        step *= 1.0 / correction2
+        step *= 1.0 / math.sqrt(1.0 - beta2**self.step_count)
         step += self.eps
         array_module(p).divide(mean, step, out=step)
-        step *= lr / correction1
+        step *= lr / (1.0 - beta1**self.step_count)
         p *= 1.0 - lr * group["weight_decay"]
         p -= step
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> Array:
-    """Scale all gradients, in place, so that their common length is at most max_norm. Returns the
-    length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063."""
+    """Scale all gradients, in place, so that their common length is at most max_norm.
+    Returns the length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063."""
     gradients = [each.grad for each in params if each.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient")

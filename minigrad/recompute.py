@@ -20,11 +20,11 @@ from minigrad.ops_basic import tensor
 
 
 def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
-    """fn(*inputs) without keeping what lies between: memory for time. The forward pass records
-    nothing; the backward pass runs fn again, this time recorded, and walks back through it. fn must
-    compute the same both times (draw dropout masks outside) and return a tensor or a tuple of
-    tensors. Parameters and other tensors that fn reaches through its closure get their gradients
-    too. An input that is an array reaches fn as a tensor."""
+    """fn(*inputs) without keeping what lies between: memory for time.
+    The forward pass records nothing; the backward pass runs fn again, this time recorded, and walks
+    back through it. fn must compute the same both times (draw dropout masks outside) and return a
+    tensor or a tuple of tensors. Parameters and other tensors that fn reaches through its closure
+    get their gradients too. An input that is an array reaches fn as a tensor."""
     inputs = tuple(each if isinstance(each, Tensor) else tensor(each) for each in inputs)
     if not is_recording():
         return fn(*inputs)
@@ -45,9 +45,8 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
         def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
             found[edge[0]] = gradient if ours else gradient.copy()
 
-        roots = [
-            (result, g) for result, g in zip(again, cotangents) if g is not None and result._edge
-        ]
+        pairs = zip(again, cotangents)
+        roots = [(result, g) for result, g in pairs if g is not None and result._edge]
         Walk(older_than=start).run(roots, sink)
         return tuple(found.get(each._edge[0]) if each._edge else None for each in copies)
 
