@@ -63,47 +63,59 @@ def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
 
 
 def plan(model: CLIP, tokens: Array, shards: int, workers: int) -> list[list[Unit]]:
-    """Cut a batch with the captions `tokens` (B, T) into units; one list for each worker."""
-    count, config = len(tokens), model.config
-    longest = int(model.text.end_positions(tokens).max(initial=0)) + 1
-    costs = {
-        "image": count * _row_cost(config.vision, config.vision.n_tokens),
-        "text": count * _row_cost(config.text, longest),
-    }
+    """Cut a batch with the captions `tokens` (B, T), short ones first, into units for workers."""
+    vision, text = model.config.vision, model.config.text
+    lengths = model.text.end_positions(tokens) + 1  # (B,)
+    bounds = np.linspace(0, len(tokens), shards + 1).astype(int).tolist()
+    pieces = [slice(low, high) for low, high in itertools.pairwise(bounds)]
+    short = [part for rows in pieces for part in _by_length(lengths, rows)]
+    image_costs = [(rows, _row_cost(vision, vision.n_tokens)) for rows in pieces]
+    text_costs = [(rows, _row_cost(text, int(lengths[rows].max()))) for rows in short]
+    units = [Unit("image", rows, cost * (rows.stop - rows.start)) for rows, cost in image_costs]
+    units += [Unit("text", rows, cost * (rows.stop - rows.start)) for rows, cost in text_costs]
     if shards == 1:
-        return _cut_evenly(costs, count, workers)
-    bounds = np.linspace(0, count, shards + 1).astype(int).tolist()
-    units = [
-        Unit(tower, slice(low, high), costs[tower] * (high - low) / count)
-        for tower in ("image", "text")
-        for low, high in itertools.pairwise(bounds)
-    ]
+        return _cut_evenly(units, workers)
     loads: list[list[Unit]] = [[] for _ in range(workers)]
     for unit in sorted(units, key=lambda each: -each.cost):
         min(loads, key=lambda load: sum(each.cost for each in load)).append(unit)
     return loads
 
 
-def _cut_evenly(costs: dict[str, float], count: int, workers: int) -> list[list[Unit]]:
-    """Lay both encoders' samples end to end and cut the line into equal parts.
+def _by_length(lengths: Array, rows: slice) -> list[slice]:
+    """Cut rows of rising length where that spares a fifth of their tokens: each part is only as
+    long as its own longest caption."""
+    own = lengths[rows]
+    count, before = len(own), np.arange(1, len(own))
+    tokens = before * own[:-1] + (count - before) * own[-1]  # in all, if cut there
+    if count < 2 or tokens.min() > 0.8 * count * own[-1]:
+        return [rows]
+    middle = rows.start + 1 + int(tokens.argmin())
+    halves = slice(rows.start, middle), slice(middle, rows.stop)
+    return [part for half in halves for part in _by_length(lengths, half)]
 
-    A cut that falls close to the seam between the encoders is moved onto it: few large units
-    are worth a little imbalance.
+
+def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
+    """Lay the units end to end and cut the line into equal parts.
+
+    A cut that falls close to a seam between units is moved onto it: few large units are worth a
+    little imbalance.
     """
-    share = (costs["image"] + costs["text"]) / workers
-    seam = costs["image"]
-    cuts = [0.0, *(share * i for i in range(1, workers)), costs["image"] + costs["text"]]
-    cuts = [
-        seam if 0 < i < workers and abs(c - seam) < 0.2 * share else c for i, c in enumerate(cuts)
-    ]
+    seams = np.cumsum([0.0] + [unit.cost for unit in units])
+    share = seams[-1] / workers
+    cuts = np.arange(workers + 1) * share
+    nearest = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
+    cuts = np.where(np.abs(nearest - cuts) < 0.2 * share, nearest, cuts)
     loads = []
-    for low, high in itertools.pairwise(cuts):
+    for ends in itertools.pairwise(cuts):
         load = []
-        for tower, start in (("image", 0.0), ("text", seam)):
-            first = round(count * min(max((low - start) / costs[tower], 0.0), 1.0))
-            last = round(count * min(max((high - start) / costs[tower], 0.0), 1.0))
-            if first < last:
-                load.append(Unit(tower, slice(first, last), high - low))
+        for unit, start in zip(units, seams):
+            count = unit.rows.stop - unit.rows.start
+            low, high = (
+                unit.rows.start + round(count * min(max((end - start) / unit.cost, 0.0), 1.0))
+                for end in ends
+            )
+            if low < high:
+                load.append(Unit(unit.tower, slice(low, high), unit.cost * (high - low) / count))
         loads.append(load)
     return loads
 
@@ -156,13 +168,13 @@ class _Pieces:
             for unit in load:
                 self.outputs[id(unit)] = self.encode(unit)
 
-    def features(self, tower: str) -> mg.Tensor:
-        """All rows of one encoder's output, in the order of the batch, as a leaf: (B, E)."""
+    def features(self, tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
+        """All rows of one encoder's output as a leaf, those of `order` one by one: (B, E)."""
         units = [unit for load in self.loads for unit in load if unit.tower == tower]
         units.sort(key=lambda each: each.rows.start)
         parts = [self.outputs[id(unit)].data for unit in units]
         gathered = array_module(parts[0]).concatenate(parts)  # (B, E)
-        return mg.tensor(gathered, requires_grad=True)
+        return mg.tensor(gathered[order], requires_grad=True)
 
     def backward(self, cotangents: dict[str, Array], load: list[Unit], totals: dict) -> None:
         """Add the units' gradients to `totals`, leaf by leaf."""
@@ -208,15 +220,17 @@ def loss_and_gradients(
     if workers < 1:
         raise ValueError(f"training_step: workers must be at least 1, got {workers}")
 
+    order = np.argsort(model.text.end_positions(tokens), kind="stable")  # captions by length
+    tokens = tokens[order]
     loads = [load for load in plan(model, tokens, shards, workers) if load]
     pieces = _Pieces(model, images, tokens, loads, recompute=shards > workers)
     totals: list[dict] = [{} for _ in loads]
     with blas_threads(1):
         run_workers([lambda load=load: pieces.forward(load) for load in loads])
-        features = [pieces.features("image"), pieces.features("text")]
+        features = [pieces.features("image"), pieces.features("text", np.argsort(order))]
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
-        by_tower = dict(zip(("image", "text"), cotangents))
+        by_tower = {"image": cotangents[0], "text": cotangents[1][order]}
         shares = zip(loads, totals)
         run_workers([lambda share=share: pieces.backward(by_tower, *share) for share in shares])
     for parameter in model.parameters():
