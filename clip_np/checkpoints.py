@@ -25,6 +25,7 @@ from minigrad.optim import Optimizer
 
 CHECKPOINT = "checkpoint.npz"
 FORMAT = "clip_np checkpoint 1"
+File = str | os.PathLike
 DTYPES = ("float32", "float64")
 
 
@@ -39,7 +40,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: str | os.PathLike,
+    path: File,
     model: CLIP,
     tokenizer: Tokenizer,
     optimizer: Optimizer | None = None,
@@ -54,12 +55,8 @@ def save_checkpoint(
     for name, array in state.items():
         if not np.isfinite(array).all():
             raise ValueError(f"save_checkpoint: {name} holds a NaN or an infinity; not saved")
-    header = {
-        "format": FORMAT,
-        "config": model.config.to_dict(),
-        "tokenizer": tokenizer.to_json(),
-        "training": None if training is None else dict(training),
-    }
+    header = {"format": FORMAT, "config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
+    header["training"] = None if training is None else dict(training)
     arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
     arrays |= {f"model/{name}": array for name, array in state.items()}
     if optimizer is not None:
@@ -67,7 +64,7 @@ def save_checkpoint(
     write_npz(path, arrays)
 
 
-def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+def read_checkpoint(path: File) -> Checkpoint:
     """Read a checkpoint file, or the one in a run directory. FileError where it is none."""
     path = pathlib.Path(path)
     if path.is_dir():
@@ -97,10 +94,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 
 
 def load(
-    path: str | os.PathLike,
-    backend: str = "numpy",
-    activation: str | None = None,
-    dtype: str = "float32",
+    path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
 ) -> tuple[CLIP, Preprocess, Tokenizer]:
     """Open a run directory or a checkpoint file for use: (model, preprocess, tokenizer).
 
@@ -114,11 +108,9 @@ def load(
     found = read_checkpoint(path)
     model, config = found.model, found.model.config
     if activation is not None:
-        config = replace(
-            config,
-            vision=replace(config.vision, activation=activation),
-            text=replace(config.text, activation=activation),
-        )
+        vision = replace(config.vision, activation=activation)
+        text = replace(config.text, activation=activation)
+        config = replace(config, vision=vision, text=text)
         model = CLIP(config, np.random.default_rng(0))
         model.load_state_dict(found.model.state_dict())
     model = model.astype(dtype) if dtype != "float32" else model

@@ -10,7 +10,6 @@ do, and exit status 1; Ctrl-C saves first and ends with 130.
 
 import argparse
 import dataclasses
-import importlib
 import json
 import math
 import pathlib
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from clip_np import pictures
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import PRESETS
 from clip_np.evaluate import embed_images, embed_texts
 from clip_np.loading import to_model_input
-from clip_np.model import CLIP
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
@@ -90,10 +89,9 @@ EVALUATE_OPTIONS = (
 def _add_options(parser: Any, options: Sequence[tuple[str, Any, str, str]]) -> None:
     for flag, kind, metavar, text in options:
         # An option that is not given is None, so that a default can depend on the others.
-        form = {"action": "store_true", "default": None} if kind is None else {"type": kind}
-        if kind is not None:
-            form["metavar"] = metavar
-        parser.add_argument(flag, help=text, **form)
+        switch = {"action": "store_true", "default": None}
+        valued = {"type": kind, "metavar": metavar}
+        parser.add_argument(flag, help=text, **(valued if kind else switch))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,10 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    """Options from `base`, overridden by whatever the command line sets.
-
-    Either of --steps and --seconds takes the place of both.
-    """
+    """Options from `base`, but for those given; one of --steps and --seconds replaces both."""
     fields = {field.name for field in dataclasses.fields(TrainingOptions)}
     given = {k: v for k, v in vars(arguments).items() if k in fields and v is not None}
     if "steps" in given or "seconds" in given:
@@ -207,42 +202,29 @@ def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any], task:
 
 def draw_pictures(arguments: argparse.Namespace, trainer: Trainer, task: Task) -> None:
     """The run's pictures, beside its checkpoint; without matplotlib, a line that says so."""
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError:
-        _say(arguments, 'no pictures without matplotlib: pip install "minigrad-clip[examples]"')
-        return
-    pictures = importlib.import_module("clip_np.pictures")
-    directory, model, tokenizer = trainer.directory, trainer.model, trainer.tokenizer
+    directory, model = trainer.directory, trainer.model
     images, captions = task.test_samples(1000, model.config.vision.image_size)
-    image_features = embed_images(model, images)
-    text_features = embed_texts(model, tokenizer, captions)
-    choices, scores = best_captions(model, image_features[:20], text_features, captions)
-    pairs = slice(0, 16)
-    maps = model.attention_maps(to_model_input(images[:6])).numpy()
-    records = read_metrics(directory / METRICS)
-    features = image_features[pairs], text_features[pairs]
-    chosen = images[:20], captions[:20], choices, scores
-    drawn = [
-        pictures.loss_curve(records, directory / "loss.png", trainer.loader.batch_size),
-        pictures.similarity_matrix(
-            *features, images[pairs], captions[pairs], directory / "similarity.png"
-        ),
-        pictures.caption_grid(*chosen, directory / "captions.png"),
-        pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
-    ]
-    _say(arguments, "pictures: " + ", ".join(str(path) for path in drawn))
-
-
-def best_captions(
-    model: CLIP, image_features: np.ndarray, text_features: np.ndarray, captions: Sequence[str]
-) -> tuple[list[list[str]], list[list[float]]]:
-    """For each image its three likeliest captions, and their probabilities among all."""
-    logits = math.exp(model.logit_scale.item()) * (image_features @ text_features.T)  # (N, M)
+    features = embed_images(model, images), embed_texts(model, trainer.tokenizer, captions)
+    # The captions of the first twenty images that are likeliest among all.
+    logits = math.exp(model.logit_scale.item()) * (features[0][:20] @ features[1].T)  # (20, N)
     probabilities = mg.softmax(mg.tensor(logits)).numpy()
-    order = np.argsort(-probabilities, axis=1)[:, :3]
-    names = [[captions[column] for column in row] for row in order]
-    return names, np.take_along_axis(probabilities, order, axis=1).tolist()
+    best = np.argsort(-probabilities, axis=1)[:, :3]  # (20, 3)
+    choices = [[captions[column] for column in row] for row in best]
+    chosen = images[:20], captions[:20], choices, np.take_along_axis(probabilities, best, axis=1)
+    pairs = *(each[:16] for each in features), images[:16], captions[:16]
+    maps = model.attention_maps(to_model_input(images[:6])).numpy()
+    curve = read_metrics(directory / METRICS), directory / "loss.png", trainer.loader.batch_size
+    try:
+        drawn = [
+            pictures.loss_curve(*curve),
+            pictures.similarity_matrix(*pairs, directory / "similarity.png"),
+            pictures.caption_grid(*chosen, directory / "captions.png"),
+            pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
+        ]
+    except pictures.MissingMatplotlib as error:
+        _say(arguments, str(error))
+    else:
+        _say(arguments, "pictures: " + ", ".join(str(path) for path in drawn))
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:

@@ -89,9 +89,7 @@ class CLIPConfig:
     def for_tokenizer(self, tokenizer: Any) -> "CLIPConfig":
         """The same sizes with the tokenizer's vocabulary and context length."""
         text = dataclasses.replace(
-            self.text,
-            vocab_size=tokenizer.vocab_size,
-            context_length=tokenizer.context_length,
+            self.text, vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length
         )
         return dataclasses.replace(self, text=text)
 

@@ -18,7 +18,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from clip_np.loading import to_model_input
@@ -29,22 +28,21 @@ from clip_np.tokenizer import Tokenizer
 from minigrad.backend import blas_threads
 
 RECALLS = (1, 5, 10)
+Rows = np.ndarray | mg.Tensor  # features (N, E)
+Names = Sequence[str] | None
 
 
-def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int, label: str) -> np.ndarray:
+def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int) -> np.ndarray:
     """Unit rows (count, width) from encode(rows), chunk by chunk on all cores."""
     features = np.zeros((count, width), np.float32)
     chunks = [slice(low, min(low + 128, count)) for low in range(0, count, 128)]
-    # A bar that comes and goes at once would only flicker.
-    bar = tqdm(total=count, desc=label, unit="", leave=False, disable=count < 5000)
 
     def work(mine: list[slice]) -> None:
         for rows in mine:
             features[rows] = mg.normalize(encode(rows)).numpy()
-            bar.update(rows.stop - rows.start)
 
     cores = available_cores()
-    with mg.no_grad(), blas_threads(1), bar:
+    with mg.no_grad(), blas_threads(1):
         run_workers([lambda mine=chunks[i::cores]: work(mine) for i in range(cores)])
     return features
 
@@ -52,9 +50,7 @@ def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int, label: 
 def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     """Unit features (N, E) of uint8 images (N, S, S, 3)."""
     width = model.config.embed_dim
-    return _embed(
-        lambda rows: model.encode_image(to_model_input(images[rows])), len(images), width, "images"
-    )
+    return _embed(lambda rows: model.encode_image(to_model_input(images[rows])), len(images), width)
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
@@ -62,7 +58,7 @@ def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.n
     context = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context, truncate=True)
     width = model.config.embed_dim
-    return _embed(lambda rows: model.encode_text(tokens[rows]), len(texts), width, "captions")
+    return _embed(lambda rows: model.encode_text(tokens[rows]), len(texts), width)
 
 
 def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
@@ -93,10 +89,7 @@ def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def retrieval_metrics(
-    image_features: np.ndarray,
-    text_features: np.ndarray,
-    captions: Sequence[str] | None = None,
-    image_names: Sequence[str] | None = None,
+    image_features: Rows, text_features: Rows, captions: Names = None, image_names: Names = None
 ) -> dict[str, float]:
     """Recall at 1, 5, 10 and median rank, both ways, of N pairs: features (N, E) and (N, E).
 
@@ -115,10 +108,7 @@ def retrieval_metrics(
     right = np.zeros(scores.shape, bool)
     right[image_of, caption_of] = True
     result: dict[str, float] = {"pairs": len(images), "distinct_captions": len(first_captions)}
-    ways = {
-        "image_to_text": _ranks(scores, right),
-        "text_to_image": _ranks(scores.T, right.T),
-    }
+    ways = {"image_to_text": _ranks(scores, right), "text_to_image": _ranks(scores.T, right.T)}
     for way, ranks in ways.items():
         for k in RECALLS:
             result[f"{way}_recall_at_{k}"] = float((ranks <= k).mean())
@@ -148,10 +138,7 @@ def zero_shot_classifier(
 
 
 def multiple_choice_accuracy(
-    image_features: np.ndarray,
-    text_features: np.ndarray,
-    choices: int = 3,
-    captions: Sequence[str] | None = None,
+    image_features: Rows, text_features: Rows, choices: int = 3, captions: Names = None
 ) -> float:
     """How often an image prefers its caption to `choices` - 1 wrong ones; features (N, E) each.
 
@@ -212,8 +199,8 @@ def pairs_report(
     model: CLIP,
     tokenizer: Tokenizer,
     images: np.ndarray,
-    captions: Sequence[str],
-    image_names: Sequence[str],
+    captions: list[str],
+    image_names: list[str],
 ) -> dict[str, float]:
     """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3).
 

@@ -101,9 +101,8 @@ def contrastive_loss(
     logits = similarity_logits(image_features, text_features, logit_scale)
     if positives is not None:
         if positives.shape != (count, count):
-            raise ValueError(
-                f"contrastive_loss: positives {positives.shape} must be ({count}, {count})"
-            )
+            wanted = (count, count)
+            raise ValueError(f"contrastive_loss: positives {positives.shape} must be {wanted}")
         xp = array_module(logits.data)
         ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
         logits = mg.where(ignored, -math.inf, logits)

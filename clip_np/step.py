@@ -25,10 +25,9 @@ import contextvars
 import itertools
 import math
 import os
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,20 +39,18 @@ from minigrad.backend import Array, array_module, blas_threads, move
 from minigrad.optim import Optimizer, clip_grad_norm
 
 
-@dataclass
-class Unit:
-    """A piece of work: one encoder on the samples `rows`, and what it costs."""
+class Unit(NamedTuple):
+    """A piece of work: one encoder, "image" or "text", on the samples `rows`, and its cost."""
 
-    tower: str  # "image" or "text"
+    tower: str
     rows: slice
     cost: float
 
 
 def available_cores() -> int:
     """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
@@ -121,30 +118,15 @@ def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
 
 
 def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run the jobs at once, the first in this thread; the first error is raised again here.
+    """Run the jobs at once, each in a thread; the first one's error is raised again here.
 
     A thread starts with empty context variables, so each gets a copy of this thread's: a
     no_grad around the call reaches the workers.
     """
-    errors: list[BaseException] = []
-
-    def guarded(job: Callable[[], None]) -> None:
-        try:
-            job()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [
-        threading.Thread(target=contextvars.copy_context().run, args=(guarded, job))
-        for job in jobs[1:]
-    ]
-    for thread in threads:
-        thread.start()
-    guarded(jobs[0])
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(contextvars.copy_context().run, job) for job in jobs]
+    for each in running:
+        each.result()
 
 
 class _Pieces:
@@ -201,11 +183,10 @@ def loss_and_gradients(
     workers: int | None = None,
     positives: Array | None = None,
 ) -> Array:
-    """The contrastive loss of a batch, a 0-d array; adds nothing to, but sets, every .grad.
+    """The contrastive loss of a batch, a 0-d array; it sets every .grad, adding to none.
 
-    images (B, 3, S, S), tokens (B, T). shards is the number of pieces each encoder's batch is
-    cut into, workers that of threads (None: the cores). More shards than workers are encoded
-    twice, so that memory is that of one piece for each worker.
+    images (B, 3, S, S), tokens (B, T). shards: into how many pieces each encoder's batch is cut;
+    workers: how many threads (None: the cores). More shards than workers are encoded twice.
     """
     images = images.data if isinstance(images, mg.Tensor) else images
     tokens = tokens.data if isinstance(tokens, mg.Tensor) else np.asarray(tokens)

@@ -78,24 +78,12 @@ class FilesTask(Task):
         splits = open_dataset(path, image_column, caption_column, seed=seed)
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
-        settings = {
-            "preset": "small",
-            "steps": None,
-            "seconds": 240.0,
-            "learning_rate": 1e-3,
-            "shift": 3,
-            "zoom": 0.2,
-            "colour_jitter": 0.2,
-            "tag_probability": 1.0 if tagged else 0.0,
-        }
-        source = {
-            "task": "files",
-            "path": os.path.abspath(path),
-            "image_column": image_column,
-            "caption_column": caption_column,
-            "seed": seed,
-            "skip_bad": skip_bad,
-        }
+        settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
+        settings |= {"shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
+        settings["tag_probability"] = 0.6 if tagged else 0.0
+        source = {"task": "files", "path": os.path.abspath(path), "seed": seed}
+        source |= {"image_column": image_column, "caption_column": caption_column}
+        source["skip_bad"] = skip_bad
         super().__init__(train, validation, settings, source)
         self.test = splits.get("test", validation)
         if self.test is None:
@@ -118,10 +106,7 @@ class FilesTask(Task):
 
 def _distinct(captions: Sequence[str], count: int) -> list[int]:
     """Rows with different captions, spread over the whole split."""
-    first: dict[str, int] = {}
-    for row, caption in enumerate(captions):
-        first.setdefault(caption, row)
-    rows = np.array(list(first.values()))
+    rows = np.array(list({caption: row for row, caption in enumerate(captions)}.values()))
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)].tolist()
 
 

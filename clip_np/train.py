@@ -113,8 +113,7 @@ class Trainer:
         directory: pathlib.Path,
         resumed: Checkpoint | None = None,
     ) -> None:
-        if options.workers is None:
-            options = dataclasses.replace(options, workers=available_cores())
+        options = dataclasses.replace(options, workers=options.workers or available_cores())
         self.task, self.options, self.directory = task, options, directory
         if resumed is None:
             self.tokenizer = train_tokenizer(task, options.vocab_size)
@@ -151,10 +150,8 @@ class Trainer:
 
     def finished(self) -> bool:
         """Whether the steps or the seconds are used up."""
-        steps, seconds = self.options.steps, self.options.seconds
-        return (steps is not None and self.step >= steps) or (
-            seconds is not None and self.elapsed >= seconds
-        )
+        pairs = (self.step, self.options.steps), (self.elapsed, self.options.seconds)
+        return any(limit is not None and used >= limit for used, limit in pairs)
 
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps."""
@@ -197,12 +194,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, with what a resumed run needs."""
-        training = {
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "options": dataclasses.asdict(self.options),
-            "source": self.task.source,
-        }
+        training = {"step": self.step, "elapsed": self.elapsed, "source": self.task.source}
+        training["options"] = dataclasses.asdict(self.options)
         path = self.directory / CHECKPOINT
         save_checkpoint(path, self.model, self.tokenizer, self.optimizer, training)
 
@@ -219,12 +212,10 @@ class Trainer:
         image_features = embed_images(self.model, images)
         text_features = embed_texts(self.model, self.tokenizer, captions)
         size = min(self.loader.batch_size, len(images))
-        parts = [slice(low, low + size) for low in range(0, len(images) - size + 1, size)]
-        scale = self.model.logit_scale.detach()
-        losses = [
-            contrastive_loss(tensor(image_features[p]), tensor(text_features[p]), scale).item()
-            for p in parts
-        ]
+        losses = []
+        for low in range(0, len(images) - size + 1, size):
+            batch = (tensor(each[low : low + size]) for each in (image_features, text_features))
+            losses.append(contrastive_loss(*batch, self.model.logit_scale.detach()).item())
         recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
         return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
 
@@ -236,15 +227,10 @@ class Trainer:
                 f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
                 "Usual cause: a learning rate that is too high"
             )
-        return {
-            "step": self.step,
-            "seconds": round(self.elapsed, 3),
-            "loss": loss,
-            "temperature": math.exp(result["logit_scale"].item()),
-            "grad_norm": result["grad_norm"].item(),
-            "learning_rate": rate,
-            "samples_per_second": round(pace, 1),
-        }
+        temperature, norm = math.exp(result["logit_scale"].item()), result["grad_norm"].item()
+        measured = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
+        measured |= {"temperature": temperature, "grad_norm": norm, "learning_rate": rate}
+        return measured | {"samples_per_second": round(pace, 1)}
 
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:

@@ -110,11 +110,7 @@ class Transformer(Module):
         self.resblocks = ModuleList([Block(config, rng) for _ in range(config.layers)])
 
     def pooled(
-        self,
-        x: mg.Tensor,
-        positions: Array,
-        mask: str | None = None,
-        lengths: Array | None = None,
+        self, x: mg.Tensor, positions: Array, mask: str | None = None, lengths: Array | None = None
     ) -> mg.Tensor:
         """x (B, T, W) -> the rows at `positions` (B,) after the last block, (B, W)."""
         *body, last = self.resblocks

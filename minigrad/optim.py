@@ -74,7 +74,8 @@ class Flat:
 class Optimizer:
     """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers.
     A plain list of parameters becomes two groups: those with two or more dimensions, with weight
-    decay, and the rest without. Groups given as dicts are taken as they are."""
+    decay, and the rest without. Groups given as dicts are taken as they are. A subclass says in
+    update(p, g, moments, group) how the numbers p move, in place; it may overwrite g."""
 
     n_moments = 0
 
@@ -133,10 +134,6 @@ class Optimizer:
             for block in flat.blocks():
                 moments = [moment[block] for moment in self.moments[position]]
                 self.update(flat.data[block], flat.gradient[block], moments, group)
-
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
-        """Move the numbers p, in place; g may be overwritten."""
-        raise TypeError(f"{type(self).__name__} defines no update rule")
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import clip_np
+import minigrad as mg
 from clip_np import cli, shapes, tasks
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint, save_checkpoint
-from clip_np.cli import best_captions, main
+from clip_np.cli import main
 from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.loading import to_model_input
 from clip_np.train import METRICS, read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -226,7 +228,7 @@ def test_without_matplotlib_it_trains_and_says_what_to_install(
 ):
     output, errors = run(capsys, "train", "--out", "here", *SHORT)
     assert report_of(output)["steps"] == 10
-    assert 'no pictures without matplotlib: pip install "minigrad-clip[examples]"' in errors
+    assert 'pictures need matplotlib: pip install "minigrad-clip[examples]"' in errors
     assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [CHECKPOINT, METRICS]
 
 
@@ -459,17 +461,18 @@ def test_a_terminal_without_emoji_does_not_end_a_run(photos, tmp_path):
 # --- what pictures show ------------------------------------------------------------------------
 
 
-def test_best_captions_are_the_likeliest_with_their_probabilities():
-    class Model:
-        logit_scale = clip_np.CLIP(PRESETS["micro"], np.random.default_rng(0)).logit_scale
-
-    features = np.eye(5)[:2] * [[1.0], [0.5]]
-    names, chances = best_captions(Model, features, np.eye(5), list("abcde"))
-    assert names[0][0] == "a"
-    assert names[1][0] == "b"
-    assert [len(each) for each in names] == [3, 3]
-    top = np.exp(1 / 0.07)
-    assert chances[0] == pytest.approx([top / (top + 4), 1 / (top + 4), 1 / (top + 4)], rel=1e-4)
-    assert chances[1][0] < chances[0][0]
-    few, _ = best_captions(Model, features, np.eye(5)[:2], ["a", "b"])
-    assert few == [["a", "b"], ["b", "a"]]
+def test_pictured_captions_are_the_likeliest_of_all(capsys, few_test_shapes, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(cli.pictures, "caption_grid", lambda *all_of_it: drawn.append(all_of_it))
+    run(capsys, "train", "--out", "run", *SHORT)
+    ((images, captions, choices, scores, _),) = drawn
+    model, _, tokenizer = clip_np.load("run")
+    truth = shapes.test_split(tasks.TEST_SEED)["all"]
+    logits, _ = model(to_model_input(images), tokenizer(truth.captions, truncate=True))
+    probabilities = mg.softmax(logits).numpy()
+    assert captions == truth.captions[:20]
+    for row, (three, chances) in enumerate(zip(choices, scores)):
+        likeliest = np.argsort(-probabilities[row])[:3]
+        assert three == [truth.captions[column] for column in likeliest]
+        np.testing.assert_allclose(chances, probabilities[row, likeliest], rtol=1e-3)

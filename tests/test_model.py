@@ -88,10 +88,7 @@ def plain_encode_text(model, tokens):
 
 def gradients(model, loss):
     return dict(
-        zip(
-            [name for name, _ in model.named_parameters()],
-            mg.grad(loss, model.parameters()),
-        )
+        zip([name for name, _ in model.named_parameters()], mg.grad(loss, model.parameters()))
     )
 
 
