@@ -37,7 +37,7 @@ def slow_ranks(queries, answers, right) -> list[int]:
     ranks = []
     for row, query in enumerate(queries):
         scores = [
-            float(query @ answer / np.linalg.norm(query) / np.linalg.norm(answer))
+            float(query @ answer / max(np.linalg.norm(query) * np.linalg.norm(answer), 1e-12))
             for answer in answers
         ]
         best = max(score for column, score in enumerate(scores) if right(row, column))
