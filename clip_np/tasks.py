@@ -50,7 +50,7 @@ class ShapesTask(Task):
             images, captions = shapes.training_pairs(TRAINING_IMAGES + VALIDATION_IMAGES, rng)
             train = Pairs.from_arrays(images[VALIDATION_IMAGES:], captions[VALIDATION_IMAGES:])
             validation = Pairs.from_arrays(images[:VALIDATION_IMAGES], captions[:VALIDATION_IMAGES])
-        settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 192}
+        settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
         test = None if test is None else os.path.abspath(test)
         source = {"task": "shapes", "seed": seed, "test": test}
         super().__init__(train, validation, settings, source)
@@ -79,7 +79,7 @@ class FilesTask(Task):
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
         settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
-        settings |= {"shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
+        settings |= {"shift": 3, "zoom": 0.2, "colour_jitter": 0.2}
         settings["tag_probability"] = 0.6 if tagged else 0.0
         source = {"task": "files", "path": os.path.abspath(path), "seed": seed}
         source |= {"image_column": image_column, "caption_column": caption_column}
