@@ -79,7 +79,7 @@ class FilesTask(Task):
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
         settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
-        settings |= {"shift": 3, "zoom": 0.2, "colour_jitter": 0.2}
+        settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
         settings["tag_probability"] = 0.6 if tagged else 0.0
         source = {"task": "files", "path": os.path.abspath(path), "seed": seed}
         source |= {"image_column": image_column, "caption_column": caption_column}
