@@ -29,6 +29,7 @@ from clip_np.loading import to_model_input
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
+from minigrad.nn import count_parameters
 
 OF_FILES = ("image_column", "caption_column", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
@@ -174,8 +175,7 @@ def train_command(arguments: argparse.Namespace) -> int:
             kept = previous.with_name("checkpoint.previous.npz")
             previous.replace(kept)
             _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
-    weights = sum(parameter.size for parameter in trainer.model.parameters())
-    sizes = f"{weights:,} weights, {len(task.train):,} pairs"
+    sizes = f"{count_parameters(trainer.model):,} weights, {len(task.train):,} pairs"
     _say(arguments, f"training {options.preset}: {sizes}; results go to {trainer.directory}")
     outcome: dict[str, Any] = trainer.run()
     if trainer.interrupted:
