@@ -21,6 +21,7 @@ from clip_np.loading import Preprocess, training_preprocess
 from clip_np.model import CLIP
 from clip_np.safe_files import FileError, read_npz, write_npz
 from clip_np.tokenizer import Tokenizer
+from minigrad.backend import move
 from minigrad.optim import Optimizer
 
 CHECKPOINT = "checkpoint.npz"
@@ -60,7 +61,8 @@ def save_checkpoint(
     arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
     arrays |= {f"model/{name}": array for name, array in state.items()}
     if optimizer is not None:
-        arrays |= {f"optimizer/{key}": array for key, array in optimizer.state_dict().items()}
+        state = optimizer.state_dict()
+        arrays |= {f"optimizer/{key}": move(array, "numpy") for key, array in state.items()}
     write_npz(path, arrays)
 
 

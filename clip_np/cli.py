@@ -29,6 +29,7 @@ from clip_np.loading import to_model_input
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
+from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
 OF_FILES = ("image_column", "caption_column", "skip_bad")
@@ -42,6 +43,7 @@ FILE_OPTIONS = (
     ("--skip-bad", None, "", "leave unreadable images out, and count them"),
 )
 JSON_OPTION = ("--json", None, "", "print one JSON object as the last line")
+BACKEND_OPTION = ("--backend", str, "NAME", "numpy (the default), or cupy or cupy:1 for a GPU")
 DATA_HELP = (
     "a folder with captions.csv or metadata.csv, or with name.jpg beside name.txt, or a parquet "
     "file or a folder of them; without it, the built-in shapes are drawn"
@@ -69,6 +71,7 @@ TRAIN_OPTIONS = {
         ("--seed", int, "N", "for all random numbers; same seed, same run (0)"),
     ),
     "machine": (
+        BACKEND_OPTION,
         ("--workers", int, "N", "threads (default: the cores)"),
         ("--shards", int, "N", "cut each batch into N pieces: less memory (1)"),
     ),
@@ -83,6 +86,7 @@ EVALUATE_OPTIONS = (
     ("run", str, "RUN", "a run directory, or a checkpoint file"),
     ("--data", str, "PATH", "measure on this data instead of that of the training"),
     *FILE_OPTIONS,
+    BACKEND_OPTION,
     JSON_OPTION,
 )
 
@@ -242,7 +246,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         columns = arguments.image_column, arguments.caption_column
         seed = (source or {}).get("seed", 0)  # held out is what the training held out
         task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=bool(arguments.skip_bad))
-    figures = task.report(found.model, found.tokenizer)
+    figures = task.report(found.model.to(arguments.backend or "numpy"), found.tokenizer)
     _print_figures(arguments, figures, task)
     if arguments.json:
         print(json.dumps(figures))
@@ -257,8 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
+        move(np.zeros(1), arguments.backend or "numpy")  # a missing GPU shows before data is read
         return {"train": train_command, "evaluate": evaluate_command}[arguments.command](arguments)
-    except (ValueError, OSError, ImportError, TrainingError) as error:
+    except (ValueError, OSError, ImportError, TrainingError, BackendError) as error:
         print(f"clip-np: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -55,7 +55,7 @@ class TrainingOptions:
 
     learning_rate is the highest of the schedule, final_ratio the share of it that the last step
     has. shift (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs.
-    workers None means one for each core.
+    workers None means one for each core, or one where the backend is a GPU.
     """
 
     preset: str = "tiny"
@@ -73,6 +73,7 @@ class TrainingOptions:
     colour_jitter: float = 0.0
     tag_probability: float = 0.0
     seed: int = 0
+    backend: str = "numpy"
     workers: int | None = None
     shards: int = 1
     log_every: int = 10
@@ -113,7 +114,8 @@ class Trainer:
         directory: pathlib.Path,
         resumed: Checkpoint | None = None,
     ) -> None:
-        options = dataclasses.replace(options, workers=options.workers or available_cores())
+        cores = available_cores() if options.backend == "numpy" else 1
+        options = dataclasses.replace(options, workers=options.workers or cores)
         self.task, self.options, self.directory = task, options, directory
         if resumed is None:
             self.tokenizer = train_tokenizer(task, options.vocab_size)
@@ -121,6 +123,7 @@ class Trainer:
             self.model = CLIP(config, np.random.default_rng(options.seed))
         else:
             self.tokenizer, self.model = resumed.tokenizer, resumed.model
+        self.model.to(options.backend)
         rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
         self.optimizer = AdamW(self.model.parameters(), betas=(0.9, 0.98), eps=1e-6, **rates)
         self.step, self.elapsed = 0, 0.0

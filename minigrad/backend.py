@@ -50,26 +50,42 @@ def backend_of(array: Array) -> str:
     return "cupy" if array.device.id == 0 else f"cupy:{array.device.id}"
 
 
+class BackendError(RuntimeError):
+    """This machine lacks what a backend needs; the message says what."""
+
+
 def move(array: Array, backend: str) -> Array:
     """`array` on the named backend; the same array if it is there already.
-    Raises ValueError for an unknown name and RuntimeError where CuPy or its device is missing."""
+    Raises ValueError for an unknown name and BackendError where CuPy or its device is missing."""
     if backend == backend_of(array):
         return array
     if backend == "numpy":
         return array.get()
+    with _device(backend):
+        return sys.modules["cupy"].asarray(array)
+
+
+def _device(backend: str) -> Any:
+    """The cupy.cuda.Device that `backend` names, a context in which CuPy computes on it."""
     name, _, index = backend.partition(":")
     if name != "cupy" or (index and not index.isdigit()):
         raise ValueError(f'backend must be "numpy", "cupy" or "cupy:1", not {backend!r}')
     try:
-        cupy = importlib.import_module("cupy")
+        cuda = importlib.import_module("cupy").cuda
     except ImportError as error:
         advice = 'pip install "minigrad-clip[gpu]"'
-        raise RuntimeError(f"backend {backend!r} needs CuPy: {advice}") from error
+        raise BackendError(f"backend {backend!r} needs CuPy: {advice} ({error})") from error
+    if cuda.runtime.driverGetVersion() < cuda.runtime.runtimeGetVersion() // 1000 * 1000:
+        advice = "CuPy finds no NVIDIA driver, or an old one: install the GPU's current driver"
+        raise BackendError(f"backend {backend!r}: {advice}")
     try:
-        with cupy.cuda.Device(int(index or 0)):
-            return cupy.asarray(array)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise RuntimeError(f"backend {backend!r}: CuPy found no usable device: {error}") from error
+        count = cuda.runtime.getDeviceCount()
+    except cuda.runtime.CUDARuntimeError:  # which it raises instead of returning 0
+        count = 0
+    if int(index or 0) >= count:
+        advice = "nvidia-smi lists them; CUDA_VISIBLE_DEVICES can hide some"
+        raise BackendError(f"backend {backend!r}: the driver offers {count} GPUs ({advice})")
+    return cuda.Device(int(index or 0))
 
 
 def check_indices(name: str, indices: Array, size: int) -> None:

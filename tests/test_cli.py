@@ -22,7 +22,8 @@ from clip_np.train import METRICS, read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
 PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
-EVALUATE_FLAGS = ["--data", "--image-column", "--caption-column", "--skip-bad", "--json", "--help"]
+EVALUATE_FLAGS = ["--data", "--image-column", "--caption-column", "--skip-bad"]
+EVALUATE_FLAGS += ["--backend", "--json", "--help"]
 TRAIN_FLAGS = [
     *EVALUATE_FLAGS,
     "--test",
