@@ -20,7 +20,7 @@ import minigrad as mg
 
 NOT_OPERATIONS = {
     *("GradientError", "Tensor", "backend", "checking", "checkpoint", "debug", "detect_anomaly"),
-    *("draw", "grad", "gradcheck", "nn", "no_grad", "optim", "tensor"),
+    *("draw", "grad", "gradcheck", "hvp", "nn", "no_grad", "optim", "taylor_slope", "tensor"),
 }
 
 
