@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.autograd import recording
 
-pytestmark = pytest.mark.filterwarnings(
-    "error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"
-)
+pytestmark = [
+    pytest.mark.gradient,
+    pytest.mark.filterwarnings("error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"),
+]
 
 
 def leaf(*shape, seed=0, dtype=np.float64):

@@ -9,6 +9,8 @@ from op_table import TABLE
 
 import minigrad as mg
 
+pytestmark = pytest.mark.gradient
+
 A = np.zeros((2, 3), np.float32)
 B = np.zeros((2, 4, 6), np.float32)
 NO_ROWS = A[:0]

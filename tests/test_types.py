@@ -7,9 +7,10 @@ import pytest
 
 import minigrad as mg
 
-pytestmark = pytest.mark.filterwarnings(
-    "error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"
-)
+pytestmark = [
+    pytest.mark.gradient,
+    pytest.mark.filterwarnings("error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"),
+]
 
 
 def f32(*shape):
