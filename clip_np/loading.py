@@ -1,19 +1,19 @@
-"""Chapter 24: how do files become batches while the model computes?
+"""Chapter 25: how do files become batches while the model computes?
 
 A model wants float arrays of one size; files hold pictures of any size. Between them lie
-*geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (in
-training, stretch and shift each square, change its colours, add words to its caption, a little
-and at random, so that a small set lasts longer) and *normalisation* (CLIP's mean and standard
-deviation per colour; Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does all of this in
-threads, a few batches ahead of the model. The batch of step s depends on the seed and s alone: a
-training run that resumes at step 5,000 sees what the uninterrupted run would have seen.
+*geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (stretch
+and shift each square, change its colours, add words to its caption, a little and at random, so
+that a small set lasts longer) and *normalisation* (CLIP's mean and standard deviation per colour;
+Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does this in threads, a few batches ahead of
+the model. The batch of step s depends on the seed and s alone: a run that resumes at step 5,000
+sees what the uninterrupted run would have seen.
 """
 
 import functools
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -131,26 +131,12 @@ def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: 
     return ", ".join([caption, *rng.permutation(new)[: rng.integers(1, 4)]])
 
 
-def rows_of_steps(
-    length: int, batch_size: int, seed: int, start_step: int, stop_step: int
-) -> Iterator[np.ndarray]:
-    """The rows (batch_size,) of each step: one shuffled epoch after another, in whole batches.
-
-    The rows that are left at the end of an epoch, fewer than a batch, are not used in it.
-    """
-    for step in range(start_step, stop_step):
-        epoch, position = divmod(step, length // batch_size)
-        if step == start_step or position == 0:
-            shuffled = np.random.default_rng([seed, 1, epoch]).permutation(length)
-        yield shuffled[position * batch_size :][:batch_size]
-
-
 class Batch(NamedTuple):
-    """images: float32 (B, 3, size, size), normalised; captions: B texts; rows: int64 (B,)."""
+    """images: float32 (B, 3, size, size), normalised; captions and names: B texts."""
 
     images: np.ndarray
     captions: list[str]
-    rows: np.ndarray
+    names: list[str]
 
 
 @dataclass(eq=False)
@@ -180,7 +166,7 @@ class BatchLoader:
         self.batch_size = min(self.batch_size, len(self.pairs))
         self.skipped: dict[str, str] = {}
         self.wait_seconds = 0.0
-        self._squares: dict[int, np.ndarray | DataError] = {}
+        self._squares: dict[str, np.ndarray | DataError] = {}
 
     def batches(self, start_step: int, stop_step: int) -> Iterator[Batch]:
         """The batches of steps start_step .. stop_step - 1, in order.
@@ -189,12 +175,14 @@ class BatchLoader:
         for an unreadable image (with skip_bad: for a batch that has no readable one).
         """
         stopping = threading.Event()
-        rows = rows_of_steps(len(self.pairs), self.batch_size, self.seed, start_step, stop_step)
+        source = self.pairs.batches(self.batch_size, self.seed, start_step, stop_step)
+        # One thread takes pairs from the source, in the order of the steps; others decode them.
+        reader = ThreadPoolExecutor(1, thread_name_prefix="clip-read")
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clip-batch")
         # Lazy: a batch is handed to the pool when islice takes it, so few exist at a time.
         futures = (
-            pool.submit(self._make, step, step_rows, stopping)
-            for step, step_rows in enumerate(rows, start_step)
+            pool.submit(self._make, step, reader.submit(next, source), stopping)
+            for step in range(start_step, stop_step)
         )
         try:
             pending = deque(islice(futures, self.workers + 2))
@@ -206,34 +194,37 @@ class BatchLoader:
                 yield batch
         finally:
             stopping.set()
+            reader.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
 
-    def _make(self, step: int, rows: np.ndarray, stopping: threading.Event) -> Batch:
+    def _make(self, step: int, source: "Future[Pairs]", stopping: threading.Event) -> Batch:
         """The batch of one step, in a worker thread; nobody wants it once `stopping`."""
-        squares = {row: self._square(row) for row in rows.tolist() if not stopping.is_set()}
-        kept = [row for row, square in squares.items() if isinstance(square, np.ndarray)]
+        pairs = source.result()
+        rows = range(len(pairs))
+        squares = [self._square(pairs, row) for row in rows if not stopping.is_set()]
+        kept = [row for row, square in enumerate(squares) if isinstance(square, np.ndarray)]
         if not kept:
-            raise DataError(f"step {step}: no image is readable: {a_few([*squares.values()])}")
+            raise DataError(f"step {step}: no image is readable: {a_few(squares)}")
         rng = np.random.default_rng([self.seed, 2, step])
         images = np.stack([squares[row] for row in kept])  # (B, size, size, 3)
         images = augment(images, rng, self.shift, self.colour_jitter, self.zoom)
-        chosen = self.pairs.select(kept)
+        chosen = pairs.select(kept)
         captions = chosen.captions
         if chosen.tags is not None:
             tagged = zip(captions, chosen.tags)
             captions = [extra_words(*pair, rng, self.tag_probability) for pair in tagged]
-        return Batch(to_model_input(images), captions, np.array(kept, dtype=np.int64))
+        return Batch(to_model_input(images), captions, chosen.names)
 
-    def _square(self, row: int) -> np.ndarray | DataError:
+    def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
         """Image `row` as `load_square` gives it, now or when it was first asked for."""
-        square = self._squares.get(row)
+        name = pairs.names[row]
+        square = self._squares.get(name)
         if square is None:
-            square = load_square(self.pairs, self.size, self.skip_bad, row)
+            square = load_square(pairs, self.size, self.skip_bad, row)
             if isinstance(square, DataError):
-                name = self.pairs.names[row]
-                self.skipped[name] = str(square).removeprefix(f"{name}: ")
-            if len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
-                self._squares[row] = square
+                self.skipped[name] = str(square)
+            if self.pairs.repeats and len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
+                self._squares[name] = square
         return square
 
 
