@@ -1,10 +1,11 @@
-"""Chapter 30: what must be kept, so that a model can be used and its training go on?
+"""Chapter 32: what must be kept, so that a model can be used and its training go on?
 
 One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its tokenizer, and
 what the training needs to continue as if it had never stopped (the optimizer's memory, the
-step, the options). One file cannot come apart: weights never meet the wrong vocabulary.
+step, the options). One file cannot come apart: weights never meet the wrong vocabulary. Beside it
+lies `best.npz`, for use only: the model as it was when its validation loss was lowest.
 
-`load` opens it for use: model, preprocessing, tokenizer.
+`load` opens one for use: model, preprocessing, tokenizer.
 """
 
 import json
@@ -24,7 +25,7 @@ from clip_np.tokenizer import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
-CHECKPOINT = "checkpoint.npz"
+CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
 FORMAT = "clip_np checkpoint 1"
 File = str | os.PathLike
 DTYPES = ("float32", "float64")
@@ -100,8 +101,9 @@ def load(
 ) -> tuple[CLIP, Preprocess, Tokenizer]:
     """Open a run directory or a checkpoint file for use: (model, preprocess, tokenizer).
 
-    activation replaces the one that the file names; dtype is "float32" or "float64". Raises
-    FileNotFoundError or FileError, a ValueError, which say what is wrong with the file.
+    Of a directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
+    that of the lowest validation loss. activation replaces the one that the file names; dtype is
+    "float32" or "float64". Raises FileNotFoundError, or FileError for what is wrong in the file.
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")

@@ -1,4 +1,4 @@
-"""Chapter 27: how good is a model that has no classes?
+"""Chapter 29: how good is a model that has no classes?
 
 A CLIP is judged by what its two embeddings can find in one another.
 
@@ -32,14 +32,14 @@ Rows = np.ndarray | mg.Tensor  # features (N, E)
 Names = Sequence[str] | None
 
 
-def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int) -> np.ndarray:
-    """Unit rows (count, width) from encode(rows), chunk by chunk on all cores."""
-    features = np.zeros((count, width), np.float32)
-    chunks = [slice(low, min(low + 128, count)) for low in range(0, count, 128)]
+def _embed(encode: Callable, inputs: np.ndarray, width: int) -> np.ndarray:
+    """Unit rows (N, width) of inputs (N, ...), chunk by chunk on all cores."""
+    features = np.zeros((len(inputs), width), np.float32)
+    chunks = [slice(low, low + 128) for low in range(0, len(inputs), 128)]
 
     def work(mine: list[slice]) -> None:
         for rows in mine:
-            features[rows] = mg.normalize(encode(rows)).numpy()
+            features[rows] = mg.normalize(encode(inputs[rows])).numpy()
 
     cores = available_cores()
     with mg.no_grad(), blas_threads(1):
@@ -49,16 +49,24 @@ def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int) -> np.n
 
 def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     """Unit features (N, E) of uint8 images (N, S, S, 3)."""
-    width = model.config.embed_dim
-    return _embed(lambda rows: model.encode_image(to_model_input(images[rows])), len(images), width)
+    return _embed(
+        lambda rows: model.encode_image(to_model_input(rows)), images, model.config.embed_dim
+    )
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
     """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
     context = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context, truncate=True)
-    width = model.config.embed_dim
-    return _embed(lambda rows: model.encode_text(tokens[rows]), len(texts), width)
+    return _embed(model.encode_text, tokens, model.config.embed_dim)
+
+
+def caption_probabilities(
+    model: CLIP, tokenizer: Tokenizer, images: np.ndarray, captions: Sequence[str]
+) -> np.ndarray:
+    """How likely M captions are for each of N uint8 images (N, S, S, 3): (N, M), rows sum to 1."""
+    cosines = embed_images(model, images) @ embed_texts(model, tokenizer, captions).T  # (N, M)
+    return mg.softmax(mg.tensor(math.exp(model.logit_scale.item()) * cosines)).numpy()
 
 
 def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Chapter 25: what is there to learn, and how is it measured?
+"""Chapter 26: what is there to learn, and how is it measured?
 
 A task brings together what belongs together: pairs to train on, pairs to validate on, the
 measurement at the end, and the settings that suit it. There are two, the built-in shapes and
@@ -65,7 +65,7 @@ class ShapesTask(Task):
 
 
 class FilesTask(Task):
-    """Image-caption files; measured on the test split, or on validation where there is none."""
+    """Image-caption data, see `open_dataset`; measured on the test split, else on validation."""
 
     def __init__(
         self,
@@ -74,16 +74,19 @@ class FilesTask(Task):
         caption_column: str | None = None,
         seed: int = 0,
         skip_bad: bool = False,
+        split: str | None = None,
+        streaming: bool = False,
     ) -> None:
-        splits = open_dataset(path, image_column, caption_column, seed=seed)
+        picked = {"seed": seed, "split": split, "streaming": streaming}
+        columns = {"image_column": image_column, "caption_column": caption_column}
+        splits = open_dataset(path, **columns, **picked)
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
         settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
         settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
         settings["tag_probability"] = 0.6 if tagged else 0.0
-        source = {"task": "files", "path": os.path.abspath(path), "seed": seed}
-        source |= {"image_column": image_column, "caption_column": caption_column}
-        source["skip_bad"] = skip_bad
+        place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
+        source = {"task": "files", "path": place, "skip_bad": skip_bad} | columns | picked
         super().__init__(train, validation, settings, source)
         self.test = splits.get("test", validation)
         if self.test is None:

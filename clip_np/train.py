@@ -1,4 +1,4 @@
-"""Chapter 26: how does a model come to know something?
+"""Chapter 27: how does a model come to know something?
 
 Take a batch, take a step, repeat. Everything around these two lines serves one of three ends:
 
@@ -6,9 +6,10 @@ Take a batch, take a step, repeat. Everything around these two lines serves one 
   a cosine, so that the last steps settle;
 - to see what happens: a progress bar, a line in metrics.jsonl every few steps, the loss on
   pairs that are not trained on;
-- to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop. A batch
-  is a function of the seed and the step alone, so a resumed run takes the same steps as one
-  that was never stopped, to the last bit.
+- to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop, and
+  another of the weights with the lowest validation loss. A batch is a function of the seed and
+  the step alone, so a resumed run takes the same steps as one that was never stopped, to the
+  last bit.
 
 Under a time limit the number of steps is not known beforehand; the schedule then follows the
 share of time that has passed.
@@ -22,14 +23,14 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from clip_np.checkpoints import CHECKPOINT, Checkpoint, save_checkpoint
+from clip_np.checkpoints import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from clip_np.config import PRESETS
 from clip_np.evaluate import embed_images, embed_texts, retrieval_metrics
 from clip_np.loading import BatchLoader, load_images
@@ -37,12 +38,18 @@ from clip_np.model import CLIP, contrastive_loss
 from clip_np.safe_files import replace_file
 from clip_np.step import available_cores, training_step
 from clip_np.tasks import Task
-from clip_np.tokenizer import Tokenizer
+from clip_np.tokenizer import MAX_CONTEXT_LENGTH, Tokenizer
+from clip_np.watch import Watch, warn_of_truncation
 from minigrad import tensor
 from minigrad.optim import AdamW, warmup_cosine
 
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
+# Presets that are trained in a way of their own, whatever the data.
+RECIPES: dict[str, dict[str, Any]] = {
+    "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
+    | {"weight_decay": 0.1, "warmup": 0.1, "final_ratio": 0.0}
+}
 
 
 class TrainingError(RuntimeError):
@@ -54,8 +61,9 @@ class TrainingOptions:
     """How to train. steps or seconds, or the first to be reached of both, ends the run.
 
     learning_rate is the highest of the schedule, final_ratio the share of it that the last step
-    has. shift (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs.
-    workers None means one for each core, or one where the backend is a GPU.
+    has; warmup is in steps or, below 1, a share of the run, and at most a tenth of it. shift
+    (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs. workers
+    None means one for each core, or one where the backend is a GPU.
     """
 
     preset: str = "tiny"
@@ -64,7 +72,7 @@ class TrainingOptions:
     batch_size: int = 128
     learning_rate: float = 2e-3
     final_ratio: float = 0.02
-    warmup: int = 100
+    warmup: float = 100
     weight_decay: float = 0.1
     max_norm: float = 1.0
     vocab_size: int = 4000
@@ -93,15 +101,27 @@ class TrainingOptions:
             if not getattr(self, field) >= 0:
                 raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **given: Any) -> "TrainingOptions":
+        """The `settings` of a task, then those of a given preset, then what else is given; one of
+        steps and seconds replaces both."""
+        recipe = RECIPES.get(given.get("preset", ""), {})
+        ends = {"steps": None, "seconds": None} if given.keys() & {"steps", "seconds"} else {}
+        return cls(**{**settings, **recipe, **ends, **given})
 
-def train_tokenizer(task: Task, vocab_size: int) -> Tokenizer:
+
+def train_tokenizer(
+    task: Task, vocab_size: int, context_limit: int = MAX_CONTEXT_LENGTH
+) -> Tokenizer:
     """A tokenizer for the training captions; it fits the longest, and some words more where
-    the data has extra words to add."""
+    the data has extra words to add, up to `context_limit` tokens."""
     captions = list(task.train.captions)
     tags = list(task.train.tags or [])
     plain = Tokenizer.train(captions + tags, vocab_size)
-    longest = int(plain.lengths(captions).max()) + (8 if tags else 0)
-    return Tokenizer(plain.merges, context_length=min(longest, 77))
+    lengths = plain.lengths(captions)
+    context_length = min(int(lengths.max()) + (8 if tags else 0), context_limit)
+    warn_of_truncation(lengths, context_length)
+    return Tokenizer(plain.merges, context_length=context_length)
 
 
 class Trainer:
@@ -118,8 +138,10 @@ class Trainer:
         options = dataclasses.replace(options, workers=options.workers or cores)
         self.task, self.options, self.directory = task, options, directory
         if resumed is None:
-            self.tokenizer = train_tokenizer(task, options.vocab_size)
-            config = PRESETS[options.preset].for_tokenizer(self.tokenizer)
+            config = PRESETS[options.preset]
+            limit = config.text.context_length
+            self.tokenizer = train_tokenizer(task, options.vocab_size, limit)
+            config = config.for_tokenizer(self.tokenizer)
             self.model = CLIP(config, np.random.default_rng(options.seed))
         else:
             self.tokenizer, self.model = resumed.tokenizer, resumed.model
@@ -142,12 +164,13 @@ class Trainer:
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""
         options = self.options
-        total = options.steps or 10 * options.warmup  # of a run that a clock ends, at its start
+        total = options.steps or 1000  # of a run that a clock ends, at its start
         if options.seconds is not None and self.elapsed > 0:
             by_clock = round(self.step * options.seconds / self.elapsed)
             total = by_clock if options.steps is None else min(total, by_clock)
         total = max(total, self.step + 1)
-        warmup = max(1, min(options.warmup, total // 10))
+        share = options.warmup if options.warmup >= 1 else round(options.warmup * total)
+        warmup = max(1, min(share, total // 10))
         base = options.learning_rate
         return warmup_cosine(self.step, total, warmup, base, base * options.final_ratio)
 
@@ -159,8 +182,8 @@ class Trainer:
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        validation = self._validation_set()
-        self._drop_later_metrics()
+        validation, watch = self._validation_set(), Watch(self.loader.batch_size)
+        best = self._drop_later_metrics()
         started = time.perf_counter() - self.elapsed
         saved = logged = time.perf_counter()
         logged_step = self.step
@@ -178,14 +201,18 @@ class Trainer:
                     max_norm=self.options.max_norm,
                 )
                 self.step += 1
-                self.elapsed = time.perf_counter() - started
+                now = time.perf_counter()
+                self.elapsed = now - started
                 if self.step % self.options.log_every == 0 or self.finished():
-                    now = time.perf_counter()
                     pace = (self.step - logged_step) * self.loader.batch_size / (now - logged)
                     record = self._record(result, rate, pace)
+                    watch.look(record, self.loader.wait_seconds)
                     due = self.step % self.options.validate_every == 0 or self.finished()
                     if due and validation is not None:
                         record |= self._validate(*validation)
+                        if record["validation_loss"] < best:
+                            best = record["validation_loss"]
+                            self.save(BEST)
                     self._log(record, bar)
                     logged, logged_step = time.perf_counter(), self.step
                 if time.perf_counter() - saved > SAVE_SECONDS:
@@ -195,12 +222,12 @@ class Trainer:
         self.save()
         return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
 
-    def save(self) -> None:
-        """Write the checkpoint, with what a resumed run needs."""
+    def save(self, name: str = CHECKPOINT) -> None:
+        """Write the checkpoint, with what a resumed run needs; the best one is not resumed."""
         training = {"step": self.step, "elapsed": self.elapsed, "source": self.task.source}
         training["options"] = dataclasses.asdict(self.options)
-        path = self.directory / CHECKPOINT
-        save_checkpoint(path, self.model, self.tokenizer, self.optimizer, training)
+        optimizer = self.optimizer if name == CHECKPOINT else None
+        save_checkpoint(self.directory / name, self.model, self.tokenizer, optimizer, training)
 
     def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
         pairs = self.task.validation
@@ -214,11 +241,11 @@ class Trainer:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
         image_features = embed_images(self.model, images)
         text_features = embed_texts(self.model, self.tokenizer, captions)
-        size = min(self.loader.batch_size, len(images))
+        size, scale = min(self.loader.batch_size, len(images)), self.model.logit_scale.item()
         losses = []
         for low in range(0, len(images) - size + 1, size):
             batch = (tensor(each[low : low + size]) for each in (image_features, text_features))
-            losses.append(contrastive_loss(*batch, self.model.logit_scale.detach()).item())
+            losses.append(contrastive_loss(*batch, tensor(scale)).item())
         recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
         return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
 
@@ -230,30 +257,37 @@ class Trainer:
                 f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
                 "Usual cause: a learning rate that is too high"
             )
-        temperature, norm = math.exp(result["logit_scale"].item()), result["grad_norm"].item()
-        measured = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
-        measured |= {"temperature": temperature, "grad_norm": norm, "learning_rate": rate}
-        return measured | {"samples_per_second": round(pace, 1)}
+        return {
+            "step": self.step,
+            "seconds": round(self.elapsed, 3),
+            "loss": loss,
+            "temperature": math.exp(result["logit_scale"].item()),
+            "grad_norm": result["grad_norm"].item(),
+            "learning_rate": rate,
+            "samples_per_second": round(pace, 1),
+        }
 
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        timed = self.options.steps is None
-        bar.update((min(self.elapsed, bar.total) if timed else self.step) - bar.n)
-        shown = "loss={loss:.3f}, temperature={temperature:.1f}, samples/s={samples_per_second:.0f}"
-        bar.set_postfix_str(shown.format(**record) + (f", step={self.step}" if timed else ""))
+        bar.n = self.step if self.options.steps is not None else round(self.elapsed)
+        shown = "step {step}, loss={loss:.3f}, temperature={temperature:.1f}"
+        bar.set_postfix_str(
+            shown.format(**record) + f", {record['samples_per_second']:.0f} pairs/s"
+        )
 
-    def _drop_later_metrics(self) -> None:
-        """Keep the lines up to the step that a resumed run starts from; none for a new run."""
+    def _drop_later_metrics(self) -> float:
+        """Keep the lines up to the step that a resumed run starts from, none for a new run; returns
+        the lowest validation loss in them."""
         path = self.directory / METRICS
         kept = [r for r in read_metrics(path) if r["step"] <= self.step] if path.exists() else []
         with replace_file(path) as file:
             file.writelines((json.dumps(record) + "\n").encode("utf-8") for record in kept)
+        return min((record.get("validation_loss", math.inf) for record in kept), default=math.inf)
 
     def _bar(self) -> tqdm:
         if self.options.steps is None:
-            form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}{postfix}]"
-            return tqdm(total=self.options.seconds, initial=self.elapsed, bar_format=form)
+            return tqdm(total=math.ceil(self.options.seconds), unit="s")
         return tqdm(total=self.options.steps, initial=self.step, unit="step")
 
 
