@@ -35,7 +35,8 @@ import minigrad as mg
 from clip_np.config import TextConfig, VisionConfig
 from clip_np.model import CLIP, contrastive_loss
 from minigrad.autograd import Walk
-from minigrad.backend import Array, array_module, blas_threads, move
+from minigrad.backend import Array, array_module, blas_threads, move, use_device
+from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
 
 
@@ -175,6 +176,7 @@ class _Pieces:
                 Walk().run([(output, cotangents[unit.tower][unit.rows])], sink)
 
 
+@explain_memory("Cut the batch into more pieces: shards=N, or --shards N on the command line")
 def loss_and_gradients(
     model: CLIP,
     images: Array | mg.Tensor,
@@ -189,15 +191,15 @@ def loss_and_gradients(
     workers: how many threads (None: the cores). More shards than workers are encoded twice.
     """
     images = images.data if isinstance(images, mg.Tensor) else images
-    tokens = tokens.data if isinstance(tokens, mg.Tensor) else np.asarray(tokens)
-    tokens = move(tokens, "numpy")
+    tokens = move(mg.tensor(tokens).data, "numpy")
     count = len(tokens)
     if len(images) != count or count == 0:
         raise ValueError(f"training_step: {len(images)} images but {count} captions")
     if not 1 <= shards <= count:
         raise ValueError(f"training_step: shards must lie in 1..{count} (the batch), got {shards}")
-    on_gpu = array_module(model.logit_scale.data) is not np
-    workers = (1 if on_gpu else available_cores()) if workers is None else workers
+    xp = array_module(model.logit_scale.data)
+    use_device(model.logit_scale.data)
+    workers = (available_cores() if xp is np else 1) if workers is None else workers
     if workers < 1:
         raise ValueError(f"training_step: workers must be at least 1, got {workers}")
 
@@ -208,10 +210,11 @@ def loss_and_gradients(
     totals: list[dict] = [{} for _ in loads]
     with blas_threads(1):
         run_workers([lambda load=load: pieces.forward(load) for load in loads])
-        features = [pieces.features("image"), pieces.features("text", np.argsort(order))]
+        by_caption = xp.asarray(np.argsort(order))
+        features = [pieces.features("image"), pieces.features("text", by_caption)]
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
-        by_tower = {"image": cotangents[0], "text": cotangents[1][order]}
+        by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
         shares = zip(loads, totals)
         run_workers([lambda share=share: pieces.backward(by_tower, *share) for share in shares])
     for parameter in model.parameters():

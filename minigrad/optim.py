@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
 from minigrad.nn import Parameter
 
 BLOCK = 1 << 16  # numbers updated at a time: parameter, gradient, m and v fit in a 1 MB cache
@@ -38,9 +38,10 @@ class Flat:
         self.parameters = list(parameters)
         first = self.parameters[0].data
         for each in self.parameters:
-            if each.dtype != first.dtype or type(each.data) is not type(first):
+            if each.dtype != first.dtype or each.backend != backend_of(first):
                 found = f"{each.dtype} on {each.backend} beside {first.dtype}"
                 raise ValueError(f"optimizer: a group must share dtype and backend; found {found}")
+        use_device(first)
         xp = array_module(first)
         ends = np.cumsum([each.size for each in self.parameters]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends))
@@ -131,6 +132,7 @@ class Optimizer:
                 backend, dtype = backend_of(flat.data), flat.data.dtype
                 moved = [move(each, backend).astype(dtype) for each in self.moments[position]]
                 self.moments[position] = moved
+            use_device(flat.data)
             for block in flat.blocks():
                 moments = [moment[block] for moment in self.moments[position]]
                 self.update(flat.data[block], flat.gradient[block], moments, group)
@@ -155,7 +157,7 @@ class Optimizer:
         self.step_count = int(state["step_count"])
         for i, moments in enumerate(self.moments):
             for j, moment in enumerate(moments):
-                moment[...] = array_module(moment).asarray(state[f"group{i}.moment{j}"])
+                moment[...] = move(state[f"group{i}.moment{j}"], backend_of(moment))
 
 
 class SGD(Optimizer):
