@@ -4,7 +4,7 @@ The other gradient tests derive what they expect from the operation's own values
 else's derivatives are the measure, on every sample of the table of operations, once with the
 values that stand there and once with others, and at every kink.
 
-    python tests/oracle/test_ops.py
+    PYTHONPATH=tests python tests/oracle/test_ops.py
 
 prints, for each operation, how many cases were compared and the largest difference found, as a
 share of the largest element. Two conventions differ and are compared by PyTorch's own pieces
