@@ -18,7 +18,6 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,9 @@ import numpy as np
 
 from clip_np import hub
 from clip_np.loading import preprocess as preprocess
-from clip_np.readers import DataError, ImageSource, Pairs, a_few, encoded_image
+from clip_np.readers import SPLITS, DataError, ImageSource, Pairs, a_few, encoded_image, split_of
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-# What a file, a folder or a row calls its split -> what it is called here.
-SPLITS = {"train": "train", "test": "test", "validation": "validation"}
-SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
 # What a column holds -> the names by which it is recognised; the first that is there counts.
 COLUMNS = {
     "image": ("img", "image", "bytes", "jpg", "png", "file_name", "filename", "path", "filepath"),
@@ -54,13 +50,11 @@ def open_dataset(
     split: str | None = None,
     streaming: bool = False,
 ) -> dict[str, Pairs]:
-    """Find the pairs of `path`, by split: a folder, a .parquet file, a .csv table, or a set of
-    the `datasets` library, which alone may have one `split` picked ("train[:10%]") and may be
-    `streaming`: read while it is trained on, and never as a whole.
+    """Find the pairs of `path`, by split ("train", "validation", "test": those that have any).
 
-    Columns are recognised by name (see COLUMNS) where none is given. The keys of the result are
-    those of "train", "validation" and "test" that have pairs. Without a validation split,
-    `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`.
+    Columns are recognised by name (see COLUMNS) where none is given. Without a validation split,
+    `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`. Of a
+    `datasets` set, `split` ("train[:10%]") may be picked, and `streaming` keeps nothing on disk.
     Raises DataError for whatever is missing or wrong, ImportError without the library it takes.
     """
     if not 0 <= validation_fraction < 1:
@@ -69,8 +63,13 @@ def open_dataset(
     known = COLUMNS | {role: (column,) for role, column in given.items() if column}
     of_hub = hub.recognises(path)
     if of_hub:
-        sets = _hub_splits(str(path), split, streaming)
-        read = partial(_read_set, str(path), known)
+        sets = hub.load_sets(str(path), split, streaming)
+
+        def read(split: str, dataset: Any) -> Iterator[Row]:
+            table = f"{path} {split}"
+            columns = _find_columns(table, dataset.column_names, known)
+            return _table_rows(hub.records(dataset, columns), table, split, Path())
+
         if streaming:
             return hub.open_stream(sets, read)
         rows = [row for each in sets.items() for row in read(*each)]
@@ -79,40 +78,29 @@ def open_dataset(
     else:
         rows = list(_read_rows(Path(path), known))
     if not rows:
-        raise DataError(
-            f"{path} holds no image-caption pairs. Understood are captions.csv or metadata.csv "
-            "beside images; name.jpg beside name.txt; .parquet files; folders train/ and test/"
-        )
-    pairs, splits = Pairs.from_rows(row[:4] for row in rows), [row[4] for row in rows]
+        understood = "captions.csv or metadata.csv beside images; name.jpg beside name.txt; "
+        understood += ".parquet files; folders train/ and test/"
+        raise DataError(f"{path} holds no image-caption pairs. Understood are {understood}")
+    pairs, splits = Pairs.from_rows(rows), np.array([row[-1] for row in rows], "<U10")
     if of_hub and set(splits) == {"train"}:
-        for row in hub.tutorial_split(len(splits)):
-            splits[row] = "test"
+        splits[hub.tutorial_split(len(rows))] = "test"
     if "validation" not in splits:
-        splits = _hold_out(pairs.names, splits, validation_fraction, seed)
-    return {
-        split: pairs.select(np.flatnonzero(np.array(splits) == split))
-        for split in ("train", "validation", "test")
-        if split in splits
-    }
+        splits[_hold_out(pairs.names, splits, validation_fraction, seed)] = "validation"
+    found = {each: np.flatnonzero(splits == each) for each in ("train", "validation", "test")}
+    return {each: pairs.select(rows) for each, rows in found.items() if len(rows)}
 
 
-def _hold_out(names: list[str], splits: list[str], fraction: float, seed: int) -> list[str]:
-    """`splits` with some images moved to "validation", each with all its captions: to validate on
-    an image that was trained on would look better than it is. A single image stays in "train".
-    """
-    images = list(dict.fromkeys(name for name, split in zip(names, splits) if split == "train"))
+def _hold_out(names: list[str], splits: np.ndarray, fraction: float, seed: int) -> list[int]:
+    """Rows of some training images, each with all its captions: to validate on an image that was
+    trained on would look better than it is."""
+    train = np.flatnonzero(splits == "train")
+    images = list(dict.fromkeys(names[row] for row in train))
     if fraction == 0 or len(images) < 2:
-        return splits
+        return []
     count = min(max(1, round(fraction * len(images))), len(images) - 1)
     chosen = np.random.default_rng([seed, 0]).choice(len(images), count, replace=False)
-    new_split = {(images[number], "train"): "validation" for number in chosen}
-    return [new_split.get(row, row[1]) for row in zip(names, splits)]
-
-
-def split_of(names: Iterable[str]) -> str:
-    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
-    words = (name.strip(" -_.0123456789").lower() for name in names)
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+    held_out = {images[number] for number in chosen}
+    return [row for row in train if names[row] in held_out]
 
 
 def _read_rows(path: Path, known: Known) -> Iterator[Row]:
@@ -143,10 +131,7 @@ def _read_rows(path: Path, known: Known) -> Iterator[Row]:
 
 
 def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
-    """A row for each `name.jpg` (or another image suffix) with its `name.txt` beside it.
-
-    The split is the nearest folder below `root` that is called one. DataError where one is alone.
-    """
+    """A row for each image with its `name.txt` beside it; DataError where one is alone."""
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
     alone = {image.with_suffix("") for image in images} ^ texts.keys()
@@ -163,14 +148,11 @@ def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
 def _table_rows(
     records: Iterable[Record], table: str, table_split: str, folder: Path
 ) -> Iterator[Row]:
-    """The rows of a table, each of its own split or the table's. DataError names a wrong one.
-
-    An image cell holds an encoded image, a path below `folder`, or a function that reads either.
-    """
+    """The rows of a table, each of its own split or the table's. An image cell holds an encoded
+    image, a path below `folder`, or a function that reads either. DataError names a wrong row."""
     for place, cells in records:
         where = f"{table} {place}"
-        image, caption = encoded_image(cells["image"]), cells["caption"]
-        tags = cells.get("tags") or ""
+        image, caption, tags = cells["image"], cells["caption"], cells.get("tags") or ""
         split = SPLITS.get(str(cells.get("split", table_split)).lower())
         if split is None:
             raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
@@ -178,16 +160,17 @@ def _table_rows(
             caption = caption[0] if caption else ""
         if isinstance(tags, list):
             tags = ", ".join(tags)
+        image = encoded_image(image)
         if isinstance(image, str) and image:
             image = folder / image
-        proper = isinstance(image or b"", bytes | Path) or callable(image)
-        if not proper or not isinstance(caption or "", str):
+        image, caption = image or b"", caption or ""
+        proper = isinstance(image, bytes | Path) or callable(image)
+        if not proper or not isinstance(caption, str):
             raise DataError(
                 f"{where}: expected a text and an encoded image or its path, got {type(caption)} "
                 f"and {type(image)}; --caption-column and --image-column name other columns"
             )
-        name = str(image) if isinstance(image, Path) else where
-        yield (caption or "").strip(), name, tags, image or b"", split
+        yield caption.strip(), str(image) if isinstance(image, Path) else where, tags, image, split
 
 
 def _text_records(path: Path, known: Known) -> Iterator[Record]:
@@ -207,10 +190,8 @@ def _text_records(path: Path, known: Known) -> Iterator[Record]:
 
 
 def parquet_records(path: Path, known: Known) -> Iterator[Record]:
-    """For each row its place, as "row 17" counted from 0, and its cells of the `known` columns.
-
-    Raises ImportError where pyarrow is not installed, DataError where the file is damaged.
-    """
+    """For each row its place ("row 17", from 0) and its cells of the `known` columns. Raises
+    ImportError where pyarrow is not installed, DataError where the file is damaged."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -225,21 +206,6 @@ def parquet_records(path: Path, known: Known) -> Iterator[Record]:
                 yield f"row {number}", {role: cells[column] for role, column in columns.items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
-
-
-def _hub_splits(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
-    """The splits of a `datasets` set under our names for them. DataError where there is none."""
-    sets = hub.load_sets(path, split, streaming)
-    found = {SPLITS[name.lower()]: each for name, each in sets.items() if name.lower() in SPLITS}
-    if not found or (streaming and "train" not in found):
-        raise DataError(f"{path} has the splits {', '.join(sets)}: --split picks one to train on")
-    return found
-
-
-def _read_set(path: str, known: Known, split: str, dataset: Any) -> Iterator[Row]:
-    """The rows of one split of a `datasets` set."""
-    columns = _find_columns(f"{path} {split}", dataset.column_names, known)
-    return _table_rows(hub.records(dataset, columns), f"{path} {split}", split, Path())
 
 
 def _find_columns(table: str | Path, columns: Sequence[str], known: Known) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 Thousands of image-caption sets lie on the Hugging Face hub, and the `datasets` library fetches
 one by its name. It keeps a set on the disk as a table that is mapped into memory, so the captions
-are read at once and each image when its turn comes. `Dataset.save_to_disk` writes such a table to
-any folder.
+are read at once and each image when its turn comes. `Dataset.save_to_disk` writes such a table.
 
 A set larger than the disk is a *stream*: rows arrive one after another and are used once. What
 can be shuffled is what is held in a buffer, and the first rows stand for all where a sample has
@@ -13,32 +12,29 @@ to do: to learn the tokenizer, to validate.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clip_np.readers import DataError, Pairs
+from clip_np.readers import DataError, Pairs, split_of
 
 BUFFER, VALIDATION_PAIRS, TEST_PAIRS = 4096, 512, 2000
-Read = Callable[[str, Any], Iterator[tuple]]  # (split, dataset) -> its rows
 
 
-def is_saved(path: str | Path) -> bool:
-    """Whether `path` is a folder that the library's `save_to_disk` wrote."""
+def _is_saved(path: str | Path) -> bool:
     return any((Path(path) / name).exists() for name in ("dataset_dict.json", "state.json"))
 
 
 def recognises(path: str | Path) -> bool:
     """Whether `path` is a saved set, or a name on the hub ("owner/name") and nothing here."""
     is_name = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)) is not None
-    return is_saved(path) or (is_name and not Path(path).exists())
+    return _is_saved(path) or (is_name and not Path(path).exists())
 
 
 def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
-    """The library's objects by the name of the split; one called "train" where `split` is given.
+    """The library's objects by split ("train" for a given `split`), not yet read.
 
     Raises ImportError where the library is not installed, DataError where it finds nothing.
     """
@@ -48,16 +44,22 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
         advice = 'it takes the datasets library: pip install "minigrad-clip[data]"'
         raise ImportError(f"{path} is not here; to look for it on the hub {advice}") from error
     try:
-        if not is_saved(path):
+        if _is_saved(path):
+            found = datasets.load_from_disk(path)
+            found = found if isinstance(found, dict) else {"train": found}
+            found = {"train": found[split]} if split else dict(found)
+            if streaming:
+                found = {name: each.to_iterable_dataset() for name, each in found.items()}
+        else:
             found = datasets.load_dataset(path, split=split, streaming=streaming)
-            return found if isinstance(found, dict) else {"train": found}
-        found = datasets.load_from_disk(path)
-        found = found if isinstance(found, dict) else {"train": found}
-        found = {"train": found[split]} if split else found
-        return {k: v.to_iterable_dataset() for k, v in found.items()} if streaming else found
+            found = found if isinstance(found, dict) else {"train": found}
     except Exception as error:  # no network, no such set, no such split: an error class for each
         cause = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is neither a path here nor a set to load ({cause})") from error
+    sets = {split_of([name]): each for name, each in found.items()}
+    if len(sets) < len(found) or (streaming and "train" not in sets):
+        raise DataError(f"{path} has the splits {', '.join(found)}: --split picks one to train on")
+    return sets
 
 
 def records(dataset: Any, columns: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,13 +70,13 @@ def records(dataset: Any, columns: Mapping[str, str]) -> Iterator[tuple[str, dic
     column = columns["image"]
     try:
         dataset = dataset.select_columns(list(columns.values()))
-        dataset = dataset.cast_column(column, Image(decode=False))
-        images = dataset.select_columns([column]) if isinstance(dataset, Dataset) else None
-        texts = dataset.remove_columns([column]) if isinstance(dataset, Dataset) else dataset
-        for number, found in enumerate(texts):
-            cells = {role: found.get(name) for role, name in columns.items()}
-            if images is not None:
-                cells["image"] = lambda row=number: images[row][column]
+        rows = dataset = dataset.cast_column(column, Image(decode=False))
+        if isinstance(dataset, Dataset):
+            rows, images = dataset.remove_columns([column]), dataset.select_columns([column])
+        for number, row in enumerate(rows):
+            cells = {role: row.get(name) for role, name in columns.items()}
+            if isinstance(dataset, Dataset):
+                cells["image"] = lambda number=number: images[number][column]
             yield f"row {number}", cells
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"column {column!r} holds no images ({error})") from error
@@ -96,39 +98,34 @@ class Stream(Pairs):
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Pairs]:
         """The pairs of steps start .. stop - 1. Those before `start` are read and passed over."""
-        rows = (row for each in count() for row in self.read(seed + each))
-        rows = islice(rows, start * size, None)
+        rows = islice((row for n in count() for row in self.read(seed + n)), start * size, None)
         for _ in range(start, stop):
             yield Pairs.from_rows(islice(rows, size))
 
 
-def open_stream(sets: Mapping[str, Any], read: Read) -> dict[str, Pairs]:
-    """Splits as `clip_np.data.open_dataset` returns them: training pairs as a `Stream`, the first
-    pairs of validation and test. Without a validation split, the stream's first pairs are held out.
-    """
-
-    def rows(split: str, dataset: Any) -> Iterator[tuple]:
-        for row in read(split, dataset):
-            if row[4] != split:
-                raise DataError(
-                    f"{row[1]} is of split {row[4]!r}; a stream needs a split of its own"
-                )
-            yield row
+def open_stream(
+    sets: Mapping[str, Any], read: Callable[[str, Any], Iterator[tuple]]
+) -> dict[str, Pairs]:
+    """Splits as `open_dataset` returns them, from read(split, dataset): training pairs as a
+    `Stream`, and the first of validation and test. Without a validation split, the first training
+    pairs are held out."""
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
-        found = list(islice(rows(split, dataset), size))
-        if not found:
-            raise DataError(f"the split {split!r} of the stream is empty or too short")
+        found = list(islice(read(split, dataset), size))
+        if not found or any(row[-1] != split for row in found):
+            raise DataError(f"the stream of {split} pairs holds too few, or pairs of other splits")
         return Pairs.from_rows(found)
 
-    train, held_out = sets["train"], {}
-    for split, size in (("validation", VALIDATION_PAIRS), ("test", TEST_PAIRS)):
-        if split in sets:
-            held_out[split] = sample(split, sets[split], size)
+    train, sizes = sets["train"], {"validation": VALIDATION_PAIRS, "test": TEST_PAIRS}
+    held_out = {
+        name: sample(name, sets[name], size) for name, size in sizes.items() if name in sets
+    }
     if "validation" not in sets:
         held_out["validation"] = sample("train", train, VALIDATION_PAIRS)
         train = train.skip(VALIDATION_PAIRS)
-    first = sample("train", train, BUFFER)
-    shuffled = partial(train.shuffle, buffer_size=BUFFER)
-    stream = Stream(**vars(first), read=lambda seed: rows("train", shuffled(seed=seed)))
-    return {"train": stream} | held_out
+
+    def shuffled(seed: int) -> Iterator[tuple]:
+        rows = read("train", train.shuffle(seed=seed, buffer_size=BUFFER))
+        return (row for row in rows if row[-1] == "train")
+
+    return {"train": Stream(**vars(sample("train", train, BUFFER)), read=shuffled)} | held_out

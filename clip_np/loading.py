@@ -120,10 +120,8 @@ def augment(
 
 
 def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: float = 0.3) -> str:
-    """With this probability, `caption` and one to three of its `tags`, joined by ", ".
-
-    tags: words or phrases separated by commas. Those that occur in the caption are left out.
-    """
+    """With this probability, `caption` and one to three of its `tags` (words or phrases separated
+    by commas), joined by ", ", but none that occurs in the caption."""
     if rng.random() >= probability:
         return caption
     phrases = dict.fromkeys(tag.strip() for tag in tags.split(","))
@@ -197,7 +195,7 @@ class BatchLoader:
             reader.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
 
-    def _make(self, step: int, source: "Future[Pairs]", stopping: threading.Event) -> Batch:
+    def _make(self, step: int, source: Future, stopping: threading.Event) -> Batch:
         """The batch of one step, in a worker thread; nobody wants it once `stopping`."""
         pairs = source.result()
         rows = range(len(pairs))
@@ -218,23 +216,21 @@ class BatchLoader:
     def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
         """Image `row` as `load_square` gives it, now or when it was first asked for."""
         name = pairs.names[row]
-        square = self._squares.get(name)
-        if square is None:
-            square = load_square(pairs, self.size, self.skip_bad, row)
-            if isinstance(square, DataError):
-                self.skipped[name] = str(square)
-            if self.pairs.repeats and len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
-                self._squares[name] = square
+        if name in self._squares:
+            return self._squares[name]
+        square = load_square(pairs, self.size, self.skip_bad, row)
+        if isinstance(square, DataError):
+            self.skipped[name] = str(square)
+        if self.pairs.repeats and len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
+            self._squares[name] = square
         return square
 
 
 def load_images(
     pairs: Pairs, size: int, skip_bad: bool = False, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from.
-
-    Raises DataError for an unreadable image, but with skip_bad only where all are. progress: a bar.
-    """
+    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from. DataError
+    for an unreadable image, but with skip_bad only where all are. progress: a bar."""
     load = functools.partial(load_square, pairs, size, skip_bad)
     pool = ThreadPoolExecutor(thread_name_prefix="clip-load")
     try:

@@ -47,6 +47,10 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+def _figure() -> Any:
+    return _matplotlib().figure.Figure((1, 1), dpi=DPI)
+
+
 def _wrap(text: str, width: float, limit: int) -> str:
     """At most `limit` lines no wider than `width` inches; boxes for what the font lacks."""
     manager = _matplotlib().font_manager
@@ -80,8 +84,7 @@ def _save(figure: Any, path: File, title: str, note: str, left: float, top: floa
 
 def _gallery(path: File, title: str, note: str, cells: list, columns: int, width: float) -> Path:
     """Draw cells in rows: (image, colour of its frame, texts below); a text: (mark, words, ink)."""
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
-    tall = width * cells[0][0].shape[0] / cells[0][0].shape[1]
+    figure, tall = _figure(), width * cells[0][0].shape[0] / cells[0][0].shape[1]
     texts = [
         [(mark, _wrap(words, width - 0.55 * bool(mark), 5), ink) for mark, words, ink in below]
         for _, _, below in cells
@@ -96,11 +99,6 @@ def _gallery(path: File, title: str, note: str, cells: list, columns: int, width
             _text(figure, x + 0.55 * bool(mark), y - 0.06, words, ink)
             y -= height
     return _save(figure, path, title, note, 0, 0)
-
-
-def _columns(count: int) -> int:
-    """How many of `count` pictures stand side by side."""
-    return min(5, math.ceil((1.6 * count) ** 0.5))
 
 
 def _check(images: Array, **others: Sequence) -> None:
@@ -121,8 +119,8 @@ def _column(records: Sequence[Mapping], key: str) -> tuple[Array, Array]:
 def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     """Draw the loss of a training run in batches of `batch_size`; returns the path.
 
-    records: dicts with "step" and, where known, "loss", "validation_loss" and
-    "samples_per_second", as in metrics.jsonl. ValueError without a loss.
+    records: lines of metrics.jsonl: "step", "loss", perhaps "validation_loss". ValueError
+    without a loss.
     """
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
@@ -131,13 +129,11 @@ def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     window, nothing = np.ones(2 * (len(steps) // 50) + 1), math.log(batch_size)
     smooth = np.convolve(losses, window, "same") / np.convolve(0 * losses + 1, window, "same")
     checks, validation = _column(records, "validation_loss")
-    speeds = _column(records, "samples_per_second")[1]
     note = f"batches of N = {batch_size:,} pairs"
-    note += f", {np.median(speeds):,.0f} pairs per second (median)" if len(speeds) else ""
     if len(checks):
         best = validation.argmin()
         note += f"; lowest validation loss {validation[best]:.3f} at step {checks[best]:,.0f}"
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    figure = _figure()
     axes = figure.add_axes((0, 0, 7.1, 3.6))
     axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
     axes.plot(steps, smooth, color=BLUE, label="training, smoothed")
@@ -166,11 +162,9 @@ def similarity_matrix(
     count, cell, own = len(images), 0.56, np.arange(len(images))  # the side of a cell in inches
     side, best = count * cell, cosines.argmax(axis=0)  # best: (N,) the caption nearest an image
     found = [(near == own).sum() for near in (best, cosines.argmax(axis=1))]
-    note = f"Framed: pairs that belong together; bold: an image's highest cosine. {found[0]} of "
-    note += (
-        f"{count} images find their own caption, {found[1]} of {count} captions their own image."
-    )
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    note = f"Framed: pairs; bold: an image's highest cosine. {found[0]} of {count} images find "
+    note += f"their own caption, {found[1]} of {count} captions their own image."
+    figure = _figure()
     axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     shades = axes.imshow(cosines, cmap="Blues", aspect="auto")
     axes.plot(own, own, "s", ms=cell * 72, mfc="none", mec=ORANGE, mew=2, clip_on=False)
@@ -181,11 +175,19 @@ def similarity_matrix(
     for row, (image, text) in enumerate(zip(images, captions)):
         _image(figure, image, row * cell + 0.03, 0.05, cell - 0.06, GREY)
         _text(figure, -0.1, -(row + 0.5) * cell, _wrap(text, 2.5, 3), INK, ha="right", va="center")
-    scale = figure.add_axes((side + 0.2, -min(side, 3.0), 0.15, min(side, 3.0)))
-    figure.colorbar(shades, cax=scale).outline.set_visible(False)
-    scale.tick_params(labelsize=BODY)
-    top = cell * images.shape[1] / images.shape[2]
-    return _save(figure, path, "Cosines of images and captions", note, -2.6, top)
+    return _save(figure, path, "Cosines of images and captions", note, -2.6, cell)
+
+
+def labelled_images(
+    images: Array, labels: Sequence[Sequence[tuple[str, str]]], path: File, title: str, note: str
+) -> Path:
+    """Draw images, uint8 (B, H, W, 3), under a title, each above its labels: pairs of a short mark
+    and a text, such as ("71%", "a dog"). Returns the path; ValueError for other shapes."""
+    _check(images, labels=labels)
+    cells = [
+        (image, GREY, [(*each, INK) for each in below]) for image, below in zip(images, labels)
+    ]
+    return _gallery(path, title, note, cells, min(5, len(cells)), 2.2)
 
 
 def caption_grid(
@@ -209,22 +211,7 @@ def caption_grid(
         cells.append((image, texts[0][2], texts))
     right = sum(frame == RIGHT for _, frame, _ in cells)
     note = f"First choice right for {right} of {len(images)} images. Percentages are probabilities."
-    return _gallery(path, "Captions chosen by the model", note, cells, _columns(len(cells)), 2.2)
-
-
-def labelled_images(
-    images: Array, labels: Sequence[Sequence[tuple[str, str]]], path: File, title: str, note: str
-) -> Path:
-    """Draw images under a title, each above its labels; returns the path.
-
-    images: uint8 (B, H, W, 3); labels: for each image pairs of a short mark and a text, such as
-    ("71%", "a dog"). ValueError for other shapes.
-    """
-    _check(images, labels=labels)
-    cells = [
-        (image, GREY, [(*label, INK) for label in below]) for image, below in zip(images, labels)
-    ]
-    return _gallery(path, title, note, cells, _columns(len(cells)), 2.2)
+    return _gallery(path, "Captions chosen by the model", note, cells, min(5, len(cells)), 2.2)
 
 
 def attention_maps(images: Array, maps: Array, path: File, captions: Texts | None = None) -> Path:

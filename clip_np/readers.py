@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+# What a file, a folder or a row calls its split -> what it is called here.
+SPLITS = {"train": "train", "test": "test", "validation": "validation"}
+SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
 ImageSource = Path | bytes | np.ndarray | Callable[[], Any]
 
 
@@ -29,17 +32,21 @@ def a_few(items: Sequence[Any]) -> str:
     return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"
 
 
+def split_of(names: Iterable[str]) -> str:
+    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
+    words = (name.strip(" -_.0123456789").lower() for name in names)
+    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+
+
 def encoded_image(cell: Any) -> Any:
-    """The encoded bytes or the path in a table's cell, which may be {"bytes": ..., "path": ...}."""
+    """What is in a table's cell, or in its "bytes", or else in its "path"."""
     is_both = isinstance(cell, dict) and cell.keys() & {"bytes", "path"}
     return cell.get("bytes") or cell.get("path") if is_both else cell
 
 
 def open_rgb(source: ImageSource, name: str) -> Image.Image:
-    """Decode `source` fully and make it RGB (see `to_rgb`).
-
-    Raises DataError, beginning with `name`, where the file is missing, damaged or no image.
-    """
+    """Decode `source` and make it RGB (see `to_rgb`). DataError, which begins with `name`, where
+    it is missing, damaged or no image."""
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
     try:
@@ -51,10 +58,8 @@ def open_rgb(source: ImageSource, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8.
-
-    Raises DataError for an image too big, too long (resized, it would be too big) or too bright.
-    """
+    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8. DataError
+    for an image too big, too long (resized, it would be too big) or too bright."""
     width, height = image.size
     # Pillow itself only warns between its limit and twice its limit.
     bomb = width * height > (Image.MAX_IMAGE_PIXELS or math.inf)
@@ -83,9 +88,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 class Pairs:
     """One split: N images, each with its caption.
 
-    captions: N texts, none empty. names: N texts that say where an image comes from (a path, or
-    "train-00000.parquet row 17", counted from 0); equal names are the same image. tags: None, or N
-    texts of further words separated by commas. sources: N images, not yet decoded.
+    captions: N texts, none empty. names: where the images come from (a path, or "a.parquet row 17",
+    counted from 0), the same image where equal. tags: None, or N texts of further words separated
+    by commas. sources: N images, not yet decoded.
     """
 
     captions: list[str]
@@ -112,8 +117,8 @@ class Pairs:
         return Pairs(*(column and [column[row] for row in indices] for column in columns))
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator["Pairs"]:
-        """The pairs of steps start .. stop - 1: one shuffled epoch after another, in whole batches
-        of `size`. The rows left at the end of an epoch, fewer than a batch, are not used in it."""
+        """The pairs of steps start .. stop - 1: whole batches of one shuffled epoch after another;
+        rows left at the end of an epoch, fewer than `size`, are not used in it."""
         for step in range(start, stop):
             epoch, position = divmod(step, len(self) // size)
             if step == start or position == 0:
@@ -122,7 +127,7 @@ class Pairs:
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple]) -> "Pairs":
-        """Pairs of rows that begin with caption, name, tags ("" for none) and source."""
+        """Pairs of rows: caption, name, tags ("" for none), source, and what else there is."""
         captions, names, tags, sources, *_ = map(list, zip(*rows))
         return cls(captions, names, tags if any(tags) else None, sources)
 

@@ -2,8 +2,7 @@
 
 A task brings together what belongs together: pairs to train on, pairs to validate on, the
 measurement at the end, and the settings that suit it. There are two, the built-in shapes and
-image-caption files. Validation pairs come out of the training data; the test split takes part in
-no decision and is looked at once, at the end.
+image-caption data. The test split takes part in no decision and is looked at once, at the end.
 """
 
 import os
@@ -65,28 +64,18 @@ class ShapesTask(Task):
 
 
 class FilesTask(Task):
-    """Image-caption data, see `open_dataset`; measured on the test split, else on validation."""
+    """Image-caption data, measured on the test split, else on validation; how: what `open_dataset`
+    is told, such as seed and image_column."""
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        image_column: str | None = None,
-        caption_column: str | None = None,
-        seed: int = 0,
-        skip_bad: bool = False,
-        split: str | None = None,
-        streaming: bool = False,
-    ) -> None:
-        picked = {"seed": seed, "split": split, "streaming": streaming}
-        columns = {"image_column": image_column, "caption_column": caption_column}
-        splits = open_dataset(path, **columns, **picked)
+    def __init__(self, path: str | os.PathLike, skip_bad: bool = False, **how: Any) -> None:
+        splits = open_dataset(path, **how)
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
         settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
         settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
         settings["tag_probability"] = 0.6 if tagged else 0.0
         place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
-        source = {"task": "files", "path": place, "skip_bad": skip_bad} | columns | picked
+        source = {"task": "files", "path": place, "skip_bad": skip_bad, **how}
         super().__init__(train, validation, settings, source)
         self.test = splits.get("test", validation)
         if self.test is None:

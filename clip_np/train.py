@@ -4,8 +4,7 @@ Take a batch, take a step, repeat. Everything around these two lines serves one 
 
 - to learn well: the learning rate rises while the optimizer's averages warm up and falls along
   a cosine, so that the last steps settle;
-- to see what happens: a progress bar, a line in metrics.jsonl every few steps, the loss on
-  pairs that are not trained on;
+- to see what happens: a progress bar, and in metrics.jsonl the loss, also on held-out pairs;
 - to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop, and
   another of the weights with the lowest validation loss. A batch is a function of the seed and
   the step alone, so a resumed run takes the same steps as one that was never stopped, to the
@@ -41,10 +40,12 @@ from clip_np.tasks import Task
 from clip_np.tokenizer import MAX_CONTEXT_LENGTH, Tokenizer
 from clip_np.watch import Watch, warn_of_truncation
 from minigrad import tensor
+from minigrad.backend import array_module, move
 from minigrad.optim import AdamW, warmup_cosine
 
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
+POSITIVE = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards", "log_every")
 # Presets that are trained in a way of their own, whatever the data.
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
@@ -92,14 +93,11 @@ class TrainingOptions:
             raise ValueError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: steps, seconds or both")
-        positive = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards")
-        for field in (*positive, "log_every", "validate_every"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:  # NaN is not positive either
-                raise ValueError(f"{field} must be positive, got {value}")
-        for field in ("warmup", "weight_decay", "shift", "zoom", "colour_jitter", "seed"):
-            if not getattr(self, field) >= 0:
-                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        for name, value in vars(self).items():
+            positive = name in (*POSITIVE, "validate_every")
+            if isinstance(value, int | float) and not (value > 0 if positive else value >= 0):
+                wanted = "be positive" if positive else "not be negative"
+                raise ValueError(f"{name} must {wanted}, got {value}")  # NaN is neither
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **given: Any) -> "TrainingOptions":
@@ -115,8 +113,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """A tokenizer for the training captions; it fits the longest, and some words more where
     the data has extra words to add, up to `context_limit` tokens."""
-    captions = list(task.train.captions)
-    tags = list(task.train.tags or [])
+    captions, tags = list(task.train.captions), list(task.train.tags or [])
     plain = Tokenizer.train(captions + tags, vocab_size)
     lengths = plain.lengths(captions)
     context_length = min(int(lengths.max()) + (8 if tags else 0), context_limit)
@@ -148,18 +145,16 @@ class Trainer:
         self.model.to(options.backend)
         rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
         self.optimizer = AdamW(self.model.parameters(), betas=(0.9, 0.98), eps=1e-6, **rates)
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.interrupted = 0, 0.0, False
         if resumed is not None:
             self.optimizer.load_state_dict(resumed.optimizer_state)
             self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
-        self.image_size = self.model.config.vision.image_size
         variation = options.shift, options.colour_jitter, options.tag_probability
+        size, skip_bad = self.model.config.vision.image_size, task.source.get("skip_bad", False)
         self.loader = BatchLoader(
-            *(task.train, self.image_size, options.batch_size, options.seed, *variation),
-            skip_bad=task.source.get("skip_bad", False),
+            *(task.train, size, options.batch_size, options.seed, *variation, skip_bad),
             zoom=options.zoom,
         )
-        self.interrupted = False
 
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""
@@ -170,44 +165,38 @@ class Trainer:
             total = by_clock if options.steps is None else min(total, by_clock)
         total = max(total, self.step + 1)
         share = options.warmup if options.warmup >= 1 else round(options.warmup * total)
-        warmup = max(1, min(share, total // 10))
-        base = options.learning_rate
+        warmup, base = max(1, min(share, total // 10)), options.learning_rate
         return warmup_cosine(self.step, total, warmup, base, base * options.final_ratio)
 
     def finished(self) -> bool:
         """Whether the steps or the seconds are used up."""
-        pairs = (self.step, self.options.steps), (self.elapsed, self.options.seconds)
-        return any(limit is not None and used >= limit for used, limit in pairs)
+        steps, seconds = self.options.steps or math.inf, self.options.seconds or math.inf
+        return self.step >= steps or self.elapsed >= seconds
 
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps."""
         self.directory.mkdir(parents=True, exist_ok=True)
         validation, watch = self._validation_set(), Watch(self.loader.batch_size)
-        best = self._drop_later_metrics()
-        started = time.perf_counter() - self.elapsed
+        best, options = self._drop_later_metrics(), self.options
         saved = logged = time.perf_counter()
-        logged_step = self.step
-        last = self.options.steps if self.options.steps is not None else 1 << 62
-        batches = self.loader.batches(self.step, last)
+        started, logged_step = logged - self.elapsed, self.step
+        how = {name: getattr(options, name) for name in ("shards", "workers", "max_norm")}
+        batches = self.loader.batches(self.step, options.steps or 1 << 62)
         with self._bar() as bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
             while not self.finished() and not stop.is_set():
                 batch = next(batches)
                 rate = self.optimizer.lr = self.learning_rate()
                 tokens = self.tokenizer(batch.captions, truncate=True)
-                result = training_step(
-                    *(self.model, self.optimizer, batch.images, tokens),
-                    shards=self.options.shards,
-                    workers=self.options.workers,
-                    max_norm=self.options.max_norm,
-                )
+                inputs = self.model, self.optimizer, batch.images, tokens
+                result = training_step(*inputs, **how)
                 self.step += 1
                 now = time.perf_counter()
                 self.elapsed = now - started
-                if self.step % self.options.log_every == 0 or self.finished():
+                if self.step % options.log_every == 0 or self.finished():
                     pace = (self.step - logged_step) * self.loader.batch_size / (now - logged)
                     record = self._record(result, rate, pace)
                     watch.look(record, self.loader.wait_seconds)
-                    due = self.step % self.options.validate_every == 0 or self.finished()
+                    due = self.step % options.validate_every == 0 or self.finished()
                     if due and validation is not None:
                         record |= self._validate(*validation)
                         if record["validation_loss"] < best:
@@ -230,51 +219,45 @@ class Trainer:
         save_checkpoint(self.directory / name, self.model, self.tokenizer, optimizer, training)
 
     def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
-        pairs = self.task.validation
-        if pairs is None:
+        if self.task.validation is None:
             return None
-        pairs = pairs.select(range(min(len(pairs), 512)))
-        images, rows = load_images(pairs, self.image_size, self.loader.skip_bad)
+        pairs = self.task.validation.select(range(min(len(self.task.validation), 512)))
+        images, rows = load_images(pairs, self.loader.size, self.loader.skip_bad)
         return images, [pairs.captions[row] for row in rows]
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
-        image_features = embed_images(self.model, images)
-        text_features = embed_texts(self.model, self.tokenizer, captions)
-        size, scale = min(self.loader.batch_size, len(images)), self.model.logit_scale.item()
-        losses = []
-        for low in range(0, len(images) - size + 1, size):
-            batch = (tensor(each[low : low + size]) for each in (image_features, text_features))
-            losses.append(contrastive_loss(*batch, tensor(scale)).item())
-        recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
+        texts = embed_texts(self.model, self.tokenizer, captions)
+        features, size = (embed_images(self.model, images), texts), self.loader.batch_size
+        size, scale = min(size, len(images)), tensor(self.model.logit_scale.item())
+        losses = [
+            contrastive_loss(*(tensor(each[low : low + size]) for each in features), scale).item()
+            for low in range(0, len(images) - size + 1, size)
+        ]
+        recall = retrieval_metrics(*features, captions)["recall_at_1"]
         return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
 
     def _record(self, result: dict[str, Any], rate: float, pace: float) -> dict[str, float]:
         """One line of metrics; TrainingError where the loss is no number any more."""
-        loss = result["loss"].item()
+        values = [result[key] for key in ("loss", "logit_scale", "grad_norm")]
+        # A GPU has to be waited for when numbers are read: once, not three times.
+        loss, log_scale, norm = move(array_module(values[0]).stack(values), "numpy").tolist()
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
                 "Usual cause: a learning rate that is too high"
             )
-        return {
-            "step": self.step,
-            "seconds": round(self.elapsed, 3),
-            "loss": loss,
-            "temperature": math.exp(result["logit_scale"].item()),
-            "grad_norm": result["grad_norm"].item(),
-            "learning_rate": rate,
-            "samples_per_second": round(pace, 1),
-        }
+        temperature = math.exp(log_scale)
+        measured = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
+        measured |= {"temperature": temperature, "grad_norm": norm, "learning_rate": rate}
+        return measured | {"samples_per_second": round(pace, 1)}
 
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         bar.n = self.step if self.options.steps is not None else round(self.elapsed)
-        shown = "step {step}, loss={loss:.3f}, temperature={temperature:.1f}"
-        bar.set_postfix_str(
-            shown.format(**record) + f", {record['samples_per_second']:.0f} pairs/s"
-        )
+        shown = "step {step}, loss={loss:.3f}, temperature={temperature:.1f}, "
+        bar.set_postfix_str((shown + "{samples_per_second:.0f} samples/s").format(**record))
 
     def _drop_later_metrics(self) -> float:
         """Keep the lines up to the step that a resumed run starts from, none for a new run; returns
@@ -303,9 +286,7 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, float]]:
 @contextlib.contextmanager
 def _stop_on_ctrl_c() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, so that a step is never torn apart; a second one interrupts.
-
-    Signals reach the main thread only; elsewhere Ctrl-C is the caller's business.
-    """
+    Signals reach the main thread only; elsewhere Ctrl-C is the caller's business."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

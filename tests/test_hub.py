@@ -111,12 +111,13 @@ def test_images_of_every_mode_are_decoded(by_name):
 
 
 def test_saved_sets_and_their_splits():
-    halves = {"train": table(12), "test": table(8), "other": table(5)}
-    datasets.DatasetDict(halves).save_to_disk("saved")
-    assert {k: len(v) for k, v in open_dataset("saved", validation_fraction=0).items()} == {
-        "train": 12,
-        "test": 8,
-    }
+    parts = {"train": table(12), "test": table(8), "val": table(2)}
+    datasets.DatasetDict(parts).save_to_disk("saved")
+    sizes = {split: len(pairs) for split, pairs in open_dataset("saved").items()}
+    assert sizes == {"train": 12, "validation": 2, "test": 8}
+    datasets.DatasetDict(parts | {"other": table(5)}).save_to_disk("saved")
+    with pytest.raises(DataError, match="saved has the splits train, test, val, other: --split"):
+        open_dataset("saved")
     assert len(open_dataset("saved", split="other", validation_fraction=0)["train"]) == 4
     with pytest.raises(DataError, match=r"saved is neither a path here nor .*KeyError: 'nothing'"):
         open_dataset("saved", split="nothing")
@@ -208,8 +209,8 @@ def test_streams_that_cannot_be(monkeypatch):
     with pytest.raises(DataError, match="test has the splits test"):
         open_dataset("test", streaming=True)
     table(20).save_to_disk("short")
-    with pytest.raises(DataError, match="the split 'train' of the stream is empty or too short"):
+    with pytest.raises(DataError, match="the stream of train pairs holds too few, or pairs of"):
         open_dataset("short", streaming=True)
     table(3).add_column("split", ["train", "test", "val"]).save_to_disk("marked")
-    with pytest.raises(DataError, match="marked train row 1 is of split 'test'; a stream needs"):
+    with pytest.raises(DataError, match="the stream of train pairs holds too few, or pairs of"):
         open_dataset("marked", streaming=True)
