@@ -17,7 +17,7 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,6 @@ OPTIONS: dict[str, tuple[Any, str, str]] = {
     "vocab_size": (int, "N", "most tokens to learn (4000)"),
     "shift": (int, "PIXELS", "move training images by up to this"),
     "zoom": (float, "X", "stretch training images by up to exp(X), each way"),
-    "colour_jitter": (float, "X", "vary colours of training images by this share"),
     "seed": (int, "N", "for all random numbers; same seed, same run (0)"),
     "backend": (str, "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"),
     "workers": (int, "N", "threads (the cores)"),
@@ -76,7 +75,6 @@ OPTIONS: dict[str, tuple[Any, str, str]] = {
     "json": (None, "", "print one JSON object as the last line"),
 }  # fmt: skip
 OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
-OUR_ERRORS = (TrainingError, BackendError, pictures.MissingMatplotlib)
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
 
@@ -91,9 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         for option in options:
             # An option that is not given is None, so that a default can depend on the others.
             kind, metavar, text = OPTIONS[option]
-            switch = {"action": "store_true", "default": None}
-            valued = {"type": kind, "metavar": metavar}
-            command.add_argument(_flag(option), help=text, **(valued if kind else switch))
+            valued = {"type": kind, "metavar": metavar} if kind else {"action": "store_true"}
+            command.add_argument(_flag(option), help=text, default=None, **valued)
     return parser
 
 
@@ -101,14 +98,14 @@ def _flag(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Those of the options that are set."""
-    return {name: vars(arguments)[name] for name in names if vars(arguments)[name] is not None}
+    return {k: v for k, v in vars(arguments).items() if k in names and v is not None}
 
 
 def _training_options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    fields = {field.name for field in dataclasses.fields(TrainingOptions)}
-    return TrainingOptions.of(base, **_given(arguments, sorted(fields & vars(arguments).keys())))
+    fields = [field.name for field in dataclasses.fields(TrainingOptions)]
+    return TrainingOptions.of(base, **_given(arguments, fields))
 
 
 def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
@@ -143,10 +140,9 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
     directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
     trainer = Trainer(task, _training_options(arguments, task.settings), directory)
-    for file in (CHECKPOINT, BEST):
-        if (directory / file).exists():
-            kept = (directory / file).with_suffix(".previous.npz")
-            (directory / file).replace(kept)
+    for file in (directory / CHECKPOINT, directory / BEST):
+        if file.exists():
+            kept = file.replace(file.with_suffix(".previous.npz"))
             _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
     return trainer
 
@@ -163,7 +159,7 @@ def _resumed_run(arguments: argparse.Namespace) -> Trainer:
     return Trainer(open_task(resumed.training["source"]), options, directory, resumed)
 
 
-def train_command(arguments: argparse.Namespace) -> int:
+def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."""
     trainer = (_new_run if arguments.resume is None else _resumed_run)(arguments)
     task, model, directory = trainer.task, trainer.model, trainer.directory
@@ -173,23 +169,23 @@ def train_command(arguments: argparse.Namespace) -> int:
     if trainer.interrupted:
         again = f"clip-np train --resume {shlex.quote(str(directory))}"
         _say(arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {again}")
-        return 130
+        raise KeyboardInterrupt
     for cause in list(trainer.loader.skipped.values())[:5]:
         _say(arguments, f"skipped {cause}")
     outcome["skipped_images"] = len(trainer.loader.skipped)
     _say(arguments, f"{outcome['steps']} steps in {outcome['train_seconds']:.0f} s")
-    report = task.report(model, trainer.tokenizer)
-    _print_figures(arguments, report, task)
+    outcome |= _measure(arguments, task, model, trainer.tokenizer)
     _draw(arguments, lambda: draw_run(trainer))
-    if arguments.json:
-        print(json.dumps(outcome | report))
-    return 0
+    return outcome
 
 
-def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any], task: Task) -> None:
+def _measure(arguments: argparse.Namespace, task: Task, *model: Any) -> dict[str, Any]:
+    """The figures of a model and its tokenizer, also for people."""
+    figures = task.report(*model)
     _say(arguments, f"on {task.measured_on}:")
     for key, value in figures.items():
         _say(arguments, f"    {key.replace('_', ' '):<36}{round(value, 3):>10g}")
+    return figures
 
 
 def _draw(arguments: argparse.Namespace, draw: Callable[[], list[pathlib.Path]]) -> None:
@@ -221,28 +217,24 @@ def draw_run(trainer: Trainer) -> list[pathlib.Path]:
     ]
 
 
-def evaluate_command(arguments: argparse.Namespace) -> int:
+def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure a trained model on its test split, or on other data."""
     found = read_checkpoint(arguments.run)
-    source = (found.training or {}).get("source")
-    if source is None and arguments.data is None:
-        raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
+    source = (found.training or {}).get("source", {})
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
+        if not source:
+            raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
         task = open_task(source, training=False)
-    elif source is not None and source["task"] == "shapes":
+    elif source.get("task") == "shapes":
         task = ShapesTask(test=arguments.data, training=False)
     else:
-        seed = (source or {}).get("seed", 0)  # held out is what the training held out
+        seed = source.get("seed", 0)  # held out is what the training held out
         task = FilesTask(arguments.data, seed=seed, **_given(arguments, OF_FILES))
-    figures = task.report(found.model.to(arguments.backend or "numpy"), found.tokenizer)
-    _print_figures(arguments, figures, task)
-    if arguments.json:
-        print(json.dumps(figures))
-    return 0
+    return _measure(arguments, task, found.model.to(arguments.backend or "numpy"), found.tokenizer)
 
 
-def classify_command(arguments: argparse.Namespace) -> int:
+def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find the caption that fits an image, or the images of a folder that fit a sentence."""
     model, preprocess, tokenizer = load(arguments.run, arguments.backend or "numpy")
     path, texts = pathlib.Path(arguments.image), arguments.captions
@@ -255,41 +247,39 @@ def classify_command(arguments: argparse.Namespace) -> int:
     images, rows = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
     if searching:
         scores = embed_images(model, images) @ embed_texts(model, tokenizer, texts)[0]  # (N,)
-        names, form = [pairs.names[row] for row in rows], "{:.3f}"
-        title, note = texts[0], f"The best of {len(names):,} images in {path}, and their cosines."
+        names, form, title = [pairs.names[row] for row in rows], "{:.3f}", texts[0]
+        note = f"The best of {len(names):,} images in {path}, and their cosines."
     else:
         scores = caption_probabilities(model, tokenizer, images, texts)[0]  # (M,)
-        names, form = texts, "{:.1%}"
-        title, note = path.name, f"How likely each of {len(texts)} captions is."
+        names, form, title = texts, "{:.1%}", path.name
+        note = f"How likely each of {len(texts)} captions is."
     best = np.argsort(-scores, kind="stable")[:SHOWN]
     labels = [(form.format(scores[row]), names[row]) for row in best]
-    for label in labels:
-        _say(arguments, "{:>8}  {}".format(*label))
+    _say(arguments, "\n".join(f"{score:>8}  {name}" for score, name in labels))
     shown, _ = load_images(pairs.select(rows[best] if searching else rows), SHOWN_SIZE)
-    below = [[label] for label in labels] if searching else [labels]
+    page = shown, [[label] for label in labels] if searching else [labels]
     target = pathlib.Path(arguments.picture or "classify.png")
-    _draw(arguments, lambda: [pictures.labelled_images(shown, below, target, title, note)])
-    if arguments.json:
-        print(json.dumps({names[row]: float(scores[row]) for row in best}))
-    return 0
+    _draw(arguments, lambda: [pictures.labelled_images(*page, target, title, note)])
+    return {names[row]: float(scores[row]) for row in best}
 
 
-def plot_command(arguments: argparse.Namespace) -> int:
+def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
     directory, training = pathlib.Path(arguments.run), read_checkpoint(arguments.run).training
     if training is None or not directory.is_dir():
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
-    records, batch_size = read_metrics(directory / METRICS), training["options"]["batch_size"]
-    print(pictures.loss_curve(records, directory / "loss.png", batch_size))
-    return 0
+    records = read_metrics(directory / METRICS)
+    curve = records, directory / "loss.png", training["options"]["batch_size"]
+    _draw(arguments, lambda: [pictures.loss_curve(*curve)])
+    return {"records": len(records)}
 
 
 # Command -> its function, what stands after it, its options.
-COMMANDS = {
-    "train": (train_command, (), tuple(name for name in OPTIONS if name != "picture")),
-    "evaluate": (evaluate_command, ("run",), ("data", *OF_FILES, "backend", "json")),
-    "classify": (classify_command, tuple(POSITIONAL), ("skip_bad", "picture", "backend", "json")),
-    "plot": (plot_command, ("run",), ()),
+COMMANDS: dict[str, tuple[Callable, Sequence[str], Sequence[str]]] = {
+    "train": (train_command, (), [name for name in OPTIONS if name != "picture"]),
+    "evaluate": (evaluate_command, ["run"], ["data", *OF_FILES, "backend", "json"]),
+    "classify": (classify_command, [*POSITIONAL], ["skip_bad", "picture", "backend", "json"]),
+    "plot": (plot_command, ["run"], ["json"]),
 }
 
 
@@ -303,10 +293,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # A missing GPU shows before data is read.
         move(np.zeros(1), vars(arguments).get("backend") or "numpy")
-        return COMMANDS[arguments.command][0](arguments)
-    except (ValueError, OSError, ImportError, *OUR_ERRORS) as error:
+        result = COMMANDS[arguments.command][0](arguments)
+    except (ValueError, OSError, ImportError, TrainingError, BackendError) as error:
         print(f"clip-np: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("clip-np: interrupted", file=sys.stderr)
         return 130
+    if arguments.json:
+        print(json.dumps(result))
+    return 0

@@ -2,8 +2,8 @@
 
 A model wants float arrays of one size; files hold pictures of any size. Between them lie
 *geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (stretch
-and shift each square, change its colours, add words to its caption, a little and at random, so
-that a small set lasts longer) and *normalisation* (CLIP's mean and standard deviation per colour;
+and shift each square, add words to its caption, a little and at random, so that a small set lasts
+longer) and *normalisation* (CLIP's mean and standard deviation per colour;
 Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does this in threads, a few batches ahead of
 the model. The batch of step s depends on the seed and s alone: a run that resumes at step 5,000
 sees what the uninterrupted run would have seen.
@@ -28,7 +28,6 @@ from clip_np.readers import DataError, Pairs, a_few, to_rgb
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # how bright they look (ITU-R BT.601)
 CACHE_BYTES = 512 * 2**20  # decoded squares that a loader keeps
 
 
@@ -79,44 +78,23 @@ def to_model_input(images: np.ndarray) -> np.ndarray:
 
 
 def augment(
-    images: np.ndarray,
-    rng: np.random.Generator,
-    shift: int,
-    colour_jitter: float,
-    zoom: float = 0.0,
+    images: np.ndarray, rng: np.random.Generator, shift: int, zoom: float = 0.0
 ) -> np.ndarray:
-    """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype.
-
-    Each is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at
-    most `shift` whole pixels both ways (edge pixels fill the gap). Factors from 1 - colour_jitter
-    to 1 + colour_jitter change brightness, contrast and saturation.
-    """
+    """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype. Each
+    is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at most
+    `shift` whole pixels both ways; edge pixels fill the gap."""
     batch, height, width, _ = images.shape
-    if shift or zoom:
-        scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
-        offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
-        # Where each row and each column of the new image is taken from: (B, H) and (B, W).
-        rows, columns = (
-            np.rint((np.arange(n) - (n - 1) / 2) / scale[i] + (n - 1) / 2 + offset[i])
-            .clip(0, n - 1)
-            .astype(np.int64)
-            for i, n in enumerate((height, width))
-        )
-        which = np.arange(batch)[:, None, None]
-        images = images[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
-    if colour_jitter:
-        factors = rng.uniform(1 - colour_jitter, 1 + colour_jitter, size=(3, batch, 1, 1, 1))
-        brightness, contrast, saturation = factors.astype(np.float32)
-        colours = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")  # (B, 3, H, W)
-        grey = np.einsum("bchw,c->bhw", colours, LUMA)[:, np.newaxis]  # (B, 1, H, W)
-        mean = grey.mean(axis=(2, 3), keepdims=True)  # (B, 1, 1, 1)
-        # Saturation s blends a pixel x with its grey g, contrast c the result with the image's
-        # mean grey m, brightness b multiplies all:  b (c (s x + (1 - s) g) + (1 - c) m).
-        colours *= brightness * contrast * saturation
-        colours += brightness * (contrast * (1 - saturation) * grey + (1 - contrast) * mean)
-        colours += np.float32(0.5)  # so that uint8 rounds
-        images = np.clip(colours, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)  # (B, H, W, 3)
-    return images
+    scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
+    offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
+    # Where each row and each column of the new image is taken from: (B, H) and (B, W).
+    rows, columns = (
+        np.rint((np.arange(n) - (n - 1) / 2) / scale[i] + (n - 1) / 2 + offset[i])
+        .clip(0, n - 1)
+        .astype(np.int64)
+        for i, n in enumerate((height, width))
+    )
+    which = np.arange(batch)[:, None, None]
+    return images[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
 
 
 def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: float = 0.3) -> str:
@@ -141,8 +119,8 @@ class Batch(NamedTuple):
 class BatchLoader:
     """Batches of augmented pairs, prepared by threads while the model computes.
 
-    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift,
-    colour_jitter and zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
+    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift and
+    zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
     unreadable images out, and put their names and the causes into `skipped`. `wait_seconds` adds
     up how long the consumer waited: much of it means that loading, not computing, sets the pace.
     """
@@ -152,11 +130,10 @@ class BatchLoader:
     batch_size: int
     seed: int
     shift: int
-    colour_jitter: float
+    zoom: float
     tag_probability: float
     skip_bad: bool = False
     workers: int = 2
-    zoom: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
@@ -205,7 +182,7 @@ class BatchLoader:
             raise DataError(f"step {step}: no image is readable: {a_few(squares)}")
         rng = np.random.default_rng([self.seed, 2, step])
         images = np.stack([squares[row] for row in kept])  # (B, size, size, 3)
-        images = augment(images, rng, self.shift, self.colour_jitter, self.zoom)
+        images = augment(images, rng, self.shift, self.zoom)
         chosen = pairs.select(kept)
         captions = chosen.captions
         if chosen.tags is not None:

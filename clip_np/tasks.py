@@ -72,7 +72,7 @@ class FilesTask(Task):
         train, validation = splits.get("train"), splits.get("validation")
         tagged = train is not None and train.tags is not None
         settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
-        settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
+        settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1}
         settings["tag_probability"] = 0.6 if tagged else 0.0
         place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
         source = {"task": "files", "path": place, "skip_bad": skip_bad, **how}

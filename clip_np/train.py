@@ -63,8 +63,8 @@ class TrainingOptions:
 
     learning_rate is the highest of the schedule, final_ratio the share of it that the last step
     has; warmup is in steps or, below 1, a share of the run, and at most a tenth of it. shift
-    (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs. workers
-    None means one for each core, or one where the backend is a GPU.
+    (pixels), zoom and tag_probability (shares) vary the training pairs. workers None means one
+    for each core, or one where the backend is a GPU.
     """
 
     preset: str = "tiny"
@@ -79,7 +79,6 @@ class TrainingOptions:
     vocab_size: int = 4000
     shift: int = 0
     zoom: float = 0.0
-    colour_jitter: float = 0.0
     tag_probability: float = 0.0
     seed: int = 0
     backend: str = "numpy"
@@ -149,12 +148,10 @@ class Trainer:
         if resumed is not None:
             self.optimizer.load_state_dict(resumed.optimizer_state)
             self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
-        variation = options.shift, options.colour_jitter, options.tag_probability
-        size, skip_bad = self.model.config.vision.image_size, task.source.get("skip_bad", False)
-        self.loader = BatchLoader(
-            *(task.train, size, options.batch_size, options.seed, *variation, skip_bad),
-            zoom=options.zoom,
-        )
+        names = ("batch_size", "seed", "shift", "zoom", "tag_probability")
+        how = {name: getattr(options, name) for name in names}
+        how["skip_bad"] = task.source.get("skip_bad", False)
+        self.loader = BatchLoader(task.train, self.model.config.vision.image_size, **how)
 
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""

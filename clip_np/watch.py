@@ -28,12 +28,9 @@ def warn_of_truncation(lengths: np.ndarray, context_length: int) -> None:
     """Warn where more than 5 % of captions, of `lengths` (N,) in tokens, exceed the context."""
     share = float(np.mean(lengths > context_length))
     if share > SHARE_TRUNCATED:
-        message = (
-            f"{share:.0%} of the captions are longer than {context_length} tokens and lose their "
-            "end. Usual cause: captions of several sentences, or a vocabulary too small for their "
-            "words (--vocab-size)"
-        )
-        warn(message, TrainingWarning, stacklevel=2)
+        message = f"{share:.0%} of the captions are longer than {context_length} tokens and lose "
+        message += "their end. Usual cause: captions of several sentences, or too small a "
+        warn(message + "vocabulary for their words (--vocab-size)", TrainingWarning, stacklevel=2)
 
 
 class Watch:
@@ -41,37 +38,28 @@ class Watch:
 
     def __init__(self, batch_size: int) -> None:
         self.guessing = math.log(batch_size)
-        self.losses: deque[float] = deque(maxlen=RECORDS)
-        self.clocks: deque[tuple[float, float]] = deque(maxlen=RECORDS)
+        self.seen: deque[tuple[float, float, float]] = deque(maxlen=RECORDS)
         self.warned: set[str] = set()
 
     def look(self, record: Mapping[str, float], waited: float) -> None:
         """`record`: a line of metrics.jsonl; waited: seconds without a batch since the start."""
-        self.losses.append(record["loss"])
-        self.clocks.append((record["seconds"], waited))
-        seconds, waiting = np.subtract(self.clocks[-1], self.clocks[0])
-        distance = max(abs(loss - self.guessing) for loss in self.losses)
-        if len(self.losses) == RECORDS and distance < 0.02 * self.guessing:
+        self.seen.append((record["loss"], record["seconds"], waited))
+        losses, seconds, waits = np.array(self.seen).T  # (3, n)
+        if len(losses) == RECORDS and max(abs(losses - self.guessing)) < 0.02 * self.guessing:
             self._warn(
-                "loss",
-                f"the loss stays at ln N = {self.guessing:.2f}, that of guessing. Usual cause: a "
-                "learning rate that is too high or too low, or captions that do not belong to "
+                f"the loss stays at ln N = {self.guessing:.2f}, that of guessing",
+                "a learning rate that is too high or too low, or captions that do not belong to "
                 "their images. Can 100 pairs alone be learned?",
             )
         if not 1.0001 < record["temperature"] < 0.9999 * math.exp(MAX_LOGIT_SCALE):
-            self._warn(
-                "temperature",
-                "the temperature is at its bound. Usual cause: few pairs, learned by heart "
-                "(at 100), or a learning rate that is too high",
-            )
-        if seconds > SECONDS and waiting > SHARE_WAITING * seconds:
-            self._warn(
-                "waiting",
-                f"the model waits for its images {waiting / seconds:.0%} of the time. Usual cause: "
-                "large image files, or a slow disk or network: store the images smaller, nearer",
-            )
+            cause = "few pairs, learned by heart (at 100), or a learning rate that is too high"
+            self._warn("the temperature is at its bound", cause)
+        passed, waiting = seconds[-1] - seconds[0], waits[-1] - waits[0]
+        if passed > SECONDS and waiting > SHARE_WAITING * passed:
+            cause = "large image files, or a slow disk or network: store them smaller, or nearer"
+            self._warn(f"the model waits for images {waiting / passed:.0%} of the time", cause)
 
-    def _warn(self, sign: str, message: str) -> None:
-        if sign not in self.warned:
-            self.warned.add(sign)
-            warn(message, TrainingWarning, stacklevel=3)
+    def _warn(self, sign: str, cause: str) -> None:
+        if cause not in self.warned:
+            self.warned.add(cause)
+            warn(f"{sign}. Usual cause: {cause}", TrainingWarning, stacklevel=3)

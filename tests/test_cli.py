@@ -31,7 +31,7 @@ EVALUATE_FLAGS = [
 TRAIN_FLAGS = [
     *EVALUATE_FLAGS,
     *("--test", "--steps", "--seconds", "--preset", "--batch-size", "--learning-rate"),
-    *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--colour-jitter", "--zoom"),
+    *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
     *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
 CLASSIFY_FLAGS = ["--skip-bad", "--picture", *COMMON]
@@ -114,7 +114,7 @@ def report_of(output: str) -> dict:
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
         (["classify"], ["RUN", "IMAGE", "CAPTIONS", *CLASSIFY_FLAGS]),
-        (["plot"], ["RUN", "--help"]),
+        (["plot"], ["RUN", "--json", "--help"]),
     ],
 )
 def test_help_names_every_flag(capsys, command, flags):
@@ -425,7 +425,7 @@ def test_plot_draws_the_loss_again(capsys, photos):
     run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
     pathlib.Path("here", "loss.png").unlink()
     output, _ = run(capsys, "plot", "here")
-    assert output.strip() == str(pathlib.Path("here", "loss.png"))
+    assert output.strip() == f"pictures: {pathlib.Path('here', 'loss.png')}"
     assert pathlib.Path("here", "loss.png").stat().st_size > 10_000
 
 

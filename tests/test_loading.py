@@ -53,7 +53,7 @@ def loader_of(pairs: Pairs, **changes) -> BatchLoader:
         "batch_size": 4,
         "seed": 3,
         "shift": 1,
-        "colour_jitter": 0.2,
+        "zoom": 0.1,
         "tag_probability": 0.5,
     }
     return BatchLoader(pairs, **(options | changes))
@@ -154,7 +154,7 @@ def test_to_model_input():
 
 def test_shift_moves_whole_images_and_repeats_edges():
     images = noise(200, 6, 5, 3)
-    moved = augment(images, np.random.default_rng(0), shift=2, colour_jitter=0)
+    moved = augment(images, np.random.default_rng(0), shift=2)
     assert (moved.shape, moved.dtype) == (images.shape, np.uint8)
     seen = set()
     for before, after in zip(images, moved):
@@ -172,25 +172,6 @@ def test_shift_moves_whole_images_and_repeats_edges():
     assert len(seen) == 25
 
 
-def reference_colours(image, brightness, contrast, saturation):
-    """The three changes of one image one after another, in float64."""
-    pixels = image.astype(float)
-    weights = np.array([0.299, 0.587, 0.114])
-    pixels = saturation * pixels + (1 - saturation) * (pixels @ weights)[..., np.newaxis]
-    pixels = contrast * pixels + (1 - contrast) * (pixels @ weights).mean()
-    return np.clip(brightness * pixels, 0, 255)
-
-
-def test_colour_jitter_is_brightness_contrast_and_saturation():
-    images = noise(20, 6, 5, 3)
-    changed = augment(images, np.random.default_rng(7), shift=0, colour_jitter=0.4)
-    factors = np.random.default_rng(7).uniform(0.6, 1.4, size=(3, 20))
-    assert changed.dtype == np.uint8
-    for row in range(20):
-        expected = reference_colours(images[row], *factors[:, row])
-        assert np.abs(changed[row] - expected).max() < 0.51
-
-
 def test_augment_changes_nothing_of_its_input_and_follows_the_generator():
     images = noise(4, 6, 6, 3)
     before = images.copy()
@@ -199,7 +180,7 @@ def test_augment_changes_nothing_of_its_input_and_follows_the_generator():
     )
     assert (images == before).all()
     assert (first == again).all() and (first != other).any()
-    assert (augment(images, np.random.default_rng(5), 0, 0) == images).all()
+    assert (augment(images, np.random.default_rng(5), 0, 0.0) == images).all()
 
 
 def test_extra_words_come_from_the_tags_and_are_new():
@@ -279,7 +260,7 @@ def test_resuming_late_does_not_replay_the_run():
 
 def test_batches_have_the_promised_form():
     pairs = some_pairs(10)
-    loader = loader_of(pairs, shift=0, colour_jitter=0)
+    loader = loader_of(pairs, shift=0, zoom=0)
     batches = list(loader.batches(0, 5))
     for batch in batches:
         assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), np.float32)
@@ -310,7 +291,8 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path, monkeypatch):
 
 def test_every_step_and_seed_varies_images_anew():
     one = some_pairs(1)
-    seen = [batch.images for seed in (0, 1) for batch in loader_of(one, seed=seed).batches(0, 3)]
+    loaders = [loader_of(one, seed=seed, shift=8, zoom=0.5) for seed in (0, 1)]
+    seen = [batch.images for loader in loaders for batch in loader.batches(0, 3)]
     assert len({images.tobytes() for images in seen}) == 6
 
 

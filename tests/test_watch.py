@@ -52,7 +52,7 @@ def test_a_temperature_at_its_bound(bound):
 
 def test_a_loader_that_starves():
     (message,) = messages(records(waiting=0.6))
-    assert message.startswith("the model waits for its images 60% of the time. Usual cause: large")
+    assert message.startswith("the model waits for images 60% of the time. Usual cause: large")
     assert messages(records(waiting=0.9, count=5)) == []  # a few seconds say nothing yet
 
 
