@@ -31,9 +31,9 @@ Rows = np.ndarray | mg.Tensor  # features (N, E)
 Names = Sequence[str] | None
 
 
-def _embed(encode: Callable, inputs: np.ndarray, width: int) -> np.ndarray:
-    """Unit rows (N, width) of inputs (N, ...), chunk by chunk on all cores."""
-    features = np.zeros((len(inputs), width), np.float32)
+def _embed(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
+    """Unit features (N, E) of inputs (N, ...), chunk by chunk on all cores."""
+    features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
     chunks = [slice(low, low + 128) for low in range(0, len(inputs), 128)]
 
     def work(mine: list[slice]) -> None:
@@ -48,16 +48,14 @@ def _embed(encode: Callable, inputs: np.ndarray, width: int) -> np.ndarray:
 
 def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     """Unit features (N, E) of uint8 images (N, S, S, 3)."""
-    return _embed(
-        lambda rows: model.encode_image(to_model_input(rows)), images, model.config.embed_dim
-    )
+    return _embed(model, lambda rows: model.encode_image(to_model_input(rows)), images)
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
     """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
     context = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context, truncate=True)
-    return _embed(model.encode_text, tokens, model.config.embed_dim)
+    return _embed(model, model.encode_text, tokens)
 
 
 def caption_probabilities(
@@ -176,9 +174,8 @@ def shapes_report(
     mean over them) and of all; zero-shot with the best of ten prompts for each class."""
     result = {}
     for kind, suffix in (("all", ""), ("heldout", "_heldout")):
-        split = splits[kind]
-        images = embed_images(model, split.images)
-        texts = embed_texts(model, tokenizer, split.captions)
+        images = embed_images(model, splits[kind].images)
+        texts = embed_texts(model, tokenizer, splits[kind].captions)
         for size in (100, len(images)):
             parts = [slice(low, low + size) for low in range(0, len(images) - size + 1, size)]
             recalls = [retrieval_metrics(images[p], texts[p])["recall_at_1"] for p in parts]

@@ -34,10 +34,8 @@ def recognises(path: str | Path) -> bool:
 
 
 def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
-    """The library's objects by split ("train" for a given `split`), not yet read.
-
-    Raises ImportError where the library is not installed, DataError where it finds nothing.
-    """
+    """The library's objects by split ("train" for a given `split`), not yet read. ImportError where
+    the library is not installed, DataError where it finds nothing."""
     try:
         import datasets
     except ImportError as error:
@@ -46,13 +44,13 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
     try:
         if _is_saved(path):
             found = datasets.load_from_disk(path)
-            found = found if isinstance(found, dict) else {"train": found}
-            found = {"train": found[split]} if split else dict(found)
-            if streaming:
-                found = {name: each.to_iterable_dataset() for name, each in found.items()}
         else:
             found = datasets.load_dataset(path, split=split, streaming=streaming)
-            found = found if isinstance(found, dict) else {"train": found}
+        found = found if isinstance(found, dict) else {"train": found}
+        if _is_saved(path):
+            found = found if split is None else {"train": found[split]}
+            if streaming:
+                found = {name: each.to_iterable_dataset() for name, each in found.items()}
     except Exception as error:  # no network, no such set, no such split: an error class for each
         cause = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is neither a path here nor a set to load ({cause})") from error
