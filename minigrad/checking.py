@@ -144,7 +144,7 @@ def taylor_slope(
 def _float64(name: str, given: Any, like: list[np.ndarray] | None = None) -> list[np.ndarray]:
     """Copies of the arrays or tensors given, of the shapes of `like`; a lone one is a list."""
     given = [given] if hasattr(given, "shape") else given
-    arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in given]
+    arrays = [np.array(x.numpy() if isinstance(x, Tensor) else x) for x in given]
     for position, array in enumerate(arrays):
         if array.dtype != np.float64:
             fix = "pass float64: less leaves too few digits for a numeric derivative"

@@ -130,6 +130,10 @@ def right_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return right
 
 
+def steeper_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(left) > np.abs(right), left, right)
+
+
 def middle(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return 0.5 * (left + right)
 
@@ -212,6 +216,10 @@ ARITHMETIC = [
             Kink(at([-0.5], low=-0.5, high=0.8), right_side),
             Kink(at([0.8], low=-0.5, high=0.8), left_side),
         ],
+        drawn_kinks=(
+            d.one_input(d.at_kinks(-0.5, 0.8), low=st.just(-0.5), high=st.just(0.8)),
+            steeper_side,
+        ),
     ),
     Row(
         "where",
