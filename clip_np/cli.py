@@ -18,7 +18,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -54,26 +54,18 @@ OPTIONS: dict[str, tuple[Any, str, str]] = {
     "streaming": (None, "", "datasets only: read while training, keep nothing on the disk"),
     "skip_bad": (None, "", "leave unreadable images out, and count them"),
     "test": (str, "PATH", "shapes only: a parquet file with another test split"),
-    "steps": (int, "N", "steps to take (for shapes 1200, for the preset tutorial 5000)"),
-    "seconds": (float, "S", "time limit (for other data 240)"),
-    "preset": (str, "NAME", "size of the model: " + ", ".join(PRESETS)),
-    "batch_size": (int, "N", "pairs in a step"),
-    "learning_rate": (float, "X", "highest learning rate"),
-    "weight_decay": (float, "X", "AdamW's weight decay (0.1)"),
-    "warmup": (float, "N", "steps of rising rate, or below 1 their share (100)"),
-    "vocab_size": (int, "N", "most tokens to learn (4000)"),
-    "shift": (int, "PIXELS", "move training images by up to this"),
-    "zoom": (float, "X", "stretch training images by up to exp(X), each way"),
-    "seed": (int, "N", "for all random numbers; same seed, same run (0)"),
-    "backend": (str, "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"),
-    "workers": (int, "N", "threads (the cores)"),
-    "shards": (int, "N", "cut each batch into N pieces: less memory (1)"),
     "name": (str, "NAME", "results go to runs/NAME (shapes, or the data's name)"),
     "out": (str, "DIR", "results go to DIR instead"),
     "resume": (str, "DIR", "go on with the run in DIR; --steps or --seconds may grow"),
     "picture": (str, "FILE", "where the picture goes (classify.png)"),
     "json": (None, "", "print one JSON object as the last line"),
 }  # fmt: skip
+OPTIONS |= {
+    # The type of `int | None` is int.
+    field.name: ((*get_args(field.type), field.type)[0], *field.metadata.values())
+    for field in dataclasses.fields(TrainingOptions)
+    if field.metadata
+}
 OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
@@ -90,12 +82,9 @@ def _parser() -> argparse.ArgumentParser:
             # An option that is not given is None, so that a default can depend on the others.
             kind, metavar, text = OPTIONS[option]
             valued = {"type": kind, "metavar": metavar} if kind else {"action": "store_true"}
-            command.add_argument(_flag(option), help=text, default=None, **valued)
+            flag = "--" + option.replace("_", "-")
+            command.add_argument(flag, help=text, default=None, **valued)
     return parser
-
-
-def _flag(option: str) -> str:
-    return "--" + option.replace("_", "-")
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -110,9 +99,9 @@ def _training_options(arguments: argparse.Namespace, base: dict[str, Any]) -> Tr
 
 def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
     """ValueError where one of the options is set that would have no effect."""
-    given = _given(arguments, names)
+    given = ", ".join(f"--{name}" for name in _given(arguments, names)).replace("_", "-")
     if given:
-        raise ValueError(f"{', '.join(map(_flag, given))}: {reason}; leave it out")
+        raise ValueError(f"{given}: {reason}; leave it out")
 
 
 def _say(arguments: argparse.Namespace, text: str) -> None:

@@ -57,33 +57,32 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the last checkpoint is as it was."""
 
 
+def option(default: Any, value: str, meaning: str) -> Any:
+    """A field of TrainingOptions that is an option of the command line too."""
+    return dataclasses.field(default=default, metadata={"metavar": value, "help": meaning})
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train. steps or seconds, or the first to be reached of both, ends the run.
+    """How to train. steps or seconds, or the first to be reached of both, ends the run."""
 
-    learning_rate is the highest of the schedule, final_ratio the share of it that the last step
-    has; warmup is in steps or, below 1, a share of the run, and at most a tenth of it. shift
-    (pixels), zoom and tag_probability (shares) vary the training pairs. workers None means one
-    for each core, or one where the backend is a GPU.
-    """
-
-    preset: str = "tiny"
-    steps: int | None = 1200
-    seconds: float | None = None
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    final_ratio: float = 0.02
-    warmup: float = 100
-    weight_decay: float = 0.1
+    preset: str = option("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
+    steps: int | None = option(1200, "N", "steps to take (shapes 1200, preset tutorial 5000)")
+    seconds: float | None = option(None, "S", "time limit (for other data than shapes 240)")
+    batch_size: int = option(128, "N", "pairs in a step")
+    learning_rate: float = option(2e-3, "X", "highest learning rate")
+    final_ratio: float = 0.02  # the share of it that the last step has
+    warmup: float = option(100, "N", "steps of rising rate, below 1 their share; at most a tenth")
+    weight_decay: float = option(0.1, "X", "AdamW's weight decay (0.1)")
     max_norm: float = 1.0
-    vocab_size: int = 4000
-    shift: int = 0
-    zoom: float = 0.0
-    tag_probability: float = 0.0
-    seed: int = 0
-    backend: str = "numpy"
-    workers: int | None = None
-    shards: int = 1
+    vocab_size: int = option(4000, "N", "most tokens to learn (4000)")
+    shift: int = option(0, "PIXELS", "move training images by up to this")
+    zoom: float = option(0.0, "X", "stretch training images by up to exp(X), each way")
+    tag_probability: float = 0.0  # of further words in a training caption
+    seed: int = option(0, "N", "for all random numbers; same seed, same run (0)")
+    backend: str = option("numpy", "NAME", "numpy (the default), or cupy or cupy:1 for a GPU")
+    workers: int | None = option(None, "N", "threads (default: the cores, or one beside a GPU)")
+    shards: int = option(1, "N", "cut each batch into N pieces: less memory (1)")
     log_every: int = 10
     validate_every: int = 100
 
