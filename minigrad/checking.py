@@ -31,7 +31,7 @@ import numpy as np
 from minigrad.autograd import Tensor, grad, no_grad
 
 COMPLEX_STEP = 1e-30
-CENTRAL_STEP = 6e-6  # about the cube root of float64's rounding error
+CENTRAL_STEP = 6e-6  # about the cube root of float64's rounding error; times sqrt |x| for large x
 TOLERANCE = {"complex": 1e-11, "central": 1e-6}
 
 Function = Callable[..., Tensor]
@@ -98,9 +98,9 @@ def gradcheck(
 
 def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np.ndarray, ...]:
     """The Hessian of fn at `inputs` times `vectors`: a float64 array for each input.
-    fn returns a single number; vectors have the inputs' shapes. The Hessian is the derivative of
-    the gradient: H v = (gradient(x + h v) - gradient(x - h v)) / 2h, right to about nine digits.
-    Raises TypeError for inputs that are not float64, ValueError for vectors that do not fit."""
+    fn returns a single number. H v is (gradient(x + h v) - gradient(x - h v)) / 2h, to about nine
+    digits where fn is smooth over lengths near 1. Raises TypeError for inputs that are not float64,
+    ValueError for vectors that have not the inputs' shapes."""
     arrays = _float64("hvp", inputs)
     directions = _float64("hvp", vectors, arrays)
 
@@ -112,7 +112,7 @@ def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np
         return grad(output, leaves)
 
     size, length = (max(np.abs(a).max(initial=0.0) for a in each) for each in (arrays, directions))
-    step = CENTRAL_STEP * max(1.0, size) / (length or 1.0)
+    step = CENTRAL_STEP * max(1.0, size) ** 0.5 / (length or 1.0)
     return tuple((a - b) / (2.0 * step) for a, b in zip(gradients(step), gradients(-step)))
 
 
@@ -227,7 +227,7 @@ def _numeric(fn: Function, arrays: list, c: np.ndarray, position: int, method: s
         if method == "complex":
             change = _evaluate(fn, arrays, directions, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
         else:
-            step = CENTRAL_STEP * max(1.0, abs(arrays[position][index]))
+            step = CENTRAL_STEP * max(1.0, abs(arrays[position][index])) ** 0.5
             ahead, behind = (_evaluate(fn, arrays, directions, t) for t in (step, -step))
             change = (ahead - behind) / (2.0 * step)
         slopes[index] = (c * change).sum()
