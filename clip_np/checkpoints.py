@@ -1,17 +1,18 @@
-"""Chapter 30: what must be kept, so that a model can be used and its training go on?
+"""Chapter 32: what must be kept, so that a model can be used and its training go on?
 
 One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its tokenizer, and
 what the training needs to continue as if it had never stopped (the optimizer's memory, the
-step, the options). One file cannot come apart: weights never meet the wrong vocabulary.
+step, the options). One file cannot come apart: weights never meet the wrong vocabulary. Beside it
+lies `best.npz`, for use only: the model as it was when its validation loss was lowest.
 
-`load` opens it for use: model, preprocessing, tokenizer.
+`load` opens one for use: model, preprocessing, tokenizer.
 """
 
 import json
 import os
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from clip_np.tokenizer import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
-CHECKPOINT = "checkpoint.npz"
+CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
 FORMAT = "clip_np checkpoint 1"
 File = str | os.PathLike
 DTYPES = ("float32", "float64")
@@ -47,11 +48,9 @@ def save_checkpoint(
     optimizer: Optimizer | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint file; it takes the place of an older one when it is complete.
-
-    training is what the training loop wants back (numbers and strings). ValueError, and
-    nothing written, where a weight is NaN or infinite.
-    """
+    """Write a checkpoint file; it takes the place of an older one when it is complete. training
+    is what the training wants back. ValueError, and nothing written, where a weight is NaN or
+    infinite."""
     state = {name: p.numpy() for name, p in model.named_parameters()}
     for name, array in state.items():
         if not np.isfinite(array).all():
@@ -66,8 +65,9 @@ def save_checkpoint(
     write_npz(path, arrays)
 
 
-def read_checkpoint(path: File) -> Checkpoint:
-    """Read a checkpoint file, or the one in a run directory. FileError where it is none."""
+def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
+    """Read a checkpoint file, or the one in a run directory, perhaps with another activation than
+    it names. FileNotFoundError where nothing is, FileError where something else is."""
     path = pathlib.Path(path)
     if path.is_dir():
         path = path / CHECKPOINT
@@ -77,12 +77,12 @@ def read_checkpoint(path: File) -> Checkpoint:
     try:
         header = json.loads(arrays.pop("header").tobytes().decode("utf-8"))
         if header["format"] != FORMAT:
-            raise FileError(f"{path}: format {header['format']!r}, expected {FORMAT!r}")
+            raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
+        for tower in ("vision", "text") if activation is not None else ():
+            header["config"][tower]["activation"] = activation
         config = CLIPConfig.from_dict(header["config"])
         tokenizer = Tokenizer.from_json(header["tokenizer"])
         training = header["training"]
-    except FileError:
-        raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FileError(f"{path}: not a checkpoint of clip_np ({error!r})") from error
     state = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
@@ -100,21 +100,15 @@ def load(
 ) -> tuple[CLIP, Preprocess, Tokenizer]:
     """Open a run directory or a checkpoint file for use: (model, preprocess, tokenizer).
 
-    activation replaces the one that the file names; dtype is "float32" or "float64". Raises
-    FileNotFoundError or FileError, a ValueError, which say what is wrong with the file.
+    Of a directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
+    that of the lowest validation loss. activation replaces the one that the file names; dtype is
+    "float32" or "float64". Raises FileNotFoundError, or FileError for what is wrong in the file.
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
     if dtype not in DTYPES:
         raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
-    found = read_checkpoint(path)
-    model, config = found.model, found.model.config
-    if activation is not None:
-        vision = replace(config.vision, activation=activation)
-        text = replace(config.text, activation=activation)
-        config = replace(config, vision=vision, text=text)
-        model = CLIP(config, np.random.default_rng(0))
-        model.load_state_dict(found.model.state_dict())
-    model = model.astype(dtype) if dtype != "float32" else model
-    preprocess = training_preprocess(config.vision.image_size)
+    found = read_checkpoint(path, activation)
+    model = found.model.astype(dtype) if dtype != "float32" else found.model
+    preprocess = training_preprocess(model.config.vision.image_size)
     return model.to(backend).eval(), preprocess, found.tokenizer

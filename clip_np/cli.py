@@ -1,8 +1,11 @@
-"""Chapter 31: how is all this used from a shell?
+"""Chapter 33: how is all this used from a shell?
 
-    clip-np train                         the built-in shapes, two minutes on a laptop
-    clip-np train --data FOLDER           your own images and captions
-    clip-np evaluate runs/shapes          the figures of a run, once more
+    clip-np train                                     the built-in shapes, two minutes on a laptop
+    clip-np train --data FOLDER                       your own images and captions
+    clip-np evaluate RUN                              the figures of a run, once more
+    clip-np classify RUN cat.jpg "a cat" "a dog"      which caption fits an image
+    clip-np classify RUN FOLDER "a cat on a roof"     which images fit a sentence
+    clip-np plot RUN                                  the loss so far
 
 `python -m clip_np` is the same program. Mistakes end with one line on stderr that says what to
 do, and exit status 1; Ctrl-C saves first and ends with 130.
@@ -11,127 +14,114 @@ do, and exit status 1; Ctrl-C saves first and ends with 130.
 import argparse
 import dataclasses
 import json
-import math
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-import minigrad as mg
 from clip_np import pictures
-from clip_np.checkpoints import CHECKPOINT, read_checkpoint
+from clip_np.checkpoints import BEST, CHECKPOINT, load, read_checkpoint
 from clip_np.config import PRESETS
-from clip_np.evaluate import embed_images, embed_texts
-from clip_np.loading import to_model_input
+from clip_np.data import IMAGE_SUFFIXES
+from clip_np.evaluate import caption_probabilities, embed_images, embed_texts
+from clip_np.loading import load_images, to_model_input
+from clip_np.readers import Pairs
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
 from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
-OF_FILES = ("image_column", "caption_column", "skip_bad")
+SHOWN, SHOWN_SIZE = 20, 224  # images of a contact sheet, and their side in pixels
+
+# What stands after the command: its number (None: one) and its meaning.
+POSITIONAL = {
+    "run": (None, "a run directory, or a checkpoint file in it"),
+    "image": (None, "an image, or a folder of images"),
+    "captions": ("+", "captions to choose from; for a folder, the sentence to look for"),
+}
+# The options: type (None: a switch), how the value is called, meaning (and default).
+OPTIONS: dict[str, tuple[Any, str, str]] = {
+    "data": (str, "DATA", "a folder with captions.csv or metadata.csv, or with name.jpg beside "
+        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
+        "its name on the Hugging Face hub (default: the built-in shapes)"),
+    "image_column": (str, "NAME", "column that holds the images"),
+    "caption_column": (str, "NAME", "column that holds the captions"),
+    "split": (str, "NAME", "datasets only: take all pairs from this split"),
+    "streaming": (None, "", "datasets only: read while training, keep nothing on the disk"),
+    "skip_bad": (None, "", "leave unreadable images out, and count them"),
+    "test": (str, "PATH", "shapes only: a parquet file with another test split"),
+    "steps": (int, "N", "steps to take (for shapes 1200, for the preset tutorial 5000)"),
+    "seconds": (float, "S", "time limit (for other data 240)"),
+    "preset": (str, "NAME", "size of the model: " + ", ".join(PRESETS)),
+    "batch_size": (int, "N", "pairs in a step"),
+    "learning_rate": (float, "X", "highest learning rate"),
+    "weight_decay": (float, "X", "AdamW's weight decay (0.1)"),
+    "warmup": (float, "N", "steps of rising rate, or below 1 their share (100)"),
+    "vocab_size": (int, "N", "most tokens to learn (4000)"),
+    "shift": (int, "PIXELS", "move training images by up to this"),
+    "zoom": (float, "X", "stretch training images by up to exp(X), each way"),
+    "seed": (int, "N", "for all random numbers; same seed, same run (0)"),
+    "backend": (str, "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"),
+    "workers": (int, "N", "threads (the cores)"),
+    "shards": (int, "N", "cut each batch into N pieces: less memory (1)"),
+    "name": (str, "NAME", "results go to runs/NAME (shapes, or the data's name)"),
+    "out": (str, "DIR", "results go to DIR instead"),
+    "resume": (str, "DIR", "go on with the run in DIR; --steps or --seconds may grow"),
+    "picture": (str, "FILE", "where the picture goes (classify.png)"),
+    "json": (None, "", "print one JSON object as the last line"),
+}  # fmt: skip
+OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
 
 
-# Options of the commands by group: flag, type (None: a switch), how its value is called, help.
-FILE_OPTIONS = (
-    ("--image-column", str, "NAME", "column that holds the images"),
-    ("--caption-column", str, "NAME", "column that holds the captions"),
-    ("--skip-bad", None, "", "leave unreadable images out, and count them"),
-)
-JSON_OPTION = ("--json", None, "", "print one JSON object as the last line")
-BACKEND_OPTION = ("--backend", str, "NAME", "numpy (the default), or cupy or cupy:1 for a GPU")
-DATA_HELP = (
-    "a folder with captions.csv or metadata.csv, or with name.jpg beside name.txt, or a parquet "
-    "file or a folder of them; without it, the built-in shapes are drawn"
-)
-TRAIN_OPTIONS = {
-    "data": (
-        ("--data", str, "PATH", DATA_HELP),
-        *FILE_OPTIONS,
-        ("--test", str, "PATH", "shapes only: a parquet file with another test split"),
-    ),
-    "how long": (
-        ("--steps", int, "N", "steps to take (default for shapes: 1200)"),
-        ("--seconds", float, "S", "time limit (default for --data: 240)"),
-    ),
-    "model and optimizer (defaults depend on the data)": (
-        ("--preset", str, "NAME", "size of the model: " + ", ".join(PRESETS)),
-        ("--batch-size", int, "N", "pairs in a step"),
-        ("--learning-rate", float, "X", "highest learning rate"),
-        ("--weight-decay", float, "X", "AdamW's weight decay (0.1)"),
-        ("--warmup", int, "N", "steps of rising rate (100)"),
-        ("--vocab-size", int, "N", "most tokens to learn (4000)"),
-        ("--shift", int, "PIXELS", "move training images by up to this"),
-        ("--zoom", float, "X", "stretch training images by up to exp(X), each way"),
-        ("--colour-jitter", float, "X", "vary colours of training images by this share"),
-        ("--seed", int, "N", "for all random numbers; same seed, same run (0)"),
-    ),
-    "machine": (
-        BACKEND_OPTION,
-        ("--workers", int, "N", "threads (default: the cores)"),
-        ("--shards", int, "N", "cut each batch into N pieces: less memory (1)"),
-    ),
-    "output": (
-        ("--name", str, "NAME", "results go to runs/NAME (default: shapes, or the data's name)"),
-        ("--out", str, "DIR", "results go to DIR instead"),
-        ("--resume", str, "DIR", "go on with the run in DIR; --steps or --seconds may grow"),
-        JSON_OPTION,
-    ),
-}
-EVALUATE_OPTIONS = (
-    ("run", str, "RUN", "a run directory, or a checkpoint file"),
-    ("--data", str, "PATH", "measure on this data instead of that of the training"),
-    *FILE_OPTIONS,
-    BACKEND_OPTION,
-    JSON_OPTION,
-)
-
-
-def _add_options(parser: Any, options: Sequence[tuple[str, Any, str, str]]) -> None:
-    for flag, kind, metavar, text in options:
-        # An option that is not given is None, so that a default can depend on the others.
-        switch = {"action": "store_true", "default": None}
-        valued = {"type": kind, "metavar": metavar}
-        parser.add_argument(flag, help=text, **(valued if kind else switch))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clip-np", description="Train and use CLIP on NumPy alone."
-    )
+    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    text = "train a CLIP on the built-in shapes or on your own images, measure it, draw pictures"
-    train = commands.add_parser("train", help=text, description=text)
-    for name, options in TRAIN_OPTIONS.items():
-        _add_options(train.add_argument_group(name), options)
-    text = "measure a trained model on its test split, or on other data"
-    _add_options(commands.add_parser("evaluate", help=text, description=text), EVALUATE_OPTIONS)
+    for name, (function, positional, options) in COMMANDS.items():
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        for word in positional:
+            number, text = POSITIONAL[word]
+            command.add_argument(word, nargs=number, metavar=word.upper(), help=text)
+        for option in options:
+            # An option that is not given is None, so that a default can depend on the others.
+            kind, metavar, text = OPTIONS[option]
+            valued = {"type": kind, "metavar": metavar} if kind else {"action": "store_true"}
+            command.add_argument(_flag(option), help=text, default=None, **valued)
     return parser
 
 
-def _options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    """Options from `base`, but for those given; one of --steps and --seconds replaces both."""
-    fields = {field.name for field in dataclasses.fields(TrainingOptions)}
-    given = {k: v for k, v in vars(arguments).items() if k in fields and v is not None}
-    if "steps" in given or "seconds" in given:
-        base = {**base, "steps": None, "seconds": None}
-    return TrainingOptions(**{**base, **given})
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
+
+
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the options that are set."""
+    return {k: v for k, v in vars(arguments).items() if k in names and v is not None}
+
+
+def _training_options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
+    fields = [field.name for field in dataclasses.fields(TrainingOptions)]
+    return TrainingOptions.of(base, **_given(arguments, fields))
 
 
 def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
     """ValueError where one of the options is set that would have no effect."""
-    given = [f"--{n}".replace("_", "-") for n in names if getattr(arguments, n) is not None]
+    given = _given(arguments, names)
     if given:
-        raise ValueError(f"{', '.join(given)}: {reason}; leave it out")
+        raise ValueError(f"{', '.join(map(_flag, given))}: {reason}; leave it out")
 
 
-def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, pathlib.Path]:
-    _options(arguments, {})  # mistakes in them show before the data is opened
-    seed = arguments.seed or 0
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    """Print for people: to stderr where stdout is kept for JSON."""
+    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+
+def _new_run(arguments: argparse.Namespace) -> Trainer:
+    _training_options(arguments, {})  # mistakes in them show before the data is opened
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
@@ -140,117 +130,157 @@ def _new_run(arguments: argparse.Namespace) -> tuple[Task, TrainingOptions, path
                 f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
                 f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
             )
-        task: Task = ShapesTask(seed, arguments.test)
+        task: Task = ShapesTask(arguments.seed or 0, arguments.test)
         name = "shapes"
     else:
         _refuse(arguments, ("test",), "only for the built-in shapes")
-        columns = arguments.image_column, arguments.caption_column
-        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=bool(arguments.skip_bad))
+        task = FilesTask(arguments.data, seed=arguments.seed or 0, **_given(arguments, OF_FILES))
         name = pathlib.Path(arguments.data).resolve().stem
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
     directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
-    return task, _options(arguments, task.settings), directory
-
-
-def _say(arguments: argparse.Namespace, text: str) -> None:
-    """Print for people: to stderr where stdout is kept for JSON."""
-    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
-
-
-def train_command(arguments: argparse.Namespace) -> int:
-    """Train, measure, draw."""
-    if arguments.resume is not None:
-        _refuse(arguments, OF_NEW_RUNS, "a resumed run keeps its own")
-        directory = pathlib.Path(arguments.resume)
-        resumed = read_checkpoint(directory)
-        if not directory.is_dir():  # its neighbours would be overwritten
-            raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
-        if resumed.training is None:
-            raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
-        task = open_task(resumed.training["source"])
-        options = _options(arguments, resumed.training["options"])
-        trainer = Trainer(task, options, directory, resumed)
-    else:
-        task, options, directory = _new_run(arguments)
-        trainer = Trainer(task, options, directory)
-        previous = directory / CHECKPOINT
-        if previous.exists():
-            kept = previous.with_name("checkpoint.previous.npz")
-            previous.replace(kept)
+    trainer = Trainer(task, _training_options(arguments, task.settings), directory)
+    for file in (directory / CHECKPOINT, directory / BEST):
+        if file.exists():
+            kept = file.replace(file.with_suffix(".previous.npz"))
             _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
-    sizes = f"{count_parameters(trainer.model):,} weights, {len(task.train):,} pairs"
-    _say(arguments, f"training {options.preset}: {sizes}; results go to {trainer.directory}")
+    return trainer
+
+
+def _resumed_run(arguments: argparse.Namespace) -> Trainer:
+    _refuse(arguments, OF_NEW_RUNS, "a resumed run keeps its own")
+    directory = pathlib.Path(arguments.resume)
+    resumed = read_checkpoint(directory)
+    if not directory.is_dir():  # its neighbours would be overwritten
+        raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
+    if resumed.training is None:
+        raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
+    options = _training_options(arguments, resumed.training["options"])
+    return Trainer(open_task(resumed.training["source"]), options, directory, resumed)
+
+
+def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."""
+    trainer = (_new_run if arguments.resume is None else _resumed_run)(arguments)
+    task, model, directory = trainer.task, trainer.model, trainer.directory
+    sizes = f"{count_parameters(model):,} weights, {len(task.train):,} pairs"
+    _say(arguments, f"training {trainer.options.preset}: {sizes}; results go to {directory}")
     outcome: dict[str, Any] = trainer.run()
     if trainer.interrupted:
-        again = f"clip-np train --resume {shlex.quote(str(trainer.directory))}"
+        again = f"clip-np train --resume {shlex.quote(str(directory))}"
         _say(arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {again}")
-        return 130
-    for name, cause in list(trainer.loader.skipped.items())[:5]:
-        _say(arguments, f"skipped {name}: {cause}")
+        raise KeyboardInterrupt
+    for cause in list(trainer.loader.skipped.values())[:5]:
+        _say(arguments, f"skipped {cause}")
     outcome["skipped_images"] = len(trainer.loader.skipped)
     _say(arguments, f"{outcome['steps']} steps in {outcome['train_seconds']:.0f} s")
-    report = task.report(trainer.model, trainer.tokenizer)
-    _print_figures(arguments, report, task)
-    draw_pictures(arguments, trainer, task)
-    if arguments.json:
-        print(json.dumps(outcome | report))
-    return 0
+    outcome |= _measure(arguments, task, model, trainer.tokenizer)
+    _draw(arguments, lambda: draw_run(trainer))
+    return outcome
 
 
-def _print_figures(arguments: argparse.Namespace, figures: dict[str, Any], task: Task) -> None:
+def _measure(arguments: argparse.Namespace, task: Task, *model: Any) -> dict[str, Any]:
+    """The figures of a model and its tokenizer, also for people."""
+    figures = task.report(*model)
     _say(arguments, f"on {task.measured_on}:")
     for key, value in figures.items():
         _say(arguments, f"    {key.replace('_', ' '):<36}{round(value, 3):>10g}")
+    return figures
 
 
-def draw_pictures(arguments: argparse.Namespace, trainer: Trainer, task: Task) -> None:
-    """The run's pictures, beside its checkpoint; without matplotlib, a line that says so."""
-    directory, model = trainer.directory, trainer.model
-    images, captions = task.test_samples(1000, model.config.vision.image_size)
-    features = embed_images(model, images), embed_texts(model, trainer.tokenizer, captions)
+def _draw(arguments: argparse.Namespace, draw: Callable[[], list[pathlib.Path]]) -> None:
+    """Draw, and say where; without matplotlib, say what to install."""
+    try:
+        _say(arguments, "pictures: " + ", ".join(map(str, draw())))
+    except pictures.MissingMatplotlib as error:
+        _say(arguments, str(error))
+
+
+def draw_run(trainer: Trainer) -> list[pathlib.Path]:
+    """The run's pictures, beside its checkpoint."""
+    directory, model, tokenizer = trainer.directory, trainer.model, trainer.tokenizer
+    images, captions = trainer.task.test_samples(1000, model.config.vision.image_size)
     # The captions of the first twenty images that are likeliest among all.
-    logits = math.exp(model.logit_scale.item()) * (features[0][:20] @ features[1].T)  # (20, N)
-    probabilities = mg.softmax(mg.tensor(logits)).numpy()
+    probabilities = caption_probabilities(model, tokenizer, images[:20], captions)
     best = np.argsort(-probabilities, axis=1)[:, :3]  # (20, 3)
     choices = [[captions[column] for column in row] for row in best]
     chosen = images[:20], captions[:20], choices, np.take_along_axis(probabilities, best, axis=1)
-    pairs = *(each[:16] for each in features), images[:16], captions[:16]
+    pairs = images[:16], captions[:16]
+    features = embed_images(model, pairs[0]), embed_texts(model, tokenizer, pairs[1])
     maps = model.attention_maps(to_model_input(images[:6])).numpy()
     curve = read_metrics(directory / METRICS), directory / "loss.png", trainer.loader.batch_size
-    try:
-        drawn = [
-            pictures.loss_curve(*curve),
-            pictures.similarity_matrix(*pairs, directory / "similarity.png"),
-            pictures.caption_grid(*chosen, directory / "captions.png"),
-            pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
-        ]
-    except pictures.MissingMatplotlib as error:
-        _say(arguments, str(error))
-    else:
-        _say(arguments, "pictures: " + ", ".join(str(path) for path in drawn))
+    return [
+        pictures.loss_curve(*curve),
+        pictures.similarity_matrix(*features, *pairs, directory / "similarity.png"),
+        pictures.caption_grid(*chosen, directory / "captions.png"),
+        pictures.attention_maps(images[:6], maps, directory / "attention.png", captions[:6]),
+    ]
 
 
-def evaluate_command(arguments: argparse.Namespace) -> int:
-    """Measure a trained model."""
+def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure a trained model on its test split, or on other data."""
     found = read_checkpoint(arguments.run)
-    source = (found.training or {}).get("source")
-    if source is None and arguments.data is None:
-        raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
+    source = (found.training or {}).get("source", {})
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
+        if not source:
+            raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
         task = open_task(source, training=False)
-    elif source is not None and source["task"] == "shapes":
+    elif source.get("task") == "shapes":
         task = ShapesTask(test=arguments.data, training=False)
     else:
-        columns = arguments.image_column, arguments.caption_column
-        seed = (source or {}).get("seed", 0)  # held out is what the training held out
-        task = FilesTask(arguments.data, *columns, seed=seed, skip_bad=bool(arguments.skip_bad))
-    figures = task.report(found.model.to(arguments.backend or "numpy"), found.tokenizer)
-    _print_figures(arguments, figures, task)
-    if arguments.json:
-        print(json.dumps(figures))
-    return 0
+        seed = source.get("seed", 0)  # held out is what the training held out
+        task = FilesTask(arguments.data, seed=seed, **_given(arguments, OF_FILES))
+    return _measure(arguments, task, found.model.to(arguments.backend or "numpy"), found.tokenizer)
+
+
+def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Find the caption that fits an image, or the images of a folder that fit a sentence."""
+    model, preprocess, tokenizer = load(arguments.run, arguments.backend or "numpy")
+    path, texts = pathlib.Path(arguments.image), arguments.captions
+    searching = path.is_dir()
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+    if searching and (len(texts) > 1 or not files):
+        raise ValueError(f"{path}: a folder is searched for one sentence, and must hold images")
+    files = files if searching else [path]
+    pairs = Pairs(texts[:1] * len(files), [str(file) for file in files], None, files)
+    images, rows = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
+    if searching:
+        scores = embed_images(model, images) @ embed_texts(model, tokenizer, texts)[0]  # (N,)
+        names, form, title = [pairs.names[row] for row in rows], "{:.3f}", texts[0]
+        note = f"The best of {len(names):,} images in {path}, and their cosines."
+    else:
+        scores = caption_probabilities(model, tokenizer, images, texts)[0]  # (M,)
+        names, form, title = texts, "{:.1%}", path.name
+        note = f"How likely each of {len(texts)} captions is."
+    best = np.argsort(-scores, kind="stable")[:SHOWN]
+    labels = [(form.format(scores[row]), names[row]) for row in best]
+    _say(arguments, "\n".join(f"{score:>8}  {name}" for score, name in labels))
+    shown, _ = load_images(pairs.select(rows[best] if searching else rows), SHOWN_SIZE)
+    page = shown, [[label] for label in labels] if searching else [labels]
+    target = pathlib.Path(arguments.picture or "classify.png")
+    _draw(arguments, lambda: [pictures.labelled_images(*page, target, title, note)])
+    return {names[row]: float(scores[row]) for row in best}
+
+
+def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Draw the loss of a run again, also while it is training."""
+    directory, training = pathlib.Path(arguments.run), read_checkpoint(arguments.run).training
+    if training is None or not directory.is_dir():
+        raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
+    records = read_metrics(directory / METRICS)
+    curve = records, directory / "loss.png", training["options"]["batch_size"]
+    _draw(arguments, lambda: [pictures.loss_curve(*curve)])
+    return {"records": len(records)}
+
+
+# Command -> its function, what stands after it, its options.
+COMMANDS: dict[str, tuple[Callable, Sequence[str], Sequence[str]]] = {
+    "train": (train_command, (), [name for name in OPTIONS if name != "picture"]),
+    "evaluate": (evaluate_command, ["run"], ["data", *OF_FILES, "backend", "json"]),
+    "classify": (classify_command, [*POSITIONAL], ["skip_bad", "picture", "backend", "json"]),
+    "plot": (plot_command, ["run"], ["json"]),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -261,11 +291,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
-        move(np.zeros(1), arguments.backend or "numpy")  # a missing GPU shows before data is read
-        return {"train": train_command, "evaluate": evaluate_command}[arguments.command](arguments)
+        # A missing GPU shows before data is read.
+        move(np.zeros(1), vars(arguments).get("backend") or "numpy")
+        result = COMMANDS[arguments.command][0](arguments)
     except (ValueError, OSError, ImportError, TrainingError, BackendError) as error:
         print(f"clip-np: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("clip-np: interrupted", file=sys.stderr)
         return 130
+    if arguments.json:
+        print(json.dumps(result))
+    return 0

@@ -8,6 +8,7 @@ list of pairs. People keep them in a few ways, all of which `open_dataset` recog
     (b) files      cat.jpg beside cat.txt, in any depth of folders
     (c) parquet    one file, or shards anywhere in a folder, train/test/validation in their names
     (d) splits     folders train/, test/, validation/, each in layout (a) or (b)
+    (e) hub        a set of the `datasets` library, by name or saved on disk (clip_np/hub.py)
 
 Every split becomes one `Pairs`. Where nothing is marked as validation, a few training images are
 held out; the test split is never touched.
@@ -23,13 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from clip_np import hub
 from clip_np.loading import preprocess as preprocess
-from clip_np.readers import DataError, ImageSource, Pairs, a_few
+from clip_np.readers import SPLITS, DataError, ImageSource, Pairs, a_few, encoded_image, split_of
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-# What a file, a folder or a row calls its split -> what it is called here.
-SPLITS = {"train": "train", "test": "test", "validation": "validation"}
-SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
 # What a column holds -> the names by which it is recognised; the first that is there counts.
 COLUMNS = {
     "image": ("img", "image", "bytes", "jpg", "png", "file_name", "filename", "path", "filepath"),
@@ -38,6 +37,7 @@ COLUMNS = {
     "split": ("split",),
 }
 Known = Mapping[str, Sequence[str]]  # such as COLUMNS
+Record = tuple[str, dict[str, Any]]  # where a row is, and what a column holds -> its cell
 Row = tuple[str, str, str, ImageSource, str]  # caption, name, tags, source, split
 
 
@@ -47,46 +47,60 @@ def open_dataset(
     caption_column: str | None = None,
     validation_fraction: float = 0.05,
     seed: int = 0,
+    split: str | None = None,
+    streaming: bool = False,
 ) -> dict[str, Pairs]:
-    """Find the pairs under `path`, a folder, a .parquet file or a .csv table, by split.
+    """Find the pairs of `path`, by split ("train", "validation", "test": those that have any).
 
-    Columns are recognised by name (see COLUMNS) where none is given. The keys of the result are
-    those of "train", "validation" and "test" that have pairs. Without a validation split,
-    `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`.
-    Raises DataError for whatever is missing or wrong, ImportError without pyarrow for parquet.
+    Columns are recognised by name (see COLUMNS) where none is given. Without a validation split,
+    `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`. Of a
+    `datasets` set, `split` ("train[:10%]") may be picked, and `streaming` keeps nothing on disk.
+    Raises DataError for whatever is missing or wrong, ImportError without the library it takes.
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
     given = {"image": image_column, "caption": caption_column}
     known = COLUMNS | {role: (column,) for role, column in given.items() if column}
-    rows = list(_read_rows(Path(path), known))
+    of_hub = hub.recognises(path)
+    if of_hub:
+        sets = hub.load_sets(str(path), split, streaming)
+
+        def read(split: str, dataset: Any) -> Iterator[Row]:
+            table = f"{path} {split}"
+            columns = _find_columns(table, dataset.column_names, known)
+            return _table_rows(hub.records(dataset, columns), table, split, Path())
+
+        if streaming:
+            return hub.open_stream(sets, read)
+        rows = [row for each in sets.items() for row in read(*each)]
+    elif split or streaming:
+        raise DataError(f"{path}: a split or a stream can be had of `datasets` sets alone")
+    else:
+        rows = list(_read_rows(Path(path), known))
     if not rows:
-        raise DataError(
-            f"{path} holds no image-caption pairs. Understood are captions.csv or metadata.csv "
-            "beside images; name.jpg beside name.txt; .parquet files; folders train/ and test/"
-        )
-    captions, names, tags, sources, splits = map(list, zip(*rows))
+        understood = "captions.csv or metadata.csv beside images; name.jpg beside name.txt; "
+        understood += ".parquet files; folders train/ and test/"
+        raise DataError(f"{path} holds no image-caption pairs. Understood are {understood}")
+    pairs, splits = Pairs.from_rows(rows), np.array([row[-1] for row in rows], "<U10")
+    if of_hub and set(splits) == {"train"}:
+        splits[hub.tutorial_split(len(rows))] = "test"
     if "validation" not in splits:
-        splits = _hold_out(names, splits, validation_fraction, seed)
-    pairs = Pairs(captions, names, tags if any(tags) else None, sources)
-    return {
-        split: pairs.select(np.flatnonzero(np.array(splits) == split))
-        for split in ("train", "validation", "test")
-        if split in splits
-    }
+        splits[_hold_out(pairs.names, splits, validation_fraction, seed)] = "validation"
+    found = {each: np.flatnonzero(splits == each) for each in ("train", "validation", "test")}
+    return {each: pairs.select(rows) for each, rows in found.items() if len(rows)}
 
 
-def _hold_out(names: list[str], splits: list[str], fraction: float, seed: int) -> list[str]:
-    """`splits` with some images moved to "validation", each with all its captions: to validate on
-    an image that was trained on would look better than it is. A single image stays in "train".
-    """
-    images = list(dict.fromkeys(name for name, split in zip(names, splits) if split == "train"))
+def _hold_out(names: list[str], splits: np.ndarray, fraction: float, seed: int) -> list[int]:
+    """Rows of some training images, each with all its captions: to validate on an image that was
+    trained on would look better than it is."""
+    train = np.flatnonzero(splits == "train")
+    images = list(dict.fromkeys(names[row] for row in train))
     if fraction == 0 or len(images) < 2:
-        return splits
+        return []
     count = min(max(1, round(fraction * len(images))), len(images) - 1)
     chosen = np.random.default_rng([seed, 0]).choice(len(images), count, replace=False)
-    new_split = {(images[number], "train"): "validation" for number in chosen}
-    return [new_split.get(row, row[1]) for row in zip(names, splits)]
+    held_out = {images[number] for number in chosen}
+    return [row for row in train if names[row] in held_out]
 
 
 def _read_rows(path: Path, known: Known) -> Iterator[Row]:
@@ -105,24 +119,19 @@ def _read_rows(path: Path, known: Known) -> Iterator[Row]:
         several = a_few(tables + shards)
         raise DataError(f"{path} is described more than once, give the path of one: {several}")
     for file in tables + shards:
-        yield from _read_table(file, root, known)
+        # The split is a word of the file's name, or the nearest folder below `root`.
+        below = file.relative_to(root)
+        split = split_of([*re.split("[-_. ]", file.stem), *reversed(below.parts[:-1])])
+        records = parquet_records if file in shards else _text_records
+        yield from _table_rows(records(file, known), below.as_posix(), split, file.parent)
     if not shards:
         described = {table.parent for table in tables}
         loose = [file for file in files if not described.intersection(file.parents)]
         yield from _read_paired_files(loose, root)
 
 
-def split_of(names: Iterable[str]) -> str:
-    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
-    words = (name.strip(" -_.0123456789").lower() for name in names)
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
-
-
 def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
-    """A row for each `name.jpg` (or another image suffix) with its `name.txt` beside it.
-
-    The split is the nearest folder below `root` that is called one. DataError where one is alone.
-    """
+    """A row for each image with its `name.txt` beside it; DataError where one is alone."""
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
     alone = {image.with_suffix("") for image in images} ^ texts.keys()
@@ -136,39 +145,35 @@ def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
         yield _read_text(texts[image.with_suffix("")]).strip(), str(image), "", image, split
 
 
-def _read_table(path: Path, root: Path, known: Known) -> Iterator[Row]:
-    """The rows of a parquet file or a text table. DataError names the row that is wrong.
-
-    An image cell holds an encoded image, or a path relative to the file. The split is that of
-    the row, or of a word of the file's name, or of the nearest folder below `root`.
-    """
-    below = path.relative_to(root)
-    file_split = split_of([*re.split("[-_. ]", path.stem), *reversed(below.parts[:-1])])
-    records = parquet_records if path.suffix.lower() == ".parquet" else _text_records
-    for place, cells in records(path, known):
-        where = f"{below.as_posix()} {place}"
+def _table_rows(
+    records: Iterable[Record], table: str, table_split: str, folder: Path
+) -> Iterator[Row]:
+    """The rows of a table, each of its own split or the table's. An image cell holds an encoded
+    image, a path below `folder`, or a function that reads either. DataError names a wrong row."""
+    for place, cells in records:
+        where = f"{table} {place}"
         image, caption, tags = cells["image"], cells["caption"], cells.get("tags") or ""
-        split = SPLITS.get(str(cells.get("split", file_split)).lower())
+        split = SPLITS.get(str(cells.get("split", table_split)).lower())
         if split is None:
             raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
         if isinstance(caption, list):
             caption = caption[0] if caption else ""
         if isinstance(tags, list):
             tags = ", ".join(tags)
-        if isinstance(image, dict) and image.keys() & {"bytes", "path"}:
-            image = image.get("bytes") or image.get("path")
+        image = encoded_image(image)
         if isinstance(image, str) and image:
-            image = path.parent / image
-        if not isinstance(caption or "", str) or not isinstance(image or b"", bytes | Path):
+            image = folder / image
+        image, caption = image or b"", caption or ""
+        proper = isinstance(image, bytes | Path) or callable(image)
+        if not proper or not isinstance(caption, str):
             raise DataError(
                 f"{where}: expected a text and an encoded image or its path, got {type(caption)} "
                 f"and {type(image)}; --caption-column and --image-column name other columns"
             )
-        name = str(image) if isinstance(image, Path) else where
-        yield (caption or "").strip(), name, tags, image or b"", split
+        yield caption.strip(), str(image) if isinstance(image, Path) else where, tags, image, split
 
 
-def _text_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, str]]]:
+def _text_records(path: Path, known: Known) -> Iterator[Record]:
     """As `parquet_records`, for a text table whose cells are separated by tabs or commas."""
     text = _read_text(path)
     separator = "\t" if "\t" in text.partition("\n")[0] else ","
@@ -184,11 +189,9 @@ def _text_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, str
         raise DataError(f"{path} after line {reader.line_num}: {error}") from error
 
 
-def parquet_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each row its place, as "row 17" counted from 0, and its cells of the `known` columns.
-
-    Raises ImportError where pyarrow is not installed, DataError where the file is damaged.
-    """
+def parquet_records(path: Path, known: Known) -> Iterator[Record]:
+    """For each row its place ("row 17", from 0) and its cells of the `known` columns. Raises
+    ImportError where pyarrow is not installed, DataError where the file is damaged."""
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -205,7 +208,7 @@ def parquet_records(path: Path, known: Known) -> Iterator[tuple[str, dict[str, A
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
 
 
-def _find_columns(path: Path, columns: Sequence[str], known: Known) -> dict[str, str]:
+def _find_columns(table: str | Path, columns: Sequence[str], known: Known) -> dict[str, str]:
     """What a column holds -> its name, case ignored. DataError where one is missing."""
     by_lower = {column.strip().lower(): column for column in reversed(columns)}
     found = {}
@@ -215,7 +218,7 @@ def _find_columns(path: Path, columns: Sequence[str], known: Known) -> dict[str,
             found[role] = matches[0]
         elif role not in ("tags", "split"):
             raise DataError(
-                f"{path} has no {role} column: expected {' or '.join(names)}, found "
+                f"{table} has no {role} column: expected {' or '.join(names)}, found "
                 f"{', '.join(columns)} (--image-column and --caption-column name other columns)"
             )
     return found

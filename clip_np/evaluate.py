@@ -1,12 +1,11 @@
-"""Chapter 27: how good is a model that has no classes?
+"""Chapter 29: how good is a model that has no classes?
 
 A CLIP is judged by what its two embeddings can find in one another.
 
 - Retrieval: given an image, rank all captions (and the other way round). Recall at k is the
   share of queries whose right answer is among the first k; the median rank says where it
-  usually stands. Equal captions are one answer: an image is right with any copy of its
-  caption. Any other tie counts against the model, so that one which gives every pair the same
-  score gets 0 and not 1.
+  usually stands. Equal captions are one answer; any other tie counts against the model, so
+  that one which gives every pair the same score gets 0 and not 1.
 - Zero-shot classification: write each class into a few sentences, embed them, and see which
   class an image is closest to. No image of the classes is needed to set it up.
 - Multiple choice: the right caption against a few wrong ones.
@@ -32,14 +31,14 @@ Rows = np.ndarray | mg.Tensor  # features (N, E)
 Names = Sequence[str] | None
 
 
-def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int) -> np.ndarray:
-    """Unit rows (count, width) from encode(rows), chunk by chunk on all cores."""
-    features = np.zeros((count, width), np.float32)
-    chunks = [slice(low, min(low + 128, count)) for low in range(0, count, 128)]
+def _embed(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
+    """Unit features (N, E) of inputs (N, ...), chunk by chunk on all cores."""
+    features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
+    chunks = [slice(low, low + 128) for low in range(0, len(inputs), 128)]
 
     def work(mine: list[slice]) -> None:
         for rows in mine:
-            features[rows] = mg.normalize(encode(rows)).numpy()
+            features[rows] = mg.normalize(encode(inputs[rows])).numpy()
 
     cores = available_cores()
     with mg.no_grad(), blas_threads(1):
@@ -49,16 +48,22 @@ def _embed(encode: Callable[[slice], mg.Tensor], count: int, width: int) -> np.n
 
 def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     """Unit features (N, E) of uint8 images (N, S, S, 3)."""
-    width = model.config.embed_dim
-    return _embed(lambda rows: model.encode_image(to_model_input(images[rows])), len(images), width)
+    return _embed(model, lambda rows: model.encode_image(to_model_input(rows)), images)
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
     """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
     context = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context, truncate=True)
-    width = model.config.embed_dim
-    return _embed(lambda rows: model.encode_text(tokens[rows]), len(texts), width)
+    return _embed(model, model.encode_text, tokens)
+
+
+def caption_probabilities(
+    model: CLIP, tokenizer: Tokenizer, images: np.ndarray, captions: Sequence[str]
+) -> np.ndarray:
+    """How likely M captions are for each of N uint8 images (N, S, S, 3): (N, M), rows sum to 1."""
+    cosines = embed_images(model, images) @ embed_texts(model, tokenizer, captions).T  # (N, M)
+    return mg.softmax(mg.tensor(math.exp(model.logit_scale.item()) * cosines)).numpy()
 
 
 def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
@@ -93,10 +98,9 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """Recall at 1, 5, 10 and median rank, both ways, of N pairs: features (N, E) and (N, E).
 
-    With `captions`, equal ones are one answer: images are ranked against the distinct captions,
-    and a caption finds any of its images. With `image_names`, likewise, several captions of one
-    image are all right. Keys: image_to_text_recall_at_1, ..., text_to_image_median_rank, and
-    recall_at_k, the mean of both ways.
+    Equal `captions` are one answer: images are ranked against the distinct ones, and a caption
+    finds any of its images. Likewise all captions of equal `image_names` are right. Keys:
+    image_to_text_recall_at_1, ..., text_to_image_median_rank; recall_at_k, the mean of both ways.
     """
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
@@ -110,8 +114,7 @@ def retrieval_metrics(
     result: dict[str, float] = {"pairs": len(images), "distinct_captions": len(first_captions)}
     ways = {"image_to_text": _ranks(scores, right), "text_to_image": _ranks(scores.T, right.T)}
     for way, ranks in ways.items():
-        for k in RECALLS:
-            result[f"{way}_recall_at_{k}"] = float((ranks <= k).mean())
+        result |= {f"{way}_recall_at_{k}": float((ranks <= k).mean()) for k in RECALLS}
         result[f"{way}_median_rank"] = float(np.median(ranks))
     for k in RECALLS:
         result[f"recall_at_{k}"] = float(np.mean([result[f"{way}_recall_at_{k}"] for way in ways]))
@@ -142,10 +145,9 @@ def multiple_choice_accuracy(
 ) -> float:
     """How often an image prefers its caption to `choices` - 1 wrong ones; features (N, E) each.
 
-    Wrong choices are other pairs' captions, never equal ones where `captions` are given. This is
-    the expectation over all ways to draw them, so it needs no random numbers: if a caption beats
-    b of the w wrong ones, it beats all of n drawn with probability C(b, n) / C(w, n). A tie is a
-    wrong answer.
+    Wrong are other pairs' captions, never equal `captions`. This is the expectation over all ways
+    to draw them, without random numbers: a caption that beats b of the w wrong ones beats all of
+    n drawn with probability C(b, n) / C(w, n). A tie is a wrong answer.
     """
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
@@ -154,10 +156,8 @@ def multiple_choice_accuracy(
     answer, first = _numbered(captions, len(images))
     wrong, drawn = len(first) - 1, choices - 1
     if drawn < 1 or wrong < drawn:
-        raise ValueError(
-            f"multiple choice: {choices} choices need 2 or more, and as many distinct captions; "
-            f"found {len(first)}"
-        )
+        needed = f"{choices} choices need 2 or more, and as many distinct captions"
+        raise ValueError(f"multiple choice: {needed}; found {len(first)}")
     right = answer[:, None] == np.arange(len(first))  # (N, distinct)
     beaten = wrong + 1 - _ranks(images @ texts[first].T, right)  # (N,)
     ways = [math.comb(int(b), drawn) / math.comb(wrong, drawn) for b in beaten]
@@ -170,16 +170,12 @@ def multiple_choice_accuracy(
 def shapes_report(
     model: CLIP, tokenizer: Tokenizer, splits: dict[str, ShapesSplit]
 ) -> dict[str, float]:
-    """The figures of the shapes task; recalls are the mean of both ways.
-
-    recall_at_1_of_100 is the mean over galleries of 100 rows each, recall_at_1_of_1000 takes
-    all captions at once. A class's zero-shot score is its best of ten prompts.
-    """
+    """The figures of the shapes task: recall, the mean of both ways, in galleries of 100 rows (the
+    mean over them) and of all; zero-shot with the best of ten prompts for each class."""
     result = {}
     for kind, suffix in (("all", ""), ("heldout", "_heldout")):
-        split = splits[kind]
-        images = embed_images(model, split.images)
-        texts = embed_texts(model, tokenizer, split.captions)
+        images = embed_images(model, splits[kind].images)
+        texts = embed_texts(model, tokenizer, splits[kind].captions)
         for size in (100, len(images)):
             parts = [slice(low, low + size) for low in range(0, len(images) - size + 1, size)]
             recalls = [retrieval_metrics(images[p], texts[p])["recall_at_1"] for p in parts]
@@ -196,23 +192,16 @@ def shapes_report(
 
 
 def pairs_report(
-    model: CLIP,
-    tokenizer: Tokenizer,
-    images: np.ndarray,
-    captions: list[str],
-    image_names: list[str],
+    model: CLIP, tokenizer: Tokenizer, images: np.ndarray, captions: list[str], image_names: Names
 ) -> dict[str, float]:
-    """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3).
-
-    Rows of one image name are one image with several captions, of which the choice sees one.
-    """
+    """Retrieval figures and 3-way multiple choice for uint8 images (N, S, S, 3). Rows of one image
+    name are one image with several captions, of which the choice sees one."""
     image_features = embed_images(model, images)
     text_features = embed_texts(model, tokenizer, captions)
     result = retrieval_metrics(image_features, text_features, captions, image_names)
     rows = _numbered(image_names, len(images))[1]
     shown = [captions[row] for row in rows]
     if len(set(shown)) >= 3:
-        result["multiple_choice_3"] = multiple_choice_accuracy(
-            image_features[rows], text_features[rows], 3, captions=shown
-        )
+        features = image_features[rows], text_features[rows]
+        result["multiple_choice_3"] = multiple_choice_accuracy(*features, captions=shown)
     return result

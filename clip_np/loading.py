@@ -1,19 +1,19 @@
-"""Chapter 24: how do files become batches while the model computes?
+"""Chapter 25: how do files become batches while the model computes?
 
 A model wants float arrays of one size; files hold pictures of any size. Between them lie
-*geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (in
-training, stretch and shift each square, change its colours, add words to its caption, a little
-and at random, so that a small set lasts longer) and *normalisation* (CLIP's mean and standard
-deviation per colour; Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does all of this in
-threads, a few batches ahead of the model. The batch of step s depends on the seed and s alone: a
-training run that resumes at step 5,000 sees what the uninterrupted run would have seen.
+*geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (stretch
+and shift each square, add words to its caption, a little and at random, so that a small set lasts
+longer) and *normalisation* (CLIP's mean and standard deviation per colour;
+Radford et al. 2021, arXiv:2103.00020). `BatchLoader` does this in threads, a few batches ahead of
+the model. The batch of step s depends on the seed and s alone: a run that resumes at step 5,000
+sees what the uninterrupted run would have seen.
 """
 
 import functools
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -28,7 +28,6 @@ from clip_np.readers import DataError, Pairs, a_few, to_rgb
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # how bright they look (ITU-R BT.601)
 CACHE_BYTES = 512 * 2**20  # decoded squares that a loader keeps
 
 
@@ -79,51 +78,28 @@ def to_model_input(images: np.ndarray) -> np.ndarray:
 
 
 def augment(
-    images: np.ndarray,
-    rng: np.random.Generator,
-    shift: int,
-    colour_jitter: float,
-    zoom: float = 0.0,
+    images: np.ndarray, rng: np.random.Generator, shift: int, zoom: float = 0.0
 ) -> np.ndarray:
-    """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype.
-
-    Each is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at
-    most `shift` whole pixels both ways (edge pixels fill the gap). Factors from 1 - colour_jitter
-    to 1 + colour_jitter change brightness, contrast and saturation.
-    """
+    """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype. Each
+    is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at most
+    `shift` whole pixels both ways; edge pixels fill the gap."""
     batch, height, width, _ = images.shape
-    if shift or zoom:
-        scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
-        offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
-        # Where each row and each column of the new image is taken from: (B, H) and (B, W).
-        rows, columns = (
-            np.rint((np.arange(n) - (n - 1) / 2) / scale[i] + (n - 1) / 2 + offset[i])
-            .clip(0, n - 1)
-            .astype(np.int64)
-            for i, n in enumerate((height, width))
-        )
-        which = np.arange(batch)[:, None, None]
-        images = images[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
-    if colour_jitter:
-        factors = rng.uniform(1 - colour_jitter, 1 + colour_jitter, size=(3, batch, 1, 1, 1))
-        brightness, contrast, saturation = factors.astype(np.float32)
-        colours = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")  # (B, 3, H, W)
-        grey = np.einsum("bchw,c->bhw", colours, LUMA)[:, np.newaxis]  # (B, 1, H, W)
-        mean = grey.mean(axis=(2, 3), keepdims=True)  # (B, 1, 1, 1)
-        # Saturation s blends a pixel x with its grey g, contrast c the result with the image's
-        # mean grey m, brightness b multiplies all:  b (c (s x + (1 - s) g) + (1 - c) m).
-        colours *= brightness * contrast * saturation
-        colours += brightness * (contrast * (1 - saturation) * grey + (1 - contrast) * mean)
-        colours += np.float32(0.5)  # so that uint8 rounds
-        images = np.clip(colours, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)  # (B, H, W, 3)
-    return images
+    scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
+    offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
+    # Where each row and each column of the new image is taken from: (B, H) and (B, W).
+    rows, columns = (
+        np.rint((np.arange(n) - (n - 1) / 2) / scale[i] + (n - 1) / 2 + offset[i])
+        .clip(0, n - 1)
+        .astype(np.int64)
+        for i, n in enumerate((height, width))
+    )
+    which = np.arange(batch)[:, None, None]
+    return images[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
 
 
 def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: float = 0.3) -> str:
-    """With this probability, `caption` and one to three of its `tags`, joined by ", ".
-
-    tags: words or phrases separated by commas. Those that occur in the caption are left out.
-    """
+    """With this probability, `caption` and one to three of its `tags` (words or phrases separated
+    by commas), joined by ", ", but none that occurs in the caption."""
     if rng.random() >= probability:
         return caption
     phrases = dict.fromkeys(tag.strip() for tag in tags.split(","))
@@ -131,34 +107,20 @@ def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: 
     return ", ".join([caption, *rng.permutation(new)[: rng.integers(1, 4)]])
 
 
-def rows_of_steps(
-    length: int, batch_size: int, seed: int, start_step: int, stop_step: int
-) -> Iterator[np.ndarray]:
-    """The rows (batch_size,) of each step: one shuffled epoch after another, in whole batches.
-
-    The rows that are left at the end of an epoch, fewer than a batch, are not used in it.
-    """
-    for step in range(start_step, stop_step):
-        epoch, position = divmod(step, length // batch_size)
-        if step == start_step or position == 0:
-            shuffled = np.random.default_rng([seed, 1, epoch]).permutation(length)
-        yield shuffled[position * batch_size :][:batch_size]
-
-
 class Batch(NamedTuple):
-    """images: float32 (B, 3, size, size), normalised; captions: B texts; rows: int64 (B,)."""
+    """images: float32 (B, 3, size, size), normalised; captions and names: B texts."""
 
     images: np.ndarray
     captions: list[str]
-    rows: np.ndarray
+    names: list[str]
 
 
 @dataclass(eq=False)
 class BatchLoader:
     """Batches of augmented pairs, prepared by threads while the model computes.
 
-    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift,
-    colour_jitter and zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
+    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift and
+    zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
     unreadable images out, and put their names and the causes into `skipped`. `wait_seconds` adds
     up how long the consumer waited: much of it means that loading, not computing, sets the pace.
     """
@@ -168,11 +130,10 @@ class BatchLoader:
     batch_size: int
     seed: int
     shift: int
-    colour_jitter: float
+    zoom: float
     tag_probability: float
     skip_bad: bool = False
     workers: int = 2
-    zoom: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
@@ -180,7 +141,7 @@ class BatchLoader:
         self.batch_size = min(self.batch_size, len(self.pairs))
         self.skipped: dict[str, str] = {}
         self.wait_seconds = 0.0
-        self._squares: dict[int, np.ndarray | DataError] = {}
+        self._squares: dict[str, np.ndarray | DataError] = {}
 
     def batches(self, start_step: int, stop_step: int) -> Iterator[Batch]:
         """The batches of steps start_step .. stop_step - 1, in order.
@@ -189,12 +150,14 @@ class BatchLoader:
         for an unreadable image (with skip_bad: for a batch that has no readable one).
         """
         stopping = threading.Event()
-        rows = rows_of_steps(len(self.pairs), self.batch_size, self.seed, start_step, stop_step)
+        source = self.pairs.batches(self.batch_size, self.seed, start_step, stop_step)
+        # One thread takes pairs from the source, in the order of the steps; others decode them.
+        reader = ThreadPoolExecutor(1, thread_name_prefix="clip-read")
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clip-batch")
         # Lazy: a batch is handed to the pool when islice takes it, so few exist at a time.
         futures = (
-            pool.submit(self._make, step, step_rows, stopping)
-            for step, step_rows in enumerate(rows, start_step)
+            pool.submit(self._make, step, reader.submit(next, source), stopping)
+            for step in range(start_step, stop_step)
         )
         try:
             pending = deque(islice(futures, self.workers + 2))
@@ -206,44 +169,45 @@ class BatchLoader:
                 yield batch
         finally:
             stopping.set()
+            reader.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
 
-    def _make(self, step: int, rows: np.ndarray, stopping: threading.Event) -> Batch:
+    def _make(self, step: int, source: Future, stopping: threading.Event) -> Batch:
         """The batch of one step, in a worker thread; nobody wants it once `stopping`."""
-        squares = {row: self._square(row) for row in rows.tolist() if not stopping.is_set()}
-        kept = [row for row, square in squares.items() if isinstance(square, np.ndarray)]
+        pairs = source.result()
+        rows = range(len(pairs))
+        squares = [self._square(pairs, row) for row in rows if not stopping.is_set()]
+        kept = [row for row, square in enumerate(squares) if isinstance(square, np.ndarray)]
         if not kept:
-            raise DataError(f"step {step}: no image is readable: {a_few([*squares.values()])}")
+            raise DataError(f"step {step}: no image is readable: {a_few(squares)}")
         rng = np.random.default_rng([self.seed, 2, step])
         images = np.stack([squares[row] for row in kept])  # (B, size, size, 3)
-        images = augment(images, rng, self.shift, self.colour_jitter, self.zoom)
-        chosen = self.pairs.select(kept)
+        images = augment(images, rng, self.shift, self.zoom)
+        chosen = pairs.select(kept)
         captions = chosen.captions
         if chosen.tags is not None:
             tagged = zip(captions, chosen.tags)
             captions = [extra_words(*pair, rng, self.tag_probability) for pair in tagged]
-        return Batch(to_model_input(images), captions, np.array(kept, dtype=np.int64))
+        return Batch(to_model_input(images), captions, chosen.names)
 
-    def _square(self, row: int) -> np.ndarray | DataError:
+    def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
         """Image `row` as `load_square` gives it, now or when it was first asked for."""
-        square = self._squares.get(row)
-        if square is None:
-            square = load_square(self.pairs, self.size, self.skip_bad, row)
-            if isinstance(square, DataError):
-                name = self.pairs.names[row]
-                self.skipped[name] = str(square).removeprefix(f"{name}: ")
-            if len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
-                self._squares[row] = square
+        name = pairs.names[row]
+        if name in self._squares:
+            return self._squares[name]
+        square = load_square(pairs, self.size, self.skip_bad, row)
+        if isinstance(square, DataError):
+            self.skipped[name] = str(square)
+        if self.pairs.repeats and len(self._squares) * self.size**2 * 3 < CACHE_BYTES:
+            self._squares[name] = square
         return square
 
 
 def load_images(
     pairs: Pairs, size: int, skip_bad: bool = False, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from.
-
-    Raises DataError for an unreadable image, but with skip_bad only where all are. progress: a bar.
-    """
+    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from. DataError
+    for an unreadable image, but with skip_bad only where all are. progress: a bar."""
     load = functools.partial(load_square, pairs, size, skip_bad)
     pool = ThreadPoolExecutor(thread_name_prefix="clip-load")
     try:

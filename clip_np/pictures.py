@@ -1,10 +1,10 @@
-"""Chapter 28: what does a trained model look like?
+"""Chapter 30: what does a trained model look like?
 
-A number says how good a model is; a picture says what it has understood. Four of them:
+A number says how good a model is; a picture says what it has understood:
 
 - the loss over the steps, beside the loss ln N of a model that guesses evenly among N pairs;
 - cosines of images and captions (Radford et al. 2021, arXiv:2103.00020, figure 1);
-- test images, each with the captions that the model finds most fitting;
+- images, each with the captions that the model finds most fitting, or best for one sentence;
 - where the class token looks, layer by layer (Dosovitskiy et al. 2021, arXiv:2010.11929, figure 6).
 
 Every function writes one PNG file, whole or not at all, cropped to what was drawn.
@@ -25,7 +25,9 @@ from minigrad.backend import Array
 
 Texts = Sequence[str]
 File = str | Path
-FONT = "DejaVu Sans"  # comes with matplotlib, so pictures look the same on every system
+# Comes with matplotlib, so pictures look the same on every system. Its letters are 0.602 of its
+# size wide, all of them: how many fit into a width is known without drawing.
+FONT, LETTER = "DejaVu Sans Mono", 0.602
 DPI, BODY, TITLE, GAP, LINE = 150, 8.0, 12.0, 0.3, 0.134  # type in points, the rest in inches
 INK, GREY, BLUE, ORANGE = "#222222", "#6b6b6b", "#0072b2", "#d55e00"
 RIGHT, WRONG, YELLOW = "#00704f", "#b3261e", (255, 217, 26)
@@ -45,19 +47,17 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+def _figure() -> Any:
+    return _matplotlib().figure.Figure((1, 1), dpi=DPI)
+
+
 def _wrap(text: str, width: float, limit: int) -> str:
     """At most `limit` lines no wider than `width` inches; boxes for what the font lacks."""
-    manager, agg = _matplotlib().font_manager, _matplotlib().backends.backend_agg
-    style = manager.FontProperties(family=FONT, size=BODY)
-    font, measure = manager.get_font(manager.findfont(style)), agg.RendererAgg(1, 1, DPI)
+    manager = _matplotlib().font_manager
+    font = manager.get_font(manager.findfont(FONT))
     text = "".join(c if font.get_char_index(ord(c)) else "□" for c in " ".join(text.split()))
-    # Letters are rarely narrower than half their size: begin there, take fewer until all fits.
-    for columns in range(int(width * 72 / (0.5 * BODY)), 0, -1):
-        lines = textwrap.wrap(text, columns, max_lines=limit, placeholder="…")
-        sizes = [measure.get_text_width_height_descent(line, style, False) for line in lines]
-        if max(sizes, default=(0, 0, 0))[0] <= width * DPI:
-            break
-    return "\n".join(lines)
+    columns = int(width * 72 / (LETTER * BODY))
+    return "\n".join(textwrap.wrap(text, columns, max_lines=limit, placeholder="…"))
 
 
 def _text(figure: Any, x: float, y: float, text: str, colour: str, **style: Any) -> None:
@@ -84,20 +84,20 @@ def _save(figure: Any, path: File, title: str, note: str, left: float, top: floa
 
 def _gallery(path: File, title: str, note: str, cells: list, columns: int, width: float) -> Path:
     """Draw cells in rows: (image, colour of its frame, texts below); a text: (mark, words, ink)."""
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
-    tall = width * cells[0][0].shape[0] / cells[0][0].shape[1]
-    step = (
-        tall
-        + GAP
-        + max(sum(LINE * (text[1].count("\n") + 1.4) for text in cell[2]) for cell in cells)
-    )
-    for place, (image, frame, texts) in enumerate(cells):
+    figure, tall = _figure(), width * cells[0][0].shape[0] / cells[0][0].shape[1]
+    texts = [
+        [(mark, _wrap(words, width - 0.55 * bool(mark), 5), ink) for mark, words, ink in below]
+        for _, _, below in cells
+    ]
+    heights = [[LINE * (words.count("\n") + 1.4) for _, words, _ in below] for below in texts]
+    step = tall + GAP + max(map(sum, heights))
+    for place, (image, frame, _) in enumerate(cells):
         x, y = place % columns * (width + GAP), -(place // columns) * step - tall
         _image(figure, image, x, y, width, frame)
-        for mark, words, ink in texts:
+        for (mark, words, ink), height in zip(texts[place], heights[place]):
             _text(figure, x, y - 0.06, mark, ink)
             _text(figure, x + 0.55 * bool(mark), y - 0.06, words, ink)
-            y -= LINE * (words.count("\n") + 1.4)
+            y -= height
     return _save(figure, path, title, note, 0, 0)
 
 
@@ -117,10 +117,10 @@ def _column(records: Sequence[Mapping], key: str) -> tuple[Array, Array]:
 
 
 def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
-    """Draw a training run: loss above, temperature and learning rate below; returns the path.
+    """Draw the loss of a training run in batches of `batch_size`; returns the path.
 
-    records: dicts with "step" and, where known, "loss", "validation_loss", "temperature" (the
-    factor exp(logit_scale)), "learning_rate" and "samples_per_second". ValueError without a loss.
+    records: lines of metrics.jsonl: "step", "loss", perhaps "validation_loss". ValueError
+    without a loss.
     """
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
@@ -129,32 +129,24 @@ def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     window, nothing = np.ones(2 * (len(steps) // 50) + 1), math.log(batch_size)
     smooth = np.convolve(losses, window, "same") / np.convolve(0 * losses + 1, window, "same")
     checks, validation = _column(records, "validation_loss")
-    speeds = _column(records, "samples_per_second")[1]
-    note = f"batches of N = {batch_size:,} pairs; temperature is exp(logit_scale)"
-    note += f"; {np.median(speeds):,.0f} pairs per second (median)" if len(speeds) else ""
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
-    upper = figure.add_axes((0, 0, 7.1, 3.1))
-    lower = figure.add_axes((0, -2.2, 7.1, 1.75), sharex=upper)
-    upper.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
-    upper.plot(steps, smooth, color=BLUE, label="training, smoothed")
-    upper.plot(checks, validation, "o", color=ORANGE, markersize=4, label="validation")
-    upper.axhline(nothing, color=GREY, ls="--", lw=1, label=f"knows nothing: ln N = {nothing:.2f}")
-    upper.set_ylim(0, 1.06 * max(nothing, *smooth, *validation, np.quantile(losses, 0.99)))
-    upper.legend(ncols=4, frameon=False, fontsize=BODY, loc="lower right", bbox_to_anchor=(1, 1))
-    upper.set_ylabel("loss (nats)", size=BODY)
-    lower.set_xlabel("step", size=BODY)
-    for axes in (upper, lower):
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.tick_params(labelsize=BODY, colors=INK)
-        axes.grid(color="#e4e4e4", linewidth=0.6)
-    curves = (lower, "temperature", BLUE, "-"), (lower.twinx(), "learning_rate", ORANGE, "--")
-    for axes, key, colour, style in curves:
-        axes.plot(*_column(records, key), style, color=colour)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel(key.replace("_", " "), size=BODY, color=colour)
-        axes.tick_params("y", labelsize=BODY, colors=colour)
-        axes.yaxis.set_major_formatter("{x:g}")
-    return _save(figure, path, "Training", note, -0.5, 3.3)
+    note = f"batches of N = {batch_size:,} pairs"
+    if len(checks):
+        best = validation.argmin()
+        note += f"; lowest validation loss {validation[best]:.3f} at step {checks[best]:,.0f}"
+    figure = _figure()
+    axes = figure.add_axes((0, 0, 7.1, 3.6))
+    axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
+    axes.plot(steps, smooth, color=BLUE, label="training, smoothed")
+    axes.plot(checks, validation, "o-", color=ORANGE, markersize=4, label="validation")
+    axes.axhline(nothing, color=GREY, ls="--", lw=1, label=f"knows nothing: ln N = {nothing:.2f}")
+    axes.set_ylim(0, 1.06 * max(nothing, *smooth, *validation, np.quantile(losses, 0.99)))
+    axes.legend(ncols=4, frameon=False, fontsize=BODY, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.set_ylabel("loss (nats)", size=BODY)
+    axes.set_xlabel("step", size=BODY)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.tick_params(labelsize=BODY, colors=INK)
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    return _save(figure, path, "Training", note, -0.5, 3.8)
 
 
 def similarity_matrix(
@@ -170,11 +162,9 @@ def similarity_matrix(
     count, cell, own = len(images), 0.56, np.arange(len(images))  # the side of a cell in inches
     side, best = count * cell, cosines.argmax(axis=0)  # best: (N,) the caption nearest an image
     found = [(near == own).sum() for near in (best, cosines.argmax(axis=1))]
-    note = f"Framed: pairs that belong together; bold: an image's highest cosine. {found[0]} of "
-    note += (
-        f"{count} images find their own caption, {found[1]} of {count} captions their own image."
-    )
-    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    note = f"Framed: pairs; bold: an image's highest cosine. {found[0]} of {count} images find "
+    note += f"their own caption, {found[1]} of {count} captions their own image."
+    figure = _figure()
     axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     shades = axes.imshow(cosines, cmap="Blues", aspect="auto")
     axes.plot(own, own, "s", ms=cell * 72, mfc="none", mec=ORANGE, mew=2, clip_on=False)
@@ -185,11 +175,19 @@ def similarity_matrix(
     for row, (image, text) in enumerate(zip(images, captions)):
         _image(figure, image, row * cell + 0.03, 0.05, cell - 0.06, GREY)
         _text(figure, -0.1, -(row + 0.5) * cell, _wrap(text, 2.5, 3), INK, ha="right", va="center")
-    scale = figure.add_axes((side + 0.2, -min(side, 3.0), 0.15, min(side, 3.0)))
-    figure.colorbar(shades, cax=scale).outline.set_visible(False)
-    scale.tick_params(labelsize=BODY)
-    top = cell * images.shape[1] / images.shape[2]
-    return _save(figure, path, "Cosines of images and captions", note, -2.6, top)
+    return _save(figure, path, "Cosines of images and captions", note, -2.6, cell)
+
+
+def labelled_images(
+    images: Array, labels: Sequence[Sequence[tuple[str, str]]], path: File, title: str, note: str
+) -> Path:
+    """Draw images, uint8 (B, H, W, 3), under a title, each above its labels: pairs of a short mark
+    and a text, such as ("71%", "a dog"). Returns the path; ValueError for other shapes."""
+    _check(images, labels=labels)
+    cells = [
+        (image, GREY, [(*each, INK) for each in below]) for image, below in zip(images, labels)
+    ]
+    return _gallery(path, title, note, cells, min(5, len(cells)), 2.2)
 
 
 def caption_grid(
@@ -208,13 +206,12 @@ def caption_grid(
         texts = []
         for choice, share in zip(chosen, shares):
             mark, ink = ("✓", RIGHT) if choice == truth else ("✗", WRONG)
-            texts.append((f"{mark} {share:.0%}", _wrap(choice, 1.65, 5), ink))
-        texts += [("true", _wrap(truth, 1.65, 5), GREY)] if chosen[0] != truth else []
+            texts.append((f"{mark} {share:.0%}", choice, ink))
+        texts += [("true", truth, GREY)] if chosen[0] != truth else []
         cells.append((image, texts[0][2], texts))
     right = sum(frame == RIGHT for _, frame, _ in cells)
     note = f"First choice right for {right} of {len(images)} images. Percentages are probabilities."
-    columns = min(5, math.ceil((1.6 * len(images)) ** 0.5))
-    return _gallery(path, "Captions chosen by the model", note, cells, columns, 2.2)
+    return _gallery(path, "Captions chosen by the model", note, cells, min(5, len(cells)), 2.2)
 
 
 def attention_maps(images: Array, maps: Array, path: File, captions: Texts | None = None) -> Path:
@@ -234,7 +231,7 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts | Non
     down, across = (np.arange(size) * grid // size for size in images.shape[1:3])  # pixel -> patch
     cells = []
     for row, image in enumerate(images):
-        cells.append((image, GREY, [("", _wrap(captions[row], 1.35, 5), INK)]))
+        cells.append((image, GREY, [("", captions[row], INK)]))
         for layer, look in enumerate(looks[:, row], start=1):
             opacity = 0.7 * look[down][:, across, None] / max(look.max(), 1e-12)  # (H, W, 1)
             veiled = opacity * YELLOW + (1 - opacity) * (0.5 * image + 25)

@@ -1,14 +1,14 @@
 """Chapter 22: when does a picture become pixels?
 
 As late as possible, because decoded pictures rarely fit in memory. `Pairs` keeps captions, but
-of an image only its *source*: a path, encoded bytes, or an array. `open_rgb` decodes it when it
-is needed. Becoming RGB has rules of its own (`to_rgb`), since Pillow's plain `convert("RGB")`
-paints transparent pixels in whatever colour lies under them and clips 16-bit values at 255.
+of an image only its *source*: a path, encoded bytes, an array, or a function that reads a cell of
+a table. `open_rgb` decodes it when it is needed. Becoming RGB has rules of its own (`to_rgb`):
+Pillow's `convert("RGB")` shows the colours under transparent pixels and clips 16 bits at 255.
 """
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-ImageSource = Path | bytes | np.ndarray
+# What a file, a folder or a row calls its split -> what it is called here.
+SPLITS = {"train": "train", "test": "test", "validation": "validation"}
+SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
+ImageSource = Path | bytes | np.ndarray | Callable[[], Any]
 
 
 class DataError(ValueError):
@@ -29,14 +32,25 @@ def a_few(items: Sequence[Any]) -> str:
     return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"
 
 
-def open_rgb(source: ImageSource, name: str) -> Image.Image:
-    """Decode `source` fully and make it RGB (see `to_rgb`).
+def split_of(names: Iterable[str]) -> str:
+    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
+    words = (name.strip(" -_.0123456789").lower() for name in names)
+    return next((SPLITS[word] for word in words if word in SPLITS), "train")
 
-    Raises DataError, beginning with `name`, where the file is missing, damaged or no image.
-    """
+
+def encoded_image(cell: Any) -> Any:
+    """What is in a table's cell, or in its "bytes", or else in its "path"."""
+    is_both = isinstance(cell, dict) and cell.keys() & {"bytes", "path"}
+    return cell.get("bytes") or cell.get("path") if is_both else cell
+
+
+def open_rgb(source: ImageSource, name: str) -> Image.Image:
+    """Decode `source` and make it RGB (see `to_rgb`). DataError, which begins with `name`, where
+    it is missing, damaged or no image."""
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
     try:
+        source = encoded_image(source()) if callable(source) else source
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return to_rgb(image)
     except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
@@ -44,10 +58,8 @@ def open_rgb(source: ImageSource, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8.
-
-    Raises DataError for an image too big, too long (resized, it would be too big) or too bright.
-    """
+    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8. DataError
+    for an image too big, too long (resized, it would be too big) or too bright."""
     width, height = image.size
     # Pillow itself only warns between its limit and twice its limit.
     bomb = width * height > (Image.MAX_IMAGE_PIXELS or math.inf)
@@ -76,15 +88,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
 class Pairs:
     """One split: N images, each with its caption.
 
-    captions: N texts, none empty. names: N texts that say in errors where an image comes from
-    (a path, or "train-00000.parquet row 17", counted from 0). tags: None, or N texts of further
-    words separated by commas. sources: N images, not yet decoded.
+    captions: N texts, none empty. names: where the images come from (a path, or "a.parquet row 17",
+    counted from 0), the same image where equal. tags: None, or N texts of further words separated
+    by commas. sources: N images, not yet decoded.
     """
 
     captions: list[str]
     names: list[str]
     tags: list[str] | None
     sources: list[ImageSource]
+    repeats = True  # whether an image comes again, so that its pixels are worth keeping
 
     def __post_init__(self) -> None:
         empty = [name for caption, name in zip(self.captions, self.names) if not caption.strip()]
@@ -102,6 +115,21 @@ class Pairs:
         """The pairs of these rows, in this order; `indices` are row numbers."""
         columns = (self.captions, self.names, self.tags, self.sources)
         return Pairs(*(column and [column[row] for row in indices] for column in columns))
+
+    def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator["Pairs"]:
+        """The pairs of steps start .. stop - 1: whole batches of one shuffled epoch after another;
+        rows left at the end of an epoch, fewer than `size`, are not used in it."""
+        for step in range(start, stop):
+            epoch, position = divmod(step, len(self) // size)
+            if step == start or position == 0:
+                shuffled = np.random.default_rng([seed, 1, epoch]).permutation(len(self))
+            yield self.select(shuffled[position * size :][:size])
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple]) -> "Pairs":
+        """Pairs of rows: caption, name, tags ("" for none), source, and what else there is."""
+        captions, names, tags, sources, *_ = map(list, zip(*rows))
+        return cls(captions, names, tags if any(tags) else None, sources)
 
     @classmethod
     def from_arrays(cls, images: np.ndarray, captions: Sequence[str]) -> "Pairs":

@@ -135,10 +135,8 @@ INSIDE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = 
 
 
 def _coverage(shapes: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """How much of each pixel an object covers, probed at 3 x 3 points: (n, 32, 32) float32.
-
-    ``shapes`` (n,) index SHAPES; ``centres`` (n, 2), x and y, and ``radii`` (n,) are in pixels.
-    """
+    """How much of each pixel an object covers, probed at 3 x 3 points: (n, 32, 32) float32. Shapes
+    (n,) index SHAPES; centres (n, 2), x and y, and radii (n,) are in pixels."""
     hits = np.zeros((len(shapes), IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
     pixels = np.arange(IMAGE_SIZE, dtype=np.float32) + np.float32(0.5)
     probes = (-1 / 3, 0.0, 1 / 3)
@@ -201,12 +199,9 @@ def _distinct_scenes(count: int, rng: np.random.Generator, labels: Sequence[int]
 
 
 def test_split(seed: int) -> dict[str, ShapesSplit]:
-    """Draw a test split: its four kinds by name, the same for the same seed.
-
-    "all" and "heldout" hold 1,000 images with distinct captions, of any or of held-out pairs only.
-    "zeroshot_seen" and "zeroshot_heldout" hold 20 images of one object for each class, 800 and
-    160, with the class as label and "a red circle" as caption.
-    """
+    """Draw a test split, the same for the same seed: "all" and "heldout" (held-out pairs only) are
+    1,000 images with distinct captions; "zeroshot_seen" and "zeroshot_heldout" are 20 images of
+    one object for each class, 800 and 160, with captions such as "a red circle"."""
     rng = np.random.default_rng(seed)
     split = {}
     for kind, classes in (("all", ALL_LABELS), ("heldout", HELD_OUT_LABELS)):
@@ -223,11 +218,8 @@ def test_split(seed: int) -> dict[str, ShapesSplit]:
 
 
 def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
-    """Read a test split from a parquet file, or from the test-*.parquet of a folder.
-
-    Its columns are ``img`` (encoded 32 x 32 images), ``text_EN``, ``kind`` and ``label``. Raises
-    ImportError without pyarrow, DataError, naming file and row, for what is not as expected.
-    """
+    """Read a test split from a parquet file, or from the test-*.parquet of a folder, with columns
+    ``img`` (encoded), ``text_EN``, ``kind``, ``label``. DataError for what is not as expected."""
     files = sorted(Path(path).glob("test-*.parquet")) if Path(path).is_dir() else [Path(path)]
     columns = {name: (name,) for name in ("img", "text_EN", "kind", "label")}
     rows = {kind: [] for kind in ("all", "heldout", "zeroshot_seen", "zeroshot_heldout")}
@@ -240,10 +232,11 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
                 found = f"{image.shape}, {caption!r}, {kind!r} and {label!r}"
                 raise DataError(f"{file} {place}: no image, text, kind and label as here: {found}")
             rows[kind].append((image, caption, label))
-    split = {}
-    for kind, found in rows.items():
-        if not found:
-            raise DataError(f"{path}: no rows of kind {kind} in {len(files)} parquet test files")
-        images, captions, labels = zip(*found)
-        split[kind] = ShapesSplit(np.stack(images), list(captions), np.array(labels, np.int64))
-    return split
+    if not all(rows.values()):
+        missing = next(kind for kind, found in rows.items() if not found)
+        raise DataError(f"{path}: no rows of kind {missing} in {len(files)} parquet test files")
+    columns = {kind: list(zip(*found)) for kind, found in rows.items()}
+    return {
+        kind: ShapesSplit(np.stack(images), list(captions), np.array(labels, np.int64))
+        for kind, (images, captions, labels) in columns.items()
+    }

@@ -31,7 +31,8 @@ import minigrad as mg
 from clip_np.config import TextConfig, VisionConfig
 from clip_np.model import CLIP, contrastive_loss
 from minigrad.autograd import Walk
-from minigrad.backend import Array, array_module, blas_threads, move
+from minigrad.backend import Array, array_module, blas_threads, move, use_device
+from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
 from minigrad.rows import Arena, run_workers, using
 
@@ -156,6 +157,7 @@ def _gather(workers: list[_Worker], tower: str, order: Array | slice = slice(Non
     return mg.tensor(array_module(parts[0]).concatenate(parts)[order], requires_grad=True)  # (B, E)
 
 
+@explain_memory("Cut the batch into more pieces: shards=N, or --shards N on the command line")
 def loss_and_gradients(
     model: CLIP,
     images: Array | mg.Tensor,
@@ -168,14 +170,14 @@ def loss_and_gradients(
     images (B, 3, S, S), tokens (B, T). shards: into how many pieces each encoder's batch is cut;
     workers: how many threads (None: the cores). More shards than workers are encoded twice."""
     images = images.data if isinstance(images, mg.Tensor) else images
-    tokens = tokens.data if isinstance(tokens, mg.Tensor) else np.asarray(tokens)
-    tokens = move(tokens, "numpy")
+    tokens = move(mg.tensor(tokens).data, "numpy")
     count = len(tokens)
     if len(images) != count or count == 0:
         raise ValueError(f"training_step: {len(images)} images but {count} captions")
     if not 1 <= shards <= count:
         raise ValueError(f"training_step: shards must lie in 1..{count} (the batch), got {shards}")
-    n_workers = count_workers(model, workers)
+    use_device(model.logit_scale.data)
+    n_workers, xp = count_workers(model, workers), array_module(model.logit_scale.data)
     order = np.argsort(model.text.end_positions(tokens), kind="stable")  # captions by length
     inputs = {"image": images, "text": tokens[order]}
     loads = [load for load in plan(model, inputs["text"], shards, n_workers) if load]
@@ -183,10 +185,10 @@ def loss_and_gradients(
     team = [_Worker(model, inputs, *pair, shards > n_workers) for pair in zip(loads, model.arenas)]
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
-        features = [_gather(team, "image"), _gather(team, "text", np.argsort(order))]
+        features = [_gather(team, "image"), _gather(team, "text", xp.asarray(np.argsort(order)))]
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
-        by_tower = {"image": cotangents[0], "text": cotangents[1][order]}
+        by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
         run_workers([lambda worker=worker: worker.backward(by_tower) for worker in team])
     for parameter in model.parameters():
         leaf = parameter._edge[0]

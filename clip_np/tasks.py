@@ -1,14 +1,15 @@
-"""Chapter 25: what is there to learn, and how is it measured?
+"""Chapter 26: what is there to learn, and how is it measured?
 
 A task brings together what belongs together: pairs to train on, pairs to validate on, the
 measurement at the end, and the settings that suit it. There are two, the built-in shapes and
-image-caption files. Validation pairs come out of the training data; the test split takes part in
-no decision and is looked at once, at the end.
+image-caption data. The test split takes part in no decision and is looked at once, at the end.
+
+Both have `train` and `validation` (Pairs, or None), `settings` for TrainingOptions, `source`, which
+is what it takes to open the same data again, report(model, tokenizer), the figures of the test
+split by name, and test_samples(count, size), images and as many different captions.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,34 +27,21 @@ VALIDATION_IMAGES = 512
 TEST_SEED = 2103_00020  # any fixed number: this is what makes the test split the same for all
 
 
-@dataclass
-class Task:
-    """train and validation pairs (None: only measuring), and settings for TrainingOptions."""
-
-    train: Pairs | None
-    validation: Pairs | None
-    settings: dict[str, Any]
-    # What it takes to open the same data again, for a checkpoint.
-    source: dict[str, Any]
-    measured_on = "the test split"
-    # Both kinds have report(model, tokenizer), the figures of the test split by name, and
-    # test_samples(count, size), images (n, size, size, 3), uint8, with n different captions.
-
-
-class ShapesTask(Task):
+class ShapesTask:
     """The built-in drawings; `test` is a file that holds another test split of the same form."""
 
+    measured_on = "the test split"
+
     def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
-        rng = np.random.default_rng([seed, 3])
-        train = validation = None
+        self.train = self.validation = None
         if training:
-            images, captions = shapes.training_pairs(TRAINING_IMAGES + VALIDATION_IMAGES, rng)
-            train = Pairs.from_arrays(images[VALIDATION_IMAGES:], captions[VALIDATION_IMAGES:])
-            validation = Pairs.from_arrays(images[:VALIDATION_IMAGES], captions[:VALIDATION_IMAGES])
-        settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
+            rng, held_out = np.random.default_rng([seed, 3]), VALIDATION_IMAGES
+            images, captions = shapes.training_pairs(TRAINING_IMAGES + held_out, rng)
+            self.train = Pairs.from_arrays(images[held_out:], captions[held_out:])
+            self.validation = Pairs.from_arrays(images[:held_out], captions[:held_out])
+        self.settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
         test = None if test is None else os.path.abspath(test)
-        source = {"task": "shapes", "seed": seed, "test": test}
-        super().__init__(train, validation, settings, source)
+        self.source = {"task": "shapes", "seed": seed, "test": test}
         self.splits = shapes.test_split(TEST_SEED) if test is None else shapes.read_test_split(test)
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
@@ -64,28 +52,20 @@ class ShapesTask(Task):
         return split.images[:count], list(split.captions[:count])
 
 
-class FilesTask(Task):
-    """Image-caption files; measured on the test split, or on validation where there is none."""
+class FilesTask:
+    """Image-caption data, measured on the test split, else on validation; how: what `open_dataset`
+    is told, such as seed and image_column."""
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        image_column: str | None = None,
-        caption_column: str | None = None,
-        seed: int = 0,
-        skip_bad: bool = False,
-    ) -> None:
-        splits = open_dataset(path, image_column, caption_column, seed=seed)
-        train, validation = splits.get("train"), splits.get("validation")
-        tagged = train is not None and train.tags is not None
-        settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
-        settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1, "colour_jitter": 0.2}
-        settings["tag_probability"] = 0.6 if tagged else 0.0
-        source = {"task": "files", "path": os.path.abspath(path), "seed": seed}
-        source |= {"image_column": image_column, "caption_column": caption_column}
-        source["skip_bad"] = skip_bad
-        super().__init__(train, validation, settings, source)
-        self.test = splits.get("test", validation)
+    def __init__(self, path: str | os.PathLike, skip_bad: bool = False, **how: Any) -> None:
+        splits = open_dataset(path, **how)
+        self.train, self.validation = splits.get("train"), splits.get("validation")
+        self.settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
+        self.settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1}
+        if self.train is not None and self.train.tags is not None:
+            self.settings["tag_probability"] = 0.6
+        place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
+        self.source = {"task": "files", "path": place, "skip_bad": skip_bad, **how}
+        self.test = splits.get("test", self.validation)
         if self.test is None:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
         name = "test" if "test" in splits else "validation"
@@ -98,16 +78,14 @@ class FilesTask(Task):
         return pairs_report(model, tokenizer, images, test.captions, test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-        rows = _distinct(self.test.captions, count)
-        chosen = self.test.select(rows)
+        rows = list({caption: row for row, caption in enumerate(self.test.captions)}.values())
+        spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
+        chosen = self.test.select([rows[place] for place in spread])
         images, kept = load_images(chosen, size, self.source["skip_bad"])
         return images, [chosen.captions[row] for row in kept]
 
 
-def _distinct(captions: Sequence[str], count: int) -> list[int]:
-    """Rows with different captions, spread over the whole split."""
-    rows = np.array(list({caption: row for row, caption in enumerate(captions)}.values()))
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)].tolist()
+Task = ShapesTask | FilesTask
 
 
 def open_task(source: dict[str, Any], training: bool = True) -> Task:

@@ -43,7 +43,7 @@ class TextTransformer(Module):
 
     def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         # Ids stay on the host until they are checked and cut.
-        tokens = move(tokens.data if isinstance(tokens, mg.Tensor) else np.asarray(tokens), "numpy")
+        tokens = move(mg.tensor(tokens).data, "numpy")
         limit = self.config.context_length
         if tokens.ndim != 2 or tokens.shape[1] > limit or tokens.dtype.kind not in "iu":
             raise ValueError(

@@ -1,14 +1,14 @@
-"""Chapter 26: how does a model come to know something?
+"""Chapter 27: how does a model come to know something?
 
 Take a batch, take a step, repeat. Everything around these two lines serves one of three ends:
 
 - to learn well: the learning rate rises while the optimizer's averages warm up and falls along
   a cosine, so that the last steps settle;
-- to see what happens: a progress bar, a line in metrics.jsonl every few steps, the loss on
-  pairs that are not trained on;
-- to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop. A batch
-  is a function of the seed and the step alone, so a resumed run takes the same steps as one
-  that was never stopped, to the last bit.
+- to see what happens: a progress bar, and in metrics.jsonl the loss, also on held-out pairs;
+- to lose nothing: a checkpoint every minute, at the end, and when Ctrl-C asks to stop, and
+  another of the weights with the lowest validation loss. A batch is a function of the seed and
+  the step alone, so a resumed run takes the same steps as one that was never stopped, to the
+  last bit.
 
 Under a time limit the number of steps is not known beforehand; the schedule then follows the
 share of time that has passed.
@@ -22,14 +22,14 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from clip_np.checkpoints import CHECKPOINT, Checkpoint, save_checkpoint
+from clip_np.checkpoints import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from clip_np.config import PRESETS
 from clip_np.evaluate import embed_images, embed_texts, retrieval_metrics
 from clip_np.loading import BatchLoader, load_images
@@ -37,12 +37,20 @@ from clip_np.model import CLIP, contrastive_loss
 from clip_np.safe_files import replace_file
 from clip_np.step import available_cores, training_step
 from clip_np.tasks import Task
-from clip_np.tokenizer import Tokenizer
+from clip_np.tokenizer import MAX_CONTEXT_LENGTH, Tokenizer
+from clip_np.watch import Watch, warn_of_truncation
 from minigrad import tensor
+from minigrad.backend import array_module, move
 from minigrad.optim import AdamW, warmup_cosine
 
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
+POSITIVE = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards", "log_every")
+# Presets that are trained in a way of their own, whatever the data.
+RECIPES: dict[str, dict[str, Any]] = {
+    "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
+    | {"weight_decay": 0.1, "warmup": 0.1, "final_ratio": 0.0}
+}
 
 
 class TrainingError(RuntimeError):
@@ -54,8 +62,9 @@ class TrainingOptions:
     """How to train. steps or seconds, or the first to be reached of both, ends the run.
 
     learning_rate is the highest of the schedule, final_ratio the share of it that the last step
-    has. shift (pixels), zoom, colour_jitter (shares) and tag_probability vary the training pairs.
-    workers None means one for each core, or one where the backend is a GPU.
+    has; warmup is in steps or, below 1, a share of the run, and at most a tenth of it. shift
+    (pixels), zoom and tag_probability (shares) vary the training pairs. workers None means one
+    for each core, or one where the backend is a GPU.
     """
 
     preset: str = "tiny"
@@ -64,13 +73,12 @@ class TrainingOptions:
     batch_size: int = 128
     learning_rate: float = 2e-3
     final_ratio: float = 0.02
-    warmup: int = 100
+    warmup: float = 100
     weight_decay: float = 0.1
     max_norm: float = 1.0
     vocab_size: int = 4000
     shift: int = 0
     zoom: float = 0.0
-    colour_jitter: float = 0.0
     tag_probability: float = 0.0
     seed: int = 0
     backend: str = "numpy"
@@ -84,24 +92,32 @@ class TrainingOptions:
             raise ValueError(f"preset {self.preset!r} is none of {', '.join(PRESETS)}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: steps, seconds or both")
-        positive = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards")
-        for field in (*positive, "log_every", "validate_every"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:  # NaN is not positive either
-                raise ValueError(f"{field} must be positive, got {value}")
-        for field in ("warmup", "weight_decay", "shift", "zoom", "colour_jitter", "seed"):
-            if not getattr(self, field) >= 0:
-                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        for name, value in vars(self).items():
+            positive = name in (*POSITIVE, "validate_every")
+            if isinstance(value, int | float) and not (value > 0 if positive else value >= 0):
+                wanted = "be positive" if positive else "not be negative"
+                raise ValueError(f"{name} must {wanted}, got {value}")  # NaN is neither
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **given: Any) -> "TrainingOptions":
+        """The `settings` of a task, then those of a given preset, then what else is given; one of
+        steps and seconds replaces both."""
+        recipe = RECIPES.get(given.get("preset", ""), {})
+        ends = {"steps": None, "seconds": None} if given.keys() & {"steps", "seconds"} else {}
+        return cls(**{**settings, **recipe, **ends, **given})
 
 
-def train_tokenizer(task: Task, vocab_size: int) -> Tokenizer:
+def train_tokenizer(
+    task: Task, vocab_size: int, context_limit: int = MAX_CONTEXT_LENGTH
+) -> Tokenizer:
     """A tokenizer for the training captions; it fits the longest, and some words more where
-    the data has extra words to add."""
-    captions = list(task.train.captions)
-    tags = list(task.train.tags or [])
+    the data has extra words to add, up to `context_limit` tokens."""
+    captions, tags = list(task.train.captions), list(task.train.tags or [])
     plain = Tokenizer.train(captions + tags, vocab_size)
-    longest = int(plain.lengths(captions).max()) + (8 if tags else 0)
-    return Tokenizer(plain.merges, context_length=min(longest, 77))
+    lengths = plain.lengths(captions)
+    context_length = min(int(lengths.max()) + (8 if tags else 0), context_limit)
+    warn_of_truncation(lengths, context_length)
+    return Tokenizer(plain.merges, context_length=context_length)
 
 
 class Trainer:
@@ -118,74 +134,71 @@ class Trainer:
         options = dataclasses.replace(options, workers=options.workers or cores)
         self.task, self.options, self.directory = task, options, directory
         if resumed is None:
-            self.tokenizer = train_tokenizer(task, options.vocab_size)
-            config = PRESETS[options.preset].for_tokenizer(self.tokenizer)
+            config = PRESETS[options.preset]
+            limit = config.text.context_length
+            self.tokenizer = train_tokenizer(task, options.vocab_size, limit)
+            config = config.for_tokenizer(self.tokenizer)
             self.model = CLIP(config, np.random.default_rng(options.seed))
         else:
             self.tokenizer, self.model = resumed.tokenizer, resumed.model
         self.model.to(options.backend)
         rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
         self.optimizer = AdamW(self.model.parameters(), betas=(0.9, 0.98), eps=1e-6, **rates)
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.interrupted = 0, 0.0, False
         if resumed is not None:
             self.optimizer.load_state_dict(resumed.optimizer_state)
             self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
-        self.image_size = self.model.config.vision.image_size
-        variation = options.shift, options.colour_jitter, options.tag_probability
-        self.loader = BatchLoader(
-            *(task.train, self.image_size, options.batch_size, options.seed, *variation),
-            skip_bad=task.source.get("skip_bad", False),
-            zoom=options.zoom,
-        )
-        self.interrupted = False
+        names = ("batch_size", "seed", "shift", "zoom", "tag_probability")
+        how = {name: getattr(options, name) for name in names}
+        how["skip_bad"] = task.source.get("skip_bad", False)
+        self.loader = BatchLoader(task.train, self.model.config.vision.image_size, **how)
 
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""
         options = self.options
-        total = options.steps or 10 * options.warmup  # of a run that a clock ends, at its start
+        total = options.steps or 1000  # of a run that a clock ends, at its start
         if options.seconds is not None and self.elapsed > 0:
             by_clock = round(self.step * options.seconds / self.elapsed)
             total = by_clock if options.steps is None else min(total, by_clock)
         total = max(total, self.step + 1)
-        warmup = max(1, min(options.warmup, total // 10))
-        base = options.learning_rate
+        share = options.warmup if options.warmup >= 1 else round(options.warmup * total)
+        warmup, base = max(1, min(share, total // 10)), options.learning_rate
         return warmup_cosine(self.step, total, warmup, base, base * options.final_ratio)
 
     def finished(self) -> bool:
         """Whether the steps or the seconds are used up."""
-        pairs = (self.step, self.options.steps), (self.elapsed, self.options.seconds)
-        return any(limit is not None and used >= limit for used, limit in pairs)
+        steps, seconds = self.options.steps or math.inf, self.options.seconds or math.inf
+        return self.step >= steps or self.elapsed >= seconds
 
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        validation = self._validation_set()
-        self._drop_later_metrics()
-        started = time.perf_counter() - self.elapsed
+        validation, watch = self._validation_set(), Watch(self.loader.batch_size)
+        best, options = self._drop_later_metrics(), self.options
         saved = logged = time.perf_counter()
-        logged_step = self.step
-        last = self.options.steps if self.options.steps is not None else 1 << 62
-        batches = self.loader.batches(self.step, last)
+        started, logged_step = logged - self.elapsed, self.step
+        how = {name: getattr(options, name) for name in ("shards", "workers", "max_norm")}
+        batches = self.loader.batches(self.step, options.steps or 1 << 62)
         with self._bar() as bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
             while not self.finished() and not stop.is_set():
                 batch = next(batches)
                 rate = self.optimizer.lr = self.learning_rate()
                 tokens = self.tokenizer(batch.captions, truncate=True)
-                result = training_step(
-                    *(self.model, self.optimizer, batch.images, tokens),
-                    shards=self.options.shards,
-                    workers=self.options.workers,
-                    max_norm=self.options.max_norm,
-                )
+                inputs = self.model, self.optimizer, batch.images, tokens
+                result = training_step(*inputs, **how)
                 self.step += 1
-                self.elapsed = time.perf_counter() - started
-                if self.step % self.options.log_every == 0 or self.finished():
-                    now = time.perf_counter()
+                now = time.perf_counter()
+                self.elapsed = now - started
+                if self.step % options.log_every == 0 or self.finished():
                     pace = (self.step - logged_step) * self.loader.batch_size / (now - logged)
                     record = self._record(result, rate, pace)
-                    due = self.step % self.options.validate_every == 0 or self.finished()
+                    watch.look(record, self.loader.wait_seconds)
+                    due = self.step % options.validate_every == 0 or self.finished()
                     if due and validation is not None:
                         record |= self._validate(*validation)
+                        if record["validation_loss"] < best:
+                            best = record["validation_loss"]
+                            self.save(BEST)
                     self._log(record, bar)
                     logged, logged_step = time.perf_counter(), self.step
                 if time.perf_counter() - saved > SAVE_SECONDS:
@@ -195,42 +208,43 @@ class Trainer:
         self.save()
         return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
 
-    def save(self) -> None:
-        """Write the checkpoint, with what a resumed run needs."""
+    def save(self, name: str = CHECKPOINT) -> None:
+        """Write the checkpoint, with what a resumed run needs; the best one is not resumed."""
         training = {"step": self.step, "elapsed": self.elapsed, "source": self.task.source}
         training["options"] = dataclasses.asdict(self.options)
-        path = self.directory / CHECKPOINT
-        save_checkpoint(path, self.model, self.tokenizer, self.optimizer, training)
+        optimizer = self.optimizer if name == CHECKPOINT else None
+        save_checkpoint(self.directory / name, self.model, self.tokenizer, optimizer, training)
 
     def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
-        pairs = self.task.validation
-        if pairs is None:
+        if self.task.validation is None:
             return None
-        pairs = pairs.select(range(min(len(pairs), 512)))
-        images, rows = load_images(pairs, self.image_size, self.loader.skip_bad)
+        pairs = self.task.validation.select(range(min(len(self.task.validation), 512)))
+        images, rows = load_images(pairs, self.loader.size, self.loader.skip_bad)
         return images, [pairs.captions[row] for row in rows]
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
-        image_features = embed_images(self.model, images)
-        text_features = embed_texts(self.model, self.tokenizer, captions)
-        size = min(self.loader.batch_size, len(images))
-        losses = []
-        for low in range(0, len(images) - size + 1, size):
-            batch = (tensor(each[low : low + size]) for each in (image_features, text_features))
-            losses.append(contrastive_loss(*batch, self.model.logit_scale.detach()).item())
-        recall = retrieval_metrics(image_features, text_features, captions)["recall_at_1"]
+        texts = embed_texts(self.model, self.tokenizer, captions)
+        features, size = (embed_images(self.model, images), texts), self.loader.batch_size
+        size, scale = min(size, len(images)), tensor(self.model.logit_scale.item())
+        losses = [
+            contrastive_loss(*(tensor(each[low : low + size]) for each in features), scale).item()
+            for low in range(0, len(images) - size + 1, size)
+        ]
+        recall = retrieval_metrics(*features, captions)["recall_at_1"]
         return {"validation_loss": float(np.mean(losses)), "validation_recall_at_1": recall}
 
     def _record(self, result: dict[str, Any], rate: float, pace: float) -> dict[str, float]:
         """One line of metrics; TrainingError where the loss is no number any more."""
-        loss = result["loss"].item()
+        values = [result[key] for key in ("loss", "logit_scale", "grad_norm")]
+        # A GPU has to be waited for when numbers are read: once, not three times.
+        loss, log_scale, norm = move(array_module(values[0]).stack(values), "numpy").tolist()
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
                 "Usual cause: a learning rate that is too high"
             )
-        temperature, norm = math.exp(result["logit_scale"].item()), result["grad_norm"].item()
+        temperature = math.exp(log_scale)
         measured = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
         measured |= {"temperature": temperature, "grad_norm": norm, "learning_rate": rate}
         return measured | {"samples_per_second": round(pace, 1)}
@@ -238,22 +252,22 @@ class Trainer:
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        timed = self.options.steps is None
-        bar.update((min(self.elapsed, bar.total) if timed else self.step) - bar.n)
-        shown = "loss={loss:.3f}, temperature={temperature:.1f}, samples/s={samples_per_second:.0f}"
-        bar.set_postfix_str(shown.format(**record) + (f", step={self.step}" if timed else ""))
+        bar.n = self.step if self.options.steps is not None else round(self.elapsed)
+        shown = "step {step}, loss={loss:.3f}, temperature={temperature:.1f}, "
+        bar.set_postfix_str((shown + "{samples_per_second:.0f} samples/s").format(**record))
 
-    def _drop_later_metrics(self) -> None:
-        """Keep the lines up to the step that a resumed run starts from; none for a new run."""
+    def _drop_later_metrics(self) -> float:
+        """Keep the lines up to the step that a resumed run starts from, none for a new run; returns
+        the lowest validation loss in them."""
         path = self.directory / METRICS
         kept = [r for r in read_metrics(path) if r["step"] <= self.step] if path.exists() else []
         with replace_file(path) as file:
             file.writelines((json.dumps(record) + "\n").encode("utf-8") for record in kept)
+        return min((record.get("validation_loss", math.inf) for record in kept), default=math.inf)
 
     def _bar(self) -> tqdm:
         if self.options.steps is None:
-            form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}{postfix}]"
-            return tqdm(total=self.options.seconds, initial=self.elapsed, bar_format=form)
+            return tqdm(total=math.ceil(self.options.seconds), unit="s")
         return tqdm(total=self.options.steps, initial=self.step, unit="step")
 
 
@@ -269,9 +283,7 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, float]]:
 @contextlib.contextmanager
 def _stop_on_ctrl_c() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, so that a step is never torn apart; a second one interrupts.
-
-    Signals reach the main thread only; elsewhere Ctrl-C is the caller's business.
-    """
+    Signals reach the main thread only; elsewhere Ctrl-C is the caller's business."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

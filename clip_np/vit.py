@@ -48,7 +48,8 @@ class VisionTransformer(Module):
 
     def tokens(self, images: Array | mg.Tensor) -> mg.Tensor:
         """What enters the first block: (B, 3, H, W) -> (B, 1 + N, width)."""
-        images = mg.tensor(images) if not isinstance(images, mg.Tensor) else images
+        if not isinstance(images, mg.Tensor):
+            images = mg.tensor(images, backend=self.proj.backend)
         size, width = self.config.image_size, self.config.width
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ValueError(

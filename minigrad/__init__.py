@@ -14,7 +14,7 @@ operations themselves stand in chapters 2 to 7, each beside its derivative.
 from minigrad import backend, checking, debug, nn, optim
 from minigrad.autograd import Tensor, grad, no_grad
 from minigrad.backend import as_array as _as_array
-from minigrad.checking import GradientError, gradcheck
+from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw
 from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
 from minigrad.ops_attention import attention, pooled_attention, self_attention

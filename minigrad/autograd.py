@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
 
 Edge = tuple[Any, int]  # a node of the tape, and which of its outputs
 Sink = Callable[[Edge, Array, bool], None]
@@ -241,12 +241,15 @@ class Walk:
             while self.heap:
                 _, node = heapq.heappop(self.heap)
                 slots = self.pending.pop(node)
+                cotangents = [held and held[0] for held in slots]
+                if type(cotangents[0]) is not np.ndarray:
+                    use_device(*cotangents)
                 if type(node) is Leaf or node in targets:
                     for index, held in enumerate(slots):
                         if held is not None:
                             sink((node, index), *held)
                 if type(node) is Node:
-                    self._step(node, [held and held[0] for held in slots])
+                    self._step(node, cotangents)
         finally:
             _current_walk.reset(token)
 

@@ -50,23 +50,31 @@ def backend_of(array: Array) -> str:
     return "cupy" if array.device.id == 0 else f"cupy:{array.device.id}"
 
 
+def use_device(*arrays: Array | None) -> None:
+    """CuPy computes on one device at a time in each thread: let it be that of the arrays."""
+    for array in arrays:
+        if array is not None and array_module(array) is not np:
+            array.device.use()
+
+
 class BackendError(RuntimeError):
     """This machine lacks what a backend needs; the message says what."""
 
 
 def move(array: Array, backend: str) -> Array:
-    """`array` on the named backend; the same array if it is there already.
+    """`array` on the named backend; the same array if it is there already. The thread goes on
+    computing on the device that it moved to.
     Raises ValueError for an unknown name and BackendError where CuPy or its device is missing."""
     if backend == backend_of(array):
         return array
     if backend == "numpy":
         return array.get()
-    with _device(backend):
-        return sys.modules["cupy"].asarray(array)
+    _device(backend).use()
+    return sys.modules["cupy"].asarray(array)
 
 
 def _device(backend: str) -> Any:
-    """The cupy.cuda.Device that `backend` names, a context in which CuPy computes on it."""
+    """The cupy.cuda.Device that `backend` names."""
     name, _, index = backend.partition(":")
     if name != "cupy" or (index and not index.isdigit()):
         raise ValueError(f'backend must be "numpy", "cupy" or "cupy:1", not {backend!r}')
@@ -135,12 +143,8 @@ def column_sum(a: Array) -> Array:
     return array_module(a).ones(a.shape[0], a.dtype) @ a
 
 
-_SYMBOLS = (  # (getter, setter) in NumPy's own wheels, in other builds, and without a suffix
-    ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
-    ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"),
-    ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
-    ("openblas_get_num_threads", "openblas_set_num_threads"),
-)
+# NumPy's own wheels prefix the functions' names, and builds with 64-bit integers add a suffix.
+_SYMBOLS = [f"{a}openblas_{{}}_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")]
 
 
 def _openblas_files() -> list[str]:
@@ -159,14 +163,11 @@ def _openblas_controls() -> tuple[tuple[Any, Any], ...]:
     """A (getter, setter) pair for each OpenBLAS library in this process."""
     controls = []
     for path in _openblas_files():
-        try:
+        with contextlib.suppress(OSError):
             library = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for getter, setter in _SYMBOLS:
-            if hasattr(library, getter) and hasattr(library, setter):
-                controls.append((getattr(library, getter), getattr(library, setter)))
-                break
+            pairs = [(symbol.format("get"), symbol.format("set")) for symbol in _SYMBOLS]
+            there = [pair for pair in pairs if all(hasattr(library, name) for name in pair)]
+            controls += [tuple(getattr(library, name) for name in pair) for pair in there[:1]]
     return tuple(controls)
 
 

@@ -13,6 +13,7 @@ import pathlib
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
 from minigrad.autograd import Node, Tensor, monitor
@@ -68,6 +69,27 @@ def detect_anomaly() -> Iterator[None]:
         yield
     finally:
         monitor.reset(token)
+
+
+@contextlib.contextmanager
+def explain_memory(advice: str) -> Iterator[None]:
+    """Within the block, a MemoryError names the operation that wanted too much, the shapes that it
+    worked on, the size of CuPy's pool of memory where there is one, and ends with `advice`."""
+    try:
+        yield
+    except MemoryError as error:
+        calls = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        ours = [f for f in calls if f.f_code.co_filename.startswith(_PACKAGE)] or calls
+        inside = [f for f in ours if os.sep + "ops_" in f.f_code.co_filename] or ours[-1:]
+        name = inside[0].f_code.co_qualname.partition(".")[0]
+        found = {key: value for f in inside for key, value in f.f_locals.items()}
+        shapes = [f"{key} {value.shape}" for key, value in found.items() if hasattr(value, "shape")]
+        pool = ""
+        if type(error).__module__.startswith("cupy"):
+            memory = sys.modules["cupy"].get_default_memory_pool()
+            pool = f" CuPy's pool holds {memory.total_bytes():,} bytes."
+        what = f"{name}: no memory to go on from {', '.join(shapes)}: {error}"
+        raise MemoryError(f"{what}{pool} {advice}") from error
 
 
 def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:

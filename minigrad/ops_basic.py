@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.autograd import Tensor, record
-from minigrad.backend import Array, array_module, backend_of, move
+from minigrad.backend import Array, array_module, backend_of, move, use_device
 
 
 def tensor(
@@ -65,6 +65,10 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
     for other in tensors[1:]:
         if other.data.dtype != first.dtype or type(other.data) is not type(first):
             return _settle(name, tensors)
+    if type(first) is not np.ndarray:
+        if len({backend_of(each.data) for each in tensors}) > 1:
+            return _settle(name, tensors)
+        use_device(first)  # an operation computes where its inputs lie
     return tuple(tensors)
 
 

@@ -19,11 +19,9 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, add_rows, array_module, check_indices, column_sum
-from minigrad.ops_basic import coerce, floating, unbroadcast
+from minigrad.ops_basic import coerce, floating, tensor, unbroadcast
 from minigrad.ops_shape import normalise_axes
 from minigrad.rows import product
 
@@ -170,7 +168,7 @@ def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
     """The slices of x at integer `indices` along one axis; an index may occur many times."""
     (x,) = coerce("take", x)
     (axis,) = normalise_axes("take", axis, x.ndim)
-    indices = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    indices = tensor(indices).data
     check_indices("take", indices, x.shape[axis])
     xp = array_module(x.data)
     shape, dtype = x.shape, x.dtype
@@ -194,7 +192,7 @@ def embedding(weight: Any, ids: Any) -> Tensor:
     (weight,) = floating("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be (V, D), got shape {weight.shape}")
-    ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
+    ids = tensor(ids).data
     check_indices("embedding", ids, weight.shape[0])
     xp = array_module(weight.data)
     ids = xp.asarray(ids)

@@ -20,7 +20,7 @@ import numpy as np
 
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, check_indices, column_sum, move, row_dot, row_sum
-from minigrad.ops_basic import coerce, floating
+from minigrad.ops_basic import coerce, floating, tensor
 from minigrad.ops_shape import finite_maximum, normalise_axes
 from minigrad.rows import as_rows, blocks, empty, times
 
@@ -87,7 +87,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     """-log softmax(logits)[label]: logits (..., C), integer labels (...) in 0..C-1.
     reduction is "mean" or "sum" over all samples, or "none" for one loss each, (...)."""
     (logits,) = floating("cross_entropy", logits)
-    labels = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
+    labels = tensor(labels).data
     if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
         needed = f"need labels of shape {logits.shape[:-1]}, got {labels.shape}"
         raise ValueError(f"cross_entropy: logits {logits.shape} {needed}")

@@ -261,7 +261,7 @@ def pad(x: Any, widths: Any) -> Tensor:
         raise ValueError(f"pad: widths must be integers and not negative, got {widths}")
     inner = tuple(slice(low, low + n) for (low, _), n in zip(before_after.tolist(), x.shape))
     # NumPy takes no empty list of widths, which is what a 0-d array has. Sizes grow by the widths.
-    value = array_module(x.data).pad(x.data, before_after if x.ndim else 0)
+    value = array_module(x.data).pad(x.data, before_after.tolist() if x.ndim else 0)
 
     def vjp(g: Array) -> Array:
         return g[inner]
@@ -278,6 +278,8 @@ def getitem(x: Any, index: Any) -> Tensor:
     simple = builtins.all(isinstance(part, plain) for part in parts)
     xp, shape, dtype = array_module(x.data), x.shape, x.dtype
     try:
+        if not simple and xp is not np:
+            parts = _checked_index(xp, parts, shape)
         value = x.data[parts]
     except IndexError as error:
         raise IndexError(f"getitem: index {index} does not fit shape {shape}: {error}") from None
@@ -291,6 +293,14 @@ def getitem(x: Any, index: Any) -> Tensor:
         return scattered
 
     return record("getitem", value, (x,), vjp)
+
+
+def _checked_index(xp: Any, parts: tuple, shape: tuple[int, ...]) -> tuple:
+    """The index with its arrays on the device; NumPy raises here what CuPy would wrap around."""
+    parts = [np.asarray(part) if isinstance(part, list) else part for part in parts]
+    on_host = [move(part, "numpy") if hasattr(part, "dtype") else part for part in parts]
+    np.broadcast_to(np.False_, shape)[tuple(on_host)]
+    return tuple(xp.asarray(part) if isinstance(part, np.ndarray) else part for part in parts)
 
 
 def to(x: Tensor, backend: str) -> Tensor:

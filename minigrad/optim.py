@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
 from minigrad.nn import Parameter
 from minigrad.rows import BLOCK, parallel_map
 
@@ -38,9 +38,10 @@ class Flat:
         self.parameters = list(parameters)
         first = self.parameters[0].data
         for each in self.parameters:
-            if each.dtype != first.dtype or type(each.data) is not type(first):
+            if each.dtype != first.dtype or each.backend != backend_of(first):
                 found = f"{each.dtype} on {each.backend} beside {first.dtype}"
                 raise ValueError(f"optimizer: a group must share dtype and backend; found {found}")
+        use_device(first)
         self.stops = np.cumsum([each.size for each in self.parameters]).tolist()
         self.starts = [0, *self.stops[:-1]]
         self.data = array_module(first).empty(self.stops[-1], first.dtype)
@@ -146,6 +147,7 @@ class Optimizer:
             i, block = item
             moments = [moment[block] for moment in self.moments[i]]
             flat = self.flats[i]
+            use_device(flat.data)
             self.update(flat.data[block], flat.gradient(block), moments, self.groups[i])
 
         parallel_map(update, work, workers)
@@ -170,7 +172,7 @@ class Optimizer:
         self.step_count = int(state["step_count"])
         for i, moments in enumerate(self.moments):
             for j, moment in enumerate(moments):
-                moment[...] = array_module(moment).asarray(state[f"group{i}.moment{j}"])
+                moment[...] = move(state[f"group{i}.moment{j}"], backend_of(moment))
 
 
 class SGD(Optimizer):

@@ -1,12 +1,68 @@
-"""Settings for every test: property tests draw the same examples on every machine."""
+"""Settings for every test, and a count of what the property tests tried.
 
+Three profiles say how many examples a property test draws, `pytest --hypothesis-profile=...`:
+"stable", the standard, draws the same ones on every machine; "quick" a fifth of them; "thorough"
+20 times as many, other ones each time (a failure prints how to repeat it).
+"""
+
+import functools
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "stable",
-    deadline=None,
-    derandomize=True,
-    max_examples=25,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+STANDARD = 25
+
+common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("stable", derandomize=True, max_examples=STANDARD, **common)
+settings.register_profile("quick", derandomize=True, max_examples=STANDARD // 5, **common)
+settings.register_profile("thorough", max_examples=20 * STANDARD, print_blob=True, **common)
 settings.load_profile("stable")
+
+tried = pytest.StashKey[dict[bool, int]]()  # by whether it was a gradient test
+
+
+def pytest_itemcollected(item):
+    """Count the examples of a property test: hypothesis calls its `inner_test` for each."""
+    test = getattr(item.obj, "hypothesis", None)
+    if test is None or hasattr(test.inner_test, "counts"):
+        return
+    counts = item.config.stash.setdefault(tried, {True: 0, False: 0})
+    proves = item.get_closest_marker("gradient") is not None
+    once = test.inner_test
+
+    @functools.wraps(once)
+    def counted(*arguments, **named):
+        counts[proves] += 1
+        return once(*arguments, **named)
+
+    counted.counts = counts
+    test.inner_test = counted
+
+
+@pytest.fixture
+def count_example(request):
+    """To be called for each example by a gradient test that draws examples by itself."""
+    counts = request.config.stash.setdefault(tried, {True: 0, False: 0})
+
+    def count():
+        counts[True] += 1
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    counts = config.stash.get(tried, None)
+    if counts:
+        terminalreporter.write_line(
+            f"property tests tried {sum(counts.values()):,} examples, "
+            f"{counts[True]:,} of them of gradients"
+        )
+
+
+def pytest_addoption(parser):
+    parser.addoption("--stand-in", action="store_true", help="run on a strict stand-in for CuPy")
+
+
+def pytest_configure(config):
+    if config.getoption("--stand-in"):
+        config.pluginmanager.import_plugin("strict_cupy.plugin")

@@ -1,6 +1,7 @@
 """The command line, as somebody uses it who sees it for the first time."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ from PIL import Image
 import clip_np
 import minigrad as mg
 from clip_np import cli, shapes, tasks
-from clip_np.checkpoints import CHECKPOINT, read_checkpoint, save_checkpoint
+from clip_np.checkpoints import BEST, CHECKPOINT, read_checkpoint, save_checkpoint
 from clip_np.cli import main
 from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.loading import to_model_input
@@ -22,29 +23,18 @@ from clip_np.train import METRICS, read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
 PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
-EVALUATE_FLAGS = ["--data", "--image-column", "--caption-column", "--skip-bad"]
-EVALUATE_FLAGS += ["--backend", "--json", "--help"]
+COMMON = ["--backend", "--json", "--help"]
+EVALUATE_FLAGS = [
+    *("--data", "--image-column", "--caption-column", "--split", "--streaming", "--skip-bad"),
+    *COMMON,
+]
 TRAIN_FLAGS = [
     *EVALUATE_FLAGS,
-    "--test",
-    "--steps",
-    "--seconds",
-    "--preset",
-    "--batch-size",
-    "--learning-rate",
-    "--weight-decay",
-    "--warmup",
-    "--vocab-size",
-    "--shift",
-    "--colour-jitter",
-    "--zoom",
-    "--seed",
-    "--workers",
-    "--shards",
-    "--name",
-    "--out",
-    "--resume",
+    *("--test", "--steps", "--seconds", "--preset", "--batch-size", "--learning-rate"),
+    *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
+    *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
+CLASSIFY_FLAGS = ["--skip-bad", "--picture", *COMMON]
 SHORT = ["--batch-size=16", "--vocab-size=560", "--warmup=2", "--steps=10", "--json"]
 
 
@@ -120,9 +110,11 @@ def report_of(output: str) -> dict:
 @pytest.mark.parametrize(
     "command, flags",
     [
-        ([], ["train", "evaluate"]),
+        ([], ["train", "evaluate", "classify", "plot"]),
         (["train"], TRAIN_FLAGS),
-        (["evaluate"], ["run", *EVALUATE_FLAGS]),
+        (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
+        (["classify"], ["RUN", "IMAGE", "CAPTIONS", *CLASSIFY_FLAGS]),
+        (["plot"], ["RUN", "--json", "--help"]),
     ],
 )
 def test_help_names_every_flag(capsys, command, flags):
@@ -135,7 +127,8 @@ def test_help_names_every_flag(capsys, command, flags):
 
 
 def test_every_flag_is_explained():
-    for command, flags in (("train", TRAIN_FLAGS), ("evaluate", EVALUATE_FLAGS)):
+    commands = {"train": TRAIN_FLAGS, "evaluate": EVALUATE_FLAGS, "classify": CLASSIFY_FLAGS}
+    for command, flags in commands.items():
         parser = cli._parser()._subparsers._group_actions[0].choices[command]
         found = {flag for action in parser._actions for flag in action.option_strings}
         assert found - {"-h"} == set(flags)
@@ -170,7 +163,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert report["skipped_images"] == 0
     directory = tmp_path / "runs" / "shapes"
     assert sorted(path.name for path in directory.iterdir()) == sorted(
-        [CHECKPOINT, METRICS, *PICTURES]
+        [BEST, CHECKPOINT, METRICS, *PICTURES]
     )
     assert "weights, 128 pairs" in errors
     assert f"results go to {pathlib.Path('runs/shapes')}" in errors
@@ -230,7 +223,9 @@ def test_without_matplotlib_it_trains_and_says_what_to_install(
     output, errors = run(capsys, "train", "--out", "here", *SHORT)
     assert report_of(output)["steps"] == 10
     assert 'pictures need matplotlib: pip install "minigrad-clip[examples]"' in errors
-    assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [CHECKPOINT, METRICS]
+    assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [
+        *(BEST, CHECKPOINT, METRICS)
+    ]
 
 
 def test_an_earlier_run_is_kept(capsys, few_test_shapes, no_pictures):
@@ -341,6 +336,99 @@ def test_evaluate_on_another_test_split_of_shapes(
     assert report_of(again) == {key: report[key] for key in report_of(again)}
 
 
+def test_training_of_the_tutorial_preset_takes_its_own_settings(
+    capsys, photos, no_pictures, monkeypatch
+):
+    micro = PRESETS["micro"]
+    text = dataclasses.replace(micro.text, context_length=16)
+    monkeypatch.setitem(PRESETS, "tutorial", dataclasses.replace(micro, text=text))
+    tutorial = ["train", "--data", photos, "--preset", "tutorial", "--vocab-size", 560]
+    run(capsys, *tutorial, "--steps", 4, "--out", "here", "--json")
+    options = read_checkpoint("here").training["options"]
+    expected = {"batch_size": 32, "learning_rate": 1e-4, "weight_decay": 0.1, "warmup": 0.1}
+    assert expected | {"steps": 4, "seconds": None} == {
+        key: options[key] for key in (*expected, "steps", "seconds")
+    }
+    run(capsys, *tutorial, "--steps", 4, "--learning-rate", 0.5, "--out", "there", "--json")
+    assert read_checkpoint("there").training["options"]["learning_rate"] == 0.5
+
+
+# --- classify and plot -------------------------------------------------------------------------
+
+
+def untrained(directory: str) -> None:
+    tokenizer = clip_np.Tokenizer.train(["a large red circle"], 530)
+    model = clip_np.CLIP(PRESETS["micro"].for_tokenizer(tokenizer), np.random.default_rng(0))
+    pathlib.Path(directory).mkdir()
+    save_checkpoint(pathlib.Path(directory, CHECKPOINT), model, tokenizer)
+
+
+def test_classify_an_image(capsys, photos, tmp_path):
+    pytest.importorskip("matplotlib")
+    untrained("run")
+    captions = ["red", "a blue", "circle"]
+    output, errors = run(capsys, "classify", "run", photos / "3.png", *captions, "--json")
+    chances = report_of(output)
+    model, preprocess, tokenizer = clip_np.load("run")
+    image = preprocess(Image.open(photos / "3.png"))[None]
+    logits, _ = model(image, tokenizer(captions))
+    expected = mg.softmax(logits).numpy()[0]
+    assert sum(chances.values()) == pytest.approx(1)
+    for caption, chance in zip(captions, expected):
+        assert chances[caption] == pytest.approx(float(chance), rel=1e-4)
+    assert list(chances.values()) == sorted(chances.values(), reverse=True)
+    assert "pictures: classify.png" in errors
+    with Image.open("classify.png") as picture:
+        assert min(picture.size) > 200
+    table, _ = run(capsys, "classify", "run", photos / "3.png", *captions, "--picture", "a.png")
+    lines = table.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines[:3]] == list(chances)
+    assert lines[0].split()[0] == f"{max(chances.values()):.1%}"
+    assert pathlib.Path("a.png").exists()
+
+
+def test_classify_a_folder(capsys, photos, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(
+        cli.pictures, "labelled_images", lambda *page: drawn.append(page) or page[2]
+    )
+    untrained("run")
+    (photos / "0.png").write_bytes(b"no picture")
+    assert "0.png" in fail(capsys, "classify", "run", photos, "a red circle")
+    with pytest.warns(UserWarning, match="1 unreadable images are left out"):
+        output, _ = run(capsys, "classify", "run", photos, "a red circle", "--skip-bad", "--json")
+    cosines = report_of(output)
+    model, preprocess, tokenizer = clip_np.load("run")
+    files = [photos / f"{row}.png" for row in range(1, 40)]
+    features = model.encode_image(np.stack([preprocess(Image.open(file)) for file in files]))
+    text = mg.normalize(model.encode_text(tokenizer(["a red circle"])))
+    expected = (mg.normalize(features) @ text.T).numpy()[:, 0]
+    best = np.argsort(-expected)[:20]
+    assert list(cosines) == [str(files[row]) for row in best]
+    np.testing.assert_allclose(list(cosines.values()), expected[best], rtol=1e-4)
+    ((images, labels, path, title, _),) = drawn
+    assert (title, str(path), len(images), len(labels)) == ("a red circle", "classify.png", 20, 20)
+    for image, row in zip(images, best):
+        assert (image == np.asarray(Image.open(files[row]).resize((224, 224), 3))).all()
+
+
+def test_without_matplotlib_classify_says_what_to_install(capsys, photos, no_pictures):
+    untrained("run")
+    output, _ = run(capsys, "classify", "run", photos / "3.png", "a", "b")
+    assert output.splitlines()[-1].startswith("pictures need matplotlib: pip install")
+    assert "% " in output.splitlines()[0]
+
+
+def test_plot_draws_the_loss_again(capsys, photos):
+    pytest.importorskip("matplotlib")
+    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    pathlib.Path("here", "loss.png").unlink()
+    output, _ = run(capsys, "plot", "here")
+    assert output.strip() == f"pictures: {pathlib.Path('here', 'loss.png')}"
+    assert pathlib.Path("here", "loss.png").stat().st_size > 10_000
+
+
 # --- mistakes ----------------------------------------------------------------------------------
 
 
@@ -376,6 +464,13 @@ def test_evaluate_on_another_test_split_of_shapes(
         ("evaluate run", "run: names no data to measure on; pass --data PATH"),
         ("evaluate run --data nowhere", "nowhere does not exist"),
         ("evaluate cut", "damaged, or no .npz file"),
+        ("train --data photos --split train", "a split or a stream can be had of `datasets` sets"),
+        ("classify nowhere a.png a b", "nowhere: no such checkpoint"),
+        ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
+        ("classify run photos a b", "photos: a folder is searched for one sentence, and must hold"),
+        ("classify run run a", "run: a folder is searched for one sentence, and must hold images"),
+        ("plot run", "run: expected the directory of a run, with its metrics.jsonl"),
+        ("plot nowhere", "nowhere: no such checkpoint"),
     ],
 )
 def test_mistakes_are_answered_with_one_line(capsys, photos, arguments, message):

@@ -13,8 +13,8 @@ from PIL import Image
 
 import clip_np.data
 import clip_np.loading
-from clip_np.data import DataError, Pairs, open_dataset, split_of
-from clip_np.readers import to_rgb
+from clip_np.data import DataError, Pairs, open_dataset
+from clip_np.readers import split_of, to_rgb
 
 COLOURS = [(250, 10, 20), (10, 240, 30), (20, 30, 230), (200, 200, 0), (0, 100, 100), (9, 9, 9)]
 

@@ -10,9 +10,10 @@ import pytest
 import minigrad as mg
 from minigrad.autograd import Node
 
-pytestmark = pytest.mark.filterwarnings(
-    "error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"
-)
+pytestmark = [
+    pytest.mark.gradient,
+    pytest.mark.filterwarnings("error::RuntimeWarning", "error::numpy.exceptions.ComplexWarning"),
+]
 
 SIZE = 20_000  # float64 numbers in one array of the memory tests
 BYTES = SIZE * 8

@@ -448,7 +448,7 @@ def test_clip_grad_norm_scales_to_the_common_length():
     set_gradients(parameters, gradients)
     length = math.sqrt(sum((g**2).sum() for g in kept.values() if g is not None))
     norm = optim.clip_grad_norm(list(parameters.values()), length / 4)
-    assert type(norm) is np.ndarray and norm.shape == ()
+    assert isinstance(norm, np.ndarray) and norm.shape == ()
     assert np.isclose(norm, length, rtol=1e-14)
     for name, g in kept.items():
         if g is not None:

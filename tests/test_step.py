@@ -20,6 +20,7 @@ def whole_batch(model, images, tokens, positives=None):
     return loss.item(), mg.grad(loss, model.parameters())
 
 
+@pytest.mark.gradient
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 def test_every_cut_gives_the_whole_gradient(shards, workers):
@@ -32,6 +33,7 @@ def test_every_cut_gives_the_whole_gradient(shards, workers):
     assert model.logit_scale.grad.shape == ()
 
 
+@pytest.mark.gradient
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 def test_float32_gradients_agree_to_rounding(shards):
     model, (images, tokens) = small_model(np.float32), batch(11, np.float32)

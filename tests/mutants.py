@@ -1,0 +1,299 @@
+"""Wrong derivatives, planted one at a time: the mistakes that people make by hand.
+
+Each is a small change of one function's text. test_mutants.py plants it (tests/mutation.py) and
+expects the gradient tests to fail. A mutant whose text is no longer found says so; it then
+wants to be written anew for the source as it is, with the same mistake in it.
+"""
+
+import ast
+from typing import NamedTuple
+
+from mutation import Change, path_of, tests_for
+
+
+class Mutant(NamedTuple):
+    """In `function` of `module`, the text `before` becomes `after`; why it is a plausible mistake.
+
+    function is a top-level function, or "Class.method". before stands in it exactly once.
+    """
+
+    module: str
+    name: str
+    function: str
+    before: str
+    after: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.module.rpartition('.')[2]}: {self.name}"
+
+
+class MutantError(AssertionError):
+    """The source has changed under a mutant."""
+
+
+def _of(module: str, *rows: tuple[str, str, str, str, str]) -> list[Mutant]:
+    return [Mutant(module, *row) for row in rows]
+
+
+ENGINE = _of(
+    "minigrad.autograd",
+    ("gradients overwritten", "Walk.deliver",
+     "slots[index] = (as_array(total + gradient), True)", "slots[index] = (gradient, False)",
+     "the last reader of a tensor wins (tinygrad's first versions)"),
+    ("gradients overwritten in place", "Walk.deliver", "total += gradient", "total[...] = gradient",
+     "= where += was meant, from the third reader on"),
+    ("aliased +=", "Walk.deliver", "if writable:", "if True:",
+     "adds into an array that another tensor's gradient shares (dezero)"),
+    ("a passed-on array counts as new", "Walk._step",
+     "ours = holders.count(id(gradient)) == 1", "ours = True",
+     "add hands the same g to both of its inputs"),
+    ("a view counts as new", "Walk._step", "ours and gradient.base is None", "ours",
+     "reshape's gradient is a view of what another tensor may hold"),
+    ("pre-order walk", "Walk.deliver", "(-node.order, node)", "(node.order, node)",
+     "a node is left before all of its gradient has come in"),
+    ("identity dispatch on x - x", "Walk._step",
+     "zip(parents, gradients)", "dict(zip(parents, gradients)).items()",
+     "an operation that gets one tensor twice keeps one of its two gradients"),
+    ("several outputs, one slot", "Walk.deliver", "slots[index] = (gradient, ours)",
+     "slots[0] = (gradient, ours)", "an operation with one output needs no index"),
+    ("a second backward is silent", "Walk._step", "node.vjp = node.parents = None", "pass",
+     "the graph is walked again without a word"),
+    ("backward overwrites .grad", "_add_to_grad",
+     "leaf.grad = as_array(leaf.grad + gradient)", "leaf.grad = gradient",
+     "accumulation over two backward calls is forgotten"),
+    (".grad is the caller's array", "_add_to_grad", "gradient if ours else gradient.copy()",
+     "gradient", "two leaves share one gradient, and the next += changes both"),
+    ("grad returns the caller's array", "grad", "gradient if ours else gradient.copy()", "gradient",
+     "what is returned changes when the cotangent is used again"),
+    ("no_grad is forgotten", "record_many", "and is_recording()", "",
+     "the switch is set and never read"),
+    ("detach keeps the graph", "Tensor.detach", "Tensor(self.data)", "self",
+     "the same array, and the same place on the tape"),
+)  # fmt: skip
+
+BASIC = _of(
+    "minigrad.ops_basic",
+    ("unbroadcast averages", "unbroadcast", "gradient.sum(", "gradient.mean(",
+     "what is used n times collects a sum, not a mean"),
+    ("unbroadcast forgets an axis", "unbroadcast", "if n == 1]", "if n == 1][1:]",
+     "two axes of size 1 and only one of them summed"),
+    ("unbroadcast forgets the new axes", "unbroadcast", "[extra + i for", "[i for",
+     "axes counted from the left, as if no axis had been added"),
+    ("add without unbroadcast", "add", "unbroadcast(g, b_shape)", "g",
+     "right as long as both shapes are equal"),
+    ("sub without the sign", "sub", "unbroadcast(-g, b_shape)", "unbroadcast(g, b_shape)",
+     "copied from add"),
+    ("mul by its own factor", "mul", "unbroadcast(g * y, a_shape)", "unbroadcast(g * x, a_shape)",
+     "d(xy)/dx is y, not x"),
+    ("div without the sign", "div", "-by_y * q", "by_y * q", "d(1/y) = -1/y^2"),
+    ("div without the quotient", "div", "-by_y * q", "-by_y", "a factor x/y lost"),
+    ("power's exponent stays", "power", "y - 1", "y", "d x^y/dx = y x^(y-1)"),
+    ("power forgets x^y beside ln x", "power", "g * result * log_x", "g * log_x",
+     "d x^y/dy = x^y ln x"),
+    ("constant power without its factor", "_constant_power", "exponent * x **", "x **",
+     "d x^n/dx = n x^(n-1)"),
+    ("equal elements both win", "_choose", "0.5 *", "1.0 *", "at a tie the gradient is doubled"),
+    ("the loser gets the winner's share", "_choose", "g * (1.0 - share)", "g * share",
+     "one mask for both inputs"),
+    ("where with swapped branches", "where", "xp.where(chosen, g, zero), xp.where(chosen, zero, g)",
+     "xp.where(chosen, zero, g), xp.where(chosen, g, zero)", "condition read the wrong way round"),
+    ("neg passes g on", "neg", "return -g", "return g", "a sign"),
+    ("sqrt without the half", "sqrt", "g * 0.5 / y", "g / y", "d sqrt(x) = 1 / (2 sqrt(x))"),
+    ("log multiplies", "log", "g / value", "g * value", "d log(x) = 1/x"),
+    ("clip lets everything pass", "clip", "inside &= ~beyond", "inside &= True",
+     "a straight-through gradient"),
+    ("clip stops on its bounds", "clip", "((low, operator.lt), (high, operator.gt))",
+     "((low, operator.le), (high, operator.ge))", "the convention at the kink turned round"),
+)  # fmt: skip
+
+SHAPE = _of(
+    "minigrad.ops_shape",
+    ("sum repeats along the wrong axis", "sum", "g.reshape(kept)", "g",
+     "right for axis=0 of a square, wrong for axis=1"),
+    ("mean without 1/n", "mean", "(g * share)", "g", "copied from sum"),
+    ("var without the 2", "var", "(2.0 / count)", "(1.0 / count)", "d x^2 = 2x"),
+    ("equal maxima each get everything", "_extreme", " / hit.sum(axis=axes, keepdims=True)", "",
+     "the gradient is counted once for each of them"),
+    ("logsumexp without normalisation", "logsumexp",
+     "weights /= xp.where(empty, 1.0, total).astype(total.dtype)", "pass",
+     "exp(x - max) is not yet softmax"),
+    ("transpose by its own order", "transpose", "g.transpose(inverse)", "g.transpose(order)",
+     "right for every permutation that is its own inverse"),
+    ("reshape in Fortran's order", "reshape", "g.reshape(before)", 'g.reshape(before, order="F")',
+     "the elements are all there, in other places"),
+    ("flipped concat", "concatenate", "tuple(xp.split(g, cuts, axis=axis))",
+     "tuple(xp.split(g, cuts, axis=axis))[::-1]", "right for parts of one shape but for the order"),
+    ("concat splits along axis 0", "concatenate", "xp.split(g, cuts, axis=axis)",
+     "xp.split(g, cuts)", "the default axis"),
+    ("split's unused output", "split", "xp.zeros(shape, dtype) if g is None",
+     "xp.ones(shape, dtype) if g is None", "an output that nobody used has gradient zero"),
+    ("pad removes the wrong side", "pad", "(low, _), n", "(_, low), n",
+     "right as long as both sides are equal"),
+    ("last write wins in x[index]", "getitem", "scatter_add(scattered, parts, g)",
+     "scattered[parts] = g", "an index that occurs twice must receive both gradients"),
+    ("gradient in the output's dtype", "astype", "g.astype(before)", "g",
+     "float32 gradients on float64 parameters"),
+)  # fmt: skip
+
+LINEAR = _of(
+    "minigrad.ops_linear",
+    ("matmul without the transpose", "matmul", "g2 @ y2.swapaxes(-1, -2)", "g2 @ y2",
+     "has the right shape for square matrices"),
+    ("matmul with the wrong operand", "matmul", "x2.swapaxes(-1, -2) @ g2",
+     "y2.swapaxes(-1, -2) @ g2", "a B where an A belongs"),
+    ("linear's bias sees one row", "linear", "column_sum(g)", "g[0]",
+     "the bias was added to every row"),
+    ("linear's weight averaged", "linear", "g.T @ rows", "g.T @ rows / len(rows)",
+     "a mean over the batch belongs into the loss"),
+    ("einsum's letters in alphabetical order", "_einsum_gradient", '"->" + reachable',
+     '"->" + "".join(sorted(reachable))', "what an implied output does: a transpose"),
+    ("einsum spreads a diagonal", "_einsum_gradient", "diagonal[...] =", "placed[...] =",
+     "the gradient of a trace is the identity, not ones"),
+    ("take puts back along axis 0", "take", "0, axis)", "0, 0)", "right for the default axis"),
+    ("last write wins in embedding", "embedding", "add_rows(gradient, ids.reshape(-1), ",
+     "gradient.__setitem__(ids.reshape(-1), ", "a word that occurs three times learns once"),
+)  # fmt: skip
+
+BACKEND = _of(
+    "minigrad.backend",
+    ("buffered += with repeated indices", "scatter_add", "np.add.at(target, index, values)",
+     "target[index] += values", "NumPy writes each position once"),
+    ("only the first of equal rows", "add_rows", "np.add.reduceat(values[order], starts, axis=0)",
+     "values[order][starts]", "a sum over a run taken for its first element"),
+    ("rows in their old order", "add_rows", "values[order]", "values",
+     "rows sorted, values not"),
+)  # fmt: skip
+
+ACTIVATION = _of(
+    "minigrad.ops_activation",
+    ("tanh without the square", "tanh", "1.0 - y * y", "1.0 - y", "1 - tanh^2"),
+    ("sigmoid squared", "sigmoid", "s * (1.0 - s)", "s * s", "s (1 - s)"),
+    ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
+    ("quick_gelu without the inner derivative", "quick_gelu", "slope *= 1.702", "pass",
+     "the chain rule's factor"),
+    ("gelu without the density", "gelu", "cumulative + value * density()", "cumulative",
+     "x held fixed in one factor of x Phi(x)"),
+    ("gelu's wrong normal density", "gelu", "math.sqrt(2.0 * math.pi)", "math.sqrt(math.pi)",
+     "erf's constant in place of the normal distribution's"),
+    ("tanh-gelu's cubic", "gelu", "3.0 * 0.044715", "0.044715", "d x^3 = 3 x^2"),
+    ("erf's constant", "erf", "(2.0 / math.sqrt(math.pi))", "(1.0 / math.sqrt(math.pi))",
+     "erf is twice the integral"),
+)  # fmt: skip
+
+NEURAL = _of(
+    "minigrad.ops_neural",
+    ("softmax without its sum", "softmax", "g - (g * p).sum(axis=axis, keepdims=True)", "g",
+     "only the diagonal of the Jacobian"),
+    ("softmax sums along the last axis", "softmax", "(g * p).sum(axis=axis, keepdims=True)",
+     "(g * p).sum(axis=-1, keepdims=True)", "the default axis"),
+    ("log_softmax without the probabilities", "log_softmax", "xp.exp(y) * g.sum", "g.sum",
+     "y is the logarithm of what belongs here"),
+    ("cross-entropy not averaged", "cross_entropy", "(weight * g)", "(g + 0.0 * weight)",
+     "the mean in the value but not in the gradient"),
+    ("cross-entropy without the label", "cross_entropy", "gradient[at_label] -=",
+     "gradient[at_label] -= 0.0 *", "softmax instead of softmax minus one-hot"),
+    ("dropped variance term in layer norm", "layer_norm", "to_x -= h * along_h[:, None]", "pass",
+     "the standard deviation taken for a constant"),
+    ("dropped mean term in layer norm", "layer_norm", "to_x -= along_one[:, None]", "pass",
+     "the mean taken for a constant"),
+    ("layer norm's gradient not scaled", "layer_norm", "to_x *= inverse_std[:, None]", "pass",
+     "the division by the standard deviation"),
+    ("layer norm forgets the weight in the projection", "layer_norm", "product @ w",
+     "product.sum(axis=-1)", "right as long as the weight is one, as it is at the start"),
+    ("layer norm's weight from g alone", "layer_norm", "column_sum(product), column_sum(g)",
+     "column_sum(g), column_sum(g)", "copied from the bias"),
+    ("normalize without the projection", "normalize", "(g - y * along)", "g",
+     "the length taken for a constant"),
+    ("normalize without the length", "normalize", "(g - y * along) / length", "g - y * along",
+     "right for vectors of length 1"),
+    ("dropout does not scale the gradient", "dropout", "g * mask", "g * (mask != 0)",
+     "1/(1-p) in the forward pass only"),
+)  # fmt: skip
+
+ATTENTION = _of(
+    "minigrad.ops_attention",
+    ("mask after softmax", "_attend", "@ k.swapaxes(-1, -2), mask)",
+     "@ k.swapaxes(-1, -2)) * (1.0 if mask is None else np.exp(mask))",
+     "hidden tokens get nothing, but the others do not share what they had"),
+    ("scale applied twice", "_attend_vjp", "d_scores *= _scale(q)", "d_scores *= _scale(q) ** 2",
+     "once for the queries and once more for the scores"),
+    ("attention without softmax's sum", "_attend_vjp", "d_scores -= row_dot(g, o)[..., None]",
+     "pass", "only the diagonal of the Jacobian"),
+    ("keys without the transpose", "_attend_vjp", "d_scores.swapaxes(-1, -2) @ q", "d_scores @ q",
+     "has the right shape for as many queries as keys"),
+    ("dropout missing in dV", "_attend_vjp", "p if kept is None else p * kept", "p",
+     "the values were mixed by what dropout left"),
+    ("dropout missing in dP", "_attend_vjp", "d_scores *= kept", "pass",
+     "dropped probabilities have no gradient"),
+    ("keys and values exchanged", "pooled_attention", "_merge(d_k, d_v)", "_merge(d_v, d_k)",
+     "the order in the projection"),
+    ("heads not moved back", "_merge", "_heads(merged, len(parts), heads)",
+     "_heads(merged, len(parts), heads)[::-1]", "the parts of the projection in reverse"),
+)  # fmt: skip
+
+RECOMPUTE = _of(
+    "minigrad.recompute",
+    ("the closure's parameters are lost", "checkpoint", "Walk(older_than=start)", "Walk()",
+     "gradients for tensors that fn reaches by itself"),
+    ("only the first output", "checkpoint", "zip(again, cotangents)", "zip(again[:1], cotangents)",
+     "fn may return a tuple"),
+    ("recomputed without a tape", "checkpoint", "with recording(True):", "with recording(False):",
+     "backward runs inside no_grad more often than one thinks"),
+    ("one gradient for all inputs", "checkpoint", "found.get(each._edge[0]) if each._edge",
+     "next(iter(found.values())) if each._edge", "right for a function of one input"),
+)  # fmt: skip
+
+MODEL = _of(
+    "clip_np.model",
+    ("captions get no gradient", "similarity_logits", "texts.T", "texts.detach().T",
+     "embeddings gathered from elsewhere come without their graph"),
+    ("the temperature gets no gradient", "similarity_logits", "mg.exp(logit_scale)",
+     "mg.exp(logit_scale.detach())", "a number taken out of the graph"),
+)  # fmt: skip
+
+STEP = _of(
+    "clip_np.step",
+    ("temperature's gradient k times too large", "loss_and_gradients",
+     "model.logit_scale.grad = d_scale", "model.logit_scale.grad = d_scale * len(loads)",
+     "every shard replays the loss (open_clip's accumulation)"),
+    ("a missing shard", "_Pieces.backward", "for unit in load:", "for unit in load[:1]:",
+     "the rows of the other shards get no gradient"),
+    ("only the first worker's gradients", "loss_and_gradients", "sum(parts[1:], parts[0])",
+     "parts[0]", "the sinks are not reduced"),
+    ("a shard overwrites the last one", "_Pieces.backward", "totals[edge[0]] += gradient",
+     "totals[edge[0]] = gradient", "= where += was meant"),
+    ("captions' gradients in the batch's order", "loss_and_gradients", "cotangents[1][order]",
+     "cotangents[1]", "the captions were sorted by length"),
+)  # fmt: skip
+
+MUTANTS = [*ENGINE, *BASIC, *SHAPE, *LINEAR, *BACKEND, *ACTIVATION, *NEURAL, *ATTENTION,
+           *RECOMPUTE, *MODEL, *STEP]  # fmt: skip
+
+
+def plant(mutant: Mutant) -> Change:
+    """The mutant's module with the mistake in it; MutantError where its text is not found once."""
+    path = path_of(mutant.module)
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    body: list[ast.stmt] = tree.body
+    found: ast.AST | None = None
+    for name in mutant.function.split("."):
+        found = next((node for node in body if getattr(node, "name", None) == name), None)
+        body = getattr(found, "body", [])
+    place = f"{mutant.function} in {path.name}"
+    if found is None:
+        raise MutantError(f"mutant {mutant.name!r}: no {place} any more; plant it elsewhere")
+    lines = text.splitlines(keepends=True)
+    start, end = found.lineno - 1, found.end_lineno
+    segment = "".join(lines[start:end])
+    count = segment.count(mutant.before)
+    if count != 1:
+        raise MutantError(
+            f"mutant {mutant.name!r}: {mutant.before!r} stands {count} times in {place}, expected "
+            f"once; the source has changed, so write the mutant anew with the same mistake"
+        )
+    offset = len("".join(lines[:start])) + segment.index(mutant.before)
+    line = text.count("\n", 0, offset) + 1
+    source = text[:offset] + mutant.after + text[offset + len(mutant.before) :]
+    return Change(mutant.module, source, tests_for(mutant.module, tree, line))
