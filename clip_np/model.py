@@ -27,6 +27,7 @@ from clip_np.text import TextTransformer
 from clip_np.vit import VisionTransformer
 from minigrad.backend import Array, array_module
 from minigrad.nn import Module, Parameter
+from minigrad.rows import Arena
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -39,6 +40,7 @@ class CLIP(Module):
         self.visual = VisionTransformer(config.vision, config.embed_dim, rng)
         self.text = TextTransformer(config.text, config.embed_dim, rng)
         self.logit_scale = Parameter(np.asarray(math.log(1.0 / 0.07), np.float32))
+        self.arenas: list[Arena] = []  # memory that the training step uses again
 
     def encode_image(self, images: Array | mg.Tensor) -> mg.Tensor:
         """Images (B, 3, S, S) -> features (B, embed_dim), not normalised."""

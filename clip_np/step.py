@@ -21,12 +21,8 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 """
 
 import contextlib
-import contextvars
 import itertools
-import math
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +34,7 @@ from minigrad.autograd import Walk
 from minigrad.backend import Array, array_module, blas_threads, move, use_device
 from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
+from minigrad.rows import Arena, run_workers, using
 
 
 class Unit(NamedTuple):
@@ -102,7 +99,7 @@ def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
     share = seams[-1] / workers
     cuts = np.arange(workers + 1) * share
     nearest = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
-    cuts = np.where(np.abs(nearest - cuts) < 0.2 * share, nearest, cuts)
+    cuts = np.where(np.abs(nearest - cuts) < 0.25 * share, nearest, cuts)
     loads = []
     for ends in itertools.pairwise(cuts):
         load = []
@@ -118,62 +115,46 @@ def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
     return loads
 
 
-def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run the jobs at once, each in a thread; the first one's error is raised again here.
-
-    A thread starts with empty context variables, so each gets a copy of this thread's: a
-    no_grad around the call reaches the workers.
-    """
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        running = [pool.submit(contextvars.copy_context().run, job) for job in jobs]
-    for each in running:
-        each.result()
-
-
-class _Pieces:
-    """The units of one step: their features forward, their gradients backward."""
+class _Worker:
+    """One thread's share of a step: units of work, and the parameters' gradients from them."""
 
     def __init__(
-        self, model: CLIP, images: Any, tokens: Array, loads: list[list[Unit]], recompute: bool
+        self, model: CLIP, inputs: dict[str, Any], units: list[Unit], arena: Arena, recompute: bool
     ) -> None:
-        self.model = model
-        self.inputs = {"image": images, "text": tokens}
-        self.loads = loads
-        self.recompute = recompute
-        self.outputs: dict[int, mg.Tensor] = {}
+        self.model, self.inputs, self.units = model, inputs, units
+        self.arena, self.recompute = arena, recompute
+        self.outputs: list[mg.Tensor] = []
+        self.totals: dict[Any, Array] = {}  # by leaf
 
     def encode(self, unit: Unit) -> mg.Tensor:
         encoder = self.model.encode_image if unit.tower == "image" else self.model.encode_text
         return encoder(self.inputs[unit.tower][unit.rows])
 
-    def forward(self, load: list[Unit]) -> None:
-        with mg.no_grad() if self.recompute else contextlib.nullcontext():
-            for unit in load:
-                self.outputs[id(unit)] = self.encode(unit)
+    def forward(self) -> None:
+        with using(self.arena), mg.no_grad() if self.recompute else contextlib.nullcontext():
+            self.outputs = [self.encode(unit) for unit in self.units]
 
-    def features(self, tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
-        """All rows of one encoder's output as a leaf, those of `order` one by one: (B, E)."""
-        units = [unit for load in self.loads for unit in load if unit.tower == tower]
-        units.sort(key=lambda each: each.rows.start)
-        parts = [self.outputs[id(unit)].data for unit in units]
-        gathered = array_module(parts[0]).concatenate(parts)  # (B, E)
-        return mg.tensor(gathered[order], requires_grad=True)
+    def backward(self, cotangents: dict[str, Array]) -> None:
+        with using(self.arena):
+            for unit, output in zip(self.units, self.outputs):
+                output = self.encode(unit) if self.recompute else output
+                if output.requires_grad:
+                    Walk().run([(output, cotangents[unit.tower][unit.rows])], self.receive)
 
-    def backward(self, cotangents: dict[str, Array], load: list[Unit], totals: dict) -> None:
-        """Add the units' gradients to `totals`, leaf by leaf."""
+    def receive(self, edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+        """The sink of the walks: add up each leaf's gradients."""
+        if edge[0] in self.totals:
+            self.totals[edge[0]] += gradient
+        else:
+            self.totals[edge[0]] = gradient if ours else gradient.copy()
 
-        def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
-            if edge[0] in totals:
-                totals[edge[0]] += gradient
-            else:
-                totals[edge[0]] = gradient if ours else gradient.copy()
 
-        for unit in load:
-            output = self.outputs.pop(id(unit))
-            if self.recompute:
-                output = self.encode(unit)
-            if output.requires_grad:
-                Walk().run([(output, cotangents[unit.tower][unit.rows])], sink)
+def _gather(workers: list[_Worker], tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
+    """All rows of one encoder's output as a leaf, those of `order` one by one: (B, E)."""
+    pairs = [pair for each in workers for pair in zip(each.units, each.outputs)]
+    mine = [(unit.rows.start, output.data) for unit, output in pairs if unit.tower == tower]
+    parts = [data for _, data in sorted(mine, key=lambda pair: pair[0])]
+    return mg.tensor(array_module(parts[0]).concatenate(parts)[order], requires_grad=True)  # (B, E)
 
 
 @explain_memory("Cut the batch into more pieces: shards=N, or --shards N on the command line")
@@ -186,10 +167,8 @@ def loss_and_gradients(
     positives: Array | None = None,
 ) -> Array:
     """The contrastive loss of a batch, a 0-d array; it sets every .grad, adding to none.
-
     images (B, 3, S, S), tokens (B, T). shards: into how many pieces each encoder's batch is cut;
-    workers: how many threads (None: the cores). More shards than workers are encoded twice.
-    """
+    workers: how many threads (None: the cores). More shards than workers are encoded twice."""
     images = images.data if isinstance(images, mg.Tensor) else images
     tokens = move(mg.tensor(tokens).data, "numpy")
     count = len(tokens)
@@ -197,31 +176,37 @@ def loss_and_gradients(
         raise ValueError(f"training_step: {len(images)} images but {count} captions")
     if not 1 <= shards <= count:
         raise ValueError(f"training_step: shards must lie in 1..{count} (the batch), got {shards}")
-    xp = array_module(model.logit_scale.data)
     use_device(model.logit_scale.data)
-    workers = (available_cores() if xp is np else 1) if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"training_step: workers must be at least 1, got {workers}")
-
+    n_workers, xp = count_workers(model, workers), array_module(model.logit_scale.data)
     order = np.argsort(model.text.end_positions(tokens), kind="stable")  # captions by length
-    tokens = tokens[order]
-    loads = [load for load in plan(model, tokens, shards, workers) if load]
-    pieces = _Pieces(model, images, tokens, loads, recompute=shards > workers)
-    totals: list[dict] = [{} for _ in loads]
+    inputs = {"image": images, "text": tokens[order]}
+    loads = [load for load in plan(model, inputs["text"], shards, n_workers) if load]
+    model.arenas += [Arena() for _ in range(len(loads) - len(model.arenas))]
+    team = [_Worker(model, inputs, *pair, shards > n_workers) for pair in zip(loads, model.arenas)]
     with blas_threads(1):
-        run_workers([lambda load=load: pieces.forward(load) for load in loads])
-        by_caption = xp.asarray(np.argsort(order))
-        features = [pieces.features("image"), pieces.features("text", by_caption)]
+        run_workers([worker.forward for worker in team])
+        features = [_gather(team, "image"), _gather(team, "text", xp.asarray(np.argsort(order)))]
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
         by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
-        shares = zip(loads, totals)
-        run_workers([lambda share=share: pieces.backward(by_tower, *share) for share in shares])
+        run_workers([lambda worker=worker: worker.backward(by_tower) for worker in team])
     for parameter in model.parameters():
-        parts = [total[parameter._edge[0]] for total in totals if parameter._edge[0] in total]
-        parameter.grad = sum(parts[1:], parts[0]) if parts else None
+        leaf = parameter._edge[0]
+        parts = [worker.totals[leaf] for worker in team if leaf in worker.totals]
+        for part in parts[1:]:
+            parts[0] += part
+        parameter.grad = parts[0] if parts else None
     model.logit_scale.grad = d_scale
     return loss.data
+
+
+def count_workers(model: CLIP, workers: int | None) -> int:
+    """`workers`, or where it is None as many as there are cores; a GPU wants one."""
+    if workers is None:
+        return available_cores() if array_module(model.logit_scale.data) is np else 1
+    if workers < 1:
+        raise ValueError(f"training_step: workers must be at least 1, got {workers}")
+    return workers
 
 
 def training_step(
@@ -243,9 +228,12 @@ def training_step(
     """
     if loss != "clip" or comm is not None:
         raise ValueError('training_step: only loss="clip" on one machine (comm=None) is known')
-    value = loss_and_gradients(model, images, tokens, shards, workers, positives)
-    norm = clip_grad_norm(model.parameters(), math.inf if max_norm is None else max_norm)
-    optimizer.step()
+    parameters, n_workers = model.parameters(), count_workers(model, workers)
+    with blas_threads(1):
+        value = loss_and_gradients(model, images, tokens, shards, workers, positives)
+        norm = clip_grad_norm(parameters, max_norm, n_workers)
+        optimizer.step(n_workers)
     model.clamp_temperature()
-    model.zero_grad()
+    for parameter in parameters:
+        parameter.zero_grad()
     return {"loss": value, "logit_scale": model.logit_scale.data.copy(), "grad_norm": norm}

@@ -223,6 +223,9 @@ class Walk:
         total, writable = slots[index]
         if writable:
             total += gradient
+        elif ours:
+            gradient += total
+            slots[index] = (gradient, True)
         else:
             slots[index] = (as_array(total + gradient), True)
 

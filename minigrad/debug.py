@@ -11,6 +11,8 @@ import contextlib
 import os
 import pathlib
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -120,3 +122,48 @@ def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
         label = f"|output {output}|" if several else ""
         lines.append(f"    n{parent} -->{label} n{child}")
     return "\n".join(lines)
+
+
+class Profile:
+    """What `profile` measured: rows of (operation, calls, forward ms, backward ms, bytes)."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, list[float]] = {}
+        self._last = threading.local()  # when this thread's previous operation ended
+
+    def _charge(self, name: str, column: int, calls: int, size: int) -> None:
+        now = time.thread_time()
+        spent = now - getattr(self._last, "time", now)
+        row = self.table.setdefault(name, [0, 0.0, 0.0, 0])
+        row[0] += calls
+        row[column] += 1e3 * spent
+        row[3] += size
+        self._last.time = time.thread_time()
+
+    def forward(
+        self, name: str, parents: Sequence[Tensor], results: Sequence[Tensor], node: Node | None
+    ) -> None:
+        self._charge(name, 1, 1, sum(result.data.nbytes for result in results))
+
+    def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
+        self._charge(node.name, 2, 0, 0)
+
+    def __str__(self) -> str:
+        rows = sorted(self.table.items(), key=lambda row: -row[1][1] - row[1][2])
+        lines = [f"{'operation':<18}{'calls':>8}{'forward ms':>13}{'backward ms':>13}{'MB':>9}"]
+        for name, (calls, forward, backward, size) in rows:
+            lines.append(f"{name:<18}{calls:>8}{forward:>13.2f}{backward:>13.2f}{size / 1e6:>9.1f}")
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def profile() -> Iterator[Profile]:
+    """Within the block, time and memory by operation; print what it yields.
+    The time between two operations of a thread is charged to the later one, so the columns add up
+    to all the time that the threads spent; bytes are those of the results."""
+    measured = Profile()
+    token = monitor.set(measured)
+    try:
+        yield measured
+    finally:
+        monitor.reset(token)

@@ -26,6 +26,7 @@ Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ import numpy as np
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.ops_basic import coerce
-from minigrad.ops_neural import RandomSource, dropout_mask, softmax_rows
+from minigrad.ops_neural import RandomSource, are_small, dropout_mask, exponentials
+from minigrad.rows import blocks, empty
 
 Mask = str | Array | None
 
@@ -64,30 +66,59 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
     return mask.astype(like.real.dtype)
 
 
+def _attend(
+    q: Array, k: Array, v: Array, o: Array, mask: Array | None = None, kept: Array | None = None
+) -> tuple[Array, Array]:
+    """Write O (B, H, T, D) into o; returns E (B, H, T, S) and l (B, H, T, 1) for `_attend_vjp`.
+    q (B, H, T, D); k and v (B, H, S, D); mask and kept broadcast to E."""
+    xp, scale = array_module(q), _scale(q)
+    e = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, S)
+    sums = empty((*q.shape[:-1], 1), q)  # (B, H, T, 1)
+    hides_only = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
+    for b in blocks(e):
+        scaled = xp.multiply(q[b], scale, out=empty(q[b].shape, q))
+        scores = xp.matmul(scaled, k[b].swapaxes(-1, -2), out=e[b])
+        small = hides_only and are_small(scores)
+        if mask is not None:
+            scores += _of(mask, b, q)
+        sums[b] = exponentials(scores, small)
+        xp.matmul(scores if kept is None else scores * kept[b], v[b], out=o[b])
+        o[b] /= sums[b]
+    return e, sums
+
+
 def _scale(q: Array) -> float:
     return 1.0 / math.sqrt(max(q.shape[-1], 1))
 
 
-def _attend(
-    q: Array, k: Array, v: Array, mask: Array | None, kept: Array | None = None
-) -> tuple[Array, Array]:
-    """O (..., T, D) and P (..., T, S) from q (..., T, D) and k, v (..., S, D)."""
-    p = softmax_rows((q * _scale(q)) @ k.swapaxes(-1, -2), mask)  # (..., T, S)
-    return (p if kept is None else p * kept) @ v, p
+def _of(mask: Array, b: slice, like: Array) -> Array:
+    """The mask for samples b: a slice of it, or where it is the same for all of them, all of it."""
+    return mask[b] if mask.ndim == like.ndim and len(mask) > 1 else mask
 
 
 def _attend_vjp(
-    g: Array, q: Array, k: Array, v: Array, p: Array, o: Array, kept: Array | None = None
-) -> tuple[Array, Array, Array]:
-    """dQ, dK, dV from g = dL/dO."""
-    d_scores = g @ v.swapaxes(-1, -2)  # (..., T, S)
-    if kept is not None:
-        d_scores *= kept
-    d_scores -= row_dot(g, o)[..., None]
-    d_scores *= p
-    d_scores *= _scale(q)
-    dropped = p if kept is None else p * kept
-    return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, dropped.swapaxes(-1, -2) @ g
+    g: Array,
+    inputs: Sequence[Array],
+    saved: Sequence[Array],
+    into: Sequence[Array],
+    kept: Array | None = None,
+) -> None:
+    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, E, l."""
+    (q, k, v), (o, e, sums), (d_q, d_k, d_v) = inputs, saved, into
+    xp, scale = array_module(q), _scale(q)
+    for b in blocks(e):
+        shared = xp.divide(g[b], sums[b], out=empty(g[b].shape, g))  # G / l
+        d_e = xp.matmul(shared, v[b].swapaxes(-1, -2), out=empty(e[b].shape, e))
+        if kept is not None:
+            d_e *= kept[b]
+        d_e -= row_dot(shared, o[b])[..., None]
+        d_e *= e[b]  # dS
+        dropped = e[b] if kept is None else e[b] * kept[b]
+        xp.matmul(dropped.swapaxes(-1, -2), shared, out=d_v[b])
+        xp.matmul(d_e, k[b], out=d_q[b])
+        d_q[b] *= scale
+        xp.matmul(d_e.swapaxes(-1, -2), q[b], out=d_k[b])
+        d_k[b] *= scale
 
 
 def attention(
@@ -100,14 +131,18 @@ def attention(
     if q.ndim < 2 or apart or k.shape != v.shape:
         expected = "expected (B, H, T, D) and twice (B, H, S, D)"
         raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
-    x, y, z = q.data, k.data, v.data
-    kept = dropout_mask("attention: dropout", dropout, rng, (*q.shape[:-1], k.shape[-2]), q)
-    o, p = _attend(x, y, z, additive_mask("attention", mask, x, q.shape[-2], k.shape[-2]), kept)
+    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # (1, B, H, ., D)
+    kept = dropout_mask("attention: dropout", dropout, rng, (1, *shape[:-1], k.shape[-2]), q)
+    mask = additive_mask("attention", mask, q.data, shape[-2], k.shape[-2])
+    o = empty((1, *shape), q.data)
+    saved = o, *_attend(*inputs, o, mask, kept)
 
-    def vjp(g: Array) -> tuple[Array, Array, Array]:
-        return _attend_vjp(g, x, y, z, p, o, kept)
+    def vjp(g: Array) -> tuple[Array, ...]:
+        into = [empty(each.shape, g) for each in inputs]
+        _attend_vjp(g[None], inputs, saved, into, kept)
+        return tuple(each[0] for each in into)
 
-    return record("attention", o, (q, k, v), vjp)
+    return record("attention", o[0], (q, k, v), vjp)
 
 
 def _heads(x: Array, parts: int, heads: int) -> list[Array]:
@@ -117,16 +152,6 @@ def _heads(x: Array, parts: int, heads: int) -> list[Array]:
     return list(split.transpose(2, 0, 3, 1, 4))  # (parts, B, H, T, D)
 
 
-def _merge(*parts: Array) -> Array:
-    """`_heads` undone: parts (B, H, T, D) side by side in a new array (B, T, parts*H*D)."""
-    batch, heads, length, width = parts[0].shape
-    shape = (batch, length, len(parts) * heads * width)
-    merged = array_module(parts[0]).empty(shape, parts[0].dtype)  # (B, T, parts*H*D)
-    for into, part in zip(_heads(merged, len(parts), heads), parts):
-        into[...] = part
-    return merged
-
-
 def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
     """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W).
     The last axis holds Q, K and V, each `heads` slices of width W/heads."""
@@ -134,14 +159,19 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
     if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
         expected = f"(B, T, 3*W), W a multiple of {heads} heads"
         raise ValueError(f"self_attention: qkv {qkv.shape} must be {expected}")
-    q, k, v = _heads(qkv.data, 3, heads)
-    length = qkv.shape[1]
-    o, p = _attend(q, k, v, additive_mask("self_attention", mask, q, length, length))
+    batch, length, width = qkv.shape
+    inputs = _heads(qkv.data, 3, heads)
+    mask = additive_mask("self_attention", mask, inputs[0], length, length)
+    mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
+    (o,) = _heads(mixed, 1, heads)
+    saved = o, *_attend(*inputs, o, mask)
 
     def vjp(g: Array) -> Array:
-        return _merge(*_attend_vjp(*_heads(g, 1, heads), q, k, v, p, o))
+        d_qkv = empty((batch, length, width), g)
+        _attend_vjp(_heads(g, 1, heads)[0], inputs, saved, _heads(d_qkv, 3, heads))
+        return d_qkv
 
-    return record("self_attention", _merge(o), (qkv,), vjp)
+    return record("self_attention", mixed, (qkv,), vjp)
 
 
 def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor:
@@ -153,22 +183,24 @@ def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor
         raise ValueError(f"pooled_attention: {found}: expected (B, W) and (B, T, 2*W)")
     if heads < 1 or q.shape[1] % heads:
         raise ValueError(f"pooled_attention: width {q.shape[1]} is no multiple of {heads} heads")
-    xp = array_module(q.data)
-    (query,) = _heads(q.data[:, None, :], 1, heads)  # (B, H, 1, D)
-    k, v = _heads(kv.data, 2, heads)
-    added = None
+    xp, queries, keys = array_module(q.data), q.data[:, None, :], kv.data  # (B, 1, W), (B, T, 2*W)
+    inputs = (*_heads(queries, 1, heads), *_heads(keys, 2, heads))  # (B, H, 1, D), 2 x (B, H, T, D)
+    mask = None
     if lengths is not None:
         lengths = xp.asarray(lengths)
         if lengths.shape != q.shape[:1]:
             expected = f"{q.shape[:1]}, one a query"
             raise ValueError(f"pooled_attention: lengths {lengths.shape} must be {expected}")
-        visible = xp.arange(kv.shape[1]) < lengths[:, None, None, None]  # (B, 1, 1, T)
-        added = additive_mask("pooled_attention", visible, query, 1, kv.shape[1])
-    o, p = _attend(query, k, v, added)
+        visible = xp.arange(keys.shape[1]) < lengths[:, None, None, None]  # (B, 1, 1, T)
+        mask = additive_mask("pooled_attention", visible, inputs[0], 1, keys.shape[1])
+    mixed = empty(queries.shape, queries)  # (B, 1, W)
+    (o,) = _heads(mixed, 1, heads)
+    saved = o, *_attend(*inputs, o, mask)
 
     def vjp(g: Array) -> tuple[Array, Array]:
-        (g,) = _heads(g[:, None, :], 1, heads)  # (B, H, 1, D)
-        d_q, d_k, d_v = _attend_vjp(g, query, k, v, p, o)
-        return _merge(d_q)[:, 0], _merge(d_k, d_v)  # (B, W), (B, T, 2*W)
+        d_q, d_kv = empty(queries.shape, g), empty(keys.shape, g)
+        into = (*_heads(d_q, 1, heads), *_heads(d_kv, 2, heads))
+        _attend_vjp(_heads(g[:, None, :], 1, heads)[0], inputs, saved, into)
+        return d_q[:, 0], d_kv  # (B, W), (B, T, 2*W)
 
-    return record("pooled_attention", _merge(o)[:, 0], (q, kv), vjp)  # (B, W)
+    return record("pooled_attention", mixed[:, 0], (q, kv), vjp)  # (B, W)

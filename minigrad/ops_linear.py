@@ -23,6 +23,7 @@ from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, add_rows, array_module, check_indices, column_sum
 from minigrad.ops_basic import coerce, floating, tensor, unbroadcast
 from minigrad.ops_shape import normalise_axes
+from minigrad.rows import product
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -75,15 +76,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         raise ValueError(f"linear: bias {inputs[2].shape} must have shape ({n_out},)")
     shape, w = x.shape, weight.data
     rows = x.data.reshape(math.prod(shape[:-1]), n_in)  # (N, in)
-    y = rows @ w.T  # (N, out)
+    y = product(rows, w.T)  # (N, out)
     if bias is not None:
         y += inputs[2].data
     needs = [each.requires_grad for each in inputs]
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
         g = g.reshape(len(rows), n_out)  # (N, out)
-        to_x = (g @ w).reshape(shape) if needs[0] else None  # (..., in)
-        to_weight = g.T @ rows if needs[1] else None
+        to_x = product(g, w).reshape(shape) if needs[0] else None  # (..., in)
+        to_weight = product(g.T, rows) if needs[1] else None
         to_bias = [column_sum(g) if each else None for each in needs[2:]]
         return (to_x, to_weight, *to_bias)
 

@@ -14,7 +14,6 @@ Ba, Kiros, Hinton 2016, "Layer Normalization", arXiv:1607.06450; Srivastava et a
 "Dropout", JMLR 15.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,31 +22,31 @@ from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, check_indices, column_sum, move, row_dot, row_sum
 from minigrad.ops_basic import coerce, floating, tensor
 from minigrad.ops_shape import finite_maximum, normalise_axes
+from minigrad.rows import as_rows, blocks, empty, times
 
 RandomSource = np.random.Generator | None
 
 
-def softmax_rows(scores: Array, mask: Array | None = None) -> Array:
-    """Softmax over the last axis of an array of our own, which is overwritten.
-    mask is added to the scores first. exp(x - m) / sum exp(x - m) is the same for every m; taking
-    the largest x for m prevents overflow. On a CPU the maximum of short rows is slow, and where all
-    scores are below 60 in size no shift is needed (exp(60) is 1e26), so that is asked first; a mask
-    of 0 and -inf changes nothing about it. A row of -inf alone gets zeros."""
+def exponentials(scores: Array, bounded: bool | None = None) -> Array:
+    """exp(scores - m) in place of scores (..., T), where m may differ from row to row.
+    Softmax is the same for every m; the largest score prevents overflow. On a CPU the maximum of
+    short rows is slow, and where all scores are below 30 in size no shift is needed (exp(30) is
+    1e13), so that is asked first. Returns the sums of the rows (..., 1), where a row of -inf alone,
+    all of whose exponentials are 0, has 1."""
     xp = array_module(scores)
-    if scores.size == 0:
-        return scores
-    real = scores.real
-    bounded = xp is np and max(-real.min(), real.max()) < 60.0
-    if mask is not None:
-        bounded = bounded and bool(((mask == 0.0) | (mask == -math.inf)).all())
-        scores += mask
-    if not bounded:
+    if scores.size and not bounded:
         scores -= finite_maximum(scores, -1)
     xp.exp(scores, out=scores)
-    total = row_sum(scores)
+    total = row_sum(scores)[..., None]  # (..., 1)
     total += total.real == 0
-    scores /= total[..., None]
-    return scores
+    return total
+
+
+def are_small(scores: Array) -> bool:
+    """Whether no score needs a shift before `exponentials`; on a GPU it is not worth a look."""
+    if type(scores) is not np.ndarray or scores.size == 0:
+        return False
+    return max(-scores.real.min(), scores.real.max()) < 30.0
 
 
 def _last(name: str, x: Any, axis: int) -> tuple[Tensor, int]:
@@ -59,7 +58,9 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along `axis`."""
     x, axis = _last("softmax", x, axis)
     xp = array_module(x.data)
-    p = xp.moveaxis(softmax_rows(xp.moveaxis(x.data, axis, -1).copy()), -1, axis)
+    p = xp.moveaxis(x.data, axis, -1).copy()  # (..., axis)
+    p /= exponentials(p, are_small(p))
+    p = xp.moveaxis(p, -1, axis)  # shape of x
 
     def vjp(g: Array) -> Array:
         return p * (g - (g * p).sum(axis=axis, keepdims=True))
@@ -125,30 +126,38 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
         expected = f"must both have the shape of the last axis of x {x.shape}"
         raise ValueError(f"layer_norm: weight {weight.shape} and bias {bias.shape} {expected}")
     shape, width = x.shape, x.shape[-1]
-    rows = x.data.reshape(math.prod(shape[:-1]), width)  # (N, D)
-    scale = 1.0 / max(width, 1)
-    h = rows - (row_sum(rows) * scale)[:, None]
-    inverse_std = 1.0 / array_module(rows).sqrt(row_dot(h, h) * scale + eps)  # (N,)
-    h *= inverse_std[:, None]
-    w = weight.data
-    y = h * w
-    y += bias.data
+    data, w, scale = as_rows(x.data), weight.data, 1.0 / max(width, 1)  # data (N, D)
+    h, y = empty(data.shape, data), empty(data.shape, data)
+    inverse_std = empty(data.shape[:1], data)  # (N,)
+    for rows in blocks(data):
+        block = h[rows]
+        array_module(data).subtract(data[rows], (row_sum(data[rows]) * scale)[:, None], out=block)
+        inverse_std[rows] = (row_dot(block, block) * scale + eps) ** -0.5
+        block *= inverse_std[rows, None]
+        array_module(data).multiply(block, w, out=y[rows])
+        y[rows] += bias.data
     x_needs = x.requires_grad
 
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
-        g = g.reshape(rows.shape)  # (N, D)
-        product = g * h
-        to_weight, to_bias = column_sum(product), column_sum(g)
-        to_x = None
-        if x_needs:
+        g = as_rows(g)  # (N, D)
+        xp = array_module(g)
+        to_weight, to_bias = xp.zeros_like(w), xp.zeros_like(w)
+        to_x = empty(g.shape, g) if x_needs else None
+        for rows in blocks(g):
+            g_block, h_block = g[rows], h[rows]
+            product = times(g_block, h_block)
+            to_weight += column_sum(product)
+            to_bias += column_sum(g_block)
+            if to_x is None:
+                continue
             along_h = (product @ w) * scale  # mean(g w h), (N,)
-            along_one = (g @ w) * scale  # mean(g w), (N,)
-            to_x = g * w
-            to_x -= along_one[:, None]
-            to_x -= h * along_h[:, None]
-            to_x *= inverse_std[:, None]
-            to_x = to_x.reshape(shape)  # (..., D)
-        return to_x, to_weight, to_bias
+            along_one = (g_block @ w) * scale  # mean(g w), (N,)
+            xp.multiply(h_block, along_h[:, None], out=product)
+            product += along_one[:, None]
+            into = xp.multiply(g_block, w, out=to_x[rows])
+            into -= product
+            into *= inverse_std[rows, None]
+        return None if to_x is None else to_x.reshape(shape), to_weight, to_bias  # (..., D)
 
     return record("layer_norm", y.reshape(shape), (x, weight, bias), vjp)  # (..., D)
 

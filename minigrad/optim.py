@@ -19,6 +19,7 @@ Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (A
 2017, arXiv:1608.03983 (cosine schedule).
 """
 
+import bisect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,12 +28,11 @@ import numpy as np
 
 from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
 from minigrad.nn import Parameter
-
-BLOCK = 1 << 16  # numbers updated at a time: parameter, gradient, m and v fit in a 1 MB cache
+from minigrad.rows import BLOCK, parallel_map
 
 
 class Flat:
-    """The parameters of one group as views of one buffer, and their gradients in another."""
+    """The parameters of one group as views of one buffer."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.parameters = list(parameters)
@@ -42,12 +42,10 @@ class Flat:
                 found = f"{each.dtype} on {each.backend} beside {first.dtype}"
                 raise ValueError(f"optimizer: a group must share dtype and backend; found {found}")
         use_device(first)
-        xp = array_module(first)
-        ends = np.cumsum([each.size for each in self.parameters]).tolist()
-        self.spans = list(zip([0, *ends[:-1]], ends))
-        self.data = xp.empty(ends[-1], first.dtype)
-        self.gradient = xp.zeros(ends[-1], first.dtype)
-        for each, (start, stop) in zip(self.parameters, self.spans):
+        self.stops = np.cumsum([each.size for each in self.parameters]).tolist()
+        self.starts = [0, *self.stops[:-1]]
+        self.data = array_module(first).empty(self.stops[-1], first.dtype)
+        for each, start, stop in zip(self.parameters, self.starts, self.stops):
             view = self.data[start:stop].reshape(each.shape)  # shape of the parameter
             view[...] = each.data
             each.data = view
@@ -57,19 +55,29 @@ class Flat:
         return all(each.data.base is self.data for each in self.parameters)
 
     def blocks(self) -> Iterator[slice]:
-        """Copy the gradients in; then slices, at most BLOCK long, of all that have one."""
+        """Slices of the buffer, at most BLOCK long, that cover every parameter with a gradient."""
         runs: list[list[int]] = []
-        for each, (start, stop) in zip(self.parameters, self.spans):
-            if each.grad is None:
-                continue
-            self.gradient[start:stop] = each.grad.reshape(-1)  # (n,)
-            if runs and runs[-1][1] == start:
+        for each, start, stop in zip(self.parameters, self.starts, self.stops):
+            if each.grad is not None and runs and runs[-1][1] == start:
                 runs[-1][1] = stop
-            else:
+            elif each.grad is not None:
                 runs.append([start, stop])
         for start, stop in runs:
-            for low in range(start, stop, BLOCK):
-                yield slice(low, min(low + BLOCK, stop))
+            step = BLOCK if type(self.data) is np.ndarray else max(stop - start, 1)
+            for low in range(start, stop, step):
+                yield slice(low, min(low + step, stop))
+
+    def gradient(self, block: slice) -> Array:
+        """A new array with the gradients of the numbers in `block`."""
+        gathered = array_module(self.data).empty(block.stop - block.start, self.data.dtype)
+        position = bisect.bisect_right(self.stops, block.start)
+        while position < len(self.starts) and self.starts[position] < block.stop:
+            start, stop = self.starts[position], self.stops[position]
+            low, high = max(start, block.start), min(stop, block.stop)
+            flat = self.parameters[position].grad.reshape(-1)  # (n,)
+            gathered[low - block.start : high - block.start] = flat[low - start : high - start]
+            position += 1
+        return gathered
 
 
 class Optimizer:
@@ -122,8 +130,9 @@ class Optimizer:
         for group in self.groups:
             group["lr"] = value
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient; the gradients stay as they are."""
+    def step(self, workers: int = 1) -> None:
+        """Update every parameter that has a gradient; the gradients stay as they are.
+        workers: how many threads share the work."""
         self.step_count += 1
         for position, group in enumerate(self.groups):
             flat = self.flats[position]
@@ -132,10 +141,16 @@ class Optimizer:
                 backend, dtype = backend_of(flat.data), flat.data.dtype
                 moved = [move(each, backend).astype(dtype) for each in self.moments[position]]
                 self.moments[position] = moved
+        work = [(i, block) for i, flat in enumerate(self.flats) for block in flat.blocks()]
+
+        def update(item: tuple[int, slice]) -> None:
+            i, block = item
+            moments = [moment[block] for moment in self.moments[i]]
+            flat = self.flats[i]
             use_device(flat.data)
-            for block in flat.blocks():
-                moments = [moment[block] for moment in self.moments[position]]
-                self.update(flat.data[block], flat.gradient[block], moments, group)
+            self.update(flat.data[block], flat.gradient(block), moments, self.groups[i])
+
+        parallel_map(update, work, workers)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -214,18 +229,21 @@ class AdamW(Optimizer):
         p -= step
 
 
-def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> Array:
+def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers: int = 1) -> Array:
     """Scale all gradients, in place, so that their common length is at most max_norm.
-    Returns the length before, a 0-d array. Pascanu et al. 2013, arXiv:1211.5063."""
+    Returns the length before, a 0-d array; max_norm=None measures only. Pascanu et al. 2013,
+    arXiv:1211.5063."""
     gradients = [each.grad for each in params if each.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient")
     xp = array_module(gradients[0])
-    squares = [xp.vdot(g.reshape(-1), g.reshape(-1)) for g in gradients]  # (n,)
+    flat = [g.reshape(-1) for g in gradients]  # (n,) each
+    squares = parallel_map(lambda g: xp.vdot(g, g), flat, workers)
     norm = as_array(xp.sqrt(sum(squares[1:], squares[0])))
+    if max_norm is None or (xp is np and norm <= max_norm):
+        return norm
     scale = xp.minimum(1.0, max_norm / (norm + 1e-6)).astype(norm.dtype)
-    for g in gradients:
-        g *= scale
+    parallel_map(lambda g: xp.multiply(g, scale, out=g), gradients, workers)
     return norm
 
 

@@ -1,0 +1,49 @@
+"""What is measured: model sizes and batches, the same for every side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, a batch of `batch` pairs with captions of shortest..longest tokens."""
+
+    config: CLIPConfig
+    batch: int
+    shortest: int
+    longest: int
+    train: bool = True
+
+    def data(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Images (B, 3, S, S) of normal noise, and ids (B, T): an end token, zeros behind it."""
+        rng = np.random.default_rng(seed)
+        size, text = self.config.vision.image_size, self.config.text
+        images = rng.standard_normal((self.batch, 3, size, size), dtype=np.float32)
+        tokens = rng.integers(1, text.vocab_size - 1, (self.batch, text.context_length))
+        lengths = rng.integers(self.shortest, self.longest + 1, self.batch)
+        tokens[np.arange(self.batch), lengths - 1] = text.vocab_size - 1
+        tokens[np.arange(text.context_length) >= lengths[:, None]] = 0
+        return images, tokens
+
+
+def _square(size: int, patch: int, width: int, vocabulary: int, context: int) -> CLIPConfig:
+    vision = VisionConfig(size, patch, width, layers=4, heads=4)
+    return CLIPConfig(width, vision, TextConfig(vocabulary, context, width, layers=4, heads=4))
+
+
+def _setting(config: CLIPConfig, batch: int, train: bool = True) -> Setting:
+    context = config.text.context_length
+    return Setting(config, batch, context // 2, context, train)
+
+
+SETTINGS = {
+    "micro": _setting(_square(32, 8, 64, 500, 16), 64),
+    "base32": _setting(_square(32, 4, 128, 512, 32), 128),
+    "tutorial": _setting(PRESETS["tutorial"], 32),
+    "ViT-B/32": _setting(PRESETS["ViT-B/32"], 8),
+    "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], 8, 8, 23),
+    "ViT-B/32-inference": _setting(PRESETS["ViT-B/32"], 16, train=False),
+}

@@ -1,0 +1,127 @@
+"""Chapter 40: why is the same arithmetic three times faster in another order?
+
+A processor computes faster than its memory delivers. A formula of eight elementwise steps over
+an array that does not fit into the cache fetches and stores that array eight times. Over a *block*
+of it that does fit, the eight steps run one after the other at the cache's speed, and memory is
+touched once: `blocks` cuts the rows of an array into such pieces.
+
+The second cost is hidden in `empty`. A large new array is memory that the system hands out page
+by page, at the first touch of each, and takes back when the array goes: a step of training pays
+that for every result, every time. An `Arena` keeps the arrays that it handed out and hands them
+out again once nothing refers to them (CPython counts references, so that can be asked). The
+sharded step keeps one for each worker, from step to step; elsewhere, `empty` is plain.
+
+Third, there is more than one core. NumPy leaves Python's lock while it computes, so threads that
+call it run at once: `run_workers` and `parallel_map`.
+"""
+
+import contextlib
+import contextvars
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Array, array_module
+
+BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
+
+
+def blocks(array: Array) -> Iterator[slice]:
+    """Slices along the first axis with about BLOCK numbers in each; on a GPU, one of everything."""
+    rows = array.shape[0]
+    step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 1)
+    for low in range(0, rows, max(step, 1)):
+        yield slice(low, min(low + max(step, 1), rows))
+
+
+class Arena:
+    """Arrays by shape and dtype, handed out again when nobody else holds them or a view of them."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple, list[np.ndarray]] = {}
+
+    def __reduce__(self) -> tuple:
+        return Arena, ()  # a copy of a model starts with memory of its own
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array whose contents are whatever was there before."""
+        held = self.arrays.setdefault((shape, dtype), [])
+        for position in range(len(held)):
+            if sys.getrefcount(held[position]) == _UNSHARED:
+                return held[position]
+        held.append(np.empty(shape, dtype))
+        return held[-1]
+
+
+def _count_unshared() -> int:
+    held = [np.empty(0)]
+    return sys.getrefcount(held[0])
+
+
+_UNSHARED = _count_unshared()  # of an array that only a list holds
+_arena: ContextVar[Arena | None] = ContextVar("arena", default=None)
+
+
+@contextlib.contextmanager
+def using(arena: Arena) -> Iterator[None]:
+    """Within the block, the NumPy arrays that operations make come from `arena`."""
+    token = _arena.set(arena)
+    try:
+        yield
+    finally:
+        _arena.reset(token)
+
+
+def empty(shape: tuple[int, ...], like: Array) -> Array:
+    """An uninitialised array of `like`'s dtype and backend, from the arena in use, if any."""
+    arena = _arena.get()
+    if arena is None or type(like) is not np.ndarray:
+        return array_module(like).empty(shape, like.dtype)
+    return arena.empty(shape, like.dtype)
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b for matrices, (N, K) and (K, M), in an array from the arena in use."""
+    return array_module(a).matmul(a, b, out=empty((a.shape[0], b.shape[1]), a))
+
+
+def times(a: Array, b: Array) -> Array:
+    """a * b for arrays of one shape, in an array from the arena in use."""
+    return array_module(a).multiply(a, b, out=empty(a.shape, a))
+
+
+def as_rows(x: Array) -> Array:
+    """x as a matrix whose rows lie one after the other in memory: (..., W) -> (N, W)."""
+    width = x.shape[-1] if x.ndim else 1
+    return x.reshape(-1, width) if x.size else x.reshape(0, max(width, 1))  # (N, W)
+
+
+def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run the jobs at once, the first in this thread; an error of one is raised again here.
+    A new thread starts with empty context variables, so each gets a copy of this thread's: a
+    no_grad around the call reaches the workers."""
+    if len(jobs) == 1:
+        jobs[0]()
+        return
+    with ThreadPoolExecutor(len(jobs) - 1) as pool:
+        running = [pool.submit(contextvars.copy_context().run, job) for job in jobs[1:]]
+        jobs[0]()
+    for each in running:
+        each.result()
+
+
+def parallel_map(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> list[Any]:
+    """[function(item) for item in items] on several threads; who does what is fixed."""
+    results: list[Any] = [None] * len(items)
+
+    def work(first: int) -> None:
+        for position in range(first, len(items), workers):
+            results[position] = function(items[position])
+
+    workers = max(1, min(workers, len(items)))
+    run_workers([lambda first=first: work(first) for first in range(workers)])
+    return results
