@@ -102,8 +102,7 @@ def load(
 
     Of a directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
     that of the lowest validation loss. activation replaces the one that the file names; dtype is
-    "float32" or "float64". Raises FileNotFoundError, or FileError for what is wrong in the file.
-    """
+    "float32" or "float64". Raises FileNotFoundError, or FileError for what is wrong in the file."""
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
     if dtype not in DTYPES:

@@ -55,8 +55,7 @@ def open_dataset(
     Columns are recognised by name (see COLUMNS) where none is given. Without a validation split,
     `validation_fraction` of the training images, at least one, becomes it, chosen by `seed`. Of a
     `datasets` set, `split` ("train[:10%]") may be picked, and `streaming` keeps nothing on disk.
-    Raises DataError for whatever is missing or wrong, ImportError without the library it takes.
-    """
+    Raises DataError for whatever is missing or wrong, ImportError without the library it takes."""
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
     given = {"image": image_column, "caption": caption_column}

@@ -78,12 +78,11 @@ def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
 
 def _numbered(names: Sequence | None, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Number `count` rows, those of one name alike: (count,), and each number's first row (M,)."""
-    if names is not None and len(names) != count:
-        raise ValueError(f"{count} pairs of features, but {len(names)} names or captions of them")
-    numbers: dict = {}
     names = range(count) if names is None else names
-    which = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
-    return which, np.unique(which, return_index=True)[1]
+    if len(names) != count:
+        raise ValueError(f"{count} pairs of features, but {len(names)} names or captions of them")
+    _, first, which = np.unique(np.array(names, object), return_index=True, return_inverse=True)
+    return which, first
 
 
 def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -127,8 +126,7 @@ def zero_shot_classifier(
     """Unit columns (E, n_classes), each the mean of a class's embedded sentences.
 
     A template is a sentence with {} where the class name goes: "a photo of a {}." The class of
-    an image with unit features f is argmax(f @ classifier).
-    """
+    an image with unit features f is argmax(f @ classifier)."""
     if not class_names or not templates:
         raise ValueError("zero_shot_classifier: needs at least one class and one template")
     for template in templates:
@@ -147,8 +145,7 @@ def multiple_choice_accuracy(
 
     Wrong are other pairs' captions, never equal `captions`. This is the expectation over all ways
     to draw them, without random numbers: a caption that beats b of the w wrong ones beats all of
-    n drawn with probability C(b, n) / C(w, n). A tie is a wrong answer.
-    """
+    n drawn with probability C(b, n) / C(w, n). A tie is a wrong answer."""
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
     if len(images) != len(texts):

@@ -122,8 +122,7 @@ class BatchLoader:
     size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift and
     zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
     unreadable images out, and put their names and the causes into `skipped`. `wait_seconds` adds
-    up how long the consumer waited: much of it means that loading, not computing, sets the pace.
-    """
+    up how long the consumer waited: much of it means that loading, not computing, sets the pace."""
 
     pairs: Pairs
     size: int
@@ -147,8 +146,7 @@ class BatchLoader:
         """The batches of steps start_step .. stop_step - 1, in order.
 
         Closing the iterator, or leaving its loop in any way, ends the threads. Raises DataError
-        for an unreadable image (with skip_bad: for a batch that has no readable one).
-        """
+        for an unreadable image (with skip_bad: for a batch that has no readable one)."""
         stopping = threading.Event()
         source = self.pairs.batches(self.batch_size, self.seed, start_step, stop_step)
         # One thread takes pairs from the source, in the order of the steps; others decode them.

@@ -75,6 +75,7 @@ def _image(figure: Any, pixels: Array, x: float, y: float, width: float, colour:
 
 def _save(figure: Any, path: File, title: str, note: str, left: float, top: float) -> Path:
     """Write the figure under a heading that begins at `left` and ends a little above `top`."""
+    title = _wrap(title, 6.5 * BODY / TITLE, 2)
     _text(figure, left, top + 0.5, title, INK, size=TITLE, va="bottom")
     _text(figure, left, top + 0.45, _wrap(note, 6.5, 2), GREY)
     with replace_file(path) as file:
@@ -120,8 +121,7 @@ def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     """Draw the loss of a training run in batches of `batch_size`; returns the path.
 
     records: lines of metrics.jsonl: "step", "loss", perhaps "validation_loss". ValueError
-    without a loss.
-    """
+    without a loss."""
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
         raise ValueError(f"loss_curve: none of {len(records)} records has a 'loss'")
@@ -154,8 +154,7 @@ def similarity_matrix(
 ) -> Path:
     """Draw the cosines of N images (columns) and their N captions (rows); returns the path.
 
-    Features (N, E) of any length, images uint8 (N, H, W, 3). ValueError for other shapes.
-    """
+    Features (N, E) of any length, images uint8 (N, H, W, 3). ValueError for other shapes."""
     _check(images, captions=captions, image_features=image_features, text_features=text_features)
     features = (mg.tensor(np.asarray(f, np.float32)) for f in (image_features, text_features))
     cosines = similarity_logits(*features, mg.tensor(0.0)).numpy().T  # (captions, images)
@@ -196,8 +195,7 @@ def caption_grid(
     """Draw images with the captions that a model chose for each; returns the path.
 
     images: uint8 (B, H, W, 3); captions: B true ones, drawn green; choices, scores: captions for
-    each image, best first, and their probabilities. ValueError for other shapes.
-    """
+    each image, best first, and their probabilities. ValueError for other shapes."""
     _check(images, captions=captions, choices=choices, scores=scores)
     if [*map(len, choices)] != [*map(len, scores)] or 0 in map(len, choices):
         raise ValueError("caption_grid: every image needs a choice, every choice a score")
@@ -218,8 +216,7 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts | Non
     """Draw where the class token looks, layer by layer, mean over heads; returns the path.
 
     images: uint8 (B, H, W, 3); maps: (layers, B, heads, T, T) as `CLIP.attention_maps` gives
-    them, T = 1 + N with the N patches in a square grid. Raises ValueError for other shapes.
-    """
+    them, T = 1 + N with the N patches in a square grid. Raises ValueError for other shapes."""
     grid = math.isqrt(max(maps.shape[-1] - 1, 0)) if maps.ndim == 5 else 0
     if maps.size == 0 or grid == 0 or maps.shape[3:] != (1 + grid * grid, 1 + grid * grid):
         expected = "(layers, B, heads, T, T), T - 1 patches in a square grid"

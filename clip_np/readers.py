@@ -90,8 +90,7 @@ class Pairs:
 
     captions: N texts, none empty. names: where the images come from (a path, or "a.parquet row 17",
     counted from 0), the same image where equal. tags: None, or N texts of further words separated
-    by commas. sources: N images, not yet decoded.
-    """
+    by commas. sources: N images, not yet decoded."""
 
     captions: list[str]
     names: list[str]

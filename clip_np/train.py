@@ -178,7 +178,14 @@ class Trainer:
         started, logged_step = logged - self.elapsed, self.step
         how = {name: getattr(options, name) for name in ("shards", "workers", "max_norm")}
         batches = self.loader.batches(self.step, options.steps or 1 << 62)
-        with self._bar() as bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
+        timed = {
+            "total": math.ceil(options.seconds or 0),
+            "initial": round(self.elapsed),
+            "unit": "s",
+        }
+        counted = {"total": options.steps, "initial": self.step, "unit": "step"}
+        bar = tqdm(**(counted if options.steps else timed))
+        with bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
             while not self.finished() and not stop.is_set():
                 batch = next(batches)
                 rate = self.optimizer.lr = self.learning_rate()
@@ -251,9 +258,10 @@ class Trainer:
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        bar.n = self.step if self.options.steps is not None else round(self.elapsed)
-        shown = "step {step}, loss={loss:.3f}, temperature={temperature:.1f}, "
-        bar.set_postfix_str((shown + "{samples_per_second:.0f} samples/s").format(**record))
+        timed = self.options.steps is None
+        bar.n = round(self.elapsed) if timed else self.step
+        shown = "loss={loss:.3f}, temperature={temperature:.1f}, {samples_per_second:.0f} samples/s"
+        bar.set_postfix_str(f"step {self.step}, " * timed + shown.format(**record))
 
     def _drop_later_metrics(self) -> float:
         """Keep the lines up to the step that a resumed run starts from, none for a new run; returns
@@ -263,11 +271,6 @@ class Trainer:
         with replace_file(path) as file:
             file.writelines((json.dumps(record) + "\n").encode("utf-8") for record in kept)
         return min((record.get("validation_loss", math.inf) for record in kept), default=math.inf)
-
-    def _bar(self) -> tqdm:
-        if self.options.steps is None:
-            return tqdm(total=math.ceil(self.options.seconds), unit="s")
-        return tqdm(total=self.options.steps, initial=self.step, unit="step")
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, float]]:

@@ -17,6 +17,7 @@ import numpy as np
 from clip_np.model import MAX_LOGIT_SCALE
 
 RECORDS = 20  # how many records of metrics.jsonl are looked at together
+PATIENCE = 300  # steps after which something should have been learned
 SHARE_TRUNCATED, SHARE_WAITING, SECONDS = 0.05, 0.25, 5.0
 
 
@@ -45,7 +46,8 @@ class Watch:
         """`record`: a line of metrics.jsonl; waited: seconds without a batch since the start."""
         self.seen.append((record["loss"], record["seconds"], waited))
         losses, seconds, waits = np.array(self.seen).T  # (3, n)
-        if len(losses) == RECORDS and max(abs(losses - self.guessing)) < 0.02 * self.guessing:
+        stuck = max(abs(losses - self.guessing)) < 0.02 * self.guessing
+        if stuck and len(losses) == RECORDS and record["step"] >= PATIENCE:
             self._warn(
                 f"the loss stays at ln N = {self.guessing:.2f}, that of guessing",
                 "a learning rate that is too high or too low, or captions that do not belong to "

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import clip_np
-from clip_np import shapes, tasks, train
+from clip_np import shapes, tasks, train, watch
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.data import DataError
@@ -425,6 +425,7 @@ def test_what_goes_wrong_is_said(task, tmp_path, monkeypatch):
     result = {"loss": math.log(16), "logit_scale": math.log(100), "grad_norm": 1.0}
     result = {name: np.asarray(value, np.float32) for name, value in result.items()}
     monkeypatch.setattr(train, "training_step", lambda *_, **__: result)
+    monkeypatch.setattr(watch, "PATIENCE", 30)
     stuck = trainer_of(task, tmp_path, steps=40, log_every=1)
     with pytest.warns(TrainingWarning) as caught:
         stuck.run()

@@ -6,13 +6,13 @@ import warnings
 import numpy as np
 import pytest
 
-from clip_np.watch import RECORDS, TrainingWarning, Watch, warn_of_truncation
+from clip_np.watch import PATIENCE, RECORDS, TrainingWarning, Watch, warn_of_truncation
 
 
-def records(loss=1.0, temperature=20.0, waiting=0.0, count=RECORDS):
+def records(loss=1.0, temperature=20.0, waiting=0.0, count=RECORDS, first_step=PATIENCE):
     """One a second; `waiting` is the share of time without a batch."""
     for second in range(count):
-        record = {"step": 10 * second, "seconds": float(second), "loss": loss}
+        record = {"step": first_step + 10 * second, "seconds": float(second), "loss": loss}
         yield record | {"temperature": temperature}, waiting * second
 
 
@@ -40,6 +40,7 @@ def test_a_loss_that_stays_at_that_of_guessing():
     )
     assert messages(records(stuck, count=RECORDS - 1)) == []
     assert messages(records(stuck, count=RECORDS - 1), records(3.2, count=1)) == []
+    assert messages(records(stuck, first_step=0)) == []
     assert messages(records(0.0), batch_size=1) == []
 
 
