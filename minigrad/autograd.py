@@ -27,6 +27,7 @@ Reverse mode: S. Linnainmaa 1970; survey: Baydin et al. 2018, arXiv:1502.05767, 
 import contextlib
 import heapq
 import itertools
+import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -169,11 +170,24 @@ class Tensor:
         return f"tensor({self.data!r}{needs})"
 
 
+_edge_of = operator.attrgetter("_edge")
+
+
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
     """The result `value` of operation `name` as a tensor on the tape.
     vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It must
-    not write into g, and what it returns is either new, or g, or a view."""
-    return record_many(name, (value,), parents, vjp)[0]
+    not write into g, and what it returns is g, or a view, or new and returned once."""
+    result = Tensor(value if type(value) is np.ndarray else as_array(value))
+    node = None
+    if _recording.get():
+        edges = (parents[0]._edge,) if len(parents) == 1 else tuple(map(_edge_of, parents))
+        if any(edges):
+            node = Node(name, edges, vjp, (value.shape,))
+            result._edge = (node, 0)
+    watcher = monitor.get()
+    if watcher is not None:
+        watcher.forward(name, parents, (result,), node)
+    return result
 
 
 def record_many(
@@ -182,9 +196,9 @@ def record_many(
     """`record` for an operation with several results: its vjp takes one g for each of them,
     None for a result that nobody used."""
     results = tuple([Tensor(as_array(value)) for value in values])
-    edges = tuple([parent._edge for parent in parents])
+    edges = tuple(map(_edge_of, parents))
     node = None
-    if edges.count(None) < len(edges) and is_recording():
+    if any(edges) and is_recording():
         node = Node(name, edges, vjp, [result.data.shape for result in results])
         for index, result in enumerate(results):
             result._edge = (node, index)
@@ -196,15 +210,16 @@ def record_many(
 
 class Walk:
     """One walk back along the tape: gradients wait here until their node is the youngest.
-    pending maps a node to one slot per output, each None or (gradient, ours). `ours` says that
-    nobody else holds the array, so that a second gradient may be added in place; a view or an array
-    that was passed on unchanged is shared and is never written to."""
+    pending maps a node to the gradients of its outputs, None where there is none yet. `ours` has
+    the ids of those that nobody else holds, so that a second gradient may be added in place; a view
+    or an array that was passed on unchanged is shared and is never written to."""
 
     def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
         self.retain_graph = retain_graph
         self.older_than = older_than  # edges to nodes before this number belong to `outer`
         self.outer = _current_walk.get()
         self.pending: dict[Any, list] = {}
+        self.ours: set[int] = set()
         self.heap: list[tuple[int, Any]] = []
 
     def deliver(self, edge: Edge, gradient: Array, ours: bool) -> None:
@@ -213,21 +228,24 @@ class Walk:
         if node.order < self.older_than:
             self.outer.deliver(edge, gradient, ours)
             return
-        slots = self.pending.get(node)
-        if slots is None:
-            slots = self.pending[node] = [None] * len(node.shapes)
+        waiting = self.pending.get(node)
+        if waiting is None:
+            waiting = self.pending[node] = [None] * len(node.shapes)
             heapq.heappush(self.heap, (-node.order, node))
-        if slots[index] is None:
-            slots[index] = (gradient, ours)
-            return
-        total, writable = slots[index]
-        if writable:
+        total = waiting[index]
+        if total is None:
+            waiting[index] = gradient
+        elif id(total) in self.ours:
             total += gradient
+            return
         elif ours:
             gradient += total
-            slots[index] = (gradient, True)
+            waiting[index] = gradient
         else:
-            slots[index] = (as_array(total + gradient), True)
+            waiting[index] = gradient = as_array(total + gradient)
+            ours = True
+        if ours:
+            self.ours.add(id(gradient))
 
     def run(
         self, roots: Sequence[tuple[Tensor, Array | None]], sink: Sink, targets: Collection = ()
@@ -239,15 +257,14 @@ class Walk:
         token = _current_walk.set(self)
         try:
             while self.heap:
-                _, node = heapq.heappop(self.heap)
-                slots = self.pending.pop(node)
-                cotangents = [held and held[0] for held in slots]
+                node = heapq.heappop(self.heap)[1]
+                cotangents = self.pending.pop(node)
                 if type(cotangents[0]) is not np.ndarray:
                     use_device(*cotangents)
                 if type(node) is Leaf or node in targets:
-                    for index, held in enumerate(slots):
-                        if held is not None:
-                            sink((node, index), *held)
+                    for index, gradient in enumerate(cotangents):
+                        if gradient is not None:
+                            sink((node, index), gradient, id(gradient) in self.ours)
                 if type(node) is Node:
                     self._step(node, cotangents)
         finally:
@@ -266,12 +283,12 @@ class Walk:
         watcher = monitor.get()
         if watcher is not None:
             watcher.backward(node, gradients)
-        holders = [id(array) for array in (*cotangents, *gradients)]
+        given = [id(each) for each in cotangents]
+        self.ours.difference_update(given)
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
-                ours = holders.count(id(gradient)) == 1
                 gradient = as_array(gradient)
-                self.deliver(edge, gradient, ours and gradient.base is None)
+                self.deliver(edge, gradient, gradient.base is None and id(gradient) not in given)
 
 
 def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:

@@ -40,7 +40,11 @@ def array_module(array: Array) -> types.ModuleType:
 
 def as_array(value: Array) -> Array:
     """NumPy's 0-d results are scalars, not arrays; make them arrays again."""
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    return (
+        value
+        if type(value) is np.ndarray or not isinstance(value, np.generic)
+        else np.asarray(value)
+    )
 
 
 def backend_of(array: Array) -> str:

@@ -55,6 +55,17 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
     """The inputs of operation `name` as tensors of one float dtype on one backend.
     Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float tensor
     that they meet. Raises TypeError for two float dtypes, ValueError for two backends."""
+    dtype = None
+    for value in values:
+        data = value.data if isinstance(value, Tensor) else None
+        if type(data) is not np.ndarray or data.dtype is not (dtype or data.dtype):
+            return _coerce(name, values)
+        dtype = data.dtype
+    return values or _coerce(name, values)
+
+
+def _coerce(name: str, values: tuple) -> tuple[Tensor, ...]:
+    """`coerce` for anything but NumPy tensors of one dtype."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
@@ -122,24 +133,33 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)  # shape
 
 
+def mismatch(name: str, x: Array, y: Array) -> ValueError:
+    """The error for shapes that do not broadcast."""
+    shapes, rule = f"shapes {x.shape} and {y.shape}", "counted from the right, sizes must be equal"
+    return ValueError(f"{name}: {shapes} do not broadcast: {rule} or 1")
+
+
 def _combine(name: str, function: Callable, x: Array, y: Array) -> Array:
     try:
         return function(x, y)
     except ValueError:
-        rule = "counted from the right, sizes must be equal or 1"
-        shapes = f"shapes {x.shape} and {y.shape}"
-        raise ValueError(f"{name}: {shapes} do not broadcast: {rule}") from None
+        raise mismatch(name, x, y) from None
 
 
 def add(a: Any, b: Any) -> Tensor:
     """a + b, with broadcasting."""
     a, b = coerce("add", a, b)
-    a_shape, b_shape = a.shape, b.shape
+    x, y = a.data, b.data
+    x_shape, y_shape = x.shape, y.shape
 
     def vjp(g: Array) -> tuple[Array, Array]:
-        return unbroadcast(g, a_shape), unbroadcast(g, b_shape)
+        return unbroadcast(g, x_shape), unbroadcast(g, y_shape)
 
-    return record("add", _combine("add", operator.add, a.data, b.data), (a, b), vjp)
+    try:
+        total = x + y
+    except ValueError:
+        raise mismatch("add", x, y) from None
+    return record("add", total, (a, b), vjp)
 
 
 def sub(a: Any, b: Any) -> Tensor:
