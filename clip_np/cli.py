@@ -152,7 +152,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."""
     trainer = (_new_run if arguments.resume is None else _resumed_run)(arguments)
     task, model, directory = trainer.task, trainer.model, trainer.directory
-    sizes = f"{count_parameters(model):,} weights, {len(task.train):,} pairs"
+    more = "" if task.train.repeats else " and those that the stream brings"
+    sizes = f"{count_parameters(model):,} weights, {len(task.train):,} pairs{more}"
     _say(arguments, f"training {trainer.options.preset}: {sizes}; results go to {directory}")
     outcome: dict[str, Any] = trainer.run()
     if trainer.interrupted:

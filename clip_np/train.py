@@ -133,11 +133,11 @@ class Trainer:
         options = dataclasses.replace(options, workers=options.workers or cores)
         self.task, self.options, self.directory = task, options, directory
         if resumed is None:
-            config = PRESETS[options.preset]
-            limit = config.text.context_length
+            preset = PRESETS[options.preset]
+            limit = preset.text.context_length
             self.tokenizer = train_tokenizer(task, options.vocab_size, limit)
-            config = config.for_tokenizer(self.tokenizer)
-            self.model = CLIP(config, np.random.default_rng(options.seed))
+            rng = np.random.default_rng(options.seed)
+            self.model = CLIP(preset.for_tokenizer(self.tokenizer), rng)
         else:
             self.tokenizer, self.model = resumed.tokenizer, resumed.model
         self.model.to(options.backend)
@@ -178,13 +178,8 @@ class Trainer:
         started, logged_step = logged - self.elapsed, self.step
         how = {name: getattr(options, name) for name in ("shards", "workers", "max_norm")}
         batches = self.loader.batches(self.step, options.steps or 1 << 62)
-        timed = {
-            "total": math.ceil(options.seconds or 0),
-            "initial": round(self.elapsed),
-            "unit": "s",
-        }
-        counted = {"total": options.steps, "initial": self.step, "unit": "step"}
-        bar = tqdm(**(counted if options.steps else timed))
+        total, unit = options.steps or math.ceil(options.seconds), "step" if options.steps else "s"
+        bar = tqdm(total=total, initial=self._progress(), unit=unit)
         with bar, _stop_on_ctrl_c() as stop, contextlib.closing(batches):
             while not self.finished() and not stop.is_set():
                 batch = next(batches)
@@ -258,10 +253,12 @@ class Trainer:
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        timed = self.options.steps is None
-        bar.n = round(self.elapsed) if timed else self.step
+        bar.n = self._progress()
         shown = "loss={loss:.3f}, temperature={temperature:.1f}, {samples_per_second:.0f} samples/s"
-        bar.set_postfix_str(f"step {self.step}, " * timed + shown.format(**record))
+        bar.set_postfix_str(f"step {self.step}, " * (bar.unit == "s") + shown.format(**record))
+
+    def _progress(self) -> int:
+        return self.step if self.options.steps else round(self.elapsed)
 
     def _drop_later_metrics(self) -> float:
         """Keep the lines up to the step that a resumed run starts from, none for a new run; returns

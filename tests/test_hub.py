@@ -1,19 +1,24 @@
 """Sets of the `datasets` library: by name, saved on disk, and as a stream, all without network."""
 
 import builtins
+import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from clip_np import hub
-from clip_np.data import DataError, open_dataset
+from clip_np import cli, hub, tasks
+from clip_np.checkpoints import read_checkpoint
+from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.data import DataError, Pairs, open_dataset
 from clip_np.loading import BatchLoader, load_images
 
 datasets = pytest.importorskip("datasets")
 
 NAME = "Attila1011/img_caption_EN_AppleFlair_Blip"
+NAMES = (NAME, "someone/paintings")
 COLOURS = [(250, 10, 20), (10, 240, 30), (20, 30, 230), (200, 200, 0)]
 WORDS = ["red", "green", "blue", "yellow"]
 
@@ -58,7 +63,7 @@ def on_the_hub(found, name: str = NAME, split: str = "train") -> None:
 @pytest.fixture
 def by_name(monkeypatch):
     """The folder that stands for the hub is no path of the user's."""
-    monkeypatch.setattr(hub, "recognises", lambda path: str(path).count("/") == 1)
+    monkeypatch.setattr(hub, "recognises", lambda path: str(path).endswith(NAMES))
 
 
 def test_names_and_saved_sets_are_recognised(tmp_path):
@@ -170,6 +175,54 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch):
 def test_a_split_of_files_is_refused(tmp_path):
     with pytest.raises(DataError, match="a split or a stream can be had of `datasets` sets alone"):
         open_dataset(tmp_path, split="train")
+
+
+# --- the whole way -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def micro(monkeypatch):
+    """A model small enough to be trained in a test, and no pictures."""
+    vision = VisionConfig(image_size=32, patch_size=16, width=16, layers=1, heads=2)
+    text = TextConfig(514, 16, width=16, layers=1, heads=2)
+    monkeypatch.setitem(PRESETS, "tutorial", CLIPConfig(16, vision, text))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(hub, "VALIDATION_PAIRS", 6)
+    monkeypatch.setattr(hub, "BUFFER", 8)
+
+
+def ran(capsys, *arguments) -> dict:
+    """What a command prints as JSON."""
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("streaming", [[], ["--streaming"]])
+def test_a_set_by_name_trains_evaluates_and_predicts(capsys, by_name, micro, streaming):
+    on_the_hub(table(60))
+    data = ["--data", NAME, *streaming]
+    options = ["--preset", "tutorial", "--batch-size", 8, "--steps", 12, "--vocab-size", 600]
+    figures = ran(capsys, "train", *data, *options, "--out", "run")
+    assert figures["steps"] == 12
+    assert figures["pairs"] == (6 if streaming else 12)
+    again = ran(capsys, "evaluate", "run", *data)
+    assert again == {key: figures[key] for key in again}
+    picture(1).save("picture.png")
+    chances = ran(capsys, "classify", "run", "picture.png", "a red picture", "a blue picture")
+    assert sum(chances.values()) == pytest.approx(1)
+    # A resumed run opens the same data in the same way.
+    source = read_checkpoint("run").training["source"]
+    assert source.get("streaming", False) == bool(streaming)
+    more = ran(capsys, "train", "--resume", "run", "--steps", 14)
+    assert more["steps"] == 14
+
+
+def test_a_name_is_kept_as_it_is(monkeypatch):
+    pairs = {"train": Pairs(["a"], ["b"], None, [b""]), "test": Pairs(["a"], ["b"], None, [b""])}
+    monkeypatch.setattr(tasks, "open_dataset", lambda path, **how: pairs)
+    assert tasks.FilesTask(NAME).source["path"] == NAME
+    pathlib.Path("photos").mkdir()
+    assert tasks.FilesTask("photos").source["path"] == str(pathlib.Path("photos").absolute())
 
 
 # --- streams -----------------------------------------------------------------------------------
