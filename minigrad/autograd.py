@@ -40,6 +40,7 @@ Edge = tuple[Any, int]  # a node of the tape, and which of its outputs
 Sink = Callable[[Edge, Array, bool], None]
 
 clock = itertools.count()
+_edge_of = operator.attrgetter("_edge")
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 is_recording = _recording.get  # whether operations are recorded in this thread's context
 _current_walk: ContextVar["Walk | None"] = ContextVar("current_walk", default=None)
@@ -170,17 +171,14 @@ class Tensor:
         return f"tensor({self.data!r}{needs})"
 
 
-_edge_of = operator.attrgetter("_edge")
-
-
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
     """The result `value` of operation `name` as a tensor on the tape.
     vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It must
-    not write into g, and what it returns is g, or a view, or new and returned once."""
+    not write into g, and what it returns is either new, or g, or a view."""
     result = Tensor(value if type(value) is np.ndarray else as_array(value))
     node = None
     if _recording.get():
-        edges = (parents[0]._edge,) if len(parents) == 1 else tuple(map(_edge_of, parents))
+        edges = tuple(map(_edge_of, parents))
         if any(edges):
             node = Node(name, edges, vjp, (value.shape,))
             result._edge = (node, 0)
@@ -265,6 +263,7 @@ class Walk:
                     for index, gradient in enumerate(cotangents):
                         if gradient is not None:
                             sink((node, index), gradient, id(gradient) in self.ours)
+                self.ours.difference_update(map(id, cotangents))
                 if type(node) is Node:
                     self._step(node, cotangents)
         finally:
@@ -283,12 +282,12 @@ class Walk:
         watcher = monitor.get()
         if watcher is not None:
             watcher.backward(node, gradients)
-        given = [id(each) for each in cotangents]
-        self.ours.difference_update(given)
+        held = [*map(id, cotangents), *map(id, gradients)]
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
                 gradient = as_array(gradient)
-                self.deliver(edge, gradient, gradient.base is None and id(gradient) not in given)
+                ours = gradient.base is None and held.count(id(gradient)) == 1
+                self.deliver(edge, gradient, ours)
 
 
 def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
