@@ -83,6 +83,8 @@ def augment(
     """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype. Each
     is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at most
     `shift` whole pixels both ways; edge pixels fill the gap."""
+    if shift == zoom == 0:
+        return images
     batch, height, width, _ = images.shape
     scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
     offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
