@@ -66,7 +66,8 @@ def open_dataset(
 
         def read(split: str, dataset: Any) -> Iterator[Row]:
             table = f"{path} {split}"
-            columns = _find_columns(table, dataset.column_names, known)
+            names = dataset.column_names or list(next(iter(dataset), {}))  # some streams don't say
+            columns = _find_columns(table, names, known)
             return _table_rows(hub.records(dataset, columns), table, split, Path())
 
         if streaming:

@@ -83,6 +83,8 @@ def augment(
     """Vary each image of a batch on its own: uint8 (B, H, W, 3) -> the same shape and dtype. Each
     is stretched by factors from exp(-zoom) to exp(zoom), one for each axis, and moves by at most
     `shift` whole pixels both ways; edge pixels fill the gap."""
+    if shift == zoom == 0:
+        return images
     batch, height, width, _ = images.shape
     scale = np.exp(rng.uniform(-zoom, zoom, size=(2, batch, 1)))
     offset = rng.integers(-shift, shift + 1, size=(2, batch, 1))
@@ -207,12 +209,9 @@ def load_images(
     """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from. DataError
     for an unreadable image, but with skip_bad only where all are. progress: a bar."""
     load = functools.partial(load_square, pairs, size, skip_bad)
-    pool = ThreadPoolExecutor(thread_name_prefix="clip-load")
-    try:
-        loading = pool.map(load, range(len(pairs)))
+    with ThreadPoolExecutor(thread_name_prefix="clip-load") as pool:
+        loading = pool.map(load, range(len(pairs)))  # an error cancels what has not begun
         squares = list(tqdm(loading, "images", len(pairs), disable=not progress))
-    finally:
-        pool.shutdown(cancel_futures=True)
     rows = [row for row, square in enumerate(squares) if isinstance(square, np.ndarray)]
     causes = [square for square in squares if isinstance(square, DataError)]
     if not rows:

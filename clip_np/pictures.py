@@ -39,16 +39,12 @@ class MissingMatplotlib(RuntimeError):
 
 def _matplotlib() -> Any:
     try:  # without pyplot, whose state is global
-        import matplotlib.backends.backend_agg
         import matplotlib.figure
+        import matplotlib.font_manager
     except ImportError as error:
         advice = 'pictures need matplotlib: pip install "minigrad-clip[examples]"'
         raise MissingMatplotlib(advice) from error
     return matplotlib
-
-
-def _figure() -> Any:
-    return _matplotlib().figure.Figure((1, 1), dpi=DPI)
 
 
 def _wrap(text: str, width: float, limit: int) -> str:
@@ -85,7 +81,8 @@ def _save(figure: Any, path: File, title: str, note: str, left: float, top: floa
 
 def _gallery(path: File, title: str, note: str, cells: list, columns: int, width: float) -> Path:
     """Draw cells in rows: (image, colour of its frame, texts below); a text: (mark, words, ink)."""
-    figure, tall = _figure(), width * cells[0][0].shape[0] / cells[0][0].shape[1]
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
+    tall = width * cells[0][0].shape[0] / cells[0][0].shape[1]
     texts = [
         [(mark, _wrap(words, width - 0.55 * bool(mark), 5), ink) for mark, words, ink in below]
         for _, _, below in cells
@@ -120,8 +117,7 @@ def _column(records: Sequence[Mapping], key: str) -> tuple[Array, Array]:
 def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     """Draw the loss of a training run in batches of `batch_size`; returns the path.
 
-    records: lines of metrics.jsonl: "step", "loss", perhaps "validation_loss". ValueError
-    without a loss."""
+    records: "step", "loss" and perhaps "validation_loss". ValueError without a loss."""
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
         raise ValueError(f"loss_curve: none of {len(records)} records has a 'loss'")
@@ -133,7 +129,7 @@ def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
     if len(checks):
         best = validation.argmin()
         note += f"; lowest validation loss {validation[best]:.3f} at step {checks[best]:,.0f}"
-    figure = _figure()
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
     axes = figure.add_axes((0, 0, 7.1, 3.6))
     axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
     axes.plot(steps, smooth, color=BLUE, label="training, smoothed")
@@ -163,7 +159,7 @@ def similarity_matrix(
     found = [(near == own).sum() for near in (best, cosines.argmax(axis=1))]
     note = f"Framed: pairs; bold: an image's highest cosine. {found[0]} of {count} images find "
     note += f"their own caption, {found[1]} of {count} captions their own image."
-    figure = _figure()
+    figure = _matplotlib().figure.Figure((1, 1), dpi=DPI)
     axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     shades = axes.imshow(cosines, cmap="Blues", aspect="auto")
     axes.plot(own, own, "s", ms=cell * 72, mfc="none", mec=ORANGE, mew=2, clip_on=False)

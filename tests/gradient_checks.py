@@ -7,6 +7,7 @@ wrong transpose or a flipped axis can go unseen, and the gradient of a softmax i
 
 import zlib
 from collections.abc import Callable, Sequence
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from drawing import LAYOUTS, Sample
 from op_table import Kink, Row
 
 import minigrad as mg
+from minigrad import rows
 from minigrad.autograd import Leaf, Node
 
 COMPLEX_STEP = 1e-30
@@ -228,6 +230,30 @@ def check_memory_layout(row: Row, sample: Sample) -> None:
             assert_agree(actual.data, expected.data, 1e-13, largest(sample.inputs))
 
 
+def check_small_blocks(row: Row, sample: Sample) -> None:
+    """Values and gradients do not depend on where arrays are cut into blocks."""
+    gradients, outputs, cotangents = gradients_of(row.function, sample)
+    with mock.patch.object(rows, "BLOCK", 3):
+        others, results, _ = gradients_of(row.function, sample, cotangents)
+    for actual, expected in zip(others, gradients):
+        assert_agree(actual, expected, 1e-13, largest(cotangents))
+    for actual, expected in zip(results, outputs):
+        assert_agree(actual.data, expected.data, 1e-13, largest(sample.inputs))
+
+
+def check_memory_used_again(row: Row, sample: Sample) -> None:
+    """With memory from an arena all is the same, and what is held is not handed out again."""
+    gradients, outputs, cotangents = gradients_of(row.function, sample)
+    signs = (1.0, -1.0, 1.0)
+    with rows.using(rows.Arena()):
+        runs = [gradients_of(row.function, sample, [s * c for c in cotangents]) for s in signs]
+    for sign, (others, results, _) in zip(signs, runs):
+        for actual, expected in zip(others, gradients):
+            assert_agree(actual, sign * expected, 1e-13, largest(cotangents))
+        for actual, expected in zip(results, outputs):
+            assert np.array_equal(actual.data, expected.data)
+
+
 def check_adjoint(row: Row, sample: Sample) -> None:
     """The vjp of a linear operation is its transpose: <g, A x> = <A^T g, x> for every x."""
     if row.linear == "no":
@@ -299,6 +325,7 @@ CHECKS = (
     *(check_gradient, check_value, check_complex_value, check_shape_and_dtype, check_adjoint),
     *(check_composed, check_repetition, check_vjp_writes_nothing, check_each_input_alone),
     *(check_memory_layout, check_gradients_own_their_memory, check_tape_holds_no_tensor),
+    *(check_small_blocks, check_memory_used_again),
 )
 
 

@@ -26,8 +26,25 @@ from typing import NamedTuple
 
 from mutation import ROOT, Change, judge_all, operations_that_use
 
-# "function: the changed line" for changes on which no value depends, and why.
-EQUIVALENT: dict[str, str] = {}
+# Changes on which no value depends, and why.
+EQUIVALENT = {
+    "power: to_base = g * (y * xp.power(x, xp.where(y.real == 0, 2.0, y - 1)))":
+        "what is taken for an exponent of 0 is multiplied by it",
+    "matmul: if b_needs and y2.ndim == 1:":
+        "the case below does the same as many products and a sum, more slowly",
+    "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
+        "per_sample has one column",
+    "add_rows: if not (array_module(target) is not np or rows.size == 0):":
+        "np.add.at gives the same sums, more slowly",
+    "add_rows: if array_module(target) is not np or rows.size != 0:":
+        "np.add.at gives the same sums, more slowly",
+    "add_rows: if array_module(target) is not np or rows.size == 1:":
+        "np.add.at gives the same sums, and no rows are no runs",
+    "add_rows: if array_module(target) is not np or rows.size == -1:":
+        "no rows are no runs: the long way adds nothing either",
+    "add_rows: starts = np.flatnonzero(np.diff(ordered, prepend=-2))":
+        "rows are not negative, so -2 differs from the first one as -1 does",
+}  # fmt: skip
 
 
 class Mechanical(NamedTuple):
@@ -39,7 +56,8 @@ class Mechanical(NamedTuple):
     change: Change
 
     def __str__(self) -> str:
-        return f"{self.function}: {self.after}"
+        left_out = self.after == "pass"
+        return f"{self.function}: " + (f"without {self.before}" if left_out else self.after)
 
 
 # --- what may be done to one node of the tree ---------------------------------------------------
@@ -155,7 +173,8 @@ def _vjps(outer: ast.FunctionDef) -> list[ast.FunctionDef]:
 
 
 def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.FunctionDef]]:
-    """(module, function, tree) of every vjp, and of every helper that a vjp calls."""
+    """(module, function, tree) of every vjp, and of every helper that a vjp calls, but for those
+    that say where an array lies and whose memory it takes."""
     helpers = {name: (m, f) for m, tree in modules.items() for name, f in _functions(tree).items()}
     waiting: set[str] = set()
     for module, tree in modules.items():
@@ -168,7 +187,7 @@ def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.
         name = min(waiting - done)
         done.add(name)
         module, helper = helpers[name]
-        if not _vjps(helper) and name != "array_module":
+        if not _vjps(helper) and name not in ("array_module", "move", "empty"):
             yield module, name, helper
             waiting |= _names(helper) & helpers.keys()
 
@@ -204,12 +223,13 @@ def _places(function: ast.FunctionDef) -> Iterator[ast.AST]:
 
 def mechanical_mutants() -> list[Mechanical]:
     """Every change, in the order of the source."""
-    paths = [*sorted((ROOT / "minigrad").glob("ops_*.py")), ROOT / "minigrad/backend.py"]
+    paths = sorted((ROOT / "minigrad").glob("ops_*.py"))
+    paths += [ROOT / "minigrad/rows.py", ROOT / "minigrad/backend.py"]
     texts = {f"minigrad.{path.stem}": path.read_text(encoding="utf-8") for path in paths}
     modules = {module: ast.parse(text) for module, text in texts.items()}
     found: dict[str, Mechanical] = {}
     for module, name, function in derivatives(modules):
-        first = operations_that_use(modules[module], name)
+        first = operations_that_use(name)
         outer = _functions(modules[module])[name]
         before = ast.unparse(outer).splitlines()
         for place in _places(function):
@@ -219,7 +239,7 @@ def mechanical_mutants() -> list[Mechanical]:
                 lines[outer.lineno - 1 : outer.end_lineno] = after
                 change = Change(module, "\n".join(lines) + "\n", first)
                 made = Mechanical(name, *_differing(before, after), change)
-                found.setdefault(str(made), made)
+                found.setdefault(change.source, made)
     return list(found.values())
 
 

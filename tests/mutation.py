@@ -12,6 +12,7 @@ module is left behind.
 
 import ast
 import collections
+import functools
 import importlib.abc
 import importlib.util
 import multiprocessing
@@ -35,6 +36,7 @@ TIME_LIMIT = 300.0  # seconds for one run; a mutant may loop for ever
 TESTS_OF = {
     "minigrad.autograd": ("test_autograd", "test_graphs"),
     "minigrad.recompute": ("test_graphs", "test_memory"),
+    "minigrad.rows": ("attention", "layer_norm", "quick_gelu"),
     "clip_np.model": ("test_model_gradients", "test_step"),
     "clip_np.step": ("test_model_gradients", "test_step"),
 }
@@ -75,17 +77,24 @@ def gradient_files() -> list[str]:
 # --- which tests concern a function -------------------------------------------------------------
 
 
-def operations_that_use(tree: ast.Module, function: str) -> tuple[str, ...]:
-    """`function` and the module's functions that call it, directly or by way of others."""
-    callers = collections.defaultdict(set)
-    for outer in tree.body:
-        if isinstance(outer, ast.FunctionDef):
-            for node in ast.walk(outer):
-                if isinstance(node, ast.Name):
-                    callers[node.id].add(outer.name)
+@functools.cache
+def callers() -> dict[str, set[str]]:
+    """For each name, the top-level functions of minigrad's operations that use it."""
+    found = collections.defaultdict(set)
+    for path in (ROOT / "minigrad").glob("*.py"):
+        for outer in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(outer, ast.FunctionDef):
+                for node in ast.walk(outer):
+                    if isinstance(node, ast.Name):
+                        found[node.id].add(outer.name)
+    return found
+
+
+def operations_that_use(function: str) -> tuple[str, ...]:
+    """`function` and the functions that call it, directly or by way of others."""
     found, waiting = {function}, [function]
     while waiting:
-        new = callers[waiting.pop()] - found
+        new = callers()[waiting.pop()] - found
         found |= new
         waiting += new
     return tuple(sorted(found))
@@ -96,7 +105,7 @@ def tests_for(module: str, tree: ast.Module, line: int) -> tuple[str, ...]:
     words: tuple[str, ...] = TESTS_OF.get(module, ())
     for outer in tree.body:
         if isinstance(outer, ast.FunctionDef) and outer.lineno <= line <= outer.end_lineno:
-            words += operations_that_use(tree, outer.name)
+            words += operations_that_use(outer.name)
     return words
 
 
