@@ -22,7 +22,6 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 
 import contextlib
 import itertools
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ from minigrad.autograd import Walk
 from minigrad.backend import Array, array_module, blas_threads, move, use_device
 from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
-from minigrad.rows import Arena, run_workers, using
+from minigrad.rows import Arena, available_cores, run_workers, using
 
 
 class Unit(NamedTuple):
@@ -43,12 +42,6 @@ class Unit(NamedTuple):
     tower: str
     rows: slice
     cost: float
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
@@ -127,10 +120,11 @@ class _Worker:
         self.totals: dict[Any, Array] = {}  # by leaf
 
     def encode(self, unit: Unit) -> mg.Tensor:
-        encoder = self.model.encode_image if unit.tower == "image" else self.model.encode_text
+        encoder = self.model.visual if unit.tower == "image" else self.model.text
         return encoder(self.inputs[unit.tower][unit.rows])
 
     def forward(self) -> None:
+        self.arena.sweep()
         with using(self.arena), mg.no_grad() if self.recompute else contextlib.nullcontext():
             self.outputs = [self.encode(unit) for unit in self.units]
 

@@ -282,12 +282,17 @@ class Walk:
         watcher = monitor.get()
         if watcher is not None:
             watcher.backward(node, gradients)
-        held = [*map(id, cotangents), *map(id, gradients)]
+        owners = [id(_owner(each)) for each in (*cotangents, *gradients)]
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
                 gradient = as_array(gradient)
-                ours = gradient.base is None and held.count(id(gradient)) == 1
+                ours = owners.count(id(_owner(gradient))) == 1 and gradient.flags.writeable
                 self.deliver(edge, gradient, ours)
+
+
+def _owner(array: Array | None) -> Any:
+    """The array whose memory a view looks at."""
+    return array if array is None or array.base is None else array.base
 
 
 def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:

@@ -17,6 +17,8 @@ call it run at once: `run_workers` and `parallel_map`.
 
 import contextlib
 import contextvars
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ import numpy as np
 
 from minigrad.backend import Array, array_module
 
+SMALL = 1 << 12  # numbers: less than this, new memory costs no more than looking for old
 BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
 
 
@@ -39,22 +42,36 @@ def blocks(array: Array) -> Iterator[slice]:
 
 
 class Arena:
-    """Arrays by shape and dtype, handed out again when nobody else holds them or a view of them."""
+    """Memory that is handed out again when nobody else holds an array on it.
+    A buffer serves any shape that fills at least seven eighths of it, so that captions that are a
+    token longer than those of the last step find what those left behind."""
 
     def __init__(self) -> None:
-        self.arrays: dict[tuple, list[np.ndarray]] = {}
+        self.buffers: dict[tuple[int, str], list[np.ndarray]] = {}
+        self.used: set[int] = set()
 
     def __reduce__(self) -> tuple:
         return Arena, ()  # a copy of a model starts with memory of its own
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array whose contents are whatever was there before."""
-        held = self.arrays.setdefault((shape, dtype), [])
-        for position in range(len(held)):
-            if sys.getrefcount(held[position]) == _UNSHARED:
-                return held[position]
-        held.append(np.empty(shape, dtype))
-        return held[-1]
+        count = math.prod(shape)
+        unit = 1 << max(count.bit_length() - 4, 0)
+        room = -(-count // unit) * unit
+        held = self.buffers.setdefault((room, dtype.char), [])
+        position = 0
+        while position < len(held) and sys.getrefcount(held[position]) > _UNSHARED:
+            position += 1
+        if position == len(held):
+            held.append(np.empty(room, dtype))
+        self.used.add(id(held[position]))
+        return held[position][:count].reshape(shape)  # shape
+
+    def sweep(self) -> None:
+        """Let go of the buffers that nobody asked for since the last sweep."""
+        for held in self.buffers.values():
+            held[:] = [buffer for buffer in held if id(buffer) in self.used]
+        self.used.clear()
 
 
 def _count_unshared() -> int:
@@ -79,7 +96,7 @@ def using(arena: Arena) -> Iterator[None]:
 def empty(shape: tuple[int, ...], like: Array) -> Array:
     """An uninitialised array of `like`'s dtype and backend, from the arena in use, if any."""
     arena = _arena.get()
-    if arena is None or type(like) is not np.ndarray:
+    if arena is None or type(like) is not np.ndarray or math.prod(shape) < SMALL:
         return array_module(like).empty(shape, like.dtype)
     return arena.empty(shape, like.dtype)
 
@@ -98,6 +115,12 @@ def as_rows(x: Array) -> Array:
     """x as a matrix whose rows lie one after the other in memory: (..., W) -> (N, W)."""
     width = x.shape[-1] if x.ndim else 1
     return x.reshape(-1, width) if x.size else x.reshape(0, max(width, 1))  # (N, W)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
