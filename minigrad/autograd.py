@@ -265,6 +265,8 @@ class Walk:
                     for index, gradient in enumerate(cotangents):
                         if gradient is not None:
                             sink((node, index), gradient, id(gradient) in self.ours)
+                # From here on they may be freed, and other arrays may get their ids.
+                self.ours.difference_update(map(id, cotangents))
                 if type(node) is Node:
                     self._step(node, cotangents)
         finally:
@@ -284,7 +286,6 @@ class Walk:
         if watcher is not None:
             watcher.backward(node, gradients)
         given = [id(each) for each in cotangents]
-        self.ours.difference_update(given)
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
                 gradient = as_array(gradient)
