@@ -25,16 +25,17 @@ Reverse mode: S. Linnainmaa 1970; survey: Baydin et al. 2018, arXiv:1502.05767, 
 """
 
 import contextlib
+import functools
 import heapq
 import itertools
 import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
+from minigrad.backend import Array, array_module, as_array, backend_of, move, setting, use_device
 
 Edge = tuple[Any, int]  # a node of the tape, and which of its outputs
 Sink = Callable[[Edge, Array, bool], None]
@@ -99,27 +100,26 @@ class Tensor:
     def requires_grad(self, wanted: bool) -> None:
         if wanted and self.data.dtype.kind not in "fc":
             raise TypeError(f"only float tensors have gradients, not dtype {self.data.dtype}")
-        if not wanted and not self.is_leaf:
+        if not wanted and self.requires_grad and self._leaf is None:
             raise RuntimeError("the result of an operation cannot drop its graph; use detach()")
         if wanted != self.requires_grad:
             self._edge = (Leaf(self.data.shape), 0) if wanted else None
 
     @property
-    def is_leaf(self) -> bool:
-        return self._edge is None or type(self._edge[0]) is Leaf
+    def _leaf(self) -> Leaf | None:
+        node = self._edge and self._edge[0]
+        return node if type(node) is Leaf else None
 
     @property
     def grad(self) -> Array | None:
         """The accumulated gradient of a leaf, None before the first backward."""
-        return self._edge[0].grad if self.requires_grad and self.is_leaf else None
+        return self._leaf and self._leaf.grad
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        if not (self.requires_grad and self.is_leaf):
+        if self._leaf is None:
             raise RuntimeError("only a leaf that requires a gradient holds one")
-        if value is not None:
-            value = _as_cotangent("grad", value, self.data)
-        self._edge[0].grad = value
+        self._leaf.grad = None if value is None else _as_cotangent("grad", value, self.data)
 
     shape = property(lambda self: self.data.shape, doc="The size of each axis.")
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
@@ -149,8 +149,8 @@ class Tensor:
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
-        if self.requires_grad and self.is_leaf:
-            self.grad = None
+        if self._leaf is not None:
+            self._leaf.grad = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -158,7 +158,7 @@ class Tensor:
     def __reduce__(self) -> tuple:
         """A copy is a leaf of its own (nodes are numbered, so none may be copied), without the
         gradient; the copy of an operation's result is a constant."""
-        return Tensor, (self.data, self.requires_grad and self.is_leaf)
+        return Tensor, (self.data, self._leaf is not None)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -263,6 +263,7 @@ class Walk:
                     for index, gradient in enumerate(cotangents):
                         if gradient is not None:
                             sink((node, index), gradient, id(gradient) in self.ours)
+                # From here on they may be freed, and other arrays may get their ids.
                 self.ours.difference_update(map(id, cotangents))
                 if type(node) is Node:
                     self._step(node, cotangents)
@@ -335,21 +336,13 @@ def grad(
 
     if output.requires_grad:
         Walk(retain_graph).run([(output, cotangent)], sink, targets={node for node, _ in found})
-    xp = array_module(output.data)
-    gradients = [found[each._edge] for each in inputs]
-    return tuple(xp.zeros_like(x.data) if g is None else g for x, g in zip(inputs, gradients))
+    xp, pairs = array_module(output.data), [(each.data, found[each._edge]) for each in inputs]
+    return tuple(xp.zeros_like(data) if g is None else g for data, g in pairs)
 
 
-@contextlib.contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Within the block, operations are recorded on the tape or not."""
-    token = _recording.set(on)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+recording = functools.partial(setting, _recording)  # whether a block records its operations
 
 
-def no_grad() -> contextlib.AbstractContextManager[None]:
+def no_grad() -> contextlib.AbstractContextManager:
     """Within the block (or the decorated function) nothing is recorded on the tape."""
     return recording(False)

@@ -23,6 +23,7 @@ import pathlib
 import sys
 import types
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,16 @@ def row_sum(a: Array) -> Array:
 def column_sum(a: Array) -> Array:
     """Sums along the first axis, (N, D) -> (D,)."""
     return array_module(a).ones(a.shape[0], a.dtype) @ a
+
+
+@contextlib.contextmanager
+def setting(variable: ContextVar, value: Any) -> Iterator[Any]:
+    """Within the block, the context variable holds `value`; yields it."""
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)
 
 
 # NumPy's own wheels prefix the functions' names, and builds with 64-bit integers add a suffix.

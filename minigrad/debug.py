@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
-from minigrad.autograd import Node, Tensor, monitor
+from minigrad.autograd import Node, Tensor, monitor, setting
 from minigrad.backend import Array, array_module
 
 _PACKAGE = str(pathlib.Path(__file__).parent) + os.sep
@@ -43,12 +43,11 @@ class _AnomalyWatcher:
         line = _calling_line()
         if node is not None:
             node.source = line
-        if all(_is_finite(result.data) for result in results):
-            return
-        call = f"{name} of shapes {', '.join(str(parent.shape) for parent in parents)}"
-        bad = [i for i, parent in enumerate(parents) if not _is_finite(parent.data)]
-        origin = f"; input {bad[0]} already held one" if bad else ""
-        raise FloatingPointError(f"{call} gave a NaN or an infinity{origin}, called at {line}")
+        if not all(_is_finite(result.data) for result in results):
+            call = f"{name} of shapes {', '.join(str(parent.shape) for parent in parents)}"
+            bad = [i for i, parent in enumerate(parents) if not _is_finite(parent.data)]
+            origin = f"; input {bad[0]} already held one" if bad else ""
+            raise FloatingPointError(f"{call} gave a NaN or an infinity{origin}, called at {line}")
 
     def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
         for position, gradient in enumerate(gradients):
@@ -59,16 +58,11 @@ class _AnomalyWatcher:
                 raise FloatingPointError(f"the gradient of {which} {holds}")
 
 
-@contextlib.contextmanager
-def detect_anomaly() -> Iterator[None]:
+def detect_anomaly() -> contextlib.AbstractContextManager:
     """Within the block, the first NaN or infinity raises FloatingPointError.
     The message names the operation, its shapes and the source line that called it, for a gradient
     too if its operation ran inside the block. Every operation becomes slower."""
-    token = monitor.set(_AnomalyWatcher())
-    try:
-        yield
-    finally:
-        monitor.reset(token)
+    return setting(monitor, _AnomalyWatcher())
 
 
 @contextlib.contextmanager
@@ -99,15 +93,10 @@ def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
     if tensor._edge is None:
         return f'flowchart TD\n    n0["constant {tensor.shape}"]'
     labels = {t._edge[0]: name for name, t in (names or {}).items() if t._edge is not None}
-    found = {tensor._edge[0]}
-    waiting = [tensor._edge[0]]
-    arrows = []
+    found, waiting, arrows = {tensor._edge[0]}, [tensor._edge[0]], []
     while waiting:
         node = waiting.pop()
-        for edge in getattr(node, "parents", None) or ():
-            if edge is None:
-                continue
-            parent, output = edge
+        for parent, output in filter(None, getattr(node, "parents", None) or ()):
             arrows.append((parent.order, output, node.order, len(parent.shapes) > 1))
             if parent not in found:
                 found.add(parent)
@@ -156,14 +145,8 @@ class Profile:
         return "\n".join(lines)
 
 
-@contextlib.contextmanager
-def profile() -> Iterator[Profile]:
+def profile() -> contextlib.AbstractContextManager[Profile]:
     """Within the block, time and memory by operation; print what it yields.
     The time between two operations of a thread is charged to the later one, so the columns add up
     to all the time that the threads spent; bytes are those of the results."""
-    measured = Profile()
-    token = monitor.set(measured)
-    try:
-        yield measured
-    finally:
-        monitor.reset(token)
+    return setting(monitor, Profile())

@@ -65,22 +65,30 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
 
 
 def _coerce(name: str, values: tuple) -> tuple[Tensor, ...]:
-    """`coerce` for anything but NumPy tensors of one dtype."""
+    """`coerce` for anything but NumPy tensors of one dtype: adopt, compare, convert."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
         tensors = [_adopt(value, guide) for value in values]
     if not tensors:
         raise ValueError(f"{name}: needs at least one tensor")
-    first = tensors[0].data
-    for other in tensors[1:]:
-        if other.data.dtype != first.dtype or type(other.data) is not type(first):
-            return _settle(name, tensors)
-    if type(first) is not np.ndarray:
-        if len({backend_of(each.data) for each in tensors}) > 1:
-            return _settle(name, tensors)
-        use_device(first)  # an operation computes where its inputs lie
-    return tuple(tensors)
+    backends = {backend_of(each.data) for each in tensors}
+    if len(backends) > 1:
+        found = ", ".join(sorted(backends))
+        raise ValueError(f"{name}: inputs lie on different backends ({found}); use .to(backend)")
+    use_device(tensors[0].data)  # an operation computes where its inputs lie
+    dtypes = [each.dtype for each in tensors]
+    if len(set(dtypes)) == 1:
+        return tuple(tensors)
+    floats = {dtype for dtype in dtypes if dtype.kind in "fc"}
+    real_constants = not any(t.requires_grad for t in tensors if t.dtype == np.float64)
+    if floats == {np.dtype(np.float64), np.dtype(np.complex128)} and real_constants:
+        floats = {np.dtype(np.complex128)}
+    if len(floats) > 1:
+        found = ", ".join(map(str, dtypes))
+        raise TypeError(f"{name}: inputs have dtypes {found}; convert one with .astype(dtype)")
+    target = floats.pop() if floats else np.result_type(*dtypes)
+    return tuple(t if t.dtype == target else Tensor(t.data.astype(target)) for t in tensors)
 
 
 def _adopt(value: Any, guide: Tensor | None) -> Tensor:
@@ -92,28 +100,10 @@ def _adopt(value: Any, guide: Tensor | None) -> Tensor:
     # Python numbers go straight to the guide's dtype: by way of float32 they would lose digits.
     listed = isinstance(value, (int, float, list, tuple))
     made = tensor(np.asarray(value) if listed else value)
-    if not (listed or made.ndim == 0 or made.dtype.kind in "biu"):
-        return made
-    if made.dtype.kind == "c" and guide.dtype.kind == "f":
+    settled = not listed and made.ndim > 0 and made.dtype.kind in "fc"
+    if settled or (made.dtype.kind, guide.dtype.kind) == ("c", "f"):
         return made
     return Tensor(array_module(guide.data).asarray(made.data, dtype=guide.dtype))
-
-
-def _settle(name: str, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """Bring integer tensors to the float dtype beside them, or say why that cannot be."""
-    backends = {backend_of(each.data) for each in tensors}
-    if len(backends) > 1:
-        found = ", ".join(sorted(backends))
-        raise ValueError(f"{name}: inputs lie on different backends ({found}); use .to(backend)")
-    floats = {each.dtype for each in tensors if each.dtype.kind in "fc"}
-    real_constants = all(not t.requires_grad for t in tensors if t.dtype == np.float64)
-    if floats == {np.dtype(np.float64), np.dtype(np.complex128)} and real_constants:
-        floats = {np.dtype(np.complex128)}
-    if len(floats) > 1:
-        found = ", ".join(str(each.dtype) for each in tensors)
-        raise TypeError(f"{name}: inputs have dtypes {found}; convert one with .astype(dtype)")
-    target = floats.pop() if floats else np.result_type(*[each.dtype for each in tensors])
-    return tuple(t if t.dtype == target else Tensor(t.data.astype(target)) for t in tensors)
 
 
 def floating(name: str, *values: Any) -> tuple[Tensor, ...]:

@@ -41,12 +41,12 @@ def matmul(a: Any, b: Any) -> Tensor:
             f"({x2.shape[-1]}) must equal the second-last of the second ({y2.shape[-2]})"
         )
     try:
-        product = x @ y
+        value = x @ y
     except ValueError:
         shapes = f"{x.shape} and {y.shape}"
         raise ValueError(f"matmul: leading axes of {shapes} do not broadcast") from None
     a_needs, b_needs = a.requires_grad, b.requires_grad
-    full = (*product.shape[: product.ndim - (x.ndim > 1) - (y.ndim > 1)], *x2.shape[-2:-1])
+    full = (*value.shape[: value.ndim - (x.ndim > 1) - (y.ndim > 1)], *x2.shape[-2:-1])
 
     def vjp(g: Array) -> tuple[Array | None, Array | None]:
         g2 = g.reshape(*full, y2.shape[-1])  # (..., N, M)
@@ -61,7 +61,7 @@ def matmul(a: Any, b: Any) -> Tensor:
             to_b = unbroadcast(x2.swapaxes(-1, -2) @ g2, y2.shape).reshape(y.shape)  # of b
         return to_a, to_b
 
-    return record("matmul", product, (a, b), vjp)
+    return record("matmul", value, (a, b), vjp)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -102,17 +102,13 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         value = array_module(arrays[0]).einsum(f"{','.join(inputs)}->{output}", *arrays)
     except ValueError as error:
         raise ValueError(f"einsum: {subscripts!r} does not fit shapes {shapes}: {error}") from None
-    sizes = {}
-    for letters, shape in zip(inputs, shapes):
-        for letter, n in zip(letters, shape):
-            sizes[letter] = n if sizes.get(letter, 1) == 1 else sizes[letter]
+    pairs = [pair for letters, shape in zip(inputs, shapes) for pair in zip(letters, shape)]
+    sizes = dict(pairs) | {letter: n for letter, n in pairs if n != 1}
     needs = [each.requires_grad for each in operands]
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
-        return tuple(
-            _einsum_gradient(g, i, inputs, output, arrays, sizes) if needs[i] else None
-            for i in range(len(arrays))
-        )
+        common = inputs, output, arrays, sizes
+        return tuple(_einsum_gradient(g, i, *common) if n else None for i, n in enumerate(needs))
 
     return record("einsum", value, operands, vjp)
 
@@ -124,7 +120,7 @@ def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
     if len(inputs) != len(shapes):
         raise ValueError(f"einsum: {subscripts!r} names {len(inputs)} operands, got {len(shapes)}")
     unused = [letter for letter in string.ascii_letters if letter not in subscripts]
-    rank = 0
+    rank = 0  # how many axes the ellipsis stands for
     for i, (letters, shape) in enumerate(zip(inputs, shapes)):
         extra = len(shape) - len(letters.replace("...", ""))
         if extra < 0 or (extra > 0 and "..." not in letters):
@@ -143,19 +139,15 @@ def _einsum_gradient(
     g: Array, i: int, inputs: list[str], output: str, arrays: list[Array], sizes: dict[str, int]
 ) -> Array:
     """The gradient of operand i: G times all the other operands, summed over foreign letters."""
-    xp = array_module(g)
-    letters, shape = inputs[i], arrays[i].shape
-    others = [j for j in range(len(arrays)) if j != i]
-    known = set(output).union(*(inputs[j] for j in others)) if others else set(output)
-    distinct = "".join(dict.fromkeys(letters))
-    reachable = "".join(c for c in distinct if c in known)
-    formula = ",".join([output, *(inputs[j] for j in others)]) + "->" + reachable
-    part = xp.einsum(formula, g, *(arrays[j] for j in others))
+    xp, letters, shape = array_module(g), inputs[i], arrays[i].shape
+    factors = [(output, g), *(pair for j, pair in enumerate(zip(inputs, arrays)) if j != i)]
+    found = {c for name, each in factors for c, n in zip(name, each.shape) if n == sizes[c]}
     # A letter that only this operand has (or is long in) was summed away: its gradient is
-    # repeated along it.
-    lengths = dict(zip(reachable, part.shape))
-    spread = part.reshape([lengths.get(c, 1) for c in distinct])  # distinct
-    spread = xp.broadcast_to(spread, [sizes[c] for c in distinct])  # distinct
+    # repeated along it, which is a product with ones.
+    distinct = "".join(dict.fromkeys(letters))
+    factors += [(c, xp.ones(sizes[c], g.dtype)) for c in distinct if c not in found]
+    formula = ",".join(name for name, _ in factors) + "->" + distinct
+    spread = xp.einsum(formula, *(each for _, each in factors))  # distinct
     if distinct != letters:  # a repeated letter reads a diagonal: write the gradient onto it
         placed = xp.zeros(shape, g.dtype)
         diagonal = xp.einsum(f"{letters}->{distinct}", placed)
@@ -165,25 +157,10 @@ def _einsum_gradient(
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
-    """The slices of x at integer `indices` along one axis; an index may occur many times."""
+    """The slices of x at integer `indices` along one axis; an index may occur many times.
+    Raises IndexError for an index outside 0..n-1."""
     (x,) = coerce("take", x)
-    (axis,) = normalise_axes("take", axis, x.ndim)
-    indices = tensor(indices).data
-    check_indices("take", indices, x.shape[axis])
-    xp = array_module(x.data)
-    shape, dtype = x.shape, x.dtype
-    rows = xp.asarray(indices).reshape(-1)  # (n,)
-    value = xp.take(x.data, xp.asarray(indices), axis=axis)  # axis replaced by indices' shape
-    inner = tuple(range(axis, axis + indices.ndim))
-    rest = (*shape[:axis], *shape[axis + 1 :])
-
-    def vjp(g: Array) -> Array:
-        first = xp.moveaxis(g, inner, tuple(range(len(inner))))  # (*indices, *rest)
-        gradient = xp.zeros((shape[axis], math.prod(rest)), dtype)
-        add_rows(gradient, rows, first.reshape(rows.size, math.prod(rest)))  # (V, .), (n, .)
-        return xp.moveaxis(gradient.reshape(shape[axis], *rest), 0, axis)  # shape of x
-
-    return record("take", value, (x,), vjp)
+    return _pick("take", x, indices, *normalise_axes("take", (axis,), x.ndim))
 
 
 def embedding(weight: Any, ids: Any) -> Tensor:
@@ -192,15 +169,23 @@ def embedding(weight: Any, ids: Any) -> Tensor:
     (weight,) = floating("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be (V, D), got shape {weight.shape}")
-    ids = tensor(ids).data
-    check_indices("embedding", ids, weight.shape[0])
-    xp = array_module(weight.data)
-    ids = xp.asarray(ids)
-    shape, dtype = weight.shape, weight.dtype
+    return _pick("embedding", weight, ids, 0)
+
+
+def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
+    indices = tensor(indices).data
+    check_indices(name, indices, x.shape[axis])
+    xp, shape, dtype = array_module(x.data), x.shape, x.dtype
+    indices = xp.asarray(indices)
+    value = xp.take(x.data, indices, axis=axis)  # axis replaced by indices' shape
+    inner = tuple(range(axis, axis + indices.ndim))
+    rest = (*shape[:axis], *shape[axis + 1 :])
 
     def vjp(g: Array) -> Array:
-        gradient = xp.zeros(shape, dtype)
-        add_rows(gradient, ids.reshape(-1), g.reshape(ids.size, shape[1]))  # (N,), (N, D)
-        return gradient
+        first = xp.moveaxis(g, inner, tuple(range(len(inner))))  # (*indices, *rest)
+        slices = first.reshape(indices.size, math.prod(rest))  # (n, .)
+        gradient = xp.zeros((shape[axis], math.prod(rest)), dtype)
+        add_rows(gradient, indices.reshape(-1), slices)  # (V, .), (n,), (n, .)
+        return xp.moveaxis(gradient.reshape(shape[axis], *rest), 0, axis)  # shape of x
 
-    return record("embedding", weight.data[ids], (weight,), vjp)
+    return record(name, value, (x,), vjp)

@@ -135,13 +135,13 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     weights = xp.exp(data - top)
     total = weights.sum(axis=axes, keepdims=True)
     empty = total.real == 0
-    weights /= xp.where(empty, 1.0, total).astype(total.dtype)
-    value = xp.where(empty, -xp.inf, xp.log(xp.where(empty, 1.0, total)) + top)
+    total += empty
+    weights /= total
+    value = xp.where(empty, -xp.inf, xp.log(total) + top).astype(data.dtype)
 
     def vjp(g: Array) -> Array:
         return g.reshape(kept) * weights
 
-    value = value.astype(data.dtype)
     return record("logsumexp", value if keepdims else value.squeeze(axes), (x,), vjp)  # no axes
 
 
@@ -179,10 +179,9 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 def swapaxes(x: Any, first: int, second: int) -> Tensor:
     """x with two axes exchanged."""
     (x,) = coerce("swapaxes", x)
-    (first,) = normalise_axes("swapaxes", first, x.ndim)
-    (second,) = normalise_axes("swapaxes", second, x.ndim)
+    (i,), (j,) = (normalise_axes("swapaxes", axis, x.ndim) for axis in (first, second))
     order = list(range(x.ndim))
-    order[first], order[second] = second, first
+    order[i], order[j] = j, i
     return transpose(x, order)
 
 

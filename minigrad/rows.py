@@ -15,8 +15,8 @@ Third, there is more than one core. NumPy leaves Python's lock while it computes
 call it run at once: `run_workers` and `parallel_map`.
 """
 
-import contextlib
 import contextvars
+import functools
 import math
 import os
 import sys
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array, array_module, setting
 
 SMALL = 1 << 12  # numbers: less than this, new memory costs no more than looking for old
 BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
@@ -83,14 +83,7 @@ _UNSHARED = _count_unshared()  # of an array that only a list holds
 _arena: ContextVar[Arena | None] = ContextVar("arena", default=None)
 
 
-@contextlib.contextmanager
-def using(arena: Arena) -> Iterator[None]:
-    """Within the block, the NumPy arrays that operations make come from `arena`."""
-    token = _arena.set(arena)
-    try:
-        yield
-    finally:
-        _arena.reset(token)
+using = functools.partial(setting, _arena)  # the arena that a block's operations take arrays from
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:

@@ -117,6 +117,21 @@ def test_repeated_accumulation_writes_into_no_foreign_array():
     assert g.tolist() == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.parametrize("count", [1, 2, 8, 50])
+def test_gradients_that_are_freed_on_the_way_leave_no_trace(count):
+    """The gradients of `factors` are dropped before that of y, a view of another, comes in."""
+    x, b = leaf(4), leaf(2, 2, seed=1)
+    y = x * 1.0
+    other_reader = y * 5.0
+    total = y.reshape(2, 2) + b
+    factors = [leaf(2, 2, seed=i) for i in range(count)]
+    output = sum((total * each).sum() for each in factors) + other_reader.sum()
+    of_x, of_b = mg.grad(output, [x, b])
+    expected = sum(each.data for each in factors)
+    assert np.allclose(of_b, expected, rtol=1e-13)
+    assert np.allclose(of_x, expected.reshape(4) + 5.0, rtol=1e-13)
+
+
 def test_second_backward_raises_and_names_retain_graph():
     x = leaf(3)
     y = (x * x).sum()
