@@ -155,9 +155,12 @@ LINEAR = _of(
      "return unbroadcast(spread.T, shape)", "right for the first factor of a matrix product only"),
     ("einsum spreads a diagonal", "_einsum_gradient", "diagonal[...] =", "placed[...] =",
      "the gradient of a trace is the identity, not ones"),
-    ("take puts back along axis 0", "_pick", "0, axis)", "0, 0)", "right for the default axis"),
-    ("last write wins in embedding", "_pick", "add_rows(gradient, indices.reshape(-1), ",
-     "gradient.__setitem__(indices.reshape(-1), ", "a word that occurs three times learns once"),
+    ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
+     "right for the default axis"),
+    ("last write wins in embedding", "_pick",
+     "add_rows(xp.moveaxis(gradient, axis, 0), indices.reshape(-1), slices)",
+     "xp.moveaxis(gradient, axis, 0)[indices.reshape(-1)] = slices",
+     "a word that occurs three times learns once"),
 )  # fmt: skip
 
 BACKEND = _of(
