@@ -276,7 +276,7 @@ MISTAKES = {  # function, what stands there, what is put there, what notices, wh
         *(five_steps, "Not equal to tolerance"),
     ),
     "an out-of-range id": (
-        *("minigrad.ops_linear.embedding", "check_indices(", "print("),
+        *("minigrad.ops_linear._pick", "check_indices(", "print("),
         *(a_bad_id, "DID NOT RAISE"),
     ),
     "an np. function on a device array": (
