@@ -180,7 +180,7 @@ ACTIVATION = _of(
     ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
     ("quick_gelu without the inner derivative", "quick_gelu", "u *= 0.851", "pass",
      "the chain rule's factor"),
-    ("gelu without the density", "gelu", "cumulative + value * density()", "cumulative",
+    ("gelu without the density", "gelu", "cumulative + value * density", "cumulative",
      "x held fixed in one factor of x Phi(x)"),
     ("gelu's wrong normal density", "gelu", "math.sqrt(2.0 * math.pi)", "math.sqrt(math.pi)",
      "erf's constant in place of the normal distribution's"),
