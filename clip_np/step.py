@@ -195,12 +195,12 @@ def loss_and_gradients(
 
 
 def count_workers(model: CLIP, workers: int | None) -> int:
-    """`workers`, or where it is None as many as there are cores; a GPU wants one."""
-    if workers is None:
-        return available_cores() if array_module(model.logit_scale.data) is np else 1
-    if workers < 1:
+    """`workers`, or where it is None as many as there are cores. A GPU has one: threads of this
+    program would only wait for each other there."""
+    if workers is not None and workers < 1:
         raise ValueError(f"training_step: workers must be at least 1, got {workers}")
-    return workers
+    on_gpu = array_module(model.logit_scale.data) is not np
+    return 1 if on_gpu else workers or available_cores()
 
 
 def training_step(

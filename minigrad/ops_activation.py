@@ -35,15 +35,6 @@ def tanh(x: Any) -> Tensor:
     return record("tanh", y, (x,), vjp)
 
 
-def _logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which cannot overflow.
-    Its error is small beside 1, not beside the result: enough where x multiplies it."""
-    s = array_module(x).tanh(0.5 * x)
-    s *= 0.5
-    s += 0.5
-    return s
-
-
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x)), accurate down to where it underflows, so that its log is finite."""
     (x,) = floating("sigmoid", x)
@@ -104,27 +95,22 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     approximate="none" computes Phi by erf; "tanh" by its usual approximation, Phi(x) ~ (1 +
     tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
     (x,) = floating("gelu", x)
-    value = x.data
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
+    value, root = x.data, math.sqrt(2.0 / math.pi)
     xp = array_module(value)
     if approximate == "none":
         cumulative = 0.5 + 0.5 * _erf(value * math.sqrt(0.5))
-
-        def density() -> Array:
-            return xp.exp(-0.5 * value * value) * (1.0 / math.sqrt(2.0 * math.pi))
-
-    elif approximate == "tanh":
-        root = math.sqrt(2.0 / math.pi)
-        cumulative = _logistic((2.0 * root) * (value + 0.044715 * value * value * value))
-
-        def density() -> Array:
-            inner = root * (1.0 + 3.0 * 0.044715 * value * value)
-            return 2.0 * cumulative * (1.0 - cumulative) * inner
-
     else:
-        raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
+        cumulative = 0.5 + 0.5 * xp.tanh(root * (value + 0.044715 * value * value * value))
 
     def vjp(g: Array) -> Array:
-        return g * (cumulative + value * density())
+        if approximate == "none":
+            density = xp.exp(-0.5 * value * value) * (1.0 / math.sqrt(2.0 * math.pi))
+        else:
+            inner = root * (1.0 + 3.0 * 0.044715 * value * value)
+            density = 2.0 * cumulative * (1.0 - cumulative) * inner
+        return g * (cumulative + value * density)
 
     return record("gelu", value * cumulative, (x,), vjp)
 
@@ -146,6 +132,7 @@ def erf(x: Any) -> Tensor:
 # smooth in x^2. Away from 0, erf(x) = 1 - exp(-x^2) q(x), and q is smooth in 1/(1 + x); beyond
 # x = 6, erf is 1 to the last bit of a float64.
 _END = 6.0
+_SUM, _RANGE = 0.5 + 1.0 / (1.0 + _END), 0.5 - 1.0 / (1.0 + _END)  # of 1/(1 + x) at 1 and _END
 
 
 def _polynomial(function: Callable[[float], float], degree: int) -> tuple[float, ...]:
@@ -162,8 +149,7 @@ def _near(t: float) -> float:
 
 def _far(t: float) -> float:
     """exp(x^2) (1 - erf(x)), t running from -1 at x = _END to 1 at x = 1."""
-    reciprocal = 0.5 * ((0.5 + 1.0 / (1.0 + _END)) + t * (0.5 - 1.0 / (1.0 + _END)))
-    x = 1.0 / reciprocal - 1.0
+    x = 2.0 / (_SUM + t * _RANGE) - 1.0
     return math.exp(x * x) * math.erfc(x)
 
 
@@ -191,7 +177,6 @@ def _erf(x: Array) -> Array:
     small = xp.minimum(size, 1.0)
     inner = xp.where(size < 1.0, x, 0.0) * _horner(near, 2.0 * small * small - 1.0)
     large = xp.maximum(size, 1.0)
-    low, high = 1.0 / (1.0 + _END), 0.5
-    t = (2.0 / (1.0 + large) - (high + low)) / (high - low)
+    t = (2.0 / (1.0 + large) - _SUM) / _RANGE
     outer = xp.copysign(1.0 - xp.exp(-large * large) * _horner(far, t), x)
     return xp.where(size < 1.0, inner, outer)

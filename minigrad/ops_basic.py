@@ -69,7 +69,7 @@ def _coerce(name: str, values: tuple) -> tuple[Tensor, ...]:
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
-        tensors = [_adopt(value, guide) for value in values]
+        tensors = [_adopt(value, guide, tensors) for value in values]
     if not tensors:
         raise ValueError(f"{name}: needs at least one tensor")
     backends = {backend_of(each.data) for each in tensors}
@@ -91,14 +91,14 @@ def _coerce(name: str, values: tuple) -> tuple[Tensor, ...]:
     return tuple(t if t.dtype == target else Tensor(t.data.astype(target)) for t in tensors)
 
 
-def _adopt(value: Any, guide: Tensor | None) -> Tensor:
+def _adopt(value: Any, guide: Tensor | None, beside: list[Tensor]) -> Tensor:
     """`value` as a tensor; numbers follow the float tensor `guide` where there is one."""
     if isinstance(value, Tensor):
         return value
-    if guide is None:
-        return tensor(value)
-    # Python numbers go straight to the guide's dtype: by way of float32 they would lose digits.
     listed = isinstance(value, (int, float, list, tuple))
+    if guide is None:
+        return tensor(value, backend=beside[0].backend if beside and listed else None)
+    # Python numbers go straight to the guide's dtype: by way of float32 they would lose digits.
     made = tensor(np.asarray(value) if listed else value)
     settled = not listed and made.ndim > 0 and made.dtype.kind in "fc"
     if settled or (made.dtype.kind, guide.dtype.kind) == ("c", "f"):
@@ -331,9 +331,10 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     inside = xp.ones(value.shape, dtype=bool)
     for bound, is_beyond in ((low, operator.lt), (high, operator.gt)):
         if bound is not None:
-            beyond = is_beyond(value.real, bound)  # a NaN is beyond nothing, and stays
+            bound = xp.asarray(bound, dtype=x.dtype)
+            beyond = is_beyond(value.real, bound.real)  # a NaN is beyond nothing, and stays
             inside &= ~beyond
-            result = xp.where(beyond, xp.asarray(bound, dtype=x.dtype), result)
+            result = xp.where(beyond, bound, result)
 
     def vjp(g: Array) -> Array:
         return g * inside

@@ -183,9 +183,9 @@ def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
 
     def vjp(g: Array) -> Array:
         first = xp.moveaxis(g, inner, tuple(range(len(inner))))  # (*indices, *rest)
-        slices = first.reshape(indices.size, math.prod(rest))  # (n, .)
-        gradient = xp.zeros((shape[axis], math.prod(rest)), dtype)
-        add_rows(gradient, indices.reshape(-1), slices)  # (V, .), (n,), (n, .)
-        return xp.moveaxis(gradient.reshape(shape[axis], *rest), 0, axis)  # shape of x
+        slices = first.reshape(indices.size, *rest)  # (n, *rest)
+        gradient = xp.zeros(shape, dtype)
+        add_rows(xp.moveaxis(gradient, axis, 0), indices.reshape(-1), slices)  # (V, *rest), (n,)
+        return gradient
 
     return record(name, value, (x,), vjp)

@@ -27,12 +27,10 @@ from minigrad.rows import as_rows, blocks, empty, times
 RandomSource = np.random.Generator | None
 
 
-def exponentials(scores: Array, bounded: bool | None = None) -> Array:
-    """exp(scores - m) in place of scores (..., T), where m may differ from row to row.
-    Softmax is the same for every m; the largest score prevents overflow. On a CPU the maximum of
-    short rows is slow, and where all scores are below 30 in size no shift is needed (exp(30) is
-    1e13), so that is asked first. Returns the sums of the rows (..., 1), where a row of -inf alone,
-    all of whose exponentials are 0, has 1."""
+def exponentials(scores: Array, bounded: bool) -> Array:
+    """exp(scores - m) in place of scores (..., T), m the maximum of each row, or 0 for `bounded`
+    scores. Returns the sums of the rows (..., 1), where a row of -inf alone, all zeros, has 1.
+    Softmax is the same for every m, and the largest score prevents overflow."""
     xp = array_module(scores)
     if scores.size and not bounded:
         scores -= finite_maximum(scores, -1)
@@ -43,7 +41,8 @@ def exponentials(scores: Array, bounded: bool | None = None) -> Array:
 
 
 def are_small(scores: Array) -> bool:
-    """Whether no score needs a shift before `exponentials`; on a GPU it is not worth a look."""
+    """Whether all scores are below 30 in size: exp(30) is 1e13 and needs no shift. On a CPU the
+    maxima of short rows are slower than that question, on a GPU they are not."""
     if type(scores) is not np.ndarray or scores.size == 0:
         return False
     return max(-scores.real.min(), scores.real.max()) < 30.0

@@ -157,7 +157,7 @@ def check_shape_and_dtype(row: Row, sample: Sample) -> None:
     ):
         assert all(each.dtype == inputs[0].dtype for each in results)
         for array, gradient in zip(inputs, gradients, strict=True):
-            assert type(gradient) is np.ndarray
+            assert isinstance(gradient, np.ndarray)
             assert gradient.shape == array.shape
             assert gradient.dtype == array.dtype
     for wide, thin in zip(double, singles):

@@ -155,9 +155,12 @@ LINEAR = _of(
      "return unbroadcast(spread.T, shape)", "right for the first factor of a matrix product only"),
     ("einsum spreads a diagonal", "_einsum_gradient", "diagonal[...] =", "placed[...] =",
      "the gradient of a trace is the identity, not ones"),
-    ("take puts back along axis 0", "_pick", "0, axis)", "0, 0)", "right for the default axis"),
-    ("last write wins in embedding", "_pick", "add_rows(gradient, indices.reshape(-1), ",
-     "gradient.__setitem__(indices.reshape(-1), ", "a word that occurs three times learns once"),
+    ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
+     "right for the default axis"),
+    ("last write wins in embedding", "_pick",
+     "add_rows(xp.moveaxis(gradient, axis, 0), indices.reshape(-1), slices)",
+     "xp.moveaxis(gradient, axis, 0)[indices.reshape(-1)] = slices",
+     "a word that occurs three times learns once"),
 )  # fmt: skip
 
 BACKEND = _of(
@@ -177,7 +180,7 @@ ACTIVATION = _of(
     ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
     ("quick_gelu without the inner derivative", "quick_gelu", "u *= 0.851", "pass",
      "the chain rule's factor"),
-    ("gelu without the density", "gelu", "cumulative + value * density()", "cumulative",
+    ("gelu without the density", "gelu", "cumulative + value * density", "cumulative",
      "x held fixed in one factor of x Phi(x)"),
     ("gelu's wrong normal density", "gelu", "math.sqrt(2.0 * math.pi)", "math.sqrt(math.pi)",
      "erf's constant in place of the normal distribution's"),

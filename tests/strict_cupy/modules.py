@@ -1,0 +1,162 @@
+"""The modules `cupy` and `cupyx` of the stand-in: NumPy's functions, as far as CuPy has them."""
+
+import contextlib
+import sys
+import types
+from collections.abc import Iterator
+
+import numpy as np
+
+from strict_cupy import array as strict
+from strict_cupy.array import NAMES, ndarray
+
+DRIVER, RUNTIME = 12_090, 12_090
+WAITS = {"nonzero", "flatnonzero", "argwhere", "unique", "extract"}  # sizes known to the GPU only
+
+
+class CUDARuntimeError(RuntimeError):
+    __module__ = "cupy_backends.cuda.api.runtime"
+
+
+def _asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
+    """From the host, or from another device, to the current one."""
+    if type(a) is ndarray:
+        if a._device != strict.current_device():
+            return ndarray(np.array(a._host, dtype=dtype, order=order))
+        return strict.compute(np.asarray, (a,), {"dtype": dtype, "order": order})
+    return ndarray(np.array(a, dtype=dtype, order=order))  # what lies on the host is copied
+
+
+def _array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
+    made = _asarray(obj, dtype)
+    return made.copy() if copy and made is obj else made
+
+
+def _where(condition, x=None, y=None):
+    if type(condition) is not ndarray:
+        raise TypeError(f"cupy.where: the condition is no device array but a {type(condition)}")
+    if x is None or y is None:
+        strict.read(condition, "where")
+    return strict.compute(np.where, (condition,) if x is None else (condition, x, y), {})
+
+
+def _take(a, indices, axis=None, out=None):
+    return a.take(indices, axis)
+
+
+def _take_along_axis(a, indices, axis):
+    wrapped = indices % a.shape[axis]
+    return strict.compute(np.take_along_axis, (a, wrapped, axis), {})
+
+
+def _scatter_add(a, slices, value):
+    where, sources = a._index(slices), []
+    target, values = strict.to_host(a, sources), strict.to_host(value, sources)
+    np.add.at(target, where, values)
+
+
+def _checked(module: str, name: str, parameters: str, function: object) -> object:
+    """`function` behind a check of its keywords against the snapshot."""
+
+    def call(*args, **kwargs):
+        strict.check_call(f"{module}.{name}", parameters, args, kwargs)
+        if name in NAMES["types"]:
+            strict.check_types(name, args)
+        if name in WAITS:
+            strict.read(args[0], name)
+        kwargs.pop("blocking", None)
+        return strict.compute(function, args, kwargs)
+
+    return call
+
+
+class Module(types.ModuleType):
+    """A module whose attributes are those of the snapshot's table of the same name."""
+
+    def __init__(self, name: str, source: object, **own: object) -> None:
+        super().__init__(name)
+        self._source = source
+        self.__path__ = []
+        vars(self).update(own)
+
+    def __getattr__(self, name: str) -> object:
+        table = NAMES.get(self.__name__, {})
+        if name not in table:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if not hasattr(self._source, name):
+            raise NotImplementedError(f"the stand-in lacks {self.__name__}.{name}")
+        value = getattr(self._source, name)
+        if table[name] is not None:
+            value = _checked(self.__name__, name, table[name], value)
+        setattr(self, name, value)
+        return value
+
+
+class Generator:
+    """cupy.random.Generator: fewer methods than NumPy's."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._source = np.random.default_rng(seed)
+
+    def __getattr__(self, name: str) -> object:
+        table = NAMES["cupy.random.Generator"]
+        if name not in table:
+            raise AttributeError(f"'cupy.random.Generator' has no attribute {name!r}")
+        return _checked("cupy.random", name, table[name], getattr(self._source, name))
+
+
+def make() -> dict[str, types.ModuleType]:
+    """The stand-in's modules by name."""
+    runtime = types.SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        driverGetVersion=lambda: DRIVER,
+        runtimeGetVersion=lambda: RUNTIME,
+        getDeviceCount=lambda: strict.DEVICES,
+    )
+    memory = types.SimpleNamespace(OutOfMemoryError=strict.OutOfMemoryError)
+    cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=strict.Device)
+    random = Module("cupy.random", np.random, default_rng=Generator, Generator=Generator)
+    linalg = Module("cupy.linalg", np.linalg)
+    cupy = Module(
+        "cupy",
+        np,
+        **{"cuda": cuda, "random": random, "linalg": linalg, "ndarray": ndarray},
+        **{"asarray": _asarray, "asanyarray": _asarray, "array": _array, "where": _where},
+        **{"take": _take, "take_along_axis": _take_along_axis},
+        asnumpy=lambda a: a.get(),
+        get_default_memory_pool=lambda: strict.pool,
+    )
+    cupyx = Module("cupyx", None, scatter_add=_scatter_add)
+    found = (cupy, cupyx, cuda, random, linalg)
+    return {module.__name__: module for module in found}
+
+
+def install() -> None:
+    """Let `import cupy` find the stand-in."""
+    sys.modules.update(make())
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """`install` for a block; what was there before comes back."""
+    modules = make()
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    strict.current.device = 0
+    try:
+        yield
+    finally:
+        strict.current.device = 0
+        strict.pool.set_limit(0)
+        for name, module in before.items():
+            sys.modules.pop(name)
+            if module is not None:
+                sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def counting_reads() -> Iterator[list[str]]:
+    """The host reads of a block."""
+    start, found = len(strict.host_reads), []
+    yield found
+    found += strict.host_reads[start:]
