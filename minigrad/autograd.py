@@ -158,7 +158,7 @@ class Tensor:
     def __reduce__(self) -> tuple:
         """A copy is a leaf of its own (nodes are numbered, so none may be copied), without the
         gradient; the copy of an operation's result is a constant."""
-        return Tensor, (self.data, self._leaf is not None)
+        return type(self), (self.data, self._leaf is not None)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -26,11 +26,8 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Array) -> None:
-        super().__init__(data, requires_grad=True)
-
-    def __reduce__(self) -> tuple:
-        return Parameter, (self.data,)
+    def __init__(self, data: Array, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
 
 
 class Module:
@@ -55,17 +52,13 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) for every parameter, a shared one under its first path only."""
+        pairs = [(prefix + name, p) for name, p in vars(self).items() if isinstance(p, Parameter)]
+        for name, child in self.children():
+            pairs += child.named_parameters(f"{prefix}{name}.")
         first: dict[int, tuple[str, Parameter]] = {}
-        for path, parameter in self._walk_parameters(prefix):
+        for path, parameter in pairs:
             first.setdefault(id(parameter), (path, parameter))
         yield from first.values()
-
-    def _walk_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-        for name, child in self.children():
-            yield from child._walk_parameters(f"{prefix}{name}.")
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the order of `named_parameters`."""

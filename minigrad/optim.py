@@ -89,12 +89,10 @@ class Optimizer:
     n_moments = 0
 
     def __init__(self, params: Sequence[Any], lr: float, weight_decay: float) -> None:
-        given = list(params)
-        if given and isinstance(given[0], Mapping):
-            groups = given
-        else:
-            wide = [each for each in given if each.ndim >= 2]
-            narrow = [each for each in given if each.ndim < 2]
+        groups = list(params)
+        if not groups or not isinstance(groups[0], Mapping):
+            wide = [each for each in groups if each.ndim >= 2]
+            narrow = [each for each in groups if each.ndim < 2]
             groups = [{"params": wide}, {"params": narrow, "weight_decay": 0.0}]
         groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]
         for group in groups:
