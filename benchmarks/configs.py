@@ -1,6 +1,6 @@
 """What is measured: model sizes and batches, the same for every side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,13 +9,14 @@ from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
 
 @dataclass(frozen=True)
 class Setting:
-    """A model, a batch of `batch` pairs with captions of shortest..longest tokens."""
+    """A model, and a batch of pairs with captions of shortest..longest tokens."""
 
     config: CLIPConfig
     batch: int
     shortest: int
     longest: int
     train: bool = True
+    shards: int = 1  # pieces of the batch that are in memory one after the other (ours only)
 
     def data(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Images (B, 3, S, S) of normal noise, and ids (B, T): an end token, zeros behind it."""
@@ -47,3 +48,15 @@ SETTINGS = {
     "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], 8, 8, 23),
     "ViT-B/32-inference": _setting(PRESETS["ViT-B/32"], 16, train=False),
 }
+
+
+def resized(setting: Setting, quantity: str, value: int) -> Setting:
+    """The setting with another batch size, image size in pixels, or context length in tokens."""
+    if quantity == "batch":
+        return replace(setting, batch=value)
+    config = setting.config
+    if quantity == "image":
+        vision = replace(config.vision, image_size=value)
+        return replace(setting, config=replace(config, vision=vision))
+    text = replace(config.text, context_length=value)
+    return replace(setting, config=replace(config, text=text), shortest=value // 2, longest=value)

@@ -1,4 +1,6 @@
-"""One side of a comparison, in a process of its own: `python -m benchmarks.sides ours micro`.
+"""One side of a comparison, in a process of its own.
+
+    python -m benchmarks.sides ours micro batch=32
 
 It builds its model, says "ready", and then does one step for each line it reads, answering
 with a JSON line. So two sides can take turns, and each has its memory for itself.
@@ -12,17 +14,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.configs import SETTINGS, Setting
+from benchmarks.configs import SETTINGS, Setting, resized
 
 Step = Callable[[], float]
+OPTIONS = {"lr": 1e-4, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.1}
 
 
 def ours(setting: Setting) -> Step:
     """minigrad and clip_np, with the defaults that a user gets."""
     import minigrad as mg
     from clip_np import CLIP, training_step
-    from clip_np.evaluate import embed_images, embed_texts  # noqa: F401
-    from minigrad.optim import AdamW
 
     model = CLIP(setting.config, np.random.default_rng(0))
     images, tokens = setting.data()
@@ -33,26 +34,35 @@ def ours(setting: Setting) -> Step:
                 return float(model(images, tokens)[0].data[0, 0])
 
         return infer
-    optimizer = AdamW(model.parameters(), 1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
-    return lambda: float(
-        training_step(model, optimizer, images, tokens, max_norm=None)["loss"].item()
-    )
+    optimizer = mg.optim.AdamW(model.parameters(), **OPTIONS)
+
+    def step() -> float:
+        shards = setting.shards
+        return training_step(model, optimizer, images, tokens, shards, max_norm=None)["loss"].item()
+
+    return step
 
 
 def same_work(setting: Setting) -> Step:
     """`ours` without skipping anything: every token through every layer, as PyTorch's side."""
+    from clip_np import step, text, transformer
     from minigrad import take
-    from clip_np.text import TextTransformer
-    from clip_np.transformer import Transformer
 
     def pooled(self, x, positions, mask=None, lengths=None):
-        batch, length, width = x.shape
         for block in self.resblocks:
             x = block(x, mask)
-        chosen = np.arange(batch) * length + positions
-        return take(x.reshape(batch * length, width), chosen)  # (B, W)
+        batch, length, width = x.shape
+        return take(x.reshape(batch * length, width), np.arange(batch) * length + positions)
 
-    Transformer.pooled = pooled
+    def forward(self, tokens):
+        ends = self.end_positions(tokens)
+        x = self.token_embedding(tokens) + self.positional_embedding
+        rows = self.transformer.pooled(x, ends, mask="causal", lengths=ends + 1)
+        return self.ln_final(rows) @ self.text_projection
+
+    text.TextTransformer.forward = forward
+    transformer.Transformer.pooled = pooled
+    step._by_length = lambda lengths, rows: [rows]
     return ours(setting)
 
 
@@ -74,7 +84,7 @@ def torch(setting: Setting, compiled: bool = False) -> Step:
                 return run(images, tokens).item()
 
         return infer
-    optimizer = make_optimizer(model)
+    optimizer = make_optimizer(model, **OPTIONS)
 
     def step() -> float:
         loss = run(images, tokens)
@@ -88,31 +98,110 @@ def torch(setting: Setting, compiled: bool = False) -> Step:
     return step
 
 
-SIDES = {"ours": ours, "same_work": same_work, "torch": torch}
+def torch_compile(setting: Setting) -> Step:
+    """PyTorch, its model compiled."""
+    return torch(setting, compiled=True)
+
+
+def jax(setting: Setting) -> Step:
+    """JAX: loss, gradient and AdamW in one compiled function."""
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.array_clip import initial, loss
+
+    parameters, given = initial(setting)
+    parameters = {name: jnp.asarray(each) for name, each in parameters.items()}
+    given = {name: jnp.asarray(each) for name, each in given.items()}
+    zeros = {name: jnp.zeros_like(each) for name, each in parameters.items()}
+
+    @jax.jit
+    def update(p, mean, square, count):
+        value, g = jax.value_and_grad(lambda p: loss(jnp, p, given, setting))(p)
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, g)
+        square = jax.tree.map(lambda v, g: 0.98 * v + 0.02 * g * g, square, g)
+
+        def move(p, m, v):
+            root = jnp.sqrt(v / (1 - 0.98**count)) + 1e-6
+            return p * (1 - 1e-5 * (p.ndim > 1)) - 1e-4 * m / (1 - 0.9**count) / root
+
+        return jax.tree.map(move, p, mean, square), mean, square, value
+
+    state = [parameters, zeros, zeros, 0]
+
+    def step() -> float:
+        state[3] += 1
+        *state[:3], value = update(state[0], state[1], state[2], float(state[3]))
+        return float(value)
+
+    return step
+
+
+def autograd(setting: Setting) -> Step:
+    """HIPS autograd."""
+    import autograd.numpy as anp
+    from autograd import value_and_grad
+
+    from benchmarks.array_clip import AdamW, initial, loss
+
+    parameters, given = initial(setting)
+    optimizer = AdamW(parameters)
+    gradient = value_and_grad(lambda p: loss(anp, p, given, setting))
+
+    def step() -> float:
+        value, g = gradient(parameters)
+        optimizer.step(parameters, g)
+        return float(value)
+
+    return step
+
+
+def mygrad(setting: Setting) -> Step:
+    """MyGrad."""
+    import mygrad as my
+
+    from benchmarks.array_clip import AdamW, initial, loss
+
+    parameters, given = initial(setting)
+    optimizer = AdamW(parameters)
+
+    def step() -> float:
+        tensors = {name: my.tensor(each, copy=False) for name, each in parameters.items()}
+        value = loss(my, tensors, given, setting)
+        value.backward()
+        optimizer.step(parameters, {name: each.grad for name, each in tensors.items()})
+        return float(value)
+
+    return step
+
+
+SIDES = {
+    side.__name__: side for side in (ours, same_work, torch, torch_compile, jax, autograd, mygrad)
+}
 
 
 def peak_megabytes() -> float:
     """The largest resident memory of this process so far."""
-    import resource
+    import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
-    side, name, *batch = sys.argv[1:]
+    side, name, *changes = sys.argv[1:]
     setting = SETTINGS[name]
-    if batch:
-        setting = replace(setting, batch=int(batch[0]))
+    for quantity, value in (each.split("=") for each in changes):
+        if quantity == "shards":
+            setting = replace(setting, shards=int(value))
+        else:
+            setting = resized(setting, quantity, int(value))
     step = SIDES[side](setting)
     print("ready", flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
-        cpu = time.process_time()
         loss = step()
         ms = 1e3 * (time.perf_counter() - started)
-        cpu_ms = 1e3 * (time.process_time() - cpu)
-        answer = {"ms": ms, "cpu_ms": cpu_ms, "loss": loss, "peak_mb": peak_megabytes()}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps({"ms": ms, "loss": loss, "peak_mb": peak_megabytes()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The other side of the comparison: CLIP and its training step as a careful PyTorch user writes them.
+"""The other side of the comparison: CLIP as a careful PyTorch user writes it.
 
 nn modules, F.scaled_dot_product_attention, fused AdamW with no weight decay on gains, biases and
 the temperature. It does the work of every token in every layer, as such code does.
@@ -89,9 +89,14 @@ class TorchCLIP(nn.Module):
         return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, weight_decay: float, **options: object
+) -> torch.optim.Optimizer:
     """Fused AdamW; weight decay for arrays with two or more dimensions."""
     wide = [p for p in model.parameters() if p.ndim >= 2]
     narrow = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": wide, "weight_decay": 0.1}, {"params": narrow, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    groups = [
+        {"params": wide, "weight_decay": weight_decay},
+        {"params": narrow, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, fused=True, **options)
