@@ -15,12 +15,22 @@ from typing import Any
 ACTIVATIONS = ("quick_gelu", "gelu")
 
 
-def _check(config: Any, positive: tuple[str, ...]) -> None:
+def _check_sizes(config: Any) -> None:
+    """ValueError unless every whole number of the record is positive."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        is_size = field.type is int or field.name == "mlp_width"
+        if is_size and (type(value) is not int or value < 1):
+            owner = type(config).__name__
+            raise ValueError(f"{owner}: {field.name} must be a positive integer, got {value!r}")
+
+
+def _complete(config: Any) -> None:
+    """Fill in mlp_width; ValueError for sizes that no encoder can have."""
+    if config.mlp_width is None:
+        object.__setattr__(config, "mlp_width", 4 * config.width)
+    _check_sizes(config)
     name = type(config).__name__
-    for field in positive:
-        value = getattr(config, field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}: {field} must be a positive integer, got {value!r}")
     if config.width % config.heads:
         raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
     if config.activation not in ACTIVATIONS:
@@ -40,14 +50,10 @@ class VisionConfig:
     activation: str = "quick_gelu"
 
     def __post_init__(self) -> None:
-        if self.mlp_width is None:
-            object.__setattr__(self, "mlp_width", 4 * self.width)
-        _check(self, ("image_size", "patch_size", "width", "layers", "heads", "mlp_width"))
+        _complete(self)
         if self.image_size % self.patch_size:
-            raise ValueError(
-                f"VisionConfig: image_size {self.image_size} is no multiple of patch_size "
-                f"{self.patch_size}"
-            )
+            sizes = f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}"
+            raise ValueError(f"VisionConfig: {sizes}")
 
     @property
     def n_tokens(self) -> int:
@@ -68,10 +74,7 @@ class TextConfig:
     activation: str = "quick_gelu"
     eos_token_id: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.mlp_width is None:
-            object.__setattr__(self, "mlp_width", 4 * self.width)
-        _check(self, ("vocab_size", "context_length", "width", "layers", "heads", "mlp_width"))
+    __post_init__ = _complete
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,12 @@ class CLIPConfig:
     vision: VisionConfig
     text: TextConfig
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.embed_dim, int) or self.embed_dim < 1:
-            raise ValueError(f"CLIPConfig: embed_dim must be positive, got {self.embed_dim!r}")
+    __post_init__ = _check_sizes
 
     def for_tokenizer(self, tokenizer: Any) -> "CLIPConfig":
         """The same sizes with the tokenizer's vocabulary and context length."""
-        text = dataclasses.replace(
-            self.text, vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length
-        )
-        return dataclasses.replace(self, text=text)
+        known = {name: getattr(tokenizer, name) for name in ("vocab_size", "context_length")}
+        return dataclasses.replace(self, text=dataclasses.replace(self.text, **known))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and numbers, for JSON."""
@@ -101,11 +100,8 @@ class CLIPConfig:
     def from_dict(cls, record: Mapping[str, Any]) -> "CLIPConfig":
         """The inverse of `to_dict`; ValueError for missing, unknown or impossible entries."""
         try:
-            return cls(
-                embed_dim=record["embed_dim"],
-                vision=VisionConfig(**record["vision"]),
-                text=TextConfig(**record["text"]),
-            )
+            towers = VisionConfig(**record["vision"]), TextConfig(**record["text"])
+            return cls(record["embed_dim"], *towers)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model configuration: {error}") from None
 

@@ -56,9 +56,8 @@ class CLIP(Module):
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor
     ) -> tuple[mg.Tensor, mg.Tensor]:
         """logits_per_image (images, captions) and its transpose logits_per_text."""
-        logits = similarity_logits(
-            self.encode_image(images), self.encode_text(tokens), self.logit_scale
-        )
+        features = self.encode_image(images), self.encode_text(tokens)
+        logits = similarity_logits(*features, self.logit_scale)
         return logits, logits.T
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
@@ -93,10 +92,8 @@ def similarity_logits(
 ) -> mg.Tensor:
     """exp(logit_scale) times all cosines: (N, E), (M, E), () -> (N, M)."""
     if image_features.ndim != 2 or image_features.shape[1:] != text_features.shape[1:]:
-        raise ValueError(
-            f"similarity: image features {image_features.shape} and text features "
-            f"{text_features.shape} must be (N, E) and (M, E)"
-        )
+        found = f"image features {image_features.shape} and text features {text_features.shape}"
+        raise ValueError(f"similarity: {found} must be (N, E) and (M, E)")
     images, texts = mg.normalize(image_features), mg.normalize(text_features)
     return mg.exp(logit_scale) * (images @ texts.T)
 
@@ -108,22 +105,18 @@ def contrastive_loss(
     positives: Array | None = None,
 ) -> mg.Tensor:
     """The symmetric cross-entropy over a batch of N pairs: (N, E), (N, E), () -> ().
-
-    Features are not normalised, logit_scale is a logarithm. positives (N, N), boolean, marks
-    pairs that must not count as wrong answers, such as two images with the same caption: they
-    are left out of the comparison (the diagonal always stays in).
-    """
+    Features are not normalised, logit_scale is a logarithm. positives (N, N), boolean, marks pairs
+    that must not count as wrong answers, such as two images with the same caption: they are left
+    out of the comparison (the diagonal always stays in)."""
     count = len(image_features)
     if image_features.shape != text_features.shape or count == 0:
-        raise ValueError(
-            f"contrastive_loss: image features {image_features.shape} and text features "
-            f"{text_features.shape} must have one shape (N, E) with N at least 1"
-        )
+        found = f"image features {image_features.shape} and text features {text_features.shape}"
+        raise ValueError(f"contrastive_loss: {found} must have one shape (N, E), N at least 1")
     logits = similarity_logits(image_features, text_features, logit_scale)
     if positives is not None:
-        if positives.shape != (count, count):
-            wanted = (count, count)
-            raise ValueError(f"contrastive_loss: positives {positives.shape} must be {wanted}")
+        if positives.shape != logits.shape:
+            found = f"positives {positives.shape}"
+            raise ValueError(f"contrastive_loss: {found} must be {logits.shape}")
         xp = array_module(logits.data)
         ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
         logits = mg.where(ignored, -math.inf, logits)

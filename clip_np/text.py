@@ -46,10 +46,8 @@ class TextTransformer(Module):
         tokens = move(mg.tensor(tokens).data, "numpy")
         limit = self.config.context_length
         if tokens.ndim != 2 or tokens.shape[1] > limit or tokens.dtype.kind not in "iu":
-            raise ValueError(
-                f"encode_text: expected integer tokens of shape (B, T) with T at most {limit}, "
-                f"got {tokens.dtype} {tokens.shape}"
-            )
+            needs = f"integer tokens of shape (B, T) with T at most {limit}"
+            raise ValueError(f"encode_text: expected {needs}, got {tokens.dtype} {tokens.shape}")
         ends = self.end_positions(tokens)  # (B,)
         length = int(ends.max(initial=0)) + 1
         x = self.token_embedding(tokens[:, :length])  # (B, length, width)

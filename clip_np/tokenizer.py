@@ -72,12 +72,11 @@ def clean(text: str) -> str:
 
 def split_words(text: str) -> list[str]:
     """Words of a clean text: runs of letters, single digits, runs of other signs, 's 't 're ..."""
-    # z, 0 and # stand for letters, numbers and other signs beyond ASCII; and as CLIP's pattern
+    # Beyond ASCII, z, 0 and # stand in for letters, numbers and other signs; and as CLIP's pattern
     # ignores case, "ſ" is an s to it.
-    shadow = "".join(
-        sign if sign.isascii() else {"L": "z", "N": "0"}.get(unicodedata.category(sign)[0], "#")
-        for sign in text.replace("ſ", "s")
-    )
+    kinds = defaultdict(lambda: "#", L="z", N="0")
+    signs = text.replace("ſ", "s")
+    shadow = "".join(c if c.isascii() else kinds[unicodedata.category(c)[0]] for c in signs)
     return [text[match.start() : match.end()] for match in _WORDS.finditer(shadow)]
 
 
@@ -88,7 +87,7 @@ def _spell(word: str) -> list[str]:
 
 
 def _join(pieces: list[Any], pair: tuple[Any, Any], joined: Any) -> list[Any]:
-    """``pieces`` with every occurrence of ``pair``, from the left, replaced by ``joined``."""
+    """`pieces` with every occurrence of `pair`, from the left, replaced by `joined`."""
     result: list[Any] = []
     for piece in pieces:
         if result and (result[-1], piece) == pair:
@@ -99,11 +98,9 @@ def _join(pieces: list[Any], pair: tuple[Any, Any], joined: Any) -> list[Any]:
 
 
 def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
-    """The ``limit`` merges that byte-pair encoding learns from words and how often they occur.
-
+    """The `limit` merges that byte-pair encoding learns from words and how often they occur.
     The most frequent pair comes first, among equals the first in the alphabet, until no pair
-    occurs twice. Counts are not taken anew for each merge but corrected where it changes words.
-    """
+    occurs twice. Counts are not taken anew for each merge but corrected where it changes words."""
     words = {word: _spell(word) for word in word_counts}
     counts: Counter[Pair] = Counter()
     with_count: defaultdict[int, set[Pair]] = defaultdict(set)  # the same, the other way round
@@ -152,11 +149,9 @@ def _as_list(texts: str | Iterable[str]) -> list[str]:
 
 class Tokenizer:
     """Captions to token ids and back.
-
-    ``merges`` are pairs of pieces in the order in which they are joined; ``vocabulary`` holds
-    256 bytes, 256 bytes that end a word, one piece a merge, start and end. ``context_length`` is
-    the default length of rows. ValueError for merges that cannot have been learned.
-    """
+    `merges` are pairs of pieces in the order in which they are joined; `vocabulary` holds 256
+    bytes, 256 bytes that end a word, one piece a merge, start and end. `context_length` is the
+    default length of rows. ValueError for merges that cannot have been learned."""
 
     def __init__(self, merges: Iterable[Pair], context_length: int = MAX_CONTEXT_LENGTH) -> None:
         self.merges = tuple((left, right) for left, right in merges)
@@ -175,12 +170,10 @@ class Tokenizer:
     def train(
         cls, texts: Iterable[str], vocab_size: int, context_length: int | None = None
     ) -> "Tokenizer":
-        """Learn a vocabulary of at most ``vocab_size`` from captions, in whatever order they come.
-
-        It stays smaller where no further pair of pieces occurs twice. ``context_length`` None:
-        the longest caption in tokens with start and end, at most 77. Raises ValueError for no
-        texts or a ``vocab_size`` below 514: bytes, final bytes, start, end.
-        """
+        """Learn a vocabulary of at most `vocab_size` from captions, in whatever order they come.
+        It stays smaller where no further pair of pieces occurs twice. `context_length` None: the
+        longest caption in tokens with start and end, at most 77. Raises ValueError for no texts
+        or a `vocab_size` below 514: bytes, final bytes, start, end."""
         texts, smallest = _as_list(texts), len(_build_vocabulary([]))
         if not texts or vocab_size < smallest:
             found = f"{len(texts)} texts and vocab_size {vocab_size}"
@@ -210,18 +203,16 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The clean text, words apart, of `encode`'s list or of a row.
-
         Start tokens are left out, the first end token ends the text, and bytes that are no UTF-8
-        become "\\ufffd". Raises ValueError for an id outside the vocabulary.
-        """
-        spelled = []
+        become "\\ufffd". Raises ValueError for an id outside the vocabulary."""
+        spelled = ""
         for token_id in ids:
             if token_id not in self._pieces:
                 raise ValueError(f"token id {token_id} is not in 0..{self.vocab_size - 1}")
             if token_id == self.end_token_id:
                 break
-            spelled.extend(self._pieces[token_id])
-        text = bytes(map(_BYTES.__getitem__, spelled)).decode("utf-8", errors="replace")
+            spelled += self._pieces[token_id]
+        text = bytes(_BYTES[character] for character in spelled).decode("utf-8", errors="replace")
         return text.replace(END_OF_WORD, " ").strip()
 
     def lengths(self, texts: str | Iterable[str]) -> np.ndarray:
@@ -232,20 +223,17 @@ class Tokenizer:
         self, texts: str | Sequence[str], context_length: int | None = None, truncate: bool = False
     ) -> np.ndarray:
         """Rows of ids for the text encoder: (n, T) int64, start + ids + end, padded with 0.
-
-        T is ``context_length``, by default the tokenizer's own. A text that does not fit raises
-        ValueError; with ``truncate`` its row is cut, and its last id is still the end token.
-        """
+        T is `context_length`, by default the tokenizer's own. A text that does not fit raises
+        ValueError; with `truncate` its row is cut, and its last id is still the end token."""
         length = self.context_length if context_length is None else context_length
         texts = _as_list(texts)
         rows = np.zeros((len(texts), length), dtype=np.int64)
         for number, text in enumerate(texts):
             ids = self.encode(text)
             if len(ids) + 2 > length and not truncate:
-                raise ValueError(
-                    f"text {number} {shortened(text)} has {len(ids) + 2} tokens with start and "
-                    f"end, the limit is {length}: shorten it, or pass truncate=True to cut it"
-                )
+                found = f"{shortened(text)} has {len(ids) + 2} tokens with start and end"
+                fix = f"the limit is {length}: shorten it, or pass truncate=True to cut it"
+                raise ValueError(f"text {number} {found}, {fix}")
             ids = [self.start_token_id, *ids[: length - 2], self.end_token_id]
             rows[number, : len(ids)] = ids
         return rows
@@ -264,16 +252,14 @@ class Tokenizer:
         return cls(content["merges"], content["context_length"])
 
     def save(self, path: str | Path) -> None:
-        """Write the tokenizer to the file ``path``: a crash leaves the old file or the new one."""
+        """Write the tokenizer to the file `path`: a crash leaves the old file or the new one."""
         with replace_file(path) as file:
             file.write(f"{self.to_json()}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read what `save` wrote: a file, or a folder that holds ``tokenizer.json``.
-
-        Raises FileNotFoundError, or ValueError that says what is wrong with which file.
-        """
+        """Read what `save` wrote: a file, or a folder that holds `tokenizer.json`.
+        Raises FileNotFoundError, or ValueError that says what is wrong with which file."""
         path = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))

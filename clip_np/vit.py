@@ -21,10 +21,8 @@ from minigrad.nn import LayerNorm, Linear, Module, normal
 
 class VisionTransformer(Module):
     """Images (B, 3, image_size, image_size) -> (B, embed_dim).
-
     conv1 is called so in the published weights, where the patch embedding is written as a
-    convolution with stride P; on patches laid out as rows it is a matrix product.
-    """
+    convolution with stride P; on patches laid out as rows it is a matrix product."""
 
     def __init__(self, config: VisionConfig, embed_dim: int, rng: np.random.Generator) -> None:
         self.config = config
@@ -52,9 +50,8 @@ class VisionTransformer(Module):
             images = mg.tensor(images, backend=self.proj.backend)
         size, width = self.config.image_size, self.config.width
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"encode_image: expected images of shape (B, 3, {size}, {size}), got {images.shape}"
-            )
+            needs = f"expected images of shape (B, 3, {size}, {size})"
+            raise ValueError(f"encode_image: {needs}, got {images.shape}")
         patches = self.conv1(self.patches(images))  # (B, N, width)
         first = mg.broadcast_to(self.class_embedding, (len(images), 1, width))  # (B, 1, width)
         x = mg.concatenate([first, patches], axis=1) + self.positional_embedding  # (B, 1+N, width)
@@ -62,8 +59,7 @@ class VisionTransformer(Module):
 
     def forward(self, images: Array | mg.Tensor) -> mg.Tensor:
         x = self.tokens(images)
-        class_position = np.zeros(len(x), np.int64)
-        return self.ln_post(self.transformer.pooled(x, class_position)) @ self.proj
+        return self.ln_post(self.transformer.pooled(x, np.zeros(len(x), int))) @ self.proj
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How every token looks at every other: -> (layers, B, heads, T, T), T = 1 + N."""

@@ -32,6 +32,14 @@ EQUIVALENT = {
         "what is taken for an exponent of 0 is multiplied by it",
     "matmul: if b_needs and y2.ndim == 1:":
         "the case below does the same as many products and a sum, more slowly",
+    "attention: return tuple((each[-1] for each in into))":
+        "one axis of size 1 was added in front",
+    "self_attention: _attend_vjp(_heads(g, 1, heads)[-1], inputs, saved, _heads(d_qkv, 3, heads))":
+        "g has one part, so the first is the last",
+    "pooled_attention: _attend_vjp(_heads(g[:, None, :], 1, heads)[-1], inputs, saved, into)":
+        "g has one part, so the first is the last",
+    "pooled_attention: return (d_q[:, -1], d_kv)":
+        "there is one query, so the first is the last",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
     "add_rows: if not (array_module(target) is not np or rows.size == 0):":

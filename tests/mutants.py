@@ -46,10 +46,14 @@ ENGINE = _of(
      "adds into an array that another tensor's gradient shares (dezero)"),
     ("aliased += into what comes in", "Walk.deliver", "elif ours:", "elif True:",
      "the second gradient may be another tensor's first one"),
-    ("a passed-on array counts as new", "Walk._step", " and id(gradient) not in given", "",
+    ("a passed-on array counts as new", "Walk._step",
+     "owners.count(id(_owner(gradient))) == 1 and ", "",
      "add hands the same g to both of its inputs"),
-    ("a view counts as new", "Walk._step", "gradient.base is None and ", "",
+    ("a view counts as new", "_owner",
+     "return array if array is None or array.base is None else array.base", "return array",
      "reshape's gradient is a view of what another tensor may hold"),
+    ("a repeated element counts as new", "Walk._step", " and gradient.flags.writeable", "",
+     "sum's gradient is one number, seen many times"),
     ("the ids of freed arrays are kept", "Walk.run",
      "self.ours.difference_update(map(id, cotangents))", "pass",
      "a view that gets the id of a freed array is taken for the walk's own"),
@@ -258,8 +262,8 @@ ROWS = _of(
     "minigrad.rows",
     ("the last block is left out", "blocks", "range(0, rows, max(step, 1))",
      "range(0, rows - rows % max(step, 1), max(step, 1))", "right for a multiple of the block"),
-    ("memory in use is handed out", "Arena.empty", "== _UNSHARED", ">= _UNSHARED",
-     "what a vjp keeps is overwritten by the next result of its shape"),
+    ("memory in use is handed out", "Arena.empty", "> _UNSHARED", "> _UNSHARED + 1",
+     "what a vjp keeps is overwritten by the next result of its size"),
 )  # fmt: skip
 
 RECOMPUTE = _of(

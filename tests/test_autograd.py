@@ -280,6 +280,7 @@ def test_no_grad_as_block_and_as_decorator():
     x = leaf(2)
     with mg.no_grad():
         assert not (x * 2.0).requires_grad
+        assert not any(part.requires_grad for part in mg.split(x, 2))
         with recording(True):
             assert (x * 2.0).requires_grad
     assert (x * 2.0).requires_grad
