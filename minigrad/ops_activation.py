@@ -60,34 +60,45 @@ def relu(x: Any) -> Tensor:
     return record("relu", array_module(x.data).maximum(x.data, 0.0), (x,), vjp)
 
 
-def quick_gelu(x: Any) -> Tensor:
-    """x * sigmoid(1.702 x): the approximation of GELU that OpenAI's CLIP was trained with.
-    With u = tanh(0.851 x), sigmoid(1.702 x) = (1 + u) / 2, and the derivative, which is made in
-    the same pass over the block in the cache, is (1 + u) / 2 * (1 + 0.851 x (1 - u))."""
-    (x,) = floating("quick_gelu", x)
+def _gated(name: str, x: Tensor, phi: Callable, density: Callable) -> Tensor:
+    """x Phi(x), and its derivative Phi + x Phi', both made while a block is in the cache.
+    phi(v, s) writes Phi(v) into s; density(v, s, d) writes Phi'(v) into d."""
     value = as_rows(x.data)  # (N, W)
-    xp = array_module(value)
     y = empty(value.shape, value)
     slope = empty(value.shape, value) if x.requires_grad and is_recording() else None
     for rows in blocks(value):
         v, s = value[rows], y[rows]
-        u = empty(v.shape, v) if slope is None else slope[rows]
-        xp.multiply(v, 0.851, out=u)
-        xp.tanh(u, out=u)
-        xp.add(u, 1.0, out=s)
-        s *= 0.5
+        phi(v, s)
         if slope is not None:
-            xp.subtract(1.0, u, out=u)
-            u *= v
-            u *= 0.851
-            u += 1.0
-            u *= s
+            d = slope[rows]
+            density(v, s, d)
+            d *= v
+            d += s
         s *= v
 
     def vjp(g: Array) -> Array:
         return times(g, slope.reshape(g.shape))  # shape of x
 
-    return record("quick_gelu", y.reshape(x.shape), (x,), vjp)  # shape of x
+    return record(name, y.reshape(x.shape), (x,), vjp)  # shape of x
+
+
+def quick_gelu(x: Any) -> Tensor:
+    """x * sigmoid(1.702 x): the approximation of GELU that OpenAI's CLIP was trained with."""
+    (x,) = floating("quick_gelu", x)
+    xp = array_module(x.data)
+
+    def phi(v: Array, s: Array) -> None:  # sigmoid(z) = (1 + tanh(z / 2)) / 2
+        xp.multiply(v, 0.851, out=s)
+        xp.tanh(s, out=s)
+        s += 1.0
+        s *= 0.5
+
+    def density(v: Array, s: Array, d: Array) -> None:
+        xp.subtract(1.0, s, out=d)
+        d *= s
+        d *= 1.702
+
+    return _gated("quick_gelu", x, phi, density)
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -95,24 +106,43 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     approximate="none" computes Phi by erf; "tanh" by its usual approximation, Phi(x) ~ (1 +
     tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
     (x,) = floating("gelu", x)
+    xp, root = array_module(x.data), math.sqrt(2.0 / math.pi)
+
+    def phi(v: Array, s: Array) -> None:
+        s[...] = _erf(v * math.sqrt(0.5))
+        s *= 0.5
+        s += 0.5
+
+    def density(v: Array, s: Array, d: Array) -> None:
+        xp.multiply(v, v, out=d)
+        d *= -0.5
+        xp.exp(d, out=d)
+        d *= 0.5 * root
+
+    def phi_by_tanh(v: Array, s: Array) -> None:
+        xp.multiply(v, v, out=s)
+        s *= 0.044715
+        s += 1.0
+        s *= v
+        s *= root
+        xp.tanh(s, out=s)
+        s *= 0.5
+        s += 0.5
+
+    def density_by_tanh(v: Array, s: Array, d: Array) -> None:  # 2 s (1 - s) times the inside's
+        xp.multiply(v, v, out=d)
+        d *= 3.0 * 0.044715
+        d += 1.0
+        d *= 2.0 * root
+        d *= s
+        d *= 1.0 - s
+
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
-    value, root = x.data, math.sqrt(2.0 / math.pi)
-    xp = array_module(value)
-    if approximate == "none":
-        cumulative = 0.5 + 0.5 * _erf(value * math.sqrt(0.5))
-    else:
-        cumulative = 0.5 + 0.5 * xp.tanh(root * (value + 0.044715 * value * value * value))
-
-    def vjp(g: Array) -> Array:
-        if approximate == "none":
-            density = xp.exp(-0.5 * value * value) * (1.0 / math.sqrt(2.0 * math.pi))
-        else:
-            inner = root * (1.0 + 3.0 * 0.044715 * value * value)
-            density = 2.0 * cumulative * (1.0 - cumulative) * inner
-        return g * (cumulative + value * density)
-
-    return record("gelu", value * cumulative, (x,), vjp)
+    if approximate == "tanh":
+        return _gated("gelu", x, phi_by_tanh, density_by_tanh)
+    _check_erf(x.data)
+    return _gated("gelu", x, phi, density)
 
 
 def erf(x: Any) -> Tensor:
@@ -168,9 +198,13 @@ def _horner(coefficients: tuple[float, ...], t: Array) -> Array:
     return total
 
 
-def _erf(x: Array) -> Array:
+def _check_erf(x: Array) -> None:
     if x.dtype.name not in _ERF:
         raise TypeError(f"erf: expected float32 or float64, got {x.dtype}")
+
+
+def _erf(x: Array) -> Array:
+    _check_erf(x)
     near, far = _ERF[x.dtype.name]
     xp = array_module(x)
     size = xp.minimum(xp.abs(x), _END)
