@@ -12,7 +12,6 @@ Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", arXiv:1606.08415.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -157,45 +156,28 @@ def erf(x: Any) -> Tensor:
 
 
 # Neither NumPy nor this project has erf for arrays, but Python has it for single numbers. We
-# ask it at a few Chebyshev points, once, for the polynomials through them (Trefethen,
-# "Approximation Theory and Approximation Practice", chapters 3 and 8). Near 0, erf(x)/x is
-# smooth in x^2. Away from 0, erf(x) = 1 - exp(-x^2) q(x), and q is smooth in 1/(1 + x); beyond
-# x = 6, erf is 1 to the last bit of a float64.
+# ask it at a few Chebyshev points, once, for the polynomial through them (Trefethen,
+# "Approximation Theory and Approximation Practice", chapters 3 and 8). For x >= 0,
+#     erf(x) = 1 - exp(-x^2) (1 - x r(x)) = -expm1(-x^2) + exp(-x^2) x r(x),
+# where r is smooth in 1/(1 + x), and nothing cancels. Beyond x = 6, erf is 1 to the last bit.
 _END = 6.0
-_SUM, _RANGE = 0.5 + 1.0 / (1.0 + _END), 0.5 - 1.0 / (1.0 + _END)  # of 1/(1 + x) at 1 and _END
+_SUM, _RANGE = 1.0 + 1.0 / (1.0 + _END), 1.0 - 1.0 / (1.0 + _END)  # of 1/(1 + x) at 0 and _END
 
 
-def _polynomial(function: Callable[[float], float], degree: int) -> tuple[float, ...]:
-    """Coefficients, highest first, of the polynomial through `function` at Chebyshev points."""
-    fitted = chebyshev.chebinterpolate(np.vectorize(function, otypes=[float]), degree)
-    return tuple(float(c) for c in chebyshev.cheb2poly(fitted)[::-1])
-
-
-def _near(t: float) -> float:
-    """erf(x)/x as a function of t = 2 x^2 - 1, for |x| <= 1."""
-    x = math.sqrt((t + 1.0) / 2.0)
-    return math.erf(x) / x
-
-
-def _far(t: float) -> float:
-    """exp(x^2) (1 - erf(x)), t running from -1 at x = _END to 1 at x = 1."""
+def _remainder(t: float) -> float:
+    """r, t running from -1 at x = _END to 1 at x = 0."""
     x = 2.0 / (_SUM + t * _RANGE) - 1.0
-    return math.exp(x * x) * math.erfc(x)
+    grown = math.exp(x * x)
+    return (grown * math.erf(x) - math.expm1(x * x) if x < 1.0 else 1.0 - grown * math.erfc(x)) / x
 
 
-_ERF = {  # dtype -> polynomials of a degree that reaches the dtype's precision
-    "float32": (_polynomial(_near, 7), _polynomial(_far, 8)),
-    "float64": (_polynomial(_near, 16), _polynomial(_far, 20)),
-}
+def _polynomial(degree: int) -> list[float]:
+    """Coefficients, highest first, of the polynomial through `_remainder` at Chebyshev points."""
+    fitted = chebyshev.chebinterpolate(np.vectorize(_remainder, otypes=[float]), degree)
+    return chebyshev.cheb2poly(fitted)[::-1].tolist()
 
 
-def _horner(coefficients: tuple[float, ...], t: Array) -> Array:
-    total = coefficients[0] * t
-    for c in coefficients[1:-1]:
-        total += c
-        total *= t
-    total += coefficients[-1]
-    return total
+_ERF = {"float32": _polynomial(9), "float64": _polynomial(20)}  # to the dtype's precision
 
 
 def _check_erf(x: Array) -> None:
@@ -205,12 +187,14 @@ def _check_erf(x: Array) -> None:
 
 def _erf(x: Array) -> Array:
     _check_erf(x)
-    near, far = _ERF[x.dtype.name]
+    first, *coefficients, last = _ERF[x.dtype.name]
     xp = array_module(x)
     size = xp.minimum(xp.abs(x), _END)
-    small = xp.minimum(size, 1.0)
-    inner = xp.where(size < 1.0, x, 0.0) * _horner(near, 2.0 * small * small - 1.0)
-    large = xp.maximum(size, 1.0)
-    t = (2.0 / (1.0 + large) - _SUM) / _RANGE
-    outer = xp.copysign(1.0 - xp.exp(-large * large) * _horner(far, t), x)
-    return xp.where(size < 1.0, inner, outer)
+    t = (2.0 / (1.0 + size) - _SUM) / _RANGE
+    r = first * t  # Horner's scheme
+    for c in coefficients:
+        r += c
+        r *= t
+    r += last
+    minus = xp.expm1(-size * size)
+    return xp.copysign((1.0 + minus) * size * r - minus, x)
