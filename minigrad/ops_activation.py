@@ -12,6 +12,7 @@ Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", arXiv:1606.08415.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
