@@ -287,7 +287,8 @@ class Walk:
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
                 gradient = as_array(gradient)
-                ours = owners.count(id(_owner(gradient))) == 1 and gradient.flags.writeable
+                alone = owners.count(id(_owner(gradient))) == 1
+                ours = alone and 0 not in gradient.strides  # which a broadcast view has
                 self.deliver(edge, gradient, ours)
 
 

@@ -7,6 +7,9 @@ it does notice mistakes is tested by planting ten of them.
 import ast
 import importlib
 import inspect
+import pathlib
+import runpy
+import sys
 import textwrap
 
 import numpy as np
@@ -129,14 +132,20 @@ def test_a_logging_point_reads_once(small_task, tmp_path, monkeypatch):
     assert len(reads) == 10
 
 
-def test_the_trainer_learns_the_same_on_both(small_task, tmp_path):
+def test_train_tiny_learns_the_same_on_both(small_task, tmp_path, monkeypatch):
+    example = pathlib.Path(__file__).parents[1] / "examples" / "train_tiny.py"
+    losses = {}
     for backend in ("numpy", "cupy"):
-        a_trainer(small_task, tmp_path / backend, backend).run()
-    found, expected = (
-        [record["loss"] for record in train.read_metrics(tmp_path / name / train.METRICS)]
-        for name in ("cupy", "numpy")
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-3)  # in float32
+        out = tmp_path / backend
+        options = {"backend": backend, "steps": 50, "batch-size": 16, "seed": 3, "out": out}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        monkeypatch.setattr(sys, "argv", [str(example), *flags])
+        with pytest.raises(SystemExit, match="0"), counting_reads() as reads:
+            runpy.run_path(str(example), run_name="__main__")
+        assert bool(reads) == (backend == "cupy")
+        losses[backend] = [each["loss"] for each in train.read_metrics(out / train.METRICS)]
+    assert len(losses["cupy"]) == 5
+    np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-3)  # in float32
 
 
 # --- checkpoints -------------------------------------------------------------------------------

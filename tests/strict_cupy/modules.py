@@ -158,5 +158,7 @@ def installed() -> Iterator[None]:
 def counting_reads() -> Iterator[list[str]]:
     """The host reads of a block."""
     start, found = len(strict.host_reads), []
-    yield found
-    found += strict.host_reads[start:]
+    try:
+        yield found
+    finally:
+        found += strict.host_reads[start:]
