@@ -44,6 +44,7 @@ REUSES = [
     pytest.param(lambda x: mg.layer_norm(x, x[0], x[1]), id="layer_norm"),
     pytest.param(lambda x: mg.attention(x, x, x), id="attention"),
     pytest.param(lambda x: x[[0, 0, 2]] * x[1], id="getitem"),
+    pytest.param(lambda x: x * 2.0 + mg.mean(x, axis=0), id="mean"),
     pytest.param(lambda x: (lambda y: y.tanh() * y.exp() + y)(x * 2.0), id="diamond"),
     pytest.param(lambda x: (lambda a, b, c: a * c + b - a)(*mg.split(x, 3)), id="split"),
 ]
