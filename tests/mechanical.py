@@ -172,22 +172,22 @@ def _names(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
-def _vjps(outer: ast.FunctionDef) -> list[ast.FunctionDef]:
-    """The vjp in an operation, and the functions beside it that it calls."""
-    nested = [n for n in ast.walk(outer) if isinstance(n, ast.FunctionDef) and n is not outer]
-    vjps = [each for each in nested if each.name == "vjp"]
-    called = set().union(*(_names(each) for each in vjps)) if vjps else set()
-    return vjps + [each for each in nested if each.name in called and each.name != "vjp"]
+def _nested(outer: ast.FunctionDef) -> list[ast.FunctionDef]:
+    return [n for n in ast.walk(outer) if isinstance(n, ast.FunctionDef) and n is not outer]
 
 
 def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.FunctionDef]]:
     """(module, function, tree) of every vjp, and of every helper that a vjp calls, but for those
-    that say where an array lies and whose memory it takes."""
+    that say where an array lies and whose memory it takes. Of an operation it is the functions
+    inside of it; one that several operations share is taken as a whole."""
     helpers = {name: (m, f) for m, tree in modules.items() for name, f in _functions(tree).items()}
     waiting: set[str] = set()
     for module, tree in modules.items():
         for outer in _functions(tree).values():
-            for each in _vjps(outer):
+            nested = _nested(outer) if ".ops_" in module else []
+            if any(each.name == "vjp" for each in nested) and outer.name.startswith("_"):
+                nested = [outer]
+            for each in nested:
                 yield module, outer.name, each
                 waiting |= _names(each) & helpers.keys()
     done: set[str] = set()
@@ -195,7 +195,7 @@ def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.
         name = min(waiting - done)
         done.add(name)
         module, helper = helpers[name]
-        if not _vjps(helper) and name not in ("array_module", "move", "empty"):
+        if not _nested(helper) and name not in ("array_module", "move", "empty"):
             yield module, name, helper
             waiting |= _names(helper) & helpers.keys()
 
