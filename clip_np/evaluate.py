@@ -22,27 +22,21 @@ import minigrad as mg
 from clip_np.loading import to_model_input
 from clip_np.model import CLIP
 from clip_np.shapes import CLASSES, PROMPTS, ShapesSplit
-from clip_np.step import available_cores, run_workers
 from clip_np.tokenizer import Tokenizer
-from minigrad.backend import blas_threads
 
 RECALLS = (1, 5, 10)
+CHUNK = 256  # rows embedded together: more would need more memory
 Rows = np.ndarray | mg.Tensor  # features (N, E)
 Names = Sequence[str] | None
 
 
 def _embed(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
-    """Unit features (N, E) of inputs (N, ...), chunk by chunk on all cores."""
+    """Unit features (N, E) of inputs (N, ...)."""
     features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
-    chunks = [slice(low, low + 128) for low in range(0, len(inputs), 128)]
-
-    def work(mine: list[slice]) -> None:
-        for rows in mine:
+    with mg.no_grad():
+        for low in range(0, len(inputs), CHUNK):
+            rows = slice(low, low + CHUNK)
             features[rows] = mg.normalize(encode(inputs[rows])).numpy()
-
-    cores = available_cores()
-    with mg.no_grad(), blas_threads(1):
-        run_workers([lambda mine=chunks[i::cores]: work(mine) for i in range(cores)])
     return features
 
 
@@ -66,14 +60,20 @@ def caption_probabilities(
     return mg.softmax(mg.tensor(math.exp(model.logit_scale.item()) * cosines)).numpy()
 
 
-def _unit_rows(name: str, features: np.ndarray | mg.Tensor) -> np.ndarray:
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2:
-        raise ValueError(f"{name} must have shape (N, E), got {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError(f"{name} hold a NaN or an infinity: nothing can be ranked by them")
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(lengths, 1e-12)
+def _unit_pairs(image_features: Rows, text_features: Rows) -> list[np.ndarray]:
+    """Both as unit rows (N, E), float64."""
+    units = []
+    for name, features in (("image_features", image_features), ("text_features", text_features)):
+        rows = np.asarray(features, dtype=np.float64)
+        if rows.ndim != 2:
+            raise ValueError(f"{name} must have shape (N, E), got {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{name} hold a NaN or an infinity: nothing can be ranked by them")
+        units.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+    images, texts = map(len, units)
+    if images != texts or images == 0:
+        raise ValueError(f"expected pairs of features, got {images} images but {texts} captions")
+    return units
 
 
 def _numbered(names: Sequence | None, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +101,7 @@ def retrieval_metrics(
     finds any of its images. Likewise all captions of equal `image_names` are right. Keys:
     image_to_text_recall_at_1, ..., text_to_image_median_rank; recall_at_k, the mean of both ways.
     """
-    images = _unit_rows("image_features", image_features)
-    texts = _unit_rows("text_features", text_features)
-    if len(images) != len(texts) or len(images) == 0:
-        raise ValueError(f"retrieval_metrics: {len(images)} images but {len(texts)} captions")
+    images, texts = _unit_pairs(image_features, text_features)
     image_of, first_images = _numbered(image_names, len(images))
     caption_of, first_captions = _numbered(captions, len(images))
     scores = images[first_images] @ texts[first_captions].T  # (images, captions), distinct ones
@@ -135,7 +132,7 @@ def zero_shot_classifier(
     prompts = [each.replace("{}", name) for name in class_names for each in templates]
     features = embed_texts(model, tokenizer, prompts)  # (classes * templates, E)
     means = features.reshape(len(class_names), len(templates), -1).mean(axis=1)  # (classes, E)
-    return _unit_rows("class features", means).astype(np.float32).T  # (E, classes)
+    return mg.normalize(mg.tensor(means)).numpy().T  # (E, classes)
 
 
 def multiple_choice_accuracy(
@@ -146,10 +143,7 @@ def multiple_choice_accuracy(
     Wrong are other pairs' captions, never equal `captions`. This is the expectation over all ways
     to draw them, without random numbers: a caption that beats b of the w wrong ones beats all of
     n drawn with probability C(b, n) / C(w, n). A tie is a wrong answer."""
-    images = _unit_rows("image_features", image_features)
-    texts = _unit_rows("text_features", text_features)
-    if len(images) != len(texts):
-        raise ValueError(f"multiple choice: {len(images)} images but {len(texts)} captions")
+    images, texts = _unit_pairs(image_features, text_features)
     answer, first = _numbered(captions, len(images))
     wrong, drawn = len(first) - 1, choices - 1
     if drawn < 1 or wrong < drawn:
@@ -159,9 +153,6 @@ def multiple_choice_accuracy(
     beaten = wrong + 1 - _ranks(images @ texts[first].T, right)  # (N,)
     ways = [math.comb(int(b), drawn) / math.comb(wrong, drawn) for b in beaten]
     return float(np.mean(ways))
-
-
-# --- the shapes task ---------------------------------------------------------------------------
 
 
 def shapes_report(
