@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from minigrad.autograd import Node, Tensor, monitor, setting
 from minigrad.backend import Array, array_module
 
+Tensors = Sequence[Tensor]
 _PACKAGE = str(pathlib.Path(__file__).parent) + os.sep
 
 
@@ -37,9 +38,7 @@ def _is_finite(array: Array) -> bool:
 class _AnomalyWatcher:
     """Sees each result and each gradient, and raises at the first that is not finite."""
 
-    def forward(
-        self, name: str, parents: Sequence[Tensor], results: Sequence[Tensor], node: Node | None
-    ) -> None:
+    def forward(self, name: str, parents: Tensors, results: Tensors, node: Node | None) -> None:
         line = _calling_line()
         if node is not None:
             node.source = line
@@ -129,9 +128,7 @@ class Profile:
         row[3] += size
         self._last.time = time.thread_time()
 
-    def forward(
-        self, name: str, parents: Sequence[Tensor], results: Sequence[Tensor], node: Node | None
-    ) -> None:
+    def forward(self, name: str, parents: Tensors, results: Tensors, node: Node | None) -> None:
         self._charge(name, 1, 1, sum(result.data.nbytes for result in results))
 
     def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:

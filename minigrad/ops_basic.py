@@ -20,6 +20,7 @@ Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets hal
 gradient; clip passes the gradient on its bounds.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -324,19 +325,14 @@ def abs(x: Any) -> Tensor:
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; None leaves a side open. On a bound the gradient passes."""
     (x,) = floating("clip", x)
-    if low is not None and high is not None and low > high:
+    low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    if low > high:
         raise ValueError(f"clip: low {low} is above high {high}")
-    value = result = x.data
-    xp = array_module(value)
-    inside = xp.ones(value.shape, dtype=bool)
-    for bound, is_beyond in ((low, operator.lt), (high, operator.gt)):
-        if bound is not None:
-            bound = xp.asarray(bound, dtype=x.dtype)
-            beyond = is_beyond(value.real, bound.real)  # a NaN is beyond nothing, and stays
-            inside &= ~beyond
-            result = xp.where(beyond, bound, result)
+    xp, value = array_module(x.data), x.data
+    below, above = value.real < low, value.real > high  # neither for a NaN, which stays
+    result = xp.where(below, low, xp.where(above, high, value)).astype(x.dtype)
 
     def vjp(g: Array) -> Array:
-        return g * inside
+        return g * ~(below | above)
 
     return record("clip", result, (x,), vjp)
