@@ -60,6 +60,9 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
 
 def load_square(pairs: Pairs, size: int, skip_bad: bool, row: int) -> np.ndarray | DataError:
     """Image `row` as uint8 (size, size, 3). An error is raised, or with `skip_bad` returned."""
+    source = pairs.sources[row]
+    if isinstance(source, np.ndarray) and source.shape[:2] == (size, size):
+        return source
     try:
         return np.asarray(resize_and_crop(pairs.open_image(row), size))
     except DataError as error:
