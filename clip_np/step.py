@@ -92,7 +92,7 @@ def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
     share = seams[-1] / workers
     cuts = np.arange(workers + 1) * share
     nearest = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
-    cuts = np.where(np.abs(nearest - cuts) < 0.25 * share, nearest, cuts)
+    cuts = np.where(np.abs(nearest - cuts) < 0.22 * share, nearest, cuts)
     loads = []
     for ends in itertools.pairwise(cuts):
         load = []
