@@ -148,10 +148,9 @@ def _as_list(texts: str | Iterable[str]) -> list[str]:
 
 
 class Tokenizer:
-    """Captions to token ids and back.
-    `merges` are pairs of pieces in the order in which they are joined; `vocabulary` holds 256
-    bytes, 256 bytes that end a word, one piece a merge, start and end. `context_length` is the
-    default length of rows. ValueError for merges that cannot have been learned."""
+    """Captions to token ids and back. `merges` are pairs of pieces in the order in which they are
+    joined; `vocabulary` holds 256 bytes, 256 that end a word, one piece a merge, start and end;
+    `context_length` is that of rows. ValueError for merges that cannot have been learned."""
 
     def __init__(self, merges: Iterable[Pair], context_length: int = MAX_CONTEXT_LENGTH) -> None:
         self.merges = tuple((left, right) for left, right in merges)
@@ -170,10 +169,9 @@ class Tokenizer:
     def train(
         cls, texts: Iterable[str], vocab_size: int, context_length: int | None = None
     ) -> "Tokenizer":
-        """Learn a vocabulary of at most `vocab_size` from captions, in whatever order they come.
-        It stays smaller where no further pair of pieces occurs twice. `context_length` None: the
-        longest caption in tokens with start and end, at most 77. Raises ValueError for no texts
-        or a `vocab_size` below 514: bytes, final bytes, start, end."""
+        """Learn a vocabulary of at most `vocab_size` from captions: fewer where no further pair of
+        pieces occurs twice. `context_length` None: the longest caption in tokens with start and
+        end, at most 77. ValueError for no texts or below 514: bytes, final bytes, start, end."""
         texts, smallest = _as_list(texts), len(_build_vocabulary([]))
         if not texts or vocab_size < smallest:
             found = f"{len(texts)} texts and vocab_size {vocab_size}"

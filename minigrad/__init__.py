@@ -33,19 +33,16 @@ _METHODS = (
 )
 
 
-def _compare(name):
-    def method(self, other):
-        other = other.data if isinstance(other, Tensor) else other
-        return _as_array(getattr(self.data, name)(other))
-
-    return method
-
-
 for _name, _op in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", _op)
     setattr(Tensor, f"__r{_name}__", lambda self, other, _op=_op: _op(other, self))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Tensor, f"__{_name}__", _compare(f"__{_name}__"))
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+
+    def _compare(self, other, _name=_name):
+        other = other.data if isinstance(other, Tensor) else other
+        return _as_array(getattr(self.data, _name)(other))
+
+    setattr(Tensor, _name, _compare)
 for _op in _METHODS:
     setattr(Tensor, _op.__name__, _op)
 Tensor.__neg__ = neg

@@ -62,9 +62,8 @@ class Leaf:
 
 
 class Node:
-    """One recorded operation. parents holds an edge (node, output index) for each input, or None
-    where it needs no gradient; shapes those of its outputs; source the line that made it, noted in
-    anomaly mode only."""
+    """One recorded operation. parents holds an edge (node, output index) for each input, None where
+    it needs no gradient; shapes those of its outputs; source, in anomaly mode, its line."""
 
     __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
 

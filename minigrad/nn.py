@@ -138,9 +138,8 @@ def ones(*shape: int) -> Parameter:
 
 
 class Linear(Module):
-    """x @ weight.T + bias: (..., in_features) -> (..., out_features).
-    Initial numbers: normal with deviation `std` and a zero bias; std=None means PyTorch's default,
-    both uniform within 1/sqrt(in_features)."""
+    """x @ weight.T + bias: (..., in_features) -> (..., out_features). Initial weights are normal
+    with deviation `std`, the bias zero; std=None: both uniform within 1/sqrt(in_features)."""
 
     def __init__(
         self,

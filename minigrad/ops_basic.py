@@ -6,15 +6,14 @@ into the gradients of its inputs. For an elementwise y = f(x) the Jacobian is di
 
     vjp(g) = g * f'(x).
 
-Two inputs of different shapes meet by broadcasting: the smaller one is used several times.
-What is used several times collects the sum of its gradients, so the derivative of repeating
-is summing (`unbroadcast`).
+Two inputs of different shapes meet by broadcasting: the smaller one is used several times. What is
+used several times collects the sum of its gradients: repeating has summing (`unbroadcast`) for its
+derivative.
 
-The chapter opens with how a value becomes a tensor. float32 is the working type: Python
-numbers become float32, NumPy arrays keep their type, and a number that meets a tensor takes
-the tensor's type, so that nothing turns into float64 on the way. Two different float types
-in one operation are an error. complex128 serves to check derivatives (chapter 12): branches
-look at the real part, so every smooth operation here is also correct for complex input.
+The chapter opens with how a value becomes a tensor. float32 is the working type: a number that
+meets a tensor takes the tensor's type, so that nothing turns into float64 on the way, and two
+float types in one operation are an error. complex128 serves to check derivatives (chapter 12):
+branches look at the real part, so every smooth operation is also correct for complex input.
 
 Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets half of the
 gradient; clip passes the gradient on its bounds.
@@ -35,9 +34,8 @@ def tensor(
     data: Any, requires_grad: bool = False, dtype: Any = None, backend: str | None = None
 ) -> Tensor:
     """A new tensor from a number, a nested list, an array or another tensor.
-    Python floats become float32 and integers int64; arrays keep their dtype unless `dtype` is
-    given. backend is "numpy", "cupy" or "cupy:1"; None leaves an array where it is. An array that
-    needs no conversion is shared, not copied."""
+    Python floats become float32, integers int64; arrays keep their dtype unless `dtype` is given,
+    and their backend where None is. What needs no conversion is shared, not copied."""
     if isinstance(data, Tensor):
         data = data.data
     if array_module(data) is np:

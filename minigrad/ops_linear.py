@@ -128,11 +128,11 @@ def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
         rank = max(rank, extra)
         inputs[i] = letters.replace("...", "".join(unused[:extra][::-1]))
     dots = "".join(unused[:rank][::-1])
-    if arrow:
-        return inputs, output.replace("...", dots)
-    joined = "".join(inputs)
-    once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
-    return inputs, dots + "".join(once)
+    if not arrow:
+        joined = "".join(inputs)
+        once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
+        output = "..." + "".join(once)
+    return inputs, output.replace("...", dots)
 
 
 def _einsum_gradient(
@@ -157,8 +157,7 @@ def _einsum_gradient(
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
-    """The slices of x at integer `indices` along one axis; an index may occur many times.
-    Raises IndexError for an index outside 0..n-1."""
+    """The slices of x at integer `indices` along one axis, IndexError for any outside 0..n-1."""
     (x,) = coerce("take", x)
     return _pick("take", x, indices, *normalise_axes("take", (axis,), x.ndim))
 

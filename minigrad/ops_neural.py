@@ -1,8 +1,7 @@
 """Chapter 6: how do scores become probabilities and losses, and how do layers keep their scale?
 
-Softmax turns scores into probabilities, cross-entropy asks how probable the right answer was,
-and the normalisations keep every layer's numbers in the range where the next one can learn.
-Two derivatives that are worth deriving by hand once:
+Softmax turns scores into probabilities, cross-entropy asks how probable the right answer was, and
+the normalisations keep every layer's numbers where the next one can learn. Two derivatives:
 
 - p = softmax(x), p_i = exp(x_i) / sum_j exp(x_j).  dp_i/dx_j = p_i (delta_ij - p_j), so
   vjp(g)_j = p_j (g_j - sum_i g_i p_i).

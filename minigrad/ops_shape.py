@@ -1,9 +1,8 @@
 """Chapter 3: what happens to a gradient when numbers are summed, moved or picked?
 
-Every operation of this chapter is linear or picks elements, and its vjp is the transpose of
-that: what the forward pass sums, the backward pass repeats; what it repeats, the backward
-pass sums; what it moves, moves back; what it picks, is put back among zeros, and added up
-where one element was picked twice.
+Every operation of this chapter is linear or picks elements, and its vjp is the transpose of that:
+what the forward pass sums is repeated, what it repeats is summed; what it moves, moves back; what
+it picks, is put back among zeros, and added up where one element was picked twice.
 
     sum         <->  broadcast_to
     reshape     <->  reshape to the old shape
@@ -123,9 +122,8 @@ def finite_maximum(x: Array, axis: int | tuple[int, ...]) -> Array:
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows.
-    log sum exp(x) = m + log sum exp(x - m) for every m; its derivative is softmax(x). A slice of
-    -inf alone gives -inf, and no gradient."""
+    """log sum exp(x) over `axis`, as m + log sum exp(x - m) with the largest element as m, so that
+    nothing overflows. Its derivative is softmax(x); a slice of -inf alone gives -inf, and none."""
     (x,) = floating("logsumexp", x)
     axes, kept, _ = _reduced("logsumexp", x, axis)
     data, xp = x.data, array_module(x.data)

@@ -129,8 +129,7 @@ class Optimizer:
             group["lr"] = value
 
     def step(self, workers: int = 1) -> None:
-        """Update every parameter that has a gradient; the gradients stay as they are.
-        workers: how many threads share the work."""
+        """Update every parameter that has a gradient, on `workers` threads."""
         self.step_count += 1
         for position, group in enumerate(self.groups):
             flat = self.flats[position]
@@ -228,9 +227,8 @@ class AdamW(Optimizer):
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers: int = 1) -> Array:
-    """Scale all gradients, in place, so that their common length is at most max_norm.
-    Returns the length before, a 0-d array; max_norm=None measures only. Pascanu et al. 2013,
-    arXiv:1211.5063."""
+    """Scale all gradients, in place, so that their common length is at most max_norm. Returns the
+    length before, a 0-d array; None measures only. Pascanu et al. 2013, arXiv:1211.5063."""
     gradients = [each.grad for each in params if each.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient")

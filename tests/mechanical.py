@@ -42,6 +42,14 @@ EQUIVALENT = {
         "there is one query, so the first is the last",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
+    "blocks: step = BLOCK * rows // max(array.size, 1) if type(array) is not np.ndarray else rows":
+        "no value depends on the size of a block",
+    "blocks: step = rows if type(array) is not np.ndarray else BLOCK // max(array.size, 1)":
+        "no value depends on the size of a block",
+    "blocks: step = rows if type(array) is not np.ndarray else rows // max(array.size, 1)":
+        "no value depends on the size of a block",
+    "blocks: step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 2)":
+        "no value depends on the size of a block",
     "add_rows: if not (array_module(target) is not np or rows.size == 0):":
         "np.add.at gives the same sums, more slowly",
     "add_rows: if array_module(target) is not np or rows.size != 0:":
