@@ -120,6 +120,8 @@ class _Worker:
         self.totals: dict[Any, Array] = {}  # by leaf
 
     def encode(self, unit: Unit) -> mg.Tensor:
+        if self.recompute:
+            self.arena.sweep()  # the next unit may have other shapes: only one's memory is kept
         encoder = self.model.visual if unit.tower == "image" else self.model.text
         return encoder(self.inputs[unit.tower][unit.rows])
 

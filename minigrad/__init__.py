@@ -15,7 +15,7 @@ from minigrad import backend, checking, debug, nn, optim
 from minigrad.autograd import Tensor, grad, no_grad
 from minigrad.backend import as_array as _as_array
 from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
-from minigrad.debug import detect_anomaly, draw
+from minigrad.debug import detect_anomaly, draw, profile
 from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
 from minigrad.ops_attention import attention, pooled_attention, self_attention
 from minigrad.ops_basic import abs, add, clip, div, exp, log, maximum, minimum

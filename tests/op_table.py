@@ -27,7 +27,18 @@ import minigrad as mg
 
 NOT_OPERATIONS = {
     *("GradientError", "Tensor", "backend", "checking", "checkpoint", "debug", "detect_anomaly"),
-    *("draw", "grad", "gradcheck", "hvp", "nn", "no_grad", "optim", "taylor_slope", "tensor"),
+    *(
+        "draw",
+        "grad",
+        "gradcheck",
+        "hvp",
+        "nn",
+        "no_grad",
+        "optim",
+        "profile",
+        "taylor_slope",
+        "tensor",
+    ),
 }
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.rows import parallel_map
 
 
 def here(offset=0):
@@ -165,3 +166,24 @@ def test_blas_threads_are_set_and_restored():
         assert [getter() for getter, _ in controls] == [1] * len(controls)
         raise ZeroDivisionError
     assert [getter() for getter, _ in controls] == before
+
+
+def test_profile_counts_calls_time_and_bytes():
+    x = mg.tensor(np.ones((200, 300), np.float32), requires_grad=True)
+    with mg.profile() as measured:
+        for _ in range(3):
+            (x @ x.T).tanh().sum().backward()
+    calls, forward, backward, size = measured.table["matmul"]
+    assert calls == 3 and size == 3 * 200 * 200 * 4
+    assert forward > 0 and backward > 0
+    lines = str(measured).splitlines()
+    assert lines[0].split() == ["operation", "calls", "forward", "ms", "backward", "ms", "MB"]
+    assert {line.split()[0] for line in lines[1:]} == {"matmul", "transpose", "tanh", "sum"}
+
+
+def test_profile_sees_nothing_outside_of_its_block_and_threads_inside():
+    x = mg.tensor(np.ones(5), requires_grad=True)
+    with mg.profile() as measured:
+        parallel_map(lambda _: mg.exp(x), range(4), 2)
+    mg.exp(x)
+    assert measured.table["exp"][0] == 4
