@@ -40,13 +40,15 @@ PLACES = {  # centre in pixels, x to the right and y down
     "at the bottom left": (8, 24),
     "at the bottom right": (24, 24),
 }
-# The axis on which two objects differ (0 is x, 1 is y), and their places on it.
-RELATIONS = {
-    "above": (1, 8, 24),
-    "below": (1, 24, 8),
-    "left of": (0, 8, 24),
-    "right of": (0, 24, 8),
+NAN = float("nan")
+RELATIONS = {  # the centres of two objects; NaN is a level that both have, drawn at random
+    "above": ((NAN, 8), (NAN, 24)),
+    "below": ((NAN, 24), (NAN, 8)),
+    "left of": ((8, NAN), (24, NAN)),
+    "right of": ((24, NAN), (8, NAN)),
 }
+LAYOUTS = (*PLACES, *RELATIONS)
+CENTRES = np.array([*((place, place) for place in PLACES.values()), *RELATIONS.values()])
 # One shape of every colour, in the order of COLOURS: red square, green triangle, blue star ...
 _WITHHELD = ("square", "triangle", "star", "circle", "cross", "ring", "square", "triangle")
 HELD_OUT = frozenset(zip(COLOURS, _WITHHELD))
@@ -66,30 +68,22 @@ class Scenes(NamedTuple):
 
     labels: np.ndarray  # (n, 2) class of each object, 6 * colour + shape
     sizes: np.ndarray  # (n, 2) index into SIZES
-    layouts: np.ndarray  # (n,) index into PLACES, one object, followed by RELATIONS, two
+    layouts: np.ndarray  # (n,) index into LAYOUTS: PLACES, one object, then RELATIONS, two
     levels: np.ndarray  # (n,) where both objects of a relation lie on its other axis, in pixels
 
     def captions(self) -> list[str]:
         """The sentence that is true of each scene."""
-        sizes, layouts = tuple(SIZES), (*PLACES, *RELATIONS)
-        captions = []
-        for label, size, layout in zip(*(column.tolist() for column in self[:3])):
-            caption = f"a {sizes[size[0]]} {CLASSES[label[0]]} {layouts[layout]}"
-            if layout >= len(PLACES):
-                caption += f" a {sizes[size[1]]} {CLASSES[label[1]]}"
-            captions.append(caption)
+        sizes, captions = tuple(SIZES), []
+        for labels, radii, layout in zip(*(column.tolist() for column in self[:3])):
+            first, second = (f"a {sizes[r]} {CLASSES[n]}" for n, r in zip(labels, radii))
+            one = f"{first} {LAYOUTS[layout]}"
+            captions.append(one if layout < len(PLACES) else f"{one} {second}")
         return captions
 
     def centres(self) -> np.ndarray:
         """Where the caption puts each object: (n, 2, 2), the last axis x and y in pixels."""
-        centres = np.zeros((len(self.layouts), 2, 2), dtype=np.int64)
-        for layout, centre in enumerate(PLACES.values()):
-            centres[self.layouts == layout] = centre
-        for layout, (axis, first, second) in enumerate(RELATIONS.values(), len(PLACES)):
-            rows = self.layouts == layout
-            centres[rows, :, axis] = first, second
-            centres[rows, :, 1 - axis] = self.levels[rows, None]
-        return centres
+        centres = CENTRES[self.layouts]  # (n, 2, 2)
+        return np.where(np.isnan(centres), self.levels[:, None, None], centres)
 
     def rows(self, which: slice | Sequence[int]) -> "Scenes":
         """The chosen scenes."""
@@ -232,11 +226,10 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
                 found = f"{image.shape}, {caption!r}, {kind!r} and {label!r}"
                 raise DataError(f"{file} {place}: no image, text, kind and label as here: {found}")
             rows[kind].append((image, caption, label))
-    if not all(rows.values()):
-        missing = next(kind for kind, found in rows.items() if not found)
-        raise DataError(f"{path}: no rows of kind {missing} in {len(files)} parquet test files")
-    columns = {kind: list(zip(*found)) for kind, found in rows.items()}
-    return {
-        kind: ShapesSplit(np.stack(images), list(captions), np.array(labels, np.int64))
-        for kind, (images, captions, labels) in columns.items()
-    }
+    split = {}
+    for kind, found in rows.items():
+        if not found:
+            raise DataError(f"{path}: no rows of kind {kind} in {len(files)} parquet test files")
+        images, captions, labels = zip(*found)
+        split[kind] = ShapesSplit(np.stack(images), list(captions), np.array(labels, np.int64))
+    return split
