@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, check_indices, column_sum, move, row_dot, row_sum
-from minigrad.ops_basic import coerce, floating, tensor
+from minigrad.ops_basic import coerce, floating, mul, tensor
 from minigrad.ops_shape import finite_maximum, normalise_axes
 from minigrad.rows import as_rows, blocks, empty, times
 
@@ -197,10 +197,4 @@ def dropout(x: Any, p: float, rng: RandomSource) -> Tensor:
     """Zero each element with probability p and scale the others by 1/(1-p); p=0 changes nothing."""
     (x,) = floating("dropout", x)
     mask = dropout_mask("dropout: p", p, rng, x.shape, x)
-    if mask is None:
-        return x
-
-    def vjp(g: Array) -> Array:
-        return g * mask
-
-    return record("dropout", x.data * mask, (x,), vjp)
+    return x if mask is None else mul(x, mask)

@@ -24,7 +24,7 @@ import numpy as np
 
 from minigrad.autograd import Tensor, record, record_many
 from minigrad.backend import Array, array_module, move, scatter_add
-from minigrad.ops_basic import coerce, floating, unbroadcast
+from minigrad.ops_basic import coerce, floating, mul, unbroadcast
 
 Axis = int | Sequence[int] | None
 
@@ -69,13 +69,8 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`. ValueError where there is nothing to average."""
     (x,) = floating("mean", x)
-    axes, kept, count = _reduced("mean", x, axis)
-    xp, shape, share = array_module(x.data), x.shape, 1.0 / count
-
-    def vjp(g: Array) -> Array:
-        return xp.broadcast_to((g * share).reshape(kept), shape)  # shape of x
-
-    return record("mean", x.data.sum(axis=axes, keepdims=keepdims) * share, (x,), vjp)
+    axes, _, count = _reduced("mean", x, axis)
+    return mul(sum(x, axes, keepdims), 1.0 / count)
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -121,7 +121,7 @@ SHAPE = _of(
     "minigrad.ops_shape",
     ("sum repeats along the wrong axis", "sum", "g.reshape(kept)", "g",
      "right for axis=0 of a square, wrong for axis=1"),
-    ("mean without 1/n", "mean", "(g * share)", "g", "copied from sum"),
+    ("mean without 1/n", "mean", "1.0 / count", "1.0", "copied from sum"),
     ("var without the 2", "var", "(2.0 / count)", "(1.0 / count)", "d x^2 = 2x"),
     ("equal maxima each get everything", "_extreme", " / hit.sum(axis=axes, keepdims=True)", "",
      "the gradient is counted once for each of them"),
@@ -225,8 +225,8 @@ NEURAL = _of(
      "the length taken for a constant"),
     ("normalize without the length", "normalize", "(g - y * along) / length", "g - y * along",
      "right for vectors of length 1"),
-    ("dropout does not scale the gradient", "dropout", "g * mask", "g * (mask != 0)",
-     "1/(1-p) in the forward pass only"),
+    ("dropout's mask draws a gradient of its own scale", "dropout", "mul(x, mask)",
+     "mul(x, mask * mask)", "1/(1-p) twice"),
 )  # fmt: skip
 
 ATTENTION = _of(
