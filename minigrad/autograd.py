@@ -177,7 +177,8 @@ def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) ->
     result = Tensor(value if type(value) is np.ndarray else as_array(value))
     node = None
     if _recording.get():
-        edges = tuple(map(_edge_of, parents))
+        two = len(parents) == 2  # most often; spelled out, it is quicker
+        edges = (parents[0]._edge, parents[1]._edge) if two else tuple(map(_edge_of, parents))
         if any(edges):
             node = Node(name, edges, vjp, (value.shape,))
             result._edge = (node, 0)
@@ -282,18 +283,19 @@ class Walk:
         watcher = monitor.get()
         if watcher is not None:
             watcher.backward(node, gradients)
-        owners = [id(_owner(each)) for each in (*cotangents, *gradients)]
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
-                gradient = as_array(gradient)
-                alone = owners.count(id(_owner(gradient))) == 1
-                ours = alone and 0 not in gradient.strides  # which a broadcast view has
-                self.deliver(edge, gradient, ours)
+                new = gradient is not cotangents[0]
+                ours = new and _is_alone(gradient, (*cotangents, *gradients))
+                self.deliver(edge, as_array(gradient), ours)
 
 
-def _owner(array: Array | None) -> Any:
-    """The array whose memory a view looks at."""
-    return array if array is None or array.base is None else array.base
+def _is_alone(array: Array, others: Sequence[Array | None]) -> bool:
+    """Whether among `others`, itself one of them, nobody else looks at the array's memory, and no
+    two of its elements are one, as in a broadcast view."""
+    owners = [id(each if each is None or each.base is None else each.base) for each in others]
+    own = id(array if array.base is None else array.base)
+    return owners.count(own) == 1 and 0 not in array.strides
 
 
 def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:

@@ -54,17 +54,12 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
     """The inputs of operation `name` as tensors of one float dtype on one backend.
     Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float tensor
     that they meet. Raises TypeError for two float dtypes, ValueError for two backends."""
-    dtype = None
-    for value in values:
-        data = value.data if isinstance(value, Tensor) else None
-        if type(data) is not np.ndarray or data.dtype is not (dtype or data.dtype):
-            return _coerce(name, values)
-        dtype = data.dtype
-    return values or _coerce(name, values)
-
-
-def _coerce(name: str, values: tuple) -> tuple[Tensor, ...]:
-    """`coerce` for anything but NumPy tensors of one dtype: adopt, compare, convert."""
+    if len(values) == 2 and type(values[0]) is type(values[1]) is Tensor:  # asked first: quick
+        x, y = values[0].data, values[1].data
+        if type(x) is type(y) is np.ndarray and x.dtype is y.dtype:
+            return values
+    if len(values) == 1 and isinstance(values[0], Tensor) and type(values[0].data) is np.ndarray:
+        return values
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):
         guide = next((each for each in tensors if each.dtype.kind in "fc"), None)
