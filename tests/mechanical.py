@@ -40,6 +40,8 @@ EQUIVALENT = {
         "g has one part, so the first is the last",
     "pooled_attention: return (d_q[:, -1], d_kv)":
         "there is one query, so the first is the last",
+    "_erf: return xp.copysign(minus - (1.0 + minus) * size * r, x)":
+        "copysign takes the sign from x alone",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
     "blocks: step = BLOCK * rows // max(array.size, 1) if type(array) is not np.ndarray else rows":
@@ -193,11 +195,10 @@ def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.
     for module, tree in modules.items():
         for outer in _functions(tree).values():
             nested = _nested(outer) if ".ops_" in module else []
-            if any(each.name == "vjp" for each in nested) and outer.name.startswith("_"):
-                nested = [outer]
-            for each in nested:
+            waiting |= set().union(*map(_names, nested)) & helpers.keys()
+            shared = outer.name.startswith("_") and any(each.name == "vjp" for each in nested)
+            for each in [outer] if shared else nested:
                 yield module, outer.name, each
-                waiting |= _names(each) & helpers.keys()
     done: set[str] = set()
     while waiting - done:
         name = min(waiting - done)
