@@ -118,14 +118,16 @@ class Profile:
     def __init__(self) -> None:
         self.table: dict[str, list[float]] = {}
         self._last = threading.local()  # when this thread's previous operation ended
+        self._lock = threading.Lock()
 
     def _charge(self, name: str, column: int, calls: int, size: int) -> None:
         now = time.thread_time()
         spent = now - getattr(self._last, "time", now)
-        row = self.table.setdefault(name, [0, 0.0, 0.0, 0])
-        row[0] += calls
-        row[column] += 1e3 * spent
-        row[3] += size
+        with self._lock:
+            row = self.table.setdefault(name, [0, 0.0, 0.0, 0])
+            row[0] += calls
+            row[column] += 1e3 * spent
+            row[3] += size
         self._last.time = time.thread_time()
 
     def forward(self, name: str, parents: Tensors, results: Tensors, node: Node | None) -> None:
