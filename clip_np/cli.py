@@ -225,10 +225,10 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"{path}: a folder is searched for one sentence, and must hold images")
     files = files if searching else [path]
     pairs = Pairs(texts[:1] * len(files), [str(file) for file in files], None, files)
-    images, rows = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
+    images, pairs = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
     if searching:
         scores = embed_images(model, images) @ embed_texts(model, tokenizer, texts)[0]  # (N,)
-        names, form, title = [pairs.names[row] for row in rows], "{:.3f}", texts[0]
+        names, form, title = pairs.names, "{:.3f}", texts[0]
         note = f"The best of {len(names):,} images in {path}, and their cosines."
     else:
         scores = caption_probabilities(model, tokenizer, images, texts)[0]  # (M,)
@@ -237,7 +237,7 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     best = np.argsort(-scores, kind="stable")[:SHOWN]
     labels = [(form.format(scores[row]), names[row]) for row in best]
     _say(arguments, "\n".join(f"{score:>8}  {name}" for score, name in labels))
-    shown, _ = load_images(pairs.select(rows[best] if searching else rows), SHOWN_SIZE)
+    shown, _ = load_images(pairs.select(best) if searching else pairs, SHOWN_SIZE)
     page = shown, [[label] for label in labels] if searching else [labels]
     target = pathlib.Path(arguments.picture or "classify.png")
     _draw(arguments, lambda: [pictures.labelled_images(*page, target, title, note)])

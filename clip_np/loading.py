@@ -204,9 +204,9 @@ class BatchLoader:
         return square
 
 
-def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from. DataError
-    for an unreadable image, but with skip_bad only where all are."""
+def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, Pairs]:
+    """All images as uint8 (N, size, size, 3), and their pairs: with skip_bad, the readable ones.
+    DataError for an unreadable image, but with skip_bad only where all are."""
     load = functools.partial(load_square, pairs, size, skip_bad)
     with ThreadPoolExecutor(thread_name_prefix="clip-load") as pool:
         loading = pool.map(load, range(len(pairs)))  # an error cancels what has not begun
@@ -217,4 +217,4 @@ def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.nda
         raise DataError(f"none of the {len(pairs)} images is readable: {a_few(causes)}")
     if causes:
         warn(f"{len(causes)} unreadable images are left out: {a_few(causes)}", stacklevel=2)
-    return np.stack([squares[row] for row in rows]), np.array(rows, dtype=np.int64)
+    return np.stack([squares[row] for row in rows]), pairs.select(rows)  # (N, size, size, 3)

@@ -72,8 +72,7 @@ class FilesTask:
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
         size = model.config.vision.image_size
-        images, rows = load_images(self.test, size, self.source["skip_bad"])
-        test = self.test.select(rows)
+        images, test = load_images(self.test, size, self.source["skip_bad"])
         return pairs_report(model, tokenizer, images, test.captions, test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
@@ -81,7 +80,7 @@ class FilesTask:
         spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
         chosen = self.test.select([rows[place] for place in spread])
         images, kept = load_images(chosen, size, self.source["skip_bad"])
-        return images, [chosen.captions[row] for row in kept]
+        return images, kept.captions
 
 
 Task = ShapesTask | FilesTask

@@ -215,9 +215,9 @@ class Trainer:
     def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
         if self.task.validation is None:
             return None
-        pairs = self.task.validation.select(range(min(len(self.task.validation), 512)))
-        images, rows = load_images(pairs, self.loader.size, self.loader.skip_bad)
-        return images, [pairs.captions[row] for row in rows]
+        some = self.task.validation.select(range(min(len(self.task.validation), 512)))
+        images, pairs = load_images(some, self.loader.size, self.loader.skip_bad)
+        return images, pairs.captions
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
