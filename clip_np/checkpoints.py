@@ -11,7 +11,6 @@ lies `best.npz`, for use only: the model as it was when its validation loss was 
 import json
 import os
 import pathlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,7 @@ def save_checkpoint(
     model: CLIP,
     tokenizer: Tokenizer,
     optimizer: Optimizer | None = None,
-    training: Mapping[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint file; it takes the place of an older one when it is complete. training
     is what the training wants back. ValueError, and nothing written, where a weight is NaN or
@@ -56,7 +55,7 @@ def save_checkpoint(
         if not np.isfinite(array).all():
             raise ValueError(f"save_checkpoint: {name} holds a NaN or an infinity; not saved")
     header = {"format": FORMAT, "config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
-    header["training"] = None if training is None else dict(training)
+    header["training"] = training
     arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
     arrays |= {f"model/{name}": array for name, array in state.items()}
     if optimizer is not None:
@@ -108,6 +107,6 @@ def load(
     if dtype not in DTYPES:
         raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
     found = read_checkpoint(path, activation)
-    model = found.model.astype(dtype) if dtype != "float32" else found.model
+    model = found.model if dtype == "float32" else found.model.astype(dtype)
     preprocess = training_preprocess(model.config.vision.image_size)
     return model.to(backend).eval(), preprocess, found.tokenizer

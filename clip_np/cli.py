@@ -18,7 +18,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -37,32 +37,30 @@ from minigrad.nn import count_parameters
 
 SHOWN, SHOWN_SIZE = 20, 224  # images of a contact sheet, and their side in pixels
 
-# What stands after the command: its number (None: one) and its meaning.
-POSITIONAL = {
-    "run": (None, "a run directory, or a checkpoint file in it"),
-    "image": (None, "an image, or a folder of images"),
-    "captions": ("+", "captions to choose from; for a folder, the sentence to look for"),
-}
-# The options: type (None: a switch), how the value is called, meaning (and default).
-OPTIONS: dict[str, tuple[Any, str, str]] = {
-    "data": (str, "DATA", "a folder with captions.csv or metadata.csv, or with name.jpg beside "
+SWITCH = {"action": "store_const", "const": True}  # not given it is None, as all options are
+# The arguments of all commands, in argparse's words.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "run": {"metavar": "RUN", "help": "a run directory, or a checkpoint file in it"},
+    "image": {"metavar": "IMAGE", "help": "an image, or a folder of images"},
+    "captions": {"metavar": "CAPTIONS", "nargs": "+",
+        "help": "captions to choose from; for a folder, the sentence to look for"},
+    "--data": {"help": "a folder with captions.csv or metadata.csv, or with name.jpg beside "
         "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
-        "its name on the Hugging Face hub (default: the built-in shapes)"),
-    "image_column": (str, "NAME", "column that holds the images"),
-    "caption_column": (str, "NAME", "column that holds the captions"),
-    "split": (str, "NAME", "datasets only: take all pairs from this split"),
-    "streaming": (None, "", "datasets only: read while training, keep nothing on the disk"),
-    "skip_bad": (None, "", "leave unreadable images out, and count them"),
-    "test": (str, "PATH", "shapes only: a parquet file with another test split"),
-    "name": (str, "NAME", "results go to runs/NAME (shapes, or the data's name)"),
-    "out": (str, "DIR", "results go to DIR instead"),
-    "resume": (str, "DIR", "go on with the run in DIR; --steps or --seconds may grow"),
-    "picture": (str, "FILE", "where the picture goes (classify.png)"),
-    "json": (None, "", "print one JSON object as the last line"),
+        "its name on the Hugging Face hub (default: the built-in shapes)"},
+    "--image-column": {"metavar": "NAME", "help": "column that holds the images"},
+    "--caption-column": {"metavar": "NAME", "help": "column that holds the captions"},
+    "--split": {"metavar": "NAME", "help": "datasets only: take all pairs from this split"},
+    "--streaming": SWITCH | {"help": "datasets only: read while training, nothing on the disk"},
+    "--skip-bad": SWITCH | {"help": "leave unreadable images out, and count them"},
+    "--test": {"metavar": "PATH", "help": "shapes only: a parquet file with another test split"},
+    "--name": {"help": "results go to runs/NAME (shapes, or the data's name)"},
+    "--out": {"metavar": "DIR", "help": "results go to DIR instead"},
+    "--resume": {"metavar": "DIR", "help": "go on with the run in DIR; its end may be moved"},
+    "--picture": {"metavar": "FILE", "help": "where the picture goes (classify.png)"},
+    "--json": SWITCH | {"help": "print one JSON object as the last line"},
 }  # fmt: skip
-OPTIONS |= {
-    # The type of `int | None` is int.
-    field.name: ((*get_args(field.type), field.type)[0], *field.metadata.values())
+ARGUMENTS |= {
+    "--" + field.name.replace("_", "-"): dict(field.metadata)
     for field in dataclasses.fields(TrainingOptions)
     if field.metadata
 }
@@ -73,17 +71,10 @@ OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (function, positional, options) in COMMANDS.items():
+    for name, (function, arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
-        for word in positional:
-            number, text = POSITIONAL[word]
-            command.add_argument(word, nargs=number, metavar=word.upper(), help=text)
-        for option in options:
-            # An option that is not given is None, so that a default can depend on the others.
-            kind, metavar, text = OPTIONS[option]
-            valued = {"type": kind, "metavar": metavar} if kind else {"action": "store_true"}
-            flag = "--" + option.replace("_", "-")
-            command.add_argument(flag, help=text, default=None, **valued)
+        for argument in arguments:
+            command.add_argument(argument, **ARGUMENTS[argument])
     return parser
 
 
@@ -111,6 +102,7 @@ def _say(arguments: argparse.Namespace, text: str) -> None:
 
 def _new_run(arguments: argparse.Namespace) -> Trainer:
     _training_options(arguments, {})  # mistakes in them show before the data is opened
+    seed = arguments.seed or 0
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
@@ -119,15 +111,14 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
                 f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
                 f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
             )
-        task: Task = ShapesTask(arguments.seed or 0, arguments.test)
-        name = "shapes"
+        task: Task = ShapesTask(seed, arguments.test)
     else:
         _refuse(arguments, ("test",), "only for the built-in shapes")
-        task = FilesTask(arguments.data, seed=arguments.seed or 0, **_given(arguments, OF_FILES))
-        name = pathlib.Path(arguments.data).resolve().stem
+        task = FilesTask(arguments.data, seed=seed, **_given(arguments, OF_FILES))
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    directory = pathlib.Path(arguments.out or pathlib.Path("runs") / (arguments.name or name))
+    name = arguments.name or pathlib.Path(arguments.data or "shapes").resolve().stem
+    directory = pathlib.Path(arguments.out or f"runs/{name}")
     trainer = Trainer(task, _training_options(arguments, task.settings), directory)
     for file in (directory / CHECKPOINT, directory / BEST):
         if file.exists():
@@ -193,7 +184,7 @@ def draw_run(trainer: Trainer) -> list[pathlib.Path]:
     # The captions of the first twenty images that are likeliest among all.
     probabilities = caption_probabilities(model, tokenizer, images[:20], captions)
     best = np.argsort(-probabilities, axis=1)[:, :3]  # (20, 3)
-    choices = [[captions[column] for column in row] for row in best]
+    choices = np.array(captions, object)[best].tolist()
     chosen = images[:20], captions[:20], choices, np.take_along_axis(probabilities, best, axis=1)
     pairs = images[:16], captions[:16]
     features = embed_images(model, pairs[0]), embed_texts(model, tokenizer, pairs[1])
@@ -234,10 +225,10 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"{path}: a folder is searched for one sentence, and must hold images")
     files = files if searching else [path]
     pairs = Pairs(texts[:1] * len(files), [str(file) for file in files], None, files)
-    images, rows = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
+    images, pairs = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
     if searching:
         scores = embed_images(model, images) @ embed_texts(model, tokenizer, texts)[0]  # (N,)
-        names, form, title = [pairs.names[row] for row in rows], "{:.3f}", texts[0]
+        names, form, title = pairs.names, "{:.3f}", texts[0]
         note = f"The best of {len(names):,} images in {path}, and their cosines."
     else:
         scores = caption_probabilities(model, tokenizer, images, texts)[0]  # (M,)
@@ -246,7 +237,7 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     best = np.argsort(-scores, kind="stable")[:SHOWN]
     labels = [(form.format(scores[row]), names[row]) for row in best]
     _say(arguments, "\n".join(f"{score:>8}  {name}" for score, name in labels))
-    shown, _ = load_images(pairs.select(rows[best] if searching else rows), SHOWN_SIZE)
+    shown, _ = load_images(pairs.select(best) if searching else pairs, SHOWN_SIZE)
     page = shown, [[label] for label in labels] if searching else [labels]
     target = pathlib.Path(arguments.picture or "classify.png")
     _draw(arguments, lambda: [pictures.labelled_images(*page, target, title, note)])
@@ -264,12 +255,15 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"records": len(records)}
 
 
-# Command -> its function, what stands after it, its options.
-COMMANDS: dict[str, tuple[Callable, Sequence[str], Sequence[str]]] = {
-    "train": (train_command, (), [name for name in OPTIONS if name != "picture"]),
-    "evaluate": (evaluate_command, ["run"], ["data", *OF_FILES, "backend", "json"]),
-    "classify": (classify_command, [*POSITIONAL], ["skip_bad", "picture", "backend", "json"]),
-    "plot": (plot_command, ["run"], ["json"]),
+DATA = ["--data", *("--" + name.replace("_", "-") for name in OF_FILES)]
+TRAIN = [name for name in ARGUMENTS if name.startswith("--") and name != "--picture"]
+CLASSIFY = ["run", "image", "captions", "--skip-bad", "--picture", "--backend", "--json"]
+# Command -> its function and its arguments.
+COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
+    "train": (train_command, TRAIN),
+    "evaluate": (evaluate_command, ["run", *DATA, "--backend", "--json"]),
+    "classify": (classify_command, CLASSIFY),
+    "plot": (plot_command, ["run", "--json"]),
 }
 
 

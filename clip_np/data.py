@@ -78,8 +78,7 @@ def open_dataset(
     else:
         rows = list(_read_rows(Path(path), known))
     if not rows:
-        understood = "captions.csv or metadata.csv beside images; name.jpg beside name.txt; "
-        understood += ".parquet files; folders train/ and test/"
+        understood = "captions.csv, metadata.csv, name.jpg beside name.txt, .parquet, train/, test/"
         raise DataError(f"{path} holds no image-caption pairs. Understood are {understood}")
     pairs, splits = Pairs.from_rows(rows), np.array([row[-1] for row in rows], "<U10")
     if of_hub and set(splits) == {"train"}:

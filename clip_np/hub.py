@@ -115,9 +115,7 @@ def open_stream(
         return Pairs.from_rows(found)
 
     train, sizes = sets["train"], {"validation": VALIDATION_PAIRS, "test": TEST_PAIRS}
-    held_out = {
-        name: sample(name, sets[name], size) for name, size in sizes.items() if name in sets
-    }
+    held_out = {name: sample(name, sets[name], n) for name, n in sizes.items() if name in sets}
     if "validation" not in sets:
         held_out["validation"] = sample("train", train, VALIDATION_PAIRS)
         train = train.skip(VALIDATION_PAIRS)

@@ -29,6 +29,7 @@ from clip_np.readers import DataError, Pairs, a_few, to_rgb
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 CACHE_BYTES = 512 * 2**20  # decoded squares that a loader keeps
+BAR_SECONDS = 1.0  # loading that takes longer shows a bar
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,9 @@ class Batch(NamedTuple):
 class BatchLoader:
     """Batches of augmented pairs, prepared by threads while the model computes.
 
-    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift and
-    zoom: see `augment`; tag_probability: see `extra_words`. skip_bad: leave
-    unreadable images out, and put their names and the causes into `skipped`. `wait_seconds` adds
-    up how long the consumer waited: much of it means that loading, not computing, sets the pace."""
+    size: side of the images in pixels. batch_size: at most len(pairs) takes effect. shift, zoom:
+    see `augment`; tag_probability: see `extra_words`. skip_bad: leave unreadable images out, and
+    put their names and the causes into `skipped`. `wait_seconds`: how long the consumer waited."""
 
     pairs: Pairs
     size: int
@@ -183,11 +183,9 @@ class BatchLoader:
         kept = [row for row, square in enumerate(squares) if isinstance(square, np.ndarray)]
         if not kept:
             raise DataError(f"step {step}: no image is readable: {a_few(squares)}")
-        rng = np.random.default_rng([self.seed, 2, step])
+        rng, chosen = np.random.default_rng([self.seed, 2, step]), pairs.select(kept)
         images = np.stack([squares[row] for row in kept])  # (B, size, size, 3)
-        images = augment(images, rng, self.shift, self.zoom)
-        chosen = pairs.select(kept)
-        captions = chosen.captions
+        images, captions = augment(images, rng, self.shift, self.zoom), chosen.captions
         if chosen.tags is not None:
             tagged = zip(captions, chosen.tags)
             captions = [extra_words(*pair, rng, self.tag_probability) for pair in tagged]
@@ -206,19 +204,17 @@ class BatchLoader:
         return square
 
 
-def load_images(
-    pairs: Pairs, size: int, skip_bad: bool = False, progress: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """All images as uint8 (N, size, size, 3), and the rows int64 (N,) they come from. DataError
-    for an unreadable image, but with skip_bad only where all are. progress: a bar."""
+def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, Pairs]:
+    """All images as uint8 (N, size, size, 3), and their pairs: with skip_bad, the readable ones.
+    DataError for an unreadable image, but with skip_bad only where all are."""
     load = functools.partial(load_square, pairs, size, skip_bad)
     with ThreadPoolExecutor(thread_name_prefix="clip-load") as pool:
         loading = pool.map(load, range(len(pairs)))  # an error cancels what has not begun
-        squares = list(tqdm(loading, "images", len(pairs), disable=not progress))
+        squares = list(tqdm(loading, "images", len(pairs), delay=BAR_SECONDS))
     rows = [row for row, square in enumerate(squares) if isinstance(square, np.ndarray)]
     causes = [square for square in squares if isinstance(square, DataError)]
     if not rows:
         raise DataError(f"none of the {len(pairs)} images is readable: {a_few(causes)}")
     if causes:
         warn(f"{len(causes)} unreadable images are left out: {a_few(causes)}", stacklevel=2)
-    return np.stack([squares[row] for row in rows]), np.array(rows, dtype=np.int64)
+    return np.stack([squares[row] for row in rows]), pairs.select(rows)  # (N, size, size, 3)

@@ -182,7 +182,7 @@ def labelled_images(
     cells = [
         (image, GREY, [(*each, INK) for each in below]) for image, below in zip(images, labels)
     ]
-    return _gallery(path, title, note, cells, min(5, len(cells)), 2.2)
+    return _gallery(path, title, note, cells, 5, 2.2)
 
 
 def caption_grid(
@@ -205,10 +205,10 @@ def caption_grid(
         cells.append((image, texts[0][2], texts))
     right = sum(frame == RIGHT for _, frame, _ in cells)
     note = f"First choice right for {right} of {len(images)} images. Percentages are probabilities."
-    return _gallery(path, "Captions chosen by the model", note, cells, min(5, len(cells)), 2.2)
+    return _gallery(path, "Captions chosen by the model", note, cells, 5, 2.2)
 
 
-def attention_maps(images: Array, maps: Array, path: File, captions: Texts | None = None) -> Path:
+def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> Path:
     """Draw where the class token looks, layer by layer, mean over heads; returns the path.
 
     images: uint8 (B, H, W, 3); maps: (layers, B, heads, T, T) as `CLIP.attention_maps` gives
@@ -218,7 +218,6 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts | Non
         expected = "(layers, B, heads, T, T), T - 1 patches in a square grid"
         raise ValueError(f"attention_maps: maps must be {expected}, got {maps.shape}")
     layers, count, heads = maps.shape[:3]
-    captions = [""] * count if captions is None else captions
     _check(images, maps=maps[0], captions=captions)
     looks = maps[:, :, :, 0, 1:].mean(axis=2).reshape(layers, count, grid, grid)  # (L, B, Gy, Gx)
     down, across = (np.arange(size) * grid // size for size in images.shape[1:3])  # pixel -> patch

@@ -40,9 +40,8 @@ class ShapesTask:
             self.train = Pairs.from_arrays(images[held_out:], captions[held_out:])
             self.validation = Pairs.from_arrays(images[:held_out], captions[:held_out])
         self.settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
-        test = None if test is None else os.path.abspath(test)
-        self.source = {"task": "shapes", "seed": seed, "test": test}
-        self.splits = shapes.test_split(TEST_SEED) if test is None else shapes.read_test_split(test)
+        self.source = {"task": "shapes", "seed": seed, "test": test and os.path.abspath(test)}
+        self.splits = shapes.read_test_split(test) if test else shapes.test_split(TEST_SEED)
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
         return shapes_report(model, tokenizer, self.splits)
@@ -65,16 +64,15 @@ class FilesTask:
             self.settings["tag_probability"] = 0.6
         place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
         self.source = {"task": "files", "path": place, "skip_bad": skip_bad, **how}
-        self.test = splits.get("test", self.validation)
-        if self.test is None:
-            raise DataError(f"{path}: too few pairs to hold any out for measuring")
         name = "test" if "test" in splits else "validation"
+        if name not in splits:
+            raise DataError(f"{path}: too few pairs to hold any out for measuring")
+        self.test = splits[name]
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
-        size, skip_bad = model.config.vision.image_size, self.source["skip_bad"]
-        images, rows = load_images(self.test, size, skip_bad, progress=len(self.test) > 2000)
-        test = self.test.select(rows)
+        size = model.config.vision.image_size
+        images, test = load_images(self.test, size, self.source["skip_bad"])
         return pairs_report(model, tokenizer, images, test.captions, test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
@@ -82,7 +80,7 @@ class FilesTask:
         spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
         chosen = self.test.select([rows[place] for place in spread])
         images, kept = load_images(chosen, size, self.source["skip_bad"])
-        return images, [chosen.captions[row] for row in kept]
+        return images, kept.captions
 
 
 Task = ShapesTask | FilesTask

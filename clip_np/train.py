@@ -18,12 +18,12 @@ import contextlib
 import dataclasses
 import json
 import math
-import pathlib
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from clip_np.model import CLIP, contrastive_loss
 from clip_np.safe_files import replace_file
 from clip_np.step import available_cores, training_step
 from clip_np.tasks import Task
-from clip_np.tokenizer import MAX_CONTEXT_LENGTH, Tokenizer
+from clip_np.tokenizer import Tokenizer
 from clip_np.watch import Watch, warn_of_truncation
 from minigrad import tensor
 from minigrad.backend import array_module, move
@@ -46,6 +46,7 @@ from minigrad.optim import AdamW, warmup_cosine
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
 POSITIVE = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards", "log_every")
+VALUES = {"NAME": str, "N": int, "PIXELS": int, "S": float, "X": float}  # of options, by their kind
 # Presets that are trained in a way of their own, whatever the data.
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
@@ -58,8 +59,9 @@ class TrainingError(RuntimeError):
 
 
 def option(default: Any, value: str, meaning: str) -> Any:
-    """A field of TrainingOptions that is an option of the command line too."""
-    return dataclasses.field(default=default, metadata={"metavar": value, "help": meaning})
+    """A field of TrainingOptions that is an option of the command line too, in argparse's words."""
+    words = {"metavar": value, "help": meaning, "type": VALUES[value]}
+    return dataclasses.field(default=default, metadata=words)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class TrainingOptions:
     batch_size: int = option(128, "N", "pairs in a step")
     learning_rate: float = option(2e-3, "X", "highest learning rate")
     final_ratio: float = 0.02  # the share of it that the last step has
-    warmup: float = option(100, "N", "steps of rising rate, below 1 their share; at most a tenth")
+    warmup: float = option(100, "X", "steps of rising rate, below 1 their share; at most a tenth")
     weight_decay: float = option(0.1, "X", "AdamW's weight decay (0.1)")
     max_norm: float = 1.0
     vocab_size: int = option(4000, "N", "most tokens to learn (4000)")
@@ -106,9 +108,7 @@ class TrainingOptions:
         return cls(**{**settings, **recipe, **ends, **given})
 
 
-def train_tokenizer(
-    task: Task, vocab_size: int, context_limit: int = MAX_CONTEXT_LENGTH
-) -> Tokenizer:
+def train_tokenizer(task: Task, vocab_size: int, context_limit: int) -> Tokenizer:
     """A tokenizer for the training captions; it fits the longest, and some words more where
     the data has extra words to add, up to `context_limit` tokens."""
     captions, tags = list(task.train.captions), list(task.train.tags or [])
@@ -123,34 +123,30 @@ class Trainer:
     """A model, its optimizer and its data, with a directory that receives what they become."""
 
     def __init__(
-        self,
-        task: Task,
-        options: TrainingOptions,
-        directory: pathlib.Path,
-        resumed: Checkpoint | None = None,
+        self, task: Task, options: TrainingOptions, directory: Path, found: Checkpoint | None = None
     ) -> None:
+        """`found`: the checkpoint of a run to go on with."""
         cores = available_cores() if options.backend == "numpy" else 1
-        options = dataclasses.replace(options, workers=options.workers or cores)
-        self.task, self.options, self.directory = task, options, directory
-        if resumed is None:
+        self.task, self.directory = task, directory
+        self.options = dataclasses.replace(options, workers=options.workers or cores)
+        if found is None:
             preset = PRESETS[options.preset]
-            limit = preset.text.context_length
-            self.tokenizer = train_tokenizer(task, options.vocab_size, limit)
+            self.tokenizer = train_tokenizer(task, options.vocab_size, preset.text.context_length)
             rng = np.random.default_rng(options.seed)
             self.model = CLIP(preset.for_tokenizer(self.tokenizer), rng)
         else:
-            self.tokenizer, self.model = resumed.tokenizer, resumed.model
+            self.tokenizer, self.model = found.tokenizer, found.model
         self.model.to(options.backend)
         rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
         self.optimizer = AdamW(self.model.parameters(), betas=(0.9, 0.98), eps=1e-6, **rates)
         self.step, self.elapsed, self.interrupted = 0, 0.0, False
-        if resumed is not None:
-            self.optimizer.load_state_dict(resumed.optimizer_state)
-            self.step, self.elapsed = resumed.training["step"], resumed.training["elapsed"]
+        if found is not None:
+            self.optimizer.load_state_dict(found.optimizer_state)
+            self.step, self.elapsed = found.training["step"], found.training["elapsed"]
         names = ("batch_size", "seed", "shift", "zoom", "tag_probability")
-        how = {name: getattr(options, name) for name in names}
-        how["skip_bad"] = task.source.get("skip_bad", False)
-        self.loader = BatchLoader(task.train, self.model.config.vision.image_size, **how)
+        how = [getattr(options, name) for name in names]
+        size, skip_bad = self.model.config.vision.image_size, task.source.get("skip_bad", False)
+        self.loader = BatchLoader(task.train, size, *how, skip_bad)
 
     def learning_rate(self) -> float:
         """The learning rate of the coming step."""
@@ -219,9 +215,9 @@ class Trainer:
     def _validation_set(self) -> tuple[np.ndarray, list[str]] | None:
         if self.task.validation is None:
             return None
-        pairs = self.task.validation.select(range(min(len(self.task.validation), 512)))
-        images, rows = load_images(pairs, self.loader.size, self.loader.skip_bad)
-        return images, [pairs.captions[row] for row in rows]
+        some = self.task.validation.select(range(min(len(self.task.validation), 512)))
+        images, pairs = load_images(some, self.loader.size, self.loader.skip_bad)
+        return images, pairs.captions
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
@@ -241,14 +237,12 @@ class Trainer:
         # A GPU has to be waited for when numbers are read: once, not three times.
         loss, log_scale, norm = move(array_module(values[0]).stack(values), "numpy").tolist()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
-                "Usual cause: a learning rate that is too high"
-            )
-        temperature = math.exp(log_scale)
-        measured = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
-        measured |= {"temperature": temperature, "grad_norm": norm, "learning_rate": rate}
-        return measured | {"samples_per_second": round(pace, 1)}
+            cause = "Usual cause: a learning rate that is too high"
+            found = f"the loss is {loss} at step {self.step}; the last checkpoint is kept"
+            raise TrainingError(f"{found}. {cause}")
+        record = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
+        record |= {"temperature": math.exp(log_scale), "grad_norm": norm, "learning_rate": rate}
+        return record | {"samples_per_second": round(pace, 1)}
 
     def _log(self, record: dict[str, float], bar: tqdm) -> None:
         with open(self.directory / METRICS, "a", encoding="utf-8") as file:
@@ -270,7 +264,7 @@ class Trainer:
         return min((record.get("validation_loss", math.inf) for record in kept), default=math.inf)
 
 
-def read_metrics(path: pathlib.Path) -> list[dict[str, float]]:
+def read_metrics(path: Path) -> list[dict[str, float]]:
     """The records of a metrics.jsonl; a last line that was cut short is left out."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():

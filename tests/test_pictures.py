@@ -381,7 +381,7 @@ def test_attention_marks_the_patch_that_the_class_token_looks_at(tmp_path, figur
     maps[..., 0] = 1.0
     # Layer 2: the patch in row 1, column 2 gets 0.5 from one head and 0.3 from the other.
     maps[1, 0, :, 0, 1 + 1 * 4 + 2] = 0.5, 0.3
-    attention_maps(images, maps, tmp_path / "a.png")
+    attention_maps(images, maps, tmp_path / "a.png", ["a caption"])
     original, first, second = (axes.images[0].get_array() for axes in figures[0].axes)
     assert (original == 100).all()
     assert (first == 75).all()
@@ -410,7 +410,7 @@ def test_attention_of_other_image_sizes_and_many_layers(tmp_path, figures, size)
 )
 def test_attention_refuses_other_shapes(tmp_path, shape):
     with pytest.raises(ValueError, match=r"T - 1 patches in a square grid, got \("):
-        attention_maps(some_pairs(1)[0], np.zeros(shape), tmp_path / "a.png")
+        attention_maps(some_pairs(1)[0], np.zeros(shape), tmp_path / "a.png", ["a caption"])
     assert not list(tmp_path.iterdir())
 
 
@@ -418,7 +418,7 @@ def test_attention_refuses_other_counts(tmp_path):
     images, captions = some_pairs(2)
     maps, path = some_maps(1, 2), tmp_path / "a.png"
     with pytest.raises(ValueError, match="'maps': 2"):
-        attention_maps(images[:1], maps, path)
+        attention_maps(images[:1], maps, path, captions)
     with pytest.raises(ValueError, match="'captions': 1"):
         attention_maps(images, maps, path, captions[:1])
     with pytest.raises(ValueError, match="'captions': 0"):

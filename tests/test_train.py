@@ -545,12 +545,12 @@ def test_unreadable_images_are_counted_when_they_may_be_skipped(tmp_path):
 
 def test_tags_leave_room_for_themselves(tmp_path):
     folder = write_pairs(tmp_path / "data", ["train"] * 20)
-    plain = train.train_tokenizer(FilesTask(folder), 600)
+    plain = train.train_tokenizer(FilesTask(folder), 600, 77)
     table = (folder / "captions.csv").read_text(encoding="utf-8").splitlines()
     tagged = [table[0] + ",tags", *(line + ',"zebra, quagga"' for line in table[1:])]
     (folder / "captions.csv").write_text("\n".join(tagged), encoding="utf-8")
     task = FilesTask(folder)
-    tokenizer = train.train_tokenizer(task, 600)
+    tokenizer = train.train_tokenizer(task, 600, 77)
     assert tokenizer.context_length == plain.context_length + 8
     assert len(tokenizer.encode("zebra")) == 1
     assert task.settings["tag_probability"] > 0
