@@ -4,23 +4,32 @@ Each of T tokens sends a query q_i and offers a key k_j and a value v_j, all of 
 mixes the values by how well its query fits the keys:
 
     S = Q K^T / sqrt(D)           (T, T)   how well query i fits key j
-    P = softmax(S + mask)         (T, T)   each row sums to 1; the mask is 0 or -inf
+    P = softmax(S + mask)         (T, T)   each row sums to 1; the mask is mostly 0 or -inf
     O = P V                       (T, D)
 
 Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
 
     dV = P^T G
     dP = G V^T
-    dS = P * (dP - rowsum(P * dP))          rowsum(P * dP) = rowsum(O * G), which is cheaper
+    dS = P * (dP - rowsum(P * dP))
     dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
 
-The scale and the mask add nothing: a masked P is 0 and so is its dS. Dropout puts P * kept in
-P's place in O and dV, and dP * kept in dP's; rowsum(O * G) stays what it is. Only P is kept
-besides the inputs. The heads are H such maps side by side on slices of the width.
+The code never forms P. With E = exp(S + mask), up to a factor for each row, and the row sums l,
+P = E / l, and the division moves to the narrow side: D numbers a row in place of T.
 
-`attention` takes Q, K, V apart and is the reference. `self_attention` reads all three from one
-projection, without copying them apart, and writes one gradient for it. `pooled_attention`
-serves the last block of an encoder of which only one row is used: one query, all keys.
+    O = (E V) / l              forward; kept besides the inputs are O, E and l
+    G' = G / l                 backward
+    dV = E^T G'
+    dS = E * (G' V^T - rowsum(G' * O))
+
+since rowsum(P * dP)_i = sum_j P_ij (g_i . v_j) = g_i . o_i. The mask adds no term: where it hides
+a key, E is 0 and so is dS. Dropout puts E * kept in E's place in O and dV, and multiplies G' V^T by
+kept; l and the last formula are as before. The heads are H such maps on slices of the width.
+
+`attention` takes Q, K and V as three arrays and is the reference. `self_attention` reads all three
+from one projection, as views, and writes one gradient array for it. `pooled_attention` serves the
+last block of an encoder of which only one row is used: one query, so that the scores are (1, T)
+and what follows is one row; how many keys that row may see stands for the causal mask.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
 """
@@ -43,7 +52,8 @@ Mask = str | Array | None
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
     """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
     mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
-    look) or an array of floats to add; like (..., queries, D) gives dtype and leading axes."""
+    look) or an array of floats to add, which gets no gradient; like (..., queries, D) gives dtype
+    and leading axes."""
     xp = array_module(like)
     if mask is None:
         return None
@@ -70,19 +80,20 @@ def _attend(
     q: Array, k: Array, v: Array, o: Array, mask: Array | None = None, kept: Array | None = None
 ) -> tuple[Array, Array]:
     """Write O (B, H, T, D) into o; returns E (B, H, T, S) and l (B, H, T, 1) for `_attend_vjp`.
-    q (B, H, T, D); k and v (B, H, S, D); mask and kept broadcast to E."""
+    q (B, H, T, D); k and v (B, H, S, D), S keys; mask broadcasts to E, kept has its shape."""
     xp, scale = array_module(q), _scale(q)
     e = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, S)
     sums = empty((*q.shape[:-1], 1), q)  # (B, H, T, 1)
+    # Scores within +-30 need no shift before exp, unless a mask of other floats is added to them.
     hides_only = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
-    for b in blocks(e):
+    for b in blocks(e):  # a few samples at a time
         scaled = xp.multiply(q[b], scale, out=empty(q[b].shape, q))
         scores = xp.matmul(scaled, k[b].swapaxes(-1, -2), out=e[b])
         small = hides_only and are_small(scores)
         if mask is not None:
             scores += _of(mask, b, q)
-        sums[b] = exponentials(scores, small)
-        xp.matmul(scores if kept is None else scores * kept[b], v[b], out=o[b])
+        sums[b] = exponentials(scores, small)  # in place: the scores become E
+        xp.matmul(e[b] if kept is None else e[b] * kept[b], v[b], out=o[b])
         o[b] /= sums[b]
     return e, sums
 
@@ -92,7 +103,7 @@ def _scale(q: Array) -> float:
 
 
 def _of(mask: Array, b: slice, like: Array) -> Array:
-    """The mask for samples b: a slice of it, or where it is the same for all of them, all of it."""
+    """The mask for samples b: a slice of it if it has an axis of samples, else all of it."""
     return mask[b] if mask.ndim == like.ndim and len(mask) > 1 else mask
 
 
@@ -107,17 +118,17 @@ def _attend_vjp(
     (q, k, v), (o, e, sums), (d_q, d_k, d_v) = inputs, saved, into
     xp, scale = array_module(q), _scale(q)
     for b in blocks(e):
-        shared = xp.divide(g[b], sums[b], out=empty(g[b].shape, g))  # G / l
-        d_e = xp.matmul(shared, v[b].swapaxes(-1, -2), out=empty(e[b].shape, e))
+        shared = xp.divide(g[b], sums[b], out=empty(g[b].shape, g))  # G' = G / l
+        d_s = xp.matmul(shared, v[b].swapaxes(-1, -2), out=empty(e[b].shape, e))  # G' V^T
         if kept is not None:
-            d_e *= kept[b]
-        d_e -= row_dot(shared, o[b])[..., None]
-        d_e *= e[b]  # dS
+            d_s *= kept[b]
+        d_s -= row_dot(shared, o[b])[..., None]
+        d_s *= e[b]
         dropped = e[b] if kept is None else e[b] * kept[b]
         xp.matmul(dropped.swapaxes(-1, -2), shared, out=d_v[b])
-        xp.matmul(d_e, k[b], out=d_q[b])
+        xp.matmul(d_s, k[b], out=d_q[b])
         d_q[b] *= scale
-        xp.matmul(d_e.swapaxes(-1, -2), q[b], out=d_k[b])
+        xp.matmul(d_s.swapaxes(-1, -2), q[b], out=d_k[b])
         d_k[b] *= scale
 
 
@@ -125,13 +136,14 @@ def attention(
     q: Any, k: Any, v: Any, mask: Mask = None, dropout: float = 0.0, rng: RandomSource = None
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D).
-    dropout zeroes that share of the probabilities, drawn from `rng`. Masks: `additive_mask`."""
+    dropout is the share of the probabilities that become 0, drawn from `rng`; the others grow by
+    1/(1 - dropout). Masks: `additive_mask`; a query that may see no key gets zeros."""
     q, k, v = coerce("attention", q, k, v)
     apart = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
     if q.ndim < 2 or apart or k.shape != v.shape:
         expected = "expected (B, H, T, D) and twice (B, H, S, D)"
         raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
-    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # (1, B, H, ., D)
+    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # one sample of all
     kept = dropout_mask("attention: dropout", dropout, rng, (1, *shape[:-1], k.shape[-2]), q)
     mask = additive_mask("attention", mask, q.data, shape[-2], k.shape[-2])
     o = empty((1, *shape), q.data)

@@ -1,15 +1,16 @@
-"""Chapter 40: why is the same arithmetic three times faster in another order?
+"""Chapter 40: why is the same arithmetic faster in another order?
 
 A processor computes faster than its memory delivers. A formula of eight elementwise steps over
 an array that does not fit into the cache fetches and stores that array eight times. Over a *block*
 of it that does fit, the eight steps run one after the other at the cache's speed, and memory is
 touched once: `blocks` cuts the rows of an array into such pieces.
 
-The second cost is hidden in `empty`. A large new array is memory that the system hands out page
-by page, at the first touch of each, and takes back when the array goes: a step of training pays
-that for every result, every time. An `Arena` keeps the arrays that it handed out and hands them
-out again once nothing refers to them (CPython counts references, so that can be asked). The
-sharded step keeps one for each worker, from step to step; elsewhere, `empty` is plain.
+The second cost is hidden in numpy.empty. A large new array is memory that the system hands out
+page by page, at the first touch of each, and takes back when the array goes: a step of training
+pays that for every result, every time. An `Arena` keeps the buffers that it handed out and hands
+them out again once nothing refers to them (CPython counts references, so that can be asked; a
+view refers to its buffer, so it counts). The sharded step keeps an arena for each worker, from
+step to step; without one, `empty` below is numpy.empty.
 
 Third, there is more than one core. NumPy leaves Python's lock while it computes, so threads that
 call it run at once: `run_workers` and `parallel_map`.
@@ -29,12 +30,13 @@ import numpy as np
 
 from minigrad.backend import Array, array_module, setting
 
-SMALL = 1 << 12  # numbers: less than this, new memory costs no more than looking for old
+SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
 BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
 
 
 def blocks(array: Array) -> Iterator[slice]:
-    """Slices along the first axis with about BLOCK numbers in each; on a GPU, one of everything."""
+    """Slices along the first axis, at least a row and about BLOCK numbers in each; on a GPU, which
+    wants few and large operations, one slice of all rows."""
     rows = array.shape[0]
     step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 1)
     for low in range(0, rows, max(step, 1)):
@@ -43,8 +45,9 @@ def blocks(array: Array) -> Iterator[slice]:
 
 class Arena:
     """Memory that is handed out again when nobody else holds an array on it.
-    A buffer serves any shape that fills at least seven eighths of it, so that captions that are a
-    token longer than those of the last step find what those left behind."""
+    Sizes are rounded up to one of eight steps for each doubling, so that captions that are a token
+    longer than those of the last step mostly find what those left behind. An arena is for one
+    thread: two could find the same buffer free."""
 
     def __init__(self) -> None:
         self.buffers: dict[tuple[int, str], list[np.ndarray]] = {}
@@ -56,8 +59,8 @@ class Arena:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array whose contents are whatever was there before."""
         count = math.prod(shape)
-        unit = 1 << max(count.bit_length() - 4, 0)
-        room = -(-count // unit) * unit
+        unit = 1 << max(count.bit_length() - 4, 0)  # an eighth of the power of two below
+        room = -(-count // unit) * unit  # rounded up to whole units
         held = self.buffers.setdefault((room, dtype.char), [])
         position = 0
         while position < len(held) and sys.getrefcount(held[position]) > _UNSHARED:
@@ -68,7 +71,8 @@ class Arena:
         return held[position][:count].reshape(shape)  # shape
 
     def sweep(self) -> None:
-        """Let go of the buffers that nobody asked for since the last sweep."""
+        """Forget the buffers that nobody asked for since the last sweep; called once a step. An
+        array that is still held stays as it is."""
         for held in self.buffers.values():
             held[:] = [buffer for buffer in held if id(buffer) in self.used]
         self.used.clear()
@@ -79,11 +83,11 @@ def _count_unshared() -> int:
     return sys.getrefcount(held[0])
 
 
-_UNSHARED = _count_unshared()  # of an array that only a list holds
+_UNSHARED = _count_unshared()  # measured, as versions of Python differ by one
 _arena: ContextVar[Arena | None] = ContextVar("arena", default=None)
 
 
-using = functools.partial(setting, _arena)  # the arena that a block's operations take arrays from
+using = functools.partial(setting, _arena)  # with using(arena): operations take arrays from it
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
@@ -105,7 +109,7 @@ def times(a: Array, b: Array) -> Array:
 
 
 def as_rows(x: Array) -> Array:
-    """x as a matrix whose rows lie one after the other in memory: (..., W) -> (N, W)."""
+    """x as a matrix, (..., W) -> (N, W), a view where that is possible; an empty x has no rows."""
     width = x.shape[-1] if x.ndim else 1
     return x.reshape(-1, width) if x.size else x.reshape(0, max(width, 1))  # (N, W)
 
@@ -117,27 +121,33 @@ def available_cores() -> int:
 
 
 def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run the jobs at once, the first in this thread; an error of one is raised again here.
-    A new thread starts with empty context variables, so each gets a copy of this thread's: a
-    no_grad around the call reaches the workers."""
+    """Run the jobs, one or more, at once, the first in this thread; an error is raised again here.
+    A new thread starts with empty context variables, so each gets a copy of this thread's, that a
+    no_grad around the call may reach it; but not the arena, which no two threads may share."""
     if len(jobs) == 1:
         jobs[0]()
         return
+
+    def run(job: Callable[[], None]) -> None:
+        with using(None):
+            job()
+
     with ThreadPoolExecutor(len(jobs) - 1) as pool:
-        running = [pool.submit(contextvars.copy_context().run, job) for job in jobs[1:]]
+        running = [pool.submit(contextvars.copy_context().run, run, job) for job in jobs[1:]]
         jobs[0]()
     for each in running:
         each.result()
 
 
 def parallel_map(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> list[Any]:
-    """[function(item) for item in items] on several threads; who does what is fixed."""
+    """[function(item) for item in items] on several threads: the first of w takes the items 0, w,
+    2w, ..., so that who does what is fixed."""
+    workers = max(1, min(workers, len(items)))
     results: list[Any] = [None] * len(items)
 
     def work(first: int) -> None:
         for position in range(first, len(items), workers):
             results[position] = function(items[position])
 
-    workers = max(1, min(workers, len(items)))
     run_workers([lambda first=first: work(first) for first in range(workers)])
     return results
