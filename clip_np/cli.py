@@ -1,4 +1,4 @@
-"""Chapter 33: how is all this used from a shell?
+"""Chapter 34: how is all this used from a shell?
 
     clip-np train                                     the built-in shapes, two minutes on a laptop
     clip-np train --data FOLDER                       your own images and captions

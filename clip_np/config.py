@@ -1,4 +1,4 @@
-"""Chapter 14: which numbers define a CLIP?
+"""Chapter 15: which numbers define a CLIP?
 
 A model is described by three small records: the size of the image encoder, that of the text
 encoder, and the width of the space in which the two meet. PRESETS names the sizes used in

@@ -1,4 +1,4 @@
-"""Chapter 18: how do images and captions learn to meet?
+"""Chapter 19: how do images and captions learn to meet?
 
 CLIP is two encoders and one loss. Each encoder gives a vector; vectors are scaled to length 1,
 so that their product is the cosine of the angle between them. In a batch of N pairs there are

@@ -1,4 +1,4 @@
-"""Chapter 19: how is one training step shared among cores, and made to fit into memory?
+"""Chapter 20: how is one training step shared among cores, and made to fit into memory?
 
 The samples of a batch meet in the loss and nowhere else. So a step can be cut there:
 

@@ -1,4 +1,4 @@
-"""Chapter 17: how does a caption become a vector?
+"""Chapter 18: how does a caption become a vector?
 
 Each token id picks a row of a table; a learned position is added; the blocks let every token
 look at itself and those before it (a causal mask, as in GPT). So the end token has seen the

@@ -1,4 +1,4 @@
-"""Chapter 20: how does a caption become numbers?
+"""Chapter 21: how does a caption become numbers?
 
 Were each word a number, new words would have none; were each byte one, captions would be long.
 *Byte-level byte-pair encoding* stands between the two:

@@ -1,4 +1,4 @@
-"""Chapter 15: what is one layer of a transformer?
+"""Chapter 16: what is one layer of a transformer?
 
 A sequence of T tokens, each a row of W numbers, passes through a stack of blocks. A block adds
 two things to every row: what the token gathers from the others (attention), and what it makes

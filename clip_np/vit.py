@@ -1,4 +1,4 @@
-"""Chapter 16: how does an image become a vector?
+"""Chapter 17: how does an image become a vector?
 
 Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in three
 colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class token, the same

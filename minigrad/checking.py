@@ -1,4 +1,4 @@
-"""Chapter 12: how do we know that a derivative is right?
+"""Chapter 13: how do we know that a derivative is right?
 
 Compare it with one that needs no calculus, at a point x in a direction d:
 

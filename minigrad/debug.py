@@ -1,4 +1,4 @@
-"""Chapter 13: what did the program really do?
+"""Chapter 14: what did the program really do?
 
 Two tools look at the tape. `detect_anomaly` stops at the first operation whose result or
 gradient holds a NaN or an infinity and names the line that called it: by the time a loss is

@@ -1,4 +1,4 @@
-"""Chapter 10: how do operations become layers with parameters?
+"""Chapter 11: how do operations become layers with parameters?
 
 A layer is a function with memory: numbers that training adjusts. `Parameter` marks such an
 array, `Module` finds the parameters of a whole model by looking through its attributes, and

@@ -12,7 +12,7 @@ derivative.
 
 The chapter opens with how a value becomes a tensor. float32 is the working type: a number that
 meets a tensor takes the tensor's type, so that nothing turns into float64 on the way, and two
-float types in one operation are an error. complex128 serves to check derivatives (chapter 12):
+float types in one operation are an error. complex128 serves to check derivatives (chapter 13):
 branches look at the real part, so every smooth operation is also correct for complex input.
 
 Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets half of the

@@ -1,4 +1,4 @@
-"""Chapter 11: given a gradient, how far should each parameter move?
+"""Chapter 12: given a gradient, how far should each parameter move?
 
 SGD moves each parameter against its gradient. AdamW divides by how large the gradients of that
 parameter usually are, so that all parameters move at a similar pace:

@@ -1,4 +1,4 @@
-"""Chapter 40: why is the same arithmetic faster in another order?
+"""Chapter 10: why is the same arithmetic faster in another order?
 
 A processor computes faster than its memory delivers. A formula of eight elementwise steps over
 an array that does not fit into the cache fetches and stores that array eight times. Over a *block*

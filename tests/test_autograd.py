@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.autograd import recording
+from minigrad.autograd import record, recording
 
 pytestmark = [
     pytest.mark.gradient,
@@ -341,3 +341,17 @@ def test_threads_build_and_walk_graphs_at_once():
         thread.join()
     for actual, wanted in zip(found, expected):
         assert np.array_equal(actual, wanted)
+
+
+def test_a_repeated_gradient_is_not_added_to_in_place():
+    """A vjp may return one new number, seen many times: the tape must not write into that view."""
+
+    def spread(x):
+        def vjp(g):
+            return np.lib.stride_tricks.as_strided(np.full(1, g.sum()), (3,), (0,))
+
+        return record("spread", x.data * 1.0, (x,), vjp)
+
+    x = mg.tensor(np.ones(3), requires_grad=True)
+    (x * np.array([1.0, 2.0, 3.0]) + spread(x)).backward(np.ones(3))
+    np.testing.assert_array_equal(x.grad, [4.0, 5.0, 6.0])

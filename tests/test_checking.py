@@ -436,7 +436,7 @@ def test_slope_takes_a_lone_array_and_its_direction():
     assert mg.taylor_slope(mg.exp, POINT, direction()) == pytest.approx(2.0, abs=0.02)
 
 
-def test_the_picture_of_chapter_12_can_be_drawn(tmp_path):
+def test_the_picture_of_the_chapter_can_be_drawn(tmp_path):
     example = Path(__file__).parents[1] / "examples" / "gradient_check.py"
     runpy.run_path(str(example))["main"](tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
