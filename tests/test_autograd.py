@@ -133,6 +133,28 @@ def test_gradients_that_are_freed_on_the_way_leave_no_trace(count):
     assert np.allclose(of_x, expected.reshape(4) + 5.0, rtol=1e-13)
 
 
+def test_a_gradient_may_be_one_number_seen_many_times():
+    x = leaf(3)
+    y = x * 1.0
+    other_reader = (y * 2.0).sum()
+    total = record("total", y.data.sum(), (y,), lambda g: np.broadcast_to(g * 1.0, (3,)))
+    (gradient,) = mg.grad(other_reader + total, [x])
+    assert gradient.tolist() == [3.0] * 3
+
+
+def test_two_gradients_may_be_one_new_array():
+    def halves(g):
+        half = 0.5 * g
+        return half, half
+
+    a, b = leaf(3), leaf(3, seed=1)
+    x, y = a * 1.0, b * 1.0
+    other_reader = x * 2.0
+    mean = record("mean of two", 0.5 * (x.data + y.data), (x, y), halves)
+    gradients = mg.grad((other_reader + mean).sum(), [a, b])
+    assert [each.tolist() for each in gradients] == [[2.5] * 3, [0.5] * 3]
+
+
 def test_second_backward_raises_and_names_retain_graph():
     x = leaf(3)
     y = (x * x).sum()
