@@ -39,6 +39,8 @@ HOST_ONLY = {
     "test_gradients.py::test_sample[[]*-to-*": "moves to NumPy",
     "test_gradients.py::test_drawn_sample[[]to]": "moves to NumPy",
     "test_autograd.py::test_gradients_share_no_memory[[]<lambda>3]": "moves to NumPy",
+    "test_autograd.py::test_a_repeated_gradient*": "makes a view by NumPy's strides",
+    "test_rows.py::test_operations_take*": "an arena holds the host's memory",
     "test_types.py::test_attributes_and_conversions": "moves to NumPy",
     "test_checking.py::test_*caught*": "gradcheck watches the host's memory",
     "test_checking.py::test_the_picture*": "an example with arrays of its own",
