@@ -126,7 +126,8 @@ class _Worker:
         return encoder(self.inputs[unit.tower][unit.rows])
 
     def forward(self) -> None:
-        self.arena.sweep()
+        if not self.recompute:
+            self.arena.sweep()
         with using(self.arena), mg.no_grad() if self.recompute else contextlib.nullcontext():
             self.outputs = [self.encode(unit) for unit in self.units]
 
