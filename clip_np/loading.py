@@ -26,8 +26,9 @@ from tqdm import tqdm
 
 from clip_np.readers import DataError, Pairs, a_few, to_rgb
 
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+Colour = tuple[float, float, float]
+MEAN: Colour = (0.48145466, 0.4578275, 0.40821073)
+STD: Colour = (0.26862954, 0.26130258, 0.27577711)
 CACHE_BYTES = 512 * 2**20  # decoded squares that a loader keeps
 BAR_SECONDS = 1.0  # loading that takes longer shows a bar
 
@@ -38,12 +39,15 @@ class Preprocess:
 
     size: int
     convert_first: bool = False  # become RGB (and upright) before resizing, not after the crop
+    mean: Colour = MEAN
+    std: Colour = STD
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         if not isinstance(image, Image.Image):
             raise TypeError(f"expected a PIL image (PIL.Image.open), got {type(image).__name__}")
         square = resize_and_crop(to_rgb(image) if self.convert_first else image, self.size)
-        return to_model_input(np.asarray(square.convert("RGB"))[np.newaxis])[0]
+        pixels = np.asarray(square.convert("RGB"))[np.newaxis]  # (1, size, size, 3)
+        return to_model_input(pixels, self.mean, self.std)[0]
 
 
 # The pipelines of the published models and of the models trained here, both called with a size.
@@ -72,12 +76,12 @@ def load_square(pairs: Pairs, size: int, skip_bad: bool, row: int) -> np.ndarray
         raise
 
 
-def to_model_input(images: np.ndarray) -> np.ndarray:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W), with CLIP's mean taken off and over its std."""
+def to_model_input(images: np.ndarray, mean: Colour = MEAN, std: Colour = STD) -> np.ndarray:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W), less the mean of each colour and over its std."""
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")  # (B, 3, H, W)
     pixels /= 255
-    pixels -= MEAN[:, np.newaxis, np.newaxis]
-    pixels /= STD[:, np.newaxis, np.newaxis]
+    pixels -= np.array(mean, np.float32)[:, np.newaxis, np.newaxis]
+    pixels /= np.array(std, np.float32)[:, np.newaxis, np.newaxis]
     return pixels
 
 

@@ -35,9 +35,9 @@ MAX_LOGIT_SCALE = math.log(100.0)
 
 
 class CLIP(Module):
-    """Both encoders and the temperature; `rng` draws the initial numbers."""
+    """Both encoders and the temperature; `rng` draws the initial numbers (None: to be loaded)."""
 
-    def __init__(self, config: CLIPConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: CLIPConfig, rng: np.random.Generator | None) -> None:
         self.config = config
         self.visual = VisionTransformer(config.vision, config.embed_dim, rng)
         self.text = TextTransformer(config.text, config.embed_dim, rng)

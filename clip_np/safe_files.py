@@ -11,14 +11,18 @@ against the size of the file. What is damaged is refused, with a reason.
 
 import contextlib
 import io
+import json
 import math
 import os
 import pathlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+
+
+JSON_LIMIT = 100_000_000  # bytes
 
 
 class FileError(ValueError):
@@ -44,6 +48,34 @@ def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Whether no number is NaN or infinite. A sum is finite only if all of its terms are, and one
+    pass; where it is not, every number is asked, because a sum can overflow."""
+    with np.errstate(all="ignore"):
+        total = np.add.reduce(array, axis=None)
+    return bool(np.isfinite(total) or np.isfinite(array).all())
+
+
+def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, one entry a line."""
+    with replace_file(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The object in a JSON file; FileError for another file, or one of more than 100 MB."""
+    try:
+        if os.path.getsize(path) > JSON_LIMIT:
+            raise ValueError(f"it has more than {JSON_LIMIT:,} bytes")
+        with open(path, "rb") as file:
+            content = json.loads(file.read())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: expected a JSON object ({error})") from error
+    return content
 
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -68,8 +68,9 @@ class Module:
         """A copy of every parameter's array, by path."""
         return {path: parameter.data.copy() for path, parameter in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy the arrays into the parameters, in place; their dtype and backend stay.
+    def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
+        """Copy the arrays into the parameters, in place; their dtype and backend stay. With
+        `assign` nothing is copied: the arrays become the parameters, as they are.
         Raises ValueError, before anything is written, where names or shapes do not match."""
         own = dict(self.named_parameters())
         missing = [path for path in own if path not in state]
@@ -85,7 +86,10 @@ class Module:
                 found = f"{path} has shape {shape} and dtype {dtype}"
                 raise ValueError(f"load_state_dict: {found}, {needs}")
         for path, parameter in own.items():
-            parameter.data[...] = move(state[path], parameter.backend)
+            if assign:
+                parameter.data = state[path]
+            else:
+                parameter.data[...] = move(state[path], parameter.backend)
 
     def train(self, on: bool = True) -> "Module":
         """Switch dropout and the like on; `eval` switches them off."""
@@ -117,8 +121,11 @@ class Module:
             parameter.zero_grad()
 
 
-def normal(rng: np.random.Generator, shape: Sequence[int], std: float) -> Parameter:
-    """Independent normal numbers with mean 0 and the given standard deviation, float32."""
+def normal(rng: np.random.Generator | None, shape: Sequence[int], std: float) -> Parameter:
+    """Independent normal numbers with mean 0 and the given standard deviation, float32. Without
+    a generator, memory that a loaded weight takes the place of."""
+    if rng is None:
+        return Parameter(np.empty(shape, np.float32))
     return Parameter((rng.standard_normal(shape) * std).astype(np.float32))
 
 

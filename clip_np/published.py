@@ -1,0 +1,286 @@
+"""Chapter 37: how is a model opened, whoever has made it?
+
+`load` takes what people have, and finds out what it is:
+
+    a run directory, a checkpoint             made here (clip_np/checkpoints.py)
+    a directory with config.json              Hugging Face: model.safetensors, one or in shards, or
+                                              pytorch_model.bin; vocabulary and preprocessing beside
+    a directory with open_clip_config.json    open_clip's form of the same
+    .safetensors, .pt, .pth, .bin             weights alone: OpenAI's archives and state dicts,
+                                              open_clip's checkpoints, Hugging Face's files
+    owner/name                                the same directories on the hub, where the library
+                                              huggingface_hub is installed
+
+Weights that are 32-bit numbers in the file are not copied: the file is mapped into memory, and the
+system reads what the computation touches. `save_pretrained` writes the second form.
+"""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clip_np.checkpoints import CHECKPOINT, read_checkpoint
+from clip_np.config import ACTIVATIONS, CLIPConfig
+from clip_np.loading import MEAN, STD, Preprocess, training_preprocess
+from clip_np.model import CLIP
+from clip_np.safe_files import FileError, is_finite, read_json, write_json
+from clip_np.safe_pickles import read_torch_state
+from clip_np.safe_tensors import read_safetensors, write_safetensors
+from clip_np.tokenizer import Tokenizer
+from clip_np.weights import export_arrays, infer_config, layout_of, to_ours
+from minigrad.rows import available_cores, parallel_map
+
+File = str | os.PathLike
+DTYPES = ("float32", "float64")
+# A configuration, and the names that the weights beside it may have, the best first.
+CONFIGS = {
+    "config.json": ("model.safetensors", "model.safetensors.index.json")
+    + ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "open_clip_config.json": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+}
+SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights
+PREPROCESSING = "preprocessor_config.json"
+NOTE = "clip_np"  # in a .safetensors file: the configuration of its model
+# Hugging Face's words -> ours.
+SHARED_WORDS = {"hidden_size": "width", "intermediate_size": "mlp_width", "hidden_act": "activation"}
+SHARED_WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
+VISION_WORDS = SHARED_WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
+TEXT_WORDS = SHARED_WORDS | {"vocab_size": "vocab_size", "eos_token_id": "eos_token_id"}
+TEXT_WORDS |= {"max_position_embeddings": "context_length"}
+HIGHEST_ID = 2  # as Hugging Face's eos_token_id: the end token is the highest id of each row
+# The fields of open_clip's configurations that the models here can follow.
+OPEN_CLIP_VISION = {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"}
+OPEN_CLIP_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+
+
+@dataclass
+class Published:
+    """Published weights as they were found: the file, its layout, the types that numbers are stored
+    in, the model's configuration and state, and the preprocessing of images that it wants."""
+
+    path: pathlib.Path
+    layout: str
+    storage: list[str]
+    config: CLIPConfig
+    state: dict[str, np.ndarray]
+    preprocess: Preprocess
+
+
+def load(
+    path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
+) -> tuple[CLIP, Preprocess, Tokenizer]:
+    """Open a model for use: (model, preprocess, tokenizer), from what the chapter's head lists.
+
+    Of a run directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
+    that of the lowest validation loss. activation replaces the one that the files name; dtype is
+    "float32" or "float64". A tokenizer whose vocabulary is not found raises when it is called.
+    Raises FileNotFoundError, or FileError for what is wrong in the files."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
+    if dtype not in DTYPES:
+        raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
+    path = locate(path)
+    if path.suffix == ".npz":
+        kept = read_checkpoint(path, activation)
+        model, tokenizer = kept.model, kept.tokenizer
+        preprocess = training_preprocess(model.config.vision.image_size)
+        if dtype != "float32":
+            model.astype(dtype)
+    else:
+        found = read_published(path, activation)
+        model, preprocess = CLIP(found.config, None), found.preprocess
+        tokenizer = None
+        # A copy is made only of numbers that are stored in another type.
+        state = {name: np.asarray(array, dtype) for name, array in found.state.items()}
+        model.load_state_dict(state, assign=True)
+    return model.to(backend).eval(), preprocess, tokenizer
+
+
+def locate(path: File) -> pathlib.Path:
+    """The file of weights that `path` means: itself, the one in a directory, or one on the hub."""
+    place = pathlib.Path(path)
+    if not place.exists() and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)):
+        place = _download(str(path))
+    if not place.exists():
+        raise FileNotFoundError(f"{path}: no such file or directory")
+    if place.is_file():
+        return place
+    names = (CHECKPOINT, *(name for several in CONFIGS.values() for name in several))
+    for name in names:
+        if (place / name).is_file():
+            return place / name
+    raise FileNotFoundError(f"{path}: holds no model; looked for {', '.join(names)}")
+
+
+def _download(name: str) -> pathlib.Path:
+    """The directory of a model of the hub, in the library's cache; its errors are its own."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        advice = 'to look for it on the hub: pip install "minigrad-clip[hub]"'
+        raise ImportError(f"{name} is not here; {advice}") from error
+    for weights in ("model*.safetensors", "pytorch_model*.bin", "open_clip_*"):
+        found = pathlib.Path(snapshot_download(name, allow_patterns=[*SMALL_FILES, weights]))
+        if any(found.glob(weights)):
+            break
+    return found
+
+
+def read_published(path: pathlib.Path, activation: str | None = None) -> Published:
+    """Read a file of weights and the configuration beside it, if there is one, which is believed
+    in what the weights do not show. FileError for whatever is wrong in either."""
+    arrays, metadata = _read_arrays(path)
+    layout, state = layout_of(arrays, str(path)), to_ours(arrays, str(path))
+    parallel_map(lambda item: _check_numbers(*item, path), list(state.items()), available_cores())
+    beside = path.with_name("open_clip_config.json" if "open_clip" in path.name else "config.json")
+    try:
+        given, colours = json.loads(metadata.get(NOTE, "{}")), {}
+        if not given and beside.exists():
+            given, colours = _configuration(read_json(beside), path.with_name(PREPROCESSING))
+        if activation is not None:
+            for part in ("vision", "text"):
+                given[part] = {**given.get(part, {}), "activation": activation}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise FileError(f"{beside if beside.exists() else path}: {error!r}") from error
+    config = infer_config(state, str(path), given)
+    convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
+    state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
+    storage = sorted({str(array.dtype) for array in arrays.values()})
+    preprocess = Preprocess(config.vision.image_size, **colours)
+    return Published(path, layout, storage, config, state, preprocess)
+
+
+def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a file, or of all files that an index names, and a safetensors file's notes."""
+    match path.suffix.lower():
+        case ".safetensors":
+            return read_safetensors(path), {}
+        case ".pt" | ".pth" | ".bin":
+            return read_torch_state(path), {}
+        case ".json":
+            arrays: dict[str, np.ndarray] = {}
+            shards = read_json(path).get("weight_map")
+            if not isinstance(shards, dict):
+                raise FileError(f"{path}: an index of weights has a weight_map")
+            for shard in sorted(set(map(str, shards.values()))):
+                if pathlib.PurePath(shard).name != shard or shard.endswith(".json"):
+                    raise FileError(f"{path}: {shard!r} is not the name of a file beside it")
+                arrays |= _read_arrays(path.with_name(shard))[0]
+            return arrays, {}
+    raise FileError(f"{path}: weights are read from .safetensors, .pt, .pth, .bin and .npz files")
+
+
+def _check_numbers(name: str, array: np.ndarray, path: pathlib.Path) -> None:
+    """FileError for an infinity, a NaN, or no floating-point numbers."""
+    if array.dtype.kind != "f":
+        raise FileError(f"{path}: {name} holds {array.dtype}, not floating-point numbers")
+    if not is_finite(array):
+        raise FileError(f"{path}: {name} holds a NaN or an infinity")
+
+
+def _configuration(
+    record: dict[str, Any], preprocessing: pathlib.Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two records of what configuration files say: the model's sizes, as in `CLIPConfig.to_dict`,
+    and the colours, as in `Preprocess`. ValueError for what the models here cannot follow."""
+    if "model_cfg" in record:
+        return _open_clip_sizes(record["model_cfg"]), _colours(record.get("preprocess_cfg", {}))
+    if record.get("model_type", "clip") != "clip":
+        raise ValueError(f"a model of type {record['model_type']!r}, expected 'clip'")
+    sizes: dict[str, Any] = {"embed_dim": record["projection_dim"]}
+    for part, words, heads in (("vision", VISION_WORDS, 12), ("text", TEXT_WORDS, 8)):
+        told = {**record[f"{part}_config"], **(record.get(f"{part}_config_dict") or {})}
+        if told.get("layer_norm_eps", 1e-5) != 1e-5:
+            raise ValueError(f"{part} layer_norm_eps is {told['layer_norm_eps']}, not 1e-5")
+        sizes[part] = {ours: told[word] for word, ours in words.items() if word in told}
+        sizes[part].setdefault("heads", heads)  # what the library takes them for
+    if sizes["text"].get("eos_token_id") == HIGHEST_ID:
+        sizes["text"]["eos_token_id"] = None
+    return sizes, _colours(read_json(preprocessing) if preprocessing.exists() else {})
+
+
+def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
+    sizes: dict[str, Any] = {"embed_dim": model["embed_dim"]}
+    activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
+    for part, known in (("vision", OPEN_CLIP_VISION), ("text", OPEN_CLIP_TEXT)):
+        told = model[f"{part}_cfg"]
+        unknown = [name for name, value in told.items() if name not in known and value]
+        if unknown:
+            raise ValueError(f"{part}_cfg asks for {', '.join(unknown)}, which is not known here")
+        sizes[part] = {name: told[name] for name in known & told.keys()} | {"activation": activation}
+        head_width, ratio = sizes[part].pop("head_width", 64), sizes[part].pop("mlp_ratio", 4.0)
+        sizes[part].setdefault("heads", told["width"] // head_width)
+        sizes[part]["mlp_width"] = int(told["width"] * ratio)
+    return sizes
+
+
+def _colours(record: dict[str, Any]) -> dict[str, Any]:
+    """Mean and deviation of the colours; ValueError for another way of resizing than CLIP's."""
+    if record.get("resample", 3) != 3 or record.get("interpolation", "bicubic") != "bicubic":
+        raise ValueError("images must be resized otherwise than bicubically")
+    if record.get("resize_mode", "shortest") != "shortest":
+        raise ValueError(f"images must be resized by their {record['resize_mode']} side")
+    words = {"mean": ("mean", "image_mean"), "std": ("std", "image_std")}
+    found = {ours: record[w] for ours, several in words.items() for w in several if w in record}
+    convert_first = {"convert_first": True} if record.get("convert_first") is True else {}
+    return {ours: tuple(map(float, three)) for ours, three in found.items()} | convert_first
+
+
+def save_pretrained(
+    model: CLIP,
+    directory: File,
+    tokenizer: Tokenizer | None = None,
+    preprocess: Preprocess | None = None,
+) -> None:
+    """Write the files that Hugging Face's CLIPModel, CLIPTokenizer and CLIPImageProcessor open:
+    weights, configurations and, where it is given, the tokenizer. `preprocess` None is that of the
+    published models. Each file takes the place of an older one when it is complete."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = model.config
+    _write_weights(model, directory / "model.safetensors", "hf", {"format": "pt"})
+    record: dict[str, Any] = {"architectures": ["CLIPModel"], "model_type": "clip"}
+    record |= {"projection_dim": config.embed_dim, "dtype": "float32"}
+    for part, words in (("vision", VISION_WORDS), ("text", TEXT_WORDS)):
+        told = {word: getattr(getattr(config, part), ours) for word, ours in words.items()}
+        told |= {"model_type": f"clip_{part}_model", "projection_dim": config.embed_dim}
+        record[f"{part}_config"] = told
+    text = record["text_config"]
+    if config.text.eos_token_id is None:
+        text["eos_token_id"] = HIGHEST_ID
+    text.update({"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0})
+    write_json(directory / "config.json", record)
+    size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
+    record = {"image_processor_type": "CLIPImageProcessor", "resample": 3, "size": {"shortest_edge": size}}
+    record |= {"crop_size": {"height": size, "width": size}, "rescale_factor": 1 / 255}
+    record |= {f"do_{step}": True for step in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")}
+    record |= {"image_mean": images.mean, "image_std": images.std, "convert_first": images.convert_first}
+    write_json(directory / PREPROCESSING, record)
+    if tokenizer is not None:
+        tokenizer.save_huggingface(directory)
+
+
+def convert(source: File, target: File, layout: str = "hf") -> None:
+    """Write any model that `load` opens as a Hugging Face directory ("hf"), or as one .safetensors
+    file under OpenAI's names ("openai"), in which a note keeps what shapes do not show."""
+    model, preprocess, tokenizer = load(source)
+    if layout == "hf":
+        save_pretrained(model, target, tokenizer if isinstance(tokenizer, Tokenizer) else None, preprocess)
+    else:
+        notes = {NOTE: json.dumps(model.config.to_dict())}
+        _write_weights(model, pathlib.Path(target), layout, notes)
+
+
+def _write_weights(model: CLIP, path: pathlib.Path, layout: str, notes: dict[str, str]) -> None:
+    """ValueError, and nothing written, where a weight is NaN or infinite."""
+    arrays = export_arrays(model, layout)
+    for name, array in arrays.items():
+        if not is_finite(array):
+            raise ValueError(f"{path}: {name} holds a NaN or an infinity; not saved")
+    write_safetensors(path, arrays, notes)
