@@ -35,6 +35,9 @@ def _complete(config: Any) -> None:
         raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
     if config.activation not in ACTIVATIONS:
         raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
+    end = getattr(config, "eos_token_id", None)
+    if end is not None and type(end) is not int:
+        raise ValueError(f"{name}: eos_token_id must be None or an integer, got {end!r}")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ system reads what the computation touches. `save_pretrained` writes the second f
 """
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -94,11 +95,14 @@ def load(
             model.astype(dtype)
     else:
         found = read_published(path, activation)
-        model, preprocess = CLIP(found.config, None), found.preprocess
-        tokenizer = None
+        tokenizer, preprocess = None, found.preprocess
         # A copy is made only of numbers that are stored in another type.
         state = {name: np.asarray(array, dtype) for name, array in found.state.items()}
-        model.load_state_dict(state, assign=True)
+        try:
+            model = CLIP(found.config, None)
+            model.load_state_dict(state, assign=True)
+        except (ValueError, MemoryError) as error:
+            raise FileError(f"{path}: not a CLIP that can be read here: {error}") from error
     return model.to(backend).eval(), preprocess, tokenizer
 
 
@@ -146,7 +150,9 @@ def read_published(path: pathlib.Path, activation: str | None = None) -> Publish
         if activation is not None:
             for part in ("vision", "text"):
                 given[part] = {**given.get(part, {}), "activation": activation}
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except FileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise FileError(f"{beside if beside.exists() else path}: {error!r}") from error
     config = infer_config(state, str(path), given)
     convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
@@ -221,15 +227,20 @@ def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _colours(record: dict[str, Any]) -> dict[str, Any]:
-    """Mean and deviation of the colours; ValueError for another way of resizing than CLIP's."""
+    """What `Preprocess` is told beside the size. ValueError for another way than CLIP's."""
     if record.get("resample", 3) != 3 or record.get("interpolation", "bicubic") != "bicubic":
         raise ValueError("images must be resized otherwise than bicubically")
     if record.get("resize_mode", "shortest") != "shortest":
-        raise ValueError(f"images must be resized by their {record['resize_mode']} side")
-    words = {"mean": ("mean", "image_mean"), "std": ("std", "image_std")}
-    found = {ours: record[w] for ours, several in words.items() for w in several if w in record}
-    convert_first = {"convert_first": True} if record.get("convert_first") is True else {}
-    return {ours: tuple(map(float, three)) for ours, three in found.items()} | convert_first
+        raise ValueError(f"images must be resized by resize_mode {record['resize_mode']!r}")
+    found: dict[str, Any] = {}
+    for ours, words in (("mean", ("mean", "image_mean")), ("std", ("std", "image_std"))):
+        for word in words:
+            if word in record:
+                red, green, blue = (float(number) for number in record[word])
+                found[ours] = red, green, blue
+    if not all(0 < deviation < math.inf for deviation in found.get("std", ())):
+        raise ValueError(f"deviations of the colours must be positive, not {found['std']}")
+    return found | {"convert_first": record.get("convert_first") is True}
 
 
 def save_pretrained(

@@ -167,8 +167,9 @@ def infer_config(
         given = given or {}
         _check_agreement(given, record)
         for part in ("vision", "text"):
-            record[part] = {"heads": None, **given.get(part, {}), **record[part]}
-            record[part]["heads"] = record[part]["heads"] or _usual_heads(part, record[part])
+            record[part] = {**given.get(part, {}), **record[part]}
+            if "heads" not in record[part]:
+                record[part]["heads"] = _usual_heads(part, record[part]["width"])
         return CLIPConfig.from_dict(record)
     except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
         raise FileError(f"{where}: not a CLIP that can be read here: {error}") from None
@@ -199,9 +200,8 @@ def _check_agreement(given: Mapping[str, Any], found: Mapping[str, Any], part: s
             raise ValueError(f"by its configuration {contradiction}")
 
 
-def _usual_heads(part: str, sizes: Mapping[str, int]) -> int:
+def _usual_heads(part: str, width: int) -> int:
     """The number of heads that published models of this width have."""
-    width = sizes["width"]
     if part == "vision" and width in WIDE:
         return WIDE[width]
     if width % HEAD_WIDTH:

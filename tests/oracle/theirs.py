@@ -27,6 +27,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             scale = 0.1 / math.sqrt(parameter.shape[-1]) if parameter.ndim > 1 else 0.1
             noise = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
             parameter.add_(noise, alpha=scale)
+        model.logit_scale.fill_(1.5)  # gradients of about 1, so that rounding noise is small
     return model.eval()
 
 
