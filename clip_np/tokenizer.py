@@ -29,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from clip_np import vocabularies
 from clip_np.safe_files import replace_file
-from clip_np.vocabularies import END, END_OF_WORD, FORMAT, MAX_CONTEXT_LENGTH, PAD_KEY, START
-from clip_np.vocabularies import damage_named, find_published, find_vocabulary
-from clip_np.vocabularies import parse_json, read_vocabulary
+from clip_np.vocabularies import END, FORMAT, MAX_CONTEXT_LENGTH, PAD_KEY, START
 
 Pair = tuple[str, str]
+END_OF_WORD = "</w>"
 CACHE_WORDS = 100_000  # words whose tokens a tokenizer remembers
 
 # One visible character for each byte, in the order of the vocabulary: the printable bytes of
@@ -77,9 +77,9 @@ def split_words(text: str) -> list[str]:
     if text.isascii():
         return _WORDS.findall(text)
     # Beyond ASCII, z, 0 and # stand in for letters, numbers and other signs; and as CLIP's pattern
-    # ignores case, "ſ" is an s to it, and the one mark that has a capital letter is a letter.
+    # ignores case, "ſ" is an s to it, and U+0345, a mark with a capital letter, matches nothing.
     kinds = defaultdict(lambda: "#", L="z", N="0")
-    signs = text.replace("ſ", "s").replace("\u0345", "ι")
+    signs = text.replace("ſ", "s").replace("\u0345", " ")
     shadow = "".join(c if c.isascii() else kinds[unicodedata.category(c)[0]] for c in signs)
     return [text[match.start() : match.end()] for match in _WORDS.finditer(shadow)]
 
@@ -90,15 +90,24 @@ def _spell(word: str) -> list[str]:
     return [*pieces[:-1], pieces[-1] + END_OF_WORD]
 
 
-def _join(pieces: list[Any], pair: tuple[Any, Any], joined: Any) -> list[Any]:
-    """`pieces` with every occurrence of `pair`, from the left, replaced by `joined`."""
-    result: list[Any] = []
-    for piece in pieces:
-        if result and (result[-1], piece) == pair:
-            result[-1] = joined
-        else:
-            result.append(piece)
-    return result
+def _join(pieces: list[str], ranks: Mapping[Pair, int]) -> list[str]:
+    """Join neighbours, the pair of the lowest rank first and from the left, until no pair has one.
+    A heap of the joins ahead spares looking for them: a word of 100,000 letters takes no minute."""
+    pieces = [*pieces, ""]  # "" is also left where a piece was joined to the one before
+    after, before = [*range(1, len(pieces)), 0], [*range(-1, len(pieces) - 1)]
+    ahead = [(ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
+    heapq.heapify(ahead)
+    while ahead:
+        rank, left = heapq.heappop(ahead)
+        right = after[left]
+        if ranks.get((pieces[left], pieces[right])) != rank:
+            continue  # another join was here first
+        pieces[left], pieces[right] = pieces[left] + pieces[right], ""
+        after[left], before[after[right]] = after[right], left
+        for at in (before[left], left):
+            if (pair := (pieces[at], pieces[after[at]])) in ranks:
+                heapq.heappush(ahead, (ranks[pair], at))
+    return [piece for piece in pieces if piece]
 
 
 def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
@@ -129,7 +138,7 @@ def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
         merges.append(pair)
         for word in holders.pop(pair):
             tally(word, -1)
-            words[word] = _join(words[word], pair, "".join(pair))
+            words[word] = _join(words[word], {pair: 0})
             tally(word, +1)
     return merges
 
@@ -163,7 +172,7 @@ class Tokenizer:
         context_length: int = MAX_CONTEXT_LENGTH,
         pad_token_id: int = 0,
     ) -> None:
-        self.merges = tuple((left, right) for left, right in merges)
+        self.merges = tuple(map(tuple, merges))
         self.vocabulary = ids = _build_vocabulary(self.merges)
         self.context_length = operator.index(context_length)
         if context_length < 2:
@@ -198,27 +207,8 @@ class Tokenizer:
         """Token ids of clean text without spaces: one word, or some, as in "it's"."""
         found: list[str] = []
         for word in split_words(text):
-            found += [word] if word in (START, END) else self._join_pieces(_spell(word))
+            found += [word] if word in (START, END) else _join(_spell(word), self._ranks)
         return [self.vocabulary[piece] for piece in found]
-
-    def _join_pieces(self, pieces: list[str]) -> list[str]:
-        """Make the earliest merge that applies, at its first place, until none does. A heap of
-        the joins ahead spares looking for them: a word of 100,000 letters takes no minute."""
-        pieces, ranks = [*pieces, ""], self._ranks  # "" is also left where a piece was joined away
-        after, before = [*range(1, len(pieces)), 0], [*range(-1, len(pieces) - 1)]
-        ahead = [(ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
-        heapq.heapify(ahead)
-        while ahead:
-            rank, left = heapq.heappop(ahead)
-            right = after[left]
-            if ranks.get((pieces[left], pieces[right])) != rank:
-                continue  # another join was here first
-            pieces[left], pieces[right] = pieces[left] + pieces[right], ""
-            after[left], before[after[right]] = after[right], left
-            for at in (before[left], left):
-                if (pair := (pieces[at], pieces[after[at]])) in ranks:
-                    heapq.heappush(ahead, (ranks[pair], at))
-        return [piece for piece in pieces if piece]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without start and end. TypeError for anything but a string."""
@@ -270,7 +260,7 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         """The tokenizer that `to_json` wrote; ValueError, KeyError or TypeError for other texts."""
-        return cls._from_content(parse_json(text))
+        return cls._from_content(json.loads(text))
 
     @classmethod
     def _from_content(cls, content: dict[str, Any]) -> "Tokenizer":
@@ -278,8 +268,8 @@ class Tokenizer:
             raise ValueError(f"the format is {content['format']!r}, not {FORMAT!r}")
         made = cls(content["merges"], content["context_length"], content.get("pad_token_id", 0))
         ids, given = made.vocabulary, content.get("vocabulary", made.vocabulary)
-        for piece in ids | given:
-            if given.get(piece) != ids.get(piece):
+        for piece in (ids | given) if ids != given else ():
+            if ids.get(piece) != given.get(piece):
                 found = f"{given.get(piece)}, by the merges it is {ids.get(piece)}"
                 raise ValueError(f"the id of {piece!r} is {found}")
         return made
@@ -312,12 +302,12 @@ class Tokenizer:
         """Read what `save` or `save_huggingface` wrote, or a published vocabulary in one of the
         forms of clip_np/vocabularies.py: a file, or the folder that holds it.
         Raises FileNotFoundError, or FileError that says what is wrong with which file."""
-        path = find_vocabulary(path)
-        with damage_named(path):
-            return cls._from_content(read_vocabulary(path))
+        path = vocabularies.find_vocabulary(path)
+        with vocabularies.damage_named(path):
+            return cls._from_content(vocabularies.read_vocabulary(path))
 
     @classmethod
     def published(cls) -> "Tokenizer":
         """The published vocabulary, 49,408 pieces, from an installed package that brings it along.
         Raises FileNotFoundError that says what to install where there is none."""
-        return cls.load(find_published())
+        return cls.load(vocabularies.find_published())

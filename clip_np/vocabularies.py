@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from clip_np.safe_files import FileError
 
-START, END, END_OF_WORD = "<|startoftext|>", "<|endoftext|>", "</w>"
+START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
 MAX_BYTES = 8 << 20  # of an unpacked file; the largest published one has half of that
@@ -37,15 +37,10 @@ def damage_named(path: Path) -> Iterator[None]:
         raise FileError(f"{path}: no tokenizer ({type(error).__name__}: {error})") from error
 
 
-def parse_json(text: str) -> Any:
-    """The value of JSON text; ValueError also where an object has two values for one key."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) != len(pairs):
-            raise ValueError("a JSON object has two values for one key")
-        return found
-
-    return json.loads(text, object_pairs_hook=unique)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a JSON object has two values for one key")
+    return found
 
 
 def _read(path: Path) -> Any:
@@ -55,7 +50,8 @@ def _read(path: Path) -> Any:
         if len(data) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
         text = data.decode("utf-8")
-        return text if path.suffix in (".gz", ".txt") else parse_json(text)
+        is_text = path.suffix in (".gz", ".txt")
+        return text if is_text else json.loads(text, object_pairs_hook=_unique)
 
 
 def find_vocabulary(path: str | Path) -> Path:
@@ -94,7 +90,7 @@ def read_vocabulary(path: Path) -> dict[str, Any]:
     for file in map(path.with_name, ("special_tokens_map.json", "tokenizer_config.json")):
         settings |= _read(file) if file.exists() else {}
     lines = (line for line in model["merges"] if line and "#version" not in line)
-    merges = [line.split(" ") if isinstance(line, str) else line for line in lines]
+    merges = [tuple(line.split(" ")) if isinstance(line, str) else line for line in lines]
     length, pad = settings.get("model_max_length"), settings.get("pad_token", END)
     sensible = isinstance(length, int) and 2 <= length < 100_000  # "no limit" is 10^30 to them
     length = length if sensible else MAX_CONTEXT_LENGTH
