@@ -10,10 +10,11 @@ Were each word a number, new words would have none; were each byte one, captions
 
 The merges are learned: the pair of neighbours that is most frequent in the training captions is
 joined, and so on. All else is as in the published CLIP models, whose method is that of Sennrich,
-Haddow and Birch (2016), https://arxiv.org/abs/1508.07909.
+Haddow and Birch (2016), https://arxiv.org/abs/1508.07909. Their vocabulary can be read, too.
 """
 
 import functools
+import heapq
 import html
 import json
 import operator
@@ -28,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from clip_np import vocabularies
 from clip_np.safe_files import replace_file
+from clip_np.vocabularies import END, FORMAT, MAX_CONTEXT_LENGTH, PAD_KEY, START
 
 Pair = tuple[str, str]
-START, END, END_OF_WORD = "<|startoftext|>", "<|endoftext|>", "</w>"
-MAX_CONTEXT_LENGTH = 77
-FORMAT = "clip_np tokenizer 1"
+END_OF_WORD = "</w>"
 CACHE_WORDS = 100_000  # words whose tokens a tokenizer remembers
 
 # One visible character for each byte, in the order of the vocabulary: the printable bytes of
@@ -44,10 +45,11 @@ _SPELLING = {byte: chr(byte) for byte in _PRINTABLE}
 _SPELLING |= {byte: chr(256 + number) for number, byte in enumerate(_OTHERS)}
 _BYTES = {character: byte for byte, character in _SPELLING.items()}
 
-# The words of lower-case ASCII text. `split_words` brings any other text into this form.
+# The words of clean ASCII text. `split_words` brings any other text into this form.
 _WORDS = re.compile(
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+"
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^ a-z0-9]+"
 )
+_SPACE = re.compile(r"[^\S\x1c-\x1f]+")  # the four separators are space to Python, not to Unicode
 
 
 @functools.cache
@@ -67,15 +69,17 @@ def clean(text: str) -> str:
     # On printable ASCII without entities the first two steps change nothing.
     if not (text.isascii() and text.isprintable() and "&" not in text):
         text = html.unescape(html.unescape(_repair()(text)))
-    return " ".join(text.split()).lower()
+    return _SPACE.sub(" ", text).strip().lower()
 
 
 def split_words(text: str) -> list[str]:
     """Words of a clean text: runs of letters, single digits, runs of other signs, 's 't 're ..."""
+    if text.isascii():
+        return _WORDS.findall(text)
     # Beyond ASCII, z, 0 and # stand in for letters, numbers and other signs; and as CLIP's pattern
-    # ignores case, "ſ" is an s to it.
+    # ignores case, "ſ" is an s to it, and U+0345, a mark with a capital letter, matches nothing.
     kinds = defaultdict(lambda: "#", L="z", N="0")
-    signs = text.replace("ſ", "s")
+    signs = text.replace("ſ", "s").replace("\u0345", " ")
     shadow = "".join(c if c.isascii() else kinds[unicodedata.category(c)[0]] for c in signs)
     return [text[match.start() : match.end()] for match in _WORDS.finditer(shadow)]
 
@@ -86,15 +90,24 @@ def _spell(word: str) -> list[str]:
     return [*pieces[:-1], pieces[-1] + END_OF_WORD]
 
 
-def _join(pieces: list[Any], pair: tuple[Any, Any], joined: Any) -> list[Any]:
-    """`pieces` with every occurrence of `pair`, from the left, replaced by `joined`."""
-    result: list[Any] = []
-    for piece in pieces:
-        if result and (result[-1], piece) == pair:
-            result[-1] = joined
-        else:
-            result.append(piece)
-    return result
+def _join(pieces: list[str], ranks: Mapping[Pair, int]) -> list[str]:
+    """Join neighbours, the pair of the lowest rank first and from the left, until no pair has one.
+    A heap of the joins ahead spares looking for them: a word of 100,000 letters takes no minute."""
+    pieces = [*pieces, ""]  # "" is also left where a piece was joined to the one before
+    after, before = [*range(1, len(pieces)), 0], [*range(-1, len(pieces) - 1)]
+    ahead = [(ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
+    heapq.heapify(ahead)
+    while ahead:
+        rank, left = heapq.heappop(ahead)
+        right = after[left]
+        if ranks.get((pieces[left], pieces[right])) != rank:
+            continue  # another join was here first
+        pieces[left], pieces[right] = pieces[left] + pieces[right], ""
+        after[left], before[after[right]] = after[right], left
+        for at in (before[left], left):
+            if (pair := (pieces[at], pieces[after[at]])) in ranks:
+                heapq.heappush(ahead, (ranks[pair], at))
+    return [piece for piece in pieces if piece]
 
 
 def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
@@ -125,7 +138,7 @@ def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
         merges.append(pair)
         for word in holders.pop(pair):
             tally(word, -1)
-            words[word] = _join(words[word], pair, "".join(pair))
+            words[word] = _join(words[word], {pair: 0})
             tally(word, +1)
     return merges
 
@@ -136,7 +149,7 @@ def _build_vocabulary(merges: Iterable[Pair]) -> dict[str, int]:
     vocabulary = {piece: token_id for token_id, piece in enumerate(pieces)}
     for left, right in merges:
         joined = left + right
-        known = {left, right} <= vocabulary.keys() and not left.endswith(END_OF_WORD)
+        known = left in vocabulary and right in vocabulary and not left.endswith(END_OF_WORD)
         if not known or joined in vocabulary or joined in (START, END):
             raise ValueError(f"a merge must join two known pieces to a new one, got {left, right}")
         vocabulary[joined] = len(vocabulary)
@@ -150,20 +163,27 @@ def _as_list(texts: str | Iterable[str]) -> list[str]:
 class Tokenizer:
     """Captions to token ids and back. `merges` are pairs of pieces in the order in which they are
     joined; `vocabulary` holds 256 bytes, 256 that end a word, one piece a merge, start and end;
-    `context_length` is that of rows. ValueError for merges that cannot have been learned."""
+    `context_length` is that of rows, `pad_token_id` what fills them behind the end token (the
+    model sees none of it). ValueError for merges that cannot have been learned."""
 
-    def __init__(self, merges: Iterable[Pair], context_length: int = MAX_CONTEXT_LENGTH) -> None:
-        self.merges = tuple((left, right) for left, right in merges)
+    def __init__(
+        self,
+        merges: Iterable[Pair],
+        context_length: int = MAX_CONTEXT_LENGTH,
+        pad_token_id: int = 0,
+    ) -> None:
+        self.merges = tuple(map(tuple, merges))
         self.vocabulary = ids = _build_vocabulary(self.merges)
         self.context_length = operator.index(context_length)
         if context_length < 2:
             raise ValueError(f"context_length must be at least 2, got {context_length}")
-        self.vocab_size = len(ids)
+        self.vocab_size, self.pad_token_id = len(ids), operator.index(pad_token_id)
+        if not 0 <= pad_token_id < self.vocab_size:
+            raise ValueError(f"pad_token_id {pad_token_id} is not in 0..{self.vocab_size - 1}")
         self.start_token_id, self.end_token_id = ids[START], ids[END]
-        self._pieces = {token_id: piece for piece, token_id in ids.items()} | {ids[START]: ""}
-        # The id of a joined pair is also its rank: earlier merges have lower ids.
-        self._joined = {(ids[a], ids[b]): ids[a + b] for a, b in self.merges}
-        self._word_ids = functools.lru_cache(CACHE_WORDS)(self._encode_word)
+        self._pieces = dict(enumerate(ids)) | {ids[START]: ""}
+        self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
+        self._word_ids = functools.lru_cache(CACHE_WORDS)(self._encode_words)
 
     @classmethod
     def train(
@@ -183,21 +203,16 @@ class Tokenizer:
             context_length = min(int(cls(merges).lengths(texts).max()), MAX_CONTEXT_LENGTH)
         return cls(merges, context_length)
 
-    def _encode_word(self, word: str) -> list[int]:
-        """Token ids of one word: make the earliest merge that applies until none does."""
-        if word in (START, END):
-            return [self.vocabulary[word]]
-        ids = [self.vocabulary[piece] for piece in _spell(word)]
-        while len(ids) > 1:
-            pair = min(pairwise(ids), key=lambda pair: self._joined.get(pair, self.vocab_size))
-            if pair not in self._joined:
-                break
-            ids = _join(ids, pair, self._joined[pair])
-        return ids
+    def _encode_words(self, text: str) -> list[int]:
+        """Token ids of clean text without spaces: one word, or some, as in "it's"."""
+        found: list[str] = []
+        for word in split_words(text):
+            found += [word] if word in (START, END) else _join(_spell(word), self._ranks)
+        return [self.vocabulary[piece] for piece in found]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without start and end. TypeError for anything but a string."""
-        return [token_id for word in split_words(clean(text)) for token_id in self._word_ids(word)]
+        return [token_id for part in clean(text).split(" ") for token_id in self._word_ids(part)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The clean text, words apart, of `encode`'s list or of a row.
@@ -220,12 +235,12 @@ class Tokenizer:
     def __call__(
         self, texts: str | Sequence[str], context_length: int | None = None, truncate: bool = False
     ) -> np.ndarray:
-        """Rows of ids for the text encoder: (n, T) int64, start + ids + end, padded with 0.
+        """Rows of ids for the text encoder: (n, T) int64, start + ids + end + padding.
         T is `context_length`, by default the tokenizer's own. A text that does not fit raises
         ValueError; with `truncate` its row is cut, and its last id is still the end token."""
         length = self.context_length if context_length is None else context_length
         texts = _as_list(texts)
-        rows = np.zeros((len(texts), length), dtype=np.int64)
+        rows = np.full((len(texts), length), self.pad_token_id, dtype=np.int64)
         for number, text in enumerate(texts):
             ids = self.encode(text)
             if len(ids) + 2 > length and not truncate:
@@ -238,28 +253,61 @@ class Tokenizer:
 
     def to_json(self) -> str:
         """The tokenizer as the text of a JSON file, for `from_json`."""
-        content = {"context_length": self.context_length, "merges": self.merges}
-        return json.dumps({"format": FORMAT, **content}, ensure_ascii=False)
+        content = {"context_length": self.context_length, "pad_token_id": self.pad_token_id}
+        content |= {"format": FORMAT, "merges": self.merges}
+        return json.dumps(content, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         """The tokenizer that `to_json` wrote; ValueError, KeyError or TypeError for other texts."""
-        content = json.loads(text)
+        return cls._from_content(json.loads(text))
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> "Tokenizer":
         if content["format"] != FORMAT:
             raise ValueError(f"the format is {content['format']!r}, not {FORMAT!r}")
-        return cls(content["merges"], content["context_length"])
+        made = cls(content["merges"], content["context_length"], content.get("pad_token_id", 0))
+        ids, given = made.vocabulary, content.get("vocabulary", made.vocabulary)
+        for piece in (ids | given) if ids != given else ():
+            if ids.get(piece) != given.get(piece):
+                found = f"{given.get(piece)}, by the merges it is {ids.get(piece)}"
+                raise ValueError(f"the id of {piece!r} is {found}")
+        return made
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to the file `path`: a crash leaves the old file or the new one."""
         with replace_file(path) as file:
             file.write(f"{self.to_json()}\n".encode())
 
+    def save_huggingface(self, directory: str | Path) -> None:
+        """Write the folder that transformers' `CLIPTokenizer.from_pretrained` and `load` read:
+        vocab.json, merges.txt, tokenizer_config.json."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": self.context_length}
+        config |= {f"{role}_token": END for role in ("eos", "unk", "pad")} | {"bos_token": START}
+        contents = {
+            "vocab.json": json.dumps(self.vocabulary, ensure_ascii=False),
+            "merges.txt": "\n".join(["#version: 0.2", *map(" ".join, self.merges)]),
+            "tokenizer_config.json": json.dumps(config | {PAD_KEY: self.pad_token_id}, indent=2),
+        }
+        for name, content in contents.items():
+            with replace_file(directory / name) as file:
+                file.write(f"{content}\n".encode())
+        for name in ("tokenizer.json", "special_tokens_map.json", "added_tokens.json"):
+            (directory / name).unlink(missing_ok=True)  # another's: transformers would prefer it
+
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read what `save` wrote: a file, or a folder that holds `tokenizer.json`.
-        Raises FileNotFoundError, or ValueError that says what is wrong with which file."""
-        path = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path}: no tokenizer ({type(error).__name__}: {error})") from error
+        """Read what `save` or `save_huggingface` wrote, or a published vocabulary in one of the
+        forms of clip_np/vocabularies.py: a file, or the folder that holds it.
+        Raises FileNotFoundError, or FileError that says what is wrong with which file."""
+        path = vocabularies.find_vocabulary(path)
+        with vocabularies.damage_named(path):
+            return cls._from_content(vocabularies.read_vocabulary(path))
+
+    @classmethod
+    def published(cls) -> "Tokenizer":
+        """The published vocabulary, 49,408 pieces, from an installed package that brings it along.
+        Raises FileNotFoundError that says what to install where there is none."""
+        return cls.load(vocabularies.find_published())

