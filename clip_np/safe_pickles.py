@@ -67,9 +67,9 @@ def read_torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     waiting, seen = [("", tree)], 0
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, np.ndarray) and arrays.setdefault(name, value) is not value:
-            raise FileError(f"{path}: holds two arrays named {name!r}")
-        if isinstance(value, dict):
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, dict):
             seen += 1 + len(value)
             inner = [(key, value[key]) for key in reversed(value) if type(key) is str]
             if seen > _NAMES_LIMIT or any(len(name + key) > _NAME_LIMIT for key, _ in inner):
@@ -109,28 +109,26 @@ def read_torch(path: str | os.PathLike) -> Any:
 
 def _views(data: np.ndarray, contents: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
     """The entries of a mapped archive that say what the tensors are, each (n,) uint8."""
-    files = [each.filename for each in contents if each.filename.endswith("/data.pkl")]
-    folder = files[0].removesuffix("data.pkl") if len(files) == 1 else "/"
+    folders = [each.filename[:-8] for each in contents if each.filename.endswith("/data.pkl")]
+    if len(folders) != 1:
+        raise FileError("no PyTorch file: it needs one folder with a data.pkl")
     found: dict[str, np.ndarray] = {}
     for entry in contents:
-        name = entry.filename.removeprefix(folder)
+        name = entry.filename.removeprefix(folders[0])
         if name == entry.filename or not name.startswith(("data.pkl", "byteorder", "data/")):
             continue
-        # In front of an entry's bytes stand its kind, its name and padding once more.
+        # In front of the bytes stand the entry's kind, its name and some padding once more.
         start, title = entry.header_offset + 30, entry.orig_filename
-        fields = struct.unpack("<4s2xHH16xHH", data[start - 30 : start].tobytes())
-        length, padding = fields[3:]
-        same = data[start : start + length].tobytes() in (title.encode(), title.encode("cp437"))
-        if fields[0] != b"PK\3\4" or not same or name in found:
-            raise FileError(f"{entry.filename!r} is there twice, or not where the contents say")
-        start += length + padding
+        head = struct.unpack("<4s2xHH16xHH", data[start - 30 : start].tobytes())
+        again = data[start : start + head[3]].tobytes()
+        if head[0] != b"PK\3\4" or again not in (title.encode(), title.encode("cp437", "replace")):
+            raise FileError(f"{entry.filename!r} is not where the contents say")
+        if head[2] or entry.compress_type or (head[1] | entry.flag_bits) & 1 or name in found:
+            raise FileError(f"{entry.filename!r} is compressed, encrypted, or there twice")
+        start += head[3] + head[4]
         found[name] = data[start : start + entry.file_size]  # (n,)
-        if fields[2] or entry.compress_type or (fields[1] | entry.flag_bits) & 1:
-            raise FileError(f"{entry.filename!r} is compressed or encrypted")
         if not len(found[name]) == entry.file_size == entry.compress_size:
             raise FileError(f"{entry.filename!r} claims more bytes than there are")
-    if "data.pkl" not in found:
-        raise FileError("no PyTorch file: it needs one folder with a data.pkl")
     if sum(map(len, found.values())) > len(data):
         raise FileError("its entries overlap")
     return found

@@ -5,14 +5,14 @@ A safetensors file is the numbers themselves with a table of contents in front:
     8 bytes     n, the length of the table (little-endian)
     n bytes     the table, JSON: {"ln.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                 "__metadata__": {"format": "pt"}}; offsets count from the end of the table
-    the rest    the arrays back to back, little-endian, each row after row
+    the rest    the arrays back to back, little-endian, row after row
 
-So nothing has to be parsed but the table, and an array is a view of the file. The system maps
-the file into memory and fetches a page of it when someone first looks there. The mapping is
-"copy on write": whoever writes gets a page of his own, and the file stays as it is. (A mapped
-file may be replaced by another, as `replace_file` does, but not be overwritten where it lies.)
+So only the table has to be parsed, and an array is a view of the file: the system maps the file
+into memory and fetches a page of it when someone looks there. The mapping is "copy on write":
+who writes gets a page of his own, and the file stays as it is. (A mapped file may be replaced, as
+`replace_file` does it, but must not be overwritten where it lies.)
 
-The table comes from a stranger. It is believed only if it accounts for every byte exactly once.
+The table is believed only if it accounts for every byte of the file exactly once.
 The format: https://github.com/huggingface/safetensors#format
 """
 
@@ -27,11 +27,11 @@ import numpy as np
 
 from .safe_files import FileError, replace_file
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "|b1"}
-_DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1"}
-_DTYPES |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"}
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "|b1", "U8": "|u1"}
+_DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U64": "<u8", "U32": "<u4", "U16": "<u2"}
+_DTYPES |= {"I8": "|i1"}
 _CODES = {dtype: code for code, dtype in _DTYPES.items() if code != "BF16"}
-_HEADER_LIMIT = 100_000_000  # bytes, the format's own
+_TABLE_LIMIT = 100_000_000  # bytes, the format's own
 MAX_DIMENSIONS = 32  # of an array; NumPy 2 can have 64
 
 
@@ -63,14 +63,13 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     data = map_file(path)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    if start > min(len(data), 8 + _HEADER_LIMIT) or len(data) < 8:
-        raise FileError(f"{path}: its header does not fit in it, or in {_HEADER_LIMIT:,} bytes")
+    if start > min(max(len(data), 7), 8 + _TABLE_LIMIT):
+        raise FileError(f"{path}: its header ends at {start}, past the file's end or the limit")
     try:
         text = data[8:start].tobytes().decode("utf-8")
         if not text.startswith("{"):
-            raise ValueError("it does not begin with '{'")
-        hooks = {"parse_float": _refuse_number, "parse_constant": _refuse_number}
-        table = json.loads(text, object_pairs_hook=_without_doubles, **hooks)
+            raise ValueError("it must begin with '{'")
+        table = json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: damaged header, or no safetensors file ({error})") from error
     notes = table.pop("__metadata__", {})
@@ -80,8 +79,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     end = 0
     for name, (_, _, first, last) in sorted(places.items(), key=lambda item: item[1][2:]):
         if first != end:
-            fault = "overlaps another array" if first < end else "comes after a hole"
-            raise FileError(f"{path}: {name!r} {fault}")
+            raise FileError(f"{path}: {name!r} begins at {first} and not at {end}, where it must")
         end = last
     if end != len(data) - start:
         raise FileError(f"{path}: has {len(data) - start} bytes of arrays; its header says {end}")
@@ -93,62 +91,54 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
+    if len(table := dict(pairs)) < len(pairs):
         raise ValueError("a name appears twice")
     return table
 
 
-def _refuse_number(text: str) -> None:
-    raise ValueError(f"{text[:20]} is no whole number")
-
-
 def _place(entry: Any, where: str) -> tuple[str, list[int], int, int]:
-    """(type, shape, first byte, last byte + 1) of an entry of the table, checked by itself."""
+    """(type, shape, first byte, last byte + 1) that an entry of the table says, if it can be."""
     if type(entry) is not dict or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise FileError(f"{where} needs a dtype, a shape and data_offsets, and nothing else")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if type(code) is not str or code not in _DTYPES:
-        raise FileError(f"{where} has an unknown type of numbers")
-    for numbers in (shape, offsets):  # True is an int to `isinstance`
+        raise FileError(f"{where} has an unknown dtype")
+    for numbers in (shape, offsets):  # `isinstance` takes True for an int
         if type(numbers) is not list or any(type(n) is not int or n < 0 for n in numbers):
-            raise FileError(f"{where} has a shape or data_offsets that are no natural numbers")
+            raise FileError(f"{where}: its shape and data_offsets must be natural numbers")
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2:
         raise FileError(f"{where} has {len(shape)} dimensions and {len(offsets)} data_offsets")
-    # Python integers do not overflow, NumPy's do: also where one side is 0 and the rest is huge.
-    itemsize = np.dtype(_DTYPES[code]).itemsize
-    fits = math.prod(shape) * itemsize == offsets[1] - offsets[0]
-    if not fits or math.prod(max(n, 1) for n in shape) * itemsize >= 2**63:
+    # Python's integers do not overflow. NumPy's do, also where a 0 makes the product 0.
+    size = np.dtype(_DTYPES[code]).itemsize
+    fits = math.prod(shape) * size == offsets[1] - offsets[0]
+    if not fits or math.prod(max(n, 1) for n in shape) * size >= 2**63:
         raise FileError(f"{where} has a shape that does not fit its bytes")
     return code, shape, *offsets
 
 
 def write_safetensors(
-    path: str | os.PathLike,
-    arrays: Mapping[str, np.ndarray],
-    metadata: Mapping[str, str] | None = None,
+    path: str | os.PathLike, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named arrays and notes, whole or not at all; equal arrays give equal bytes.
 
-    TypeError for arrays of anything but real numbers and truth values, and for notes that are no
-    text. Wide types come first, so that every array lies where its type wants to be.
+    TypeError for anything but arrays of real numbers or truth values, and text for names and
+    notes. Wide types come first, so that every array lies where its type needs it.
     """
     arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
-    notes = dict(metadata or {})
-    if any(type(text) is not str for text in (*arrays, *notes, *notes.values())):
-        raise TypeError("write_safetensors: names and metadata must be strings")
-    table: dict[str, Any] = {"__metadata__": notes} if notes else {}
+    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    if any(type(text) is not str for each in table.values() for text in (*each, *each.values())):
+        raise TypeError("write_safetensors: metadata must be text for text")
     end = 0
     for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
         array = arrays[name]
         code = _CODES.get(array.dtype.newbyteorder("<").str)
-        if code is None or name == "__metadata__":
+        if code is None or type(name) is not str or name == "__metadata__":
             raise TypeError(f"write_safetensors: {name!r} of {array.dtype} has no place in a file")
         offsets = [end, end := end + array.nbytes]
         table[name] = {"dtype": code, "shape": array.shape, "data_offsets": offsets}
-    header = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
     with replace_file(path) as file:
-        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(len(text).to_bytes(8, "little") + text)
         for array in (arrays[name] for name in table if name in arrays):
             file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
