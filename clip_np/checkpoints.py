@@ -4,8 +4,6 @@ One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its
 what the training needs to continue as if it had never stopped (the optimizer's memory, the
 step, the options). One file cannot come apart: weights never meet the wrong vocabulary. Beside it
 lies `best.npz`, for use only: the model as it was when its validation loss was lowest.
-
-`load` opens one for use: model, preprocessing, tokenizer.
 """
 
 import json
@@ -16,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from clip_np.config import ACTIVATIONS, CLIPConfig
-from clip_np.loading import Preprocess, training_preprocess
+from clip_np.config import CLIPConfig
 from clip_np.model import CLIP
-from clip_np.safe_files import FileError, read_npz, write_npz
+from clip_np.safe_files import FileError, is_finite, read_npz, write_npz
 from clip_np.tokenizer import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
@@ -27,7 +24,6 @@ from minigrad.optim import Optimizer
 CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
 FORMAT = "clip_np checkpoint 1"
 File = str | os.PathLike
-DTYPES = ("float32", "float64")
 
 
 @dataclass
@@ -52,7 +48,7 @@ def save_checkpoint(
     infinite."""
     state = {name: p.numpy() for name, p in model.named_parameters()}
     for name, array in state.items():
-        if not np.isfinite(array).all():
+        if not is_finite(array):
             raise ValueError(f"save_checkpoint: {name} holds a NaN or an infinity; not saved")
     header = {"format": FORMAT, "config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
     header["training"] = training
@@ -84,29 +80,15 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         training = header["training"]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FileError(f"{path}: not a checkpoint of clip_np ({error!r})") from error
-    state = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
+    weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
     try:
-        model = CLIP(config, np.random.default_rng(0))
-        model.load_state_dict(state)
+        state = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+        model = CLIP(config, None)
+        model.load_state_dict(state, assign=True)
     except (ValueError, TypeError, MemoryError) as error:
         raise FileError(f"{path}: weights and configuration disagree: {error}") from error
+    for name, array in state.items():
+        if not is_finite(array):
+            raise FileError(f"{path}: {name} holds a NaN or an infinity")
     optimizer_state = {k[10:]: a for k, a in arrays.items() if k.startswith("optimizer/")}
     return Checkpoint(model, tokenizer, training, optimizer_state)
-
-
-def load(
-    path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
-) -> tuple[CLIP, Preprocess, Tokenizer]:
-    """Open a run directory or a checkpoint file for use: (model, preprocess, tokenizer).
-
-    Of a directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
-    that of the lowest validation loss. activation replaces the one that the file names; dtype is
-    "float32" or "float64". Raises FileNotFoundError, or FileError for what is wrong in the file."""
-    if activation is not None and activation not in ACTIVATIONS:
-        raise ValueError(f"load: activation must be one of {ACTIVATIONS}, not {activation!r}")
-    if dtype not in DTYPES:
-        raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
-    found = read_checkpoint(path, activation)
-    model = found.model if dtype == "float32" else found.model.astype(dtype)
-    preprocess = training_preprocess(model.config.vision.image_size)
-    return model.to(backend).eval(), preprocess, found.tokenizer

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from clip_np import pictures
-from clip_np.checkpoints import BEST, CHECKPOINT, load, read_checkpoint
+from clip_np.checkpoints import BEST, CHECKPOINT, read_checkpoint
 from clip_np.config import PRESETS
 from clip_np.data import IMAGE_SUFFIXES
 from clip_np.evaluate import caption_probabilities, embed_images, embed_texts
 from clip_np.loading import load_images, to_model_input
+from clip_np.published import load
 from clip_np.readers import Pairs
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task

@@ -34,6 +34,7 @@ from clip_np.safe_files import FileError, is_finite, read_json, write_json
 from clip_np.safe_pickles import read_torch_state
 from clip_np.safe_tensors import read_safetensors, write_safetensors
 from clip_np.tokenizer import Tokenizer
+from clip_np.vocabularies import MissingTokenizer, find_vocabulary
 from clip_np.weights import export_arrays, infer_config, layout_of, to_ours
 from minigrad.rows import available_cores, parallel_map
 
@@ -47,9 +48,14 @@ CONFIGS = {
 }
 SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights
 PREPROCESSING = "preprocessor_config.json"
+PUBLISHED_SIZE = 49408
 NOTE = "clip_np"  # in a .safetensors file: the configuration of its model
 # Hugging Face's words -> ours.
-SHARED_WORDS = {"hidden_size": "width", "intermediate_size": "mlp_width", "hidden_act": "activation"}
+SHARED_WORDS = {
+    "hidden_size": "width",
+    "intermediate_size": "mlp_width",
+    "hidden_act": "activation",
+}
 SHARED_WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
 VISION_WORDS = SHARED_WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
 TEXT_WORDS = SHARED_WORDS | {"vocab_size": "vocab_size", "eos_token_id": "eos_token_id"}
@@ -75,7 +81,7 @@ class Published:
 
 def load(
     path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
-) -> tuple[CLIP, Preprocess, Tokenizer]:
+) -> tuple[CLIP, Preprocess, Tokenizer | MissingTokenizer]:
     """Open a model for use: (model, preprocess, tokenizer), from what the chapter's head lists.
 
     Of a run directory this opens checkpoint.npz, the last state; pass the path of its best.npz for
@@ -95,7 +101,7 @@ def load(
             model.astype(dtype)
     else:
         found = read_published(path, activation)
-        tokenizer, preprocess = None, found.preprocess
+        tokenizer, preprocess = find_tokenizer(path.parent, found.config), found.preprocess
         # A copy is made only of numbers that are stored in another type.
         state = {name: np.asarray(array, dtype) for name, array in found.state.items()}
         try:
@@ -134,6 +140,27 @@ def _download(name: str) -> pathlib.Path:
         if any(found.glob(weights)):
             break
     return found
+
+
+def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
+    """The tokenizer of a folder if its vocabulary has the model's size, else the published one if
+    that has. FileError for a damaged vocabulary."""
+    size = config.text.vocab_size
+    wanted = f"a vocabulary of {size:,} pieces: vocab.json and merges.txt, or tokenizer.json"
+    cause = f"the texts of this model need {wanted}, beside its weights in {folder}"
+    tokenizer = None
+    if find_vocabulary(folder).exists():
+        tokenizer = Tokenizer.load(folder)
+        cause += f"; the one there has {tokenizer.vocab_size:,}"
+    elif size == PUBLISHED_SIZE:
+        try:
+            tokenizer = Tokenizer.published()
+        except FileNotFoundError as error:
+            cause += f"; {error}"
+    if tokenizer is None or tokenizer.vocab_size != size:
+        return MissingTokenizer(cause)
+    tokenizer.context_length = config.text.context_length
+    return tokenizer
 
 
 def read_published(path: pathlib.Path, activation: str | None = None) -> Published:
@@ -219,7 +246,9 @@ def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
         unknown = [name for name, value in told.items() if name not in known and value]
         if unknown:
             raise ValueError(f"{part}_cfg asks for {', '.join(unknown)}, which is not known here")
-        sizes[part] = {name: told[name] for name in known & told.keys()} | {"activation": activation}
+        sizes[part] = {name: told[name] for name in known & told.keys()} | {
+            "activation": activation
+        }
         head_width, ratio = sizes[part].pop("head_width", 64), sizes[part].pop("mlp_ratio", 4.0)
         sizes[part].setdefault("heads", told["width"] // head_width)
         sizes[part]["mlp_width"] = int(told["width"] * ratio)
@@ -268,10 +297,21 @@ def save_pretrained(
     text.update({"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0})
     write_json(directory / "config.json", record)
     size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
-    record = {"image_processor_type": "CLIPImageProcessor", "resample": 3, "size": {"shortest_edge": size}}
+    record = {
+        "image_processor_type": "CLIPImageProcessor",
+        "resample": 3,
+        "size": {"shortest_edge": size},
+    }
     record |= {"crop_size": {"height": size, "width": size}, "rescale_factor": 1 / 255}
-    record |= {f"do_{step}": True for step in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")}
-    record |= {"image_mean": images.mean, "image_std": images.std, "convert_first": images.convert_first}
+    record |= {
+        f"do_{step}": True
+        for step in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")
+    }
+    record |= {
+        "image_mean": images.mean,
+        "image_std": images.std,
+        "convert_first": images.convert_first,
+    }
     write_json(directory / PREPROCESSING, record)
     if tokenizer is not None:
         tokenizer.save_huggingface(directory)
@@ -282,7 +322,9 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
     file under OpenAI's names ("openai"), in which a note keeps what shapes do not show."""
     model, preprocess, tokenizer = load(source)
     if layout == "hf":
-        save_pretrained(model, target, tokenizer if isinstance(tokenizer, Tokenizer) else None, preprocess)
+        save_pretrained(
+            model, target, tokenizer if isinstance(tokenizer, Tokenizer) else None, preprocess
+        )
     else:
         notes = {NOTE: json.dumps(model.config.to_dict())}
         _write_weights(model, pathlib.Path(target), layout, notes)

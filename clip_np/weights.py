@@ -32,10 +32,7 @@ from minigrad.nn import Module
 
 # Ours -> theirs, applied one after the other; {} stands for q, k and v, cut out of in_proj.
 NAMES = {
-    "openai": (
-        ("text.", ""),
-        (".in_proj.", ".in_proj_"),
-    ),
+    "openai": (("text.", ""), (".in_proj.", ".in_proj_")),
     "hf": (
         ("visual.transformer.resblocks.", "vision_model.encoder.layers."),
         ("text.transformer.resblocks.", "text_model.encoder.layers."),

@@ -32,7 +32,9 @@ def expected(layout: str) -> tuple[dict, dict, dict]:
     """Weights, configuration and results of a model that its makers' code made."""
     with np.load(EXPECTED / f"{layout}.npz") as file:
         content = dict(file)
-    weights = {k.removeprefix("weights/"): a for k, a in content.items() if k.startswith("weights/")}
+    weights = {
+        k.removeprefix("weights/"): a for k, a in content.items() if k.startswith("weights/")
+    }
     return weights, json.loads(str(content["config"])), content
 
 
@@ -77,7 +79,11 @@ def test_published_models_give_the_numbers_of_their_makers(tmp_path, layout):
 
 def test_what_the_files_say_is_believed(tmp_path):
     config = load(published(tmp_path, "hf"))[0].config
-    assert (config.vision.heads, config.vision.mlp_width, config.vision.activation) == (3, 40, "gelu")
+    assert (config.vision.heads, config.vision.mlp_width, config.vision.activation) == (
+        3,
+        40,
+        "gelu",
+    )
     assert (config.text.heads, config.text.eos_token_id, config.embed_dim) == (4, 98, 20)
     config = load(published(tmp_path, "hf"), activation="quick_gelu")[0].config
     assert config.vision.activation == config.text.activation == "quick_gelu"
@@ -221,7 +227,9 @@ def test_shards(tmp_path):
 def test_what_is_no_model_is_said_to_be_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or directory"):
         load(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"holds no model; looked for checkpoint\.npz, model"):
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no model; looked for checkpoint\.npz, model"
+    ):
         load(tmp_path)
     (tmp_path / "cat.png").write_bytes(b"\x89PNG")
     with pytest.raises(FileError, match=r"weights are read from \.safetensors, \.pt"):
@@ -429,7 +437,9 @@ def test_models_of_another_kind_are_named(tmp_path, name, message):
 def test_heads_that_nothing_says_are_not_guessed(tmp_path):
     weights, _, _ = expected("hf")
     write_safetensors(tmp_path / "a.safetensors", weights)
-    with pytest.raises(FileError, match=r"how many heads a width of 24 has, a config\.json must say"):
+    with pytest.raises(
+        FileError, match=r"how many heads a width of 24 has, a config\.json must say"
+    ):
         load(tmp_path / "a.safetensors")
 
 
@@ -442,7 +452,9 @@ def test_open_clip_configurations(tmp_path):
     sizes = {"embed_dim": 64, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
     colours = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"}
     beside = tmp_path / "open_clip_config.json"
-    write_json(beside, {"model_cfg": sizes, "preprocess_cfg": colours | {"resize_mode": "shortest"}})
+    write_json(
+        beside, {"model_cfg": sizes, "preprocess_cfg": colours | {"resize_mode": "shortest"}}
+    )
     again, preprocess, _ = load(tmp_path)
     assert again.config == model.config
     assert preprocess.mean == (0.5, 0.5, 0.5)

@@ -187,10 +187,7 @@ FORGED = {
     "missing bytes": ({"x": entry((4,), last=16)}, "has 12 bytes of arrays; its header says 16"),
     "trailing bytes": ({"x": entry((2,), last=8)}, "has 12 bytes of arrays; its header says 8"),
     "no arrays": ({}, "has 12 bytes of arrays; its header says 0"),
-    "hole": (
-        {"a": entry((1,), last=4), "x": entry((1,), first=8)},
-        "'x' begins at 8 and not at 4",
-    ),
+    "hole": ({"a": entry((1,), last=4), "x": entry((1,), first=8)}, "'x' begins at 8 and not at 4"),
     "hole at the start": ({"x": entry((2,), first=4)}, "'x' begins at 4 and not at 0"),
     "overlap": (
         {"a": entry((2,), last=8), "x": entry((2,), first=4)},

@@ -228,7 +228,9 @@ def test_trained_here_opened_there(tmp_path):
     theirs_model = transformers.CLIPModel.from_pretrained(tmp_path)
     with torch.no_grad():
         out = theirs_model(input_ids=torch.tensor(tokens), pixel_values=torch.tensor(images))
-    assert_agree(model(images, tokens)[0].numpy(), out.logits_per_image.numpy(), "float32", "logits")
+    assert_agree(
+        model(images, tokens)[0].numpy(), out.logits_per_image.numpy(), "float32", "logits"
+    )
 
 
 def write_expectations() -> None:
@@ -238,11 +240,15 @@ def write_expectations() -> None:
     vision = VISION | both | {"hidden_size": 24, "intermediate_size": 40}
     text = TEXT | both | {"eos_token_id": 98, "intermediate_size": 48}
     models = {
-        "hf": theirs.hugging_face(text | {"hidden_act": "gelu"}, vision | {"hidden_act": "gelu"}, 20),
+        "hf": theirs.hugging_face(
+            text | {"hidden_act": "gelu"}, vision | {"hidden_act": "gelu"}, 20
+        ),
         "openai": openai_model(half=True),
     }
     for name, model in models.items():
-        state = {f"weights/{key}": value.numpy().copy() for key, value in model.state_dict().items()}
+        state = {
+            f"weights/{key}": value.numpy().copy() for key, value in model.state_dict().items()
+        }
         images = image_batch(4, 32).astype(np.float32)
         results = their_results(model.float(), images, tokens)
         if name == "openai":  # its gradients would make the file large
