@@ -1,7 +1,9 @@
 """Published weights: what their makers' code computes, and what is refused."""
 
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import types
 
@@ -266,6 +268,28 @@ def test_a_model_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"minigrad-clip\[hub\]"):
         load("openai/some-clip")
+
+
+def test_a_model_in_the_cache_of_the_hub(tmp_path):
+    """The library itself, without a network, on a cache of its own form."""
+    pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
+    folder = tmp_path / "models--openai--some-clip"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    snapshot = folder / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    published(snapshot, "hf")
+    program = "import clip_np; print(clip_np.load('openai/some-clip')[0].config.embed_dim)"
+    offline = {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    root = pathlib.Path(__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=root,
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.strip() == "20", run.stderr
 
 
 def test_a_run_is_still_a_run(tmp_path):
