@@ -270,7 +270,7 @@ class Tokenizer:
         ids, given = made.vocabulary, content.get("vocabulary", made.vocabulary)
         for piece in (ids | given) if ids != given else ():
             if ids.get(piece) != given.get(piece):
-                found = f"{given.get(piece)}, by the merges it is {ids.get(piece)}"
+                found = f"{given.get(piece)!r}, by the merges it is {ids.get(piece)}"
                 raise ValueError(f"the id of {piece!r} is {found}")
         return made
 
@@ -289,13 +289,13 @@ class Tokenizer:
         contents = {
             "vocab.json": json.dumps(self.vocabulary, ensure_ascii=False),
             "merges.txt": "\n".join(["#version: 0.2", *map(" ".join, self.merges)]),
-            "tokenizer_config.json": json.dumps(config | {PAD_KEY: self.pad_token_id}, indent=2),
+            "tokenizer_config.json": json.dumps(config | {PAD_KEY: self.pad_token_id}),
         }
         for name, content in contents.items():
             with replace_file(directory / name) as file:
                 file.write(f"{content}\n".encode())
         for name in ("tokenizer.json", "special_tokens_map.json", "added_tokens.json"):
-            (directory / name).unlink(missing_ok=True)  # another's: transformers would prefer it
+            (directory / name).unlink(missing_ok=True)  # another's, and transformers prefers it
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":

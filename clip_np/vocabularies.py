@@ -95,8 +95,10 @@ def read_vocabulary(path: Path) -> dict[str, Any]:
     sensible = isinstance(length, int) and 2 <= length < 100_000  # "no limit" is 10^30 to them
     length = length if sensible else MAX_CONTEXT_LENGTH
     content = {"format": FORMAT, "merges": merges, "context_length": length}
-    if ids := model.get("vocab"):
+    if "vocab" in model:
+        ids = model["vocab"]
         pad = ids.get(pad["content"] if isinstance(pad, dict) else pad, ids[END])
+        pad = min(pad, len(merges) + 513)  # ids beyond the merges are refused later, as such
         content |= {"vocabulary": ids, "pad_token_id": settings.get(PAD_KEY, pad)}
     return content
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import types
 from collections import Counter
 from itertools import pairwise
@@ -107,6 +108,7 @@ def test_clean_unescapes_twice_collapses_space_and_lowers(no_ftfy):
     assert clean("this &amp;amp; that &lt;b&gt;") == "this & that <b>"
     assert clean("&amp;amp;amp;") == "&amp;"
     assert clean("caf&eacute;&nbsp;É\u3000x") == "café é x"
+    assert clean(" \x1ca \x1c b\x1f ") == "a \x1c b"
     assert clean("") == ""
 
 
@@ -134,6 +136,8 @@ def test_clean_works_without_ftfy(no_ftfy):
         ("it'ſ é", ["it", "'ſ", "é"]),  # the long s is an s where case is ignored
         ("<|startoftext|>a<|endoftext|>", ["<|startoftext|>", "a", "<|endoftext|>"]),
         ("é<|endoftext|>", ["é", "<|endoftext|>"]),
+        ("a\x1cb é", ["a", "\x1c", "b", "é"]),  # a separator, which is no white space there
+        ("aé\u0345é'\u0345s", ["aé", "é", "'", "s"]),  # nor is this mark in any class
         ("", []),
     ],
 )
@@ -159,6 +163,32 @@ def test_the_earliest_merge_comes_first_and_all_its_occurrences_at_once():
     assert by_start.encode("abc") == [512, 322]
     assert by_start.encode("ababc") == [514, 322]
     assert Tokenizer([("a", "a")]).encode("aaaaa") == [512, 512, 320]
+
+
+def one_join_at_a_time(tokenizer, text):
+    """The same by the definition: look for the earliest merge, join it everywhere, look again."""
+    pieces = [*text[:-1], text[-1] + "</w>"]
+    while found := [pair for pair in tokenizer.merges if pair in pairwise(pieces)]:
+        place = 0
+        while place < len(pieces) - 1:
+            if (pieces[place], pieces[place + 1]) == found[0]:
+                pieces[place : place + 2] = ["".join(found[0])]
+            place += 1
+    return [tokenizer.vocabulary[piece] for piece in pieces]
+
+
+@settings(deadline=None)
+@given(st.text("abc", min_size=1, max_size=20), st.lists(st.text("abc", min_size=1), max_size=20))
+def test_joins_follow_the_order_of_the_merges(text, captions):
+    tokenizer = Tokenizer(learn_merges(Counter(captions + ["abcab"] * 3), 30))
+    assert tokenizer.encode(text) == one_join_at_a_time(tokenizer, text)
+
+
+def test_a_word_of_many_letters_takes_no_minute(trained):
+    word = "".join(np.random.default_rng(0).choice(list("abcdelrstu"), 100_000))
+    start = time.process_time()
+    assert trained.decode(trained.encode(word)) == word
+    assert time.process_time() - start < 20
 
 
 def test_special_tokens_in_a_text_are_encoded_as_such(trained):
@@ -229,6 +259,22 @@ def test_rows_hold_start_ids_end_and_zeros(trained):
     assert rows[0].tolist() == expected + [0] * (12 - len(expected))
     assert rows[1].tolist() == [trained.start_token_id, trained.end_token_id] + [0] * 10
     assert rows.argmax(axis=1).tolist() == [len(ids) + 1, 1]  # how the text encoder finds the end
+
+
+def test_another_token_may_fill_the_rows(trained):
+    padded = Tokenizer(trained.merges, 12, trained.end_token_id)
+    rows, usual = padded(["a red star", ""]), trained(["a red star", ""], context_length=12)
+    assert rows.argmax(axis=1).tolist() == usual.argmax(axis=1).tolist()  # the first end token
+    behind = np.arange(12) > usual.argmax(axis=1)[:, np.newaxis]
+    assert rows.tolist() == np.where(behind, trained.end_token_id, usual).tolist()
+    assert padded.decode(rows[0]) == "a red star"
+    assert Tokenizer.from_json(padded.to_json()).pad_token_id == trained.end_token_id
+
+
+def test_a_file_from_before_there_was_a_padding_token():
+    assert (
+        Tokenizer.from_json(changed().decode().replace('"pad_token_id": 0, ', "")).pad_token_id == 0
+    )
 
 
 def test_one_text_is_one_row_of_the_tokenizers_own_length(trained):
@@ -426,7 +472,9 @@ def changed(**fields):
         (b'{"format": "\xff"}', "codec can't decode"),
         (b"[" * 100_000, "no tokenizer"),
         (b"[]", "no tokenizer"),
-        (b'{"version": "1.0", "model": {}}', "KeyError: 'format'"),
+        (b"{}", "KeyError: 'format'"),
+        (b'{"version": "1.0", "model": {}}', "KeyError: 'merges'"),
+        (b'{"format": 1, "format": 2}', "two values for one key"),
         (changed(format="clip_np tokenizer 2"), "the format is 'clip_np tokenizer 2', not 'clip_"),
         (changed(merges=None), r"no tokenizer \(TypeError"),
         (changed(merges={"a": "b"}), r"no tokenizer \(ValueError"),
@@ -438,6 +486,9 @@ def changed(**fields):
         (changed(context_length="9"), "'str' object cannot be interpreted as an integer"),
         (changed(context_length=1), "context_length must be at least 2, got 1"),
         (changed(context_length=None), "'NoneType' object cannot be interpreted as an integer"),
+        (changed(pad_token_id=515), r"pad_token_id 515 is not in 0\.\.514"),
+        (changed(pad_token_id=-1), "pad_token_id -1 is not in"),
+        (changed(pad_token_id=0.0), "'float' object cannot be interpreted as an integer"),
     ],
 )
 def test_damaged_and_foreign_files_are_refused_by_name(content, message, tmp_path):

@@ -30,7 +30,7 @@ HAND_WRITTEN = [
     *("<|startoftext|>a<|endoftext|>", "<|STARTOFTEXT|><|EndOfText|>!", "<|ſtartoftext|>"),
     *("<|startoftext|", "<|<|endoftext|>|>", "a<|endoftext|> b </w> c</w>"),
     *("&amp; &amp;amp; &amp;amp;lt; &lt;b&gt;", "<b>&eacute;</b> &amp;eacute;"),
-    *("&amp &lt &#233; &#xE9 &#x1F600; &#0; &#55296; &#x110000;"),
+    *("&amp &lt &#233; &#xE9 &#x1F600; &#0;", "&#55296; &#x110000;"),
     *("&nbsp;a&nbsp;&nbsp;b&#28;c&#x85;d", "&notin; &notit; &copy &unknown; & ; &;", "https://example.org/?a=1&b=2&copy=3"),
     *("â€œmojibakeâ€\x9d itâ€™s cafÃ© Ã¼ber", "l’humanitÃ©", "ðŸ˜€ smile", "\x93curly\x94 it\x92s"),
     *("‘single’ “double” it’s", "a\x00b\x07c\x0bd\x0ce\x7ff\x85g", "\x1b[31mred\x1b[0m"),
@@ -144,7 +144,8 @@ def test_hand_written_and_generated_texts_give_equal_ids(ours, theirs, repair):
 
 
 def test_every_character_gives_equal_ids(ours, theirs, repair):
-    texts = [f"a{c}1{c}S '{c} {c}{c}b" for found in categories().values() for c in found]
+    kinds = categories() | {"Co": categories()["Co"][::100]}  # private ones are all alike
+    texts = [f"a{c}1{c}S '{c} {c}{c}b" for found in kinds.values() for c in found]
     texts, official = comparable(texts, theirs), theirs.SimpleTokenizer()
     for start in range(0, len(texts), 50):  # ftfy takes its time for each text
         together = texts[start : start + 50]
