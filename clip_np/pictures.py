@@ -276,7 +276,7 @@ def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: st
             image.save(data, "JPEG", quality=90)
             code = base64.b64encode(data.getvalue()).decode("ascii")
             shown = f'<img src="data:image/jpeg;base64,{code}" alt="">'
-        link, text = html.escape(Path(name).as_uri()), html.escape(name)
+        link, text = html.escape(Path(name).as_uri()), html.escape(name).replace("/", "/<wbr>")
         page += f'<a href="{link}">{shown}<b>{mark}</b><small>{text}</small></a>\n'
     with replace_file(path) as file:
         file.write(f"{page}</main></html>\n".encode("utf-8", "replace"))
