@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -102,27 +103,29 @@ def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
     file = path / CHECKPOINT if (path / CHECKPOINT).exists() else path
     result: dict[str, Any] = {"file": str(file), "bytes": file.stat().st_size}
     result |= {"parameters": count_parameters(model), "dtype": str(model.logit_scale.dtype)}
-    result |= model.config.to_dict() | {"temperature": float(np.exp(model.logit_scale.item()))}
+    result |= model.config.to_dict() | {"temperature": math.exp(model.logit_scale.item())}
     try:
         tokenizer([""])
         result["tokenizer"] = "known"
     except (ValueError, OSError) as error:
         result["tokenizer"] = f"missing: {error}"
     training = read_checkpoint(path).training if file.suffix == ".npz" else None
-    result["steps"] = training and training["step"]
+    result |= {"steps": training["step"]} if training else {}
     for key, value in result.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{name.replace('_', ' ')} {each}" for name, each in value.items())
-        say(arguments, f"{key.replace('_', ' '):<14}{value}")
+            value = ", ".join(f"{name} {each}" for name, each in value.items())
+        elif isinstance(value, (int, float)):
+            value = f"{round(value, 4):,}"
+        say(arguments, f"{key:<14}{value}")
     return result
 
 
 def _labels(text: str) -> list[str]:
+    """The labels of "A,B,C", or of the lines of a file where the text is "@FILE"."""
+    lines = text.split(",")
     if text.startswith("@"):
-        names = pathlib.Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
-    else:
-        names = text.split(",")
-    return [name.strip() for name in names if name.strip()]
+        lines = pathlib.Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -147,22 +150,23 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     bad = [features.pop(file) for file in files if isinstance(features[file], DataError)]
     _name_unreadable(bad, len(files))
     cosines, files = np.stack(list(features.values())) @ classifier, list(features)  # (N, M)
+    answer: dict[str, Any] = {}
     if len(labels) == 1:
         best = np.argsort(-cosines[:, 0], kind="stable")[:SHOWN]
-        answer: dict[str, Any] = {files[row]: float(cosines[row, 0]) for row in best}
+        answer = {files[row]: float(cosines[row, 0]) for row in best}
         cells = [(file, [(f"{cosine:.3f}", file)]) for file, cosine in answer.items()]
         title, note = labels[0], f"The best of {len(files):,} images, and their cosines."
     else:
-        scaled = math.exp(model.logit_scale.item()) * cosines
-        chances = mg.softmax(mg.tensor(scaled)).numpy()
-        ranks = np.argsort(-chances, axis=1, kind="stable")  # (N, M)
-        answer, cells = {}, []
-        for file, row, order in zip(files, chances, ranks):
-            answer[file] = {labels[column]: float(row[column]) for column in order}
-            shown = list(answer[file].items())[: SHOWN if len(files) == 1 else SEVERAL]
-            cells.append((file, [(f"{chance:.1%}", label) for label, chance in shown]))
-        title = pathlib.Path(files[0]).name if len(files) == 1 else f"{len(files):,} images"
-        note = f"How likely each of {len(labels)} labels is."
+        scale = math.exp(model.logit_scale.item())
+        for file, chances in zip(files, mg.softmax(mg.tensor(scale * cosines)).numpy()):
+            order = np.argsort(-chances, kind="stable")
+            answer[file] = {labels[column]: float(chances[column]) for column in order}
+        count = SHOWN if len(files) == 1 else SEVERAL
+        cells = [
+            (file, [(f"{chance:.1%}", label) for label, chance in islice(chances.items(), count)])
+            for file, chances in answer.items()
+        ]
+        title, note = pathlib.Path(inputs[0]).name, f"How likely each of {len(labels)} labels is."
     for file, below in cells:
         if len(labels) > 1 and len(files) > 1:
             say(arguments, file)
@@ -212,17 +216,13 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return answer
 
 
-GIVEN = ["first", "inputs", "--model"]
+MODEL_AND_IMAGES, ALWAYS = ["first", "inputs", "--model"], ["--backend", "--json"]
+CLASSIFY = [*MODEL_AND_IMAGES, "--labels", "--template", "--picture", *ALWAYS]
+SEARCH = ["index", "query", "-k", "--html", "--png", "--model", *ALWAYS]
 # Command -> its function and its arguments.
 COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
     "info": (info_command, ["model", "--json"]),
-    "classify": (
-        classify_command,
-        [*GIVEN, "--labels", "--template", "--picture", "--backend", "--json"],
-    ),
-    "embed": (embed_command, [*GIVEN, "-o", "--backend", "--json"]),
-    "search": (
-        search_command,
-        ["index", "query", "-k", "--html", "--png", "--model", "--backend", "--json"],
-    ),
+    "classify": (classify_command, CLASSIFY),
+    "embed": (embed_command, [*MODEL_AND_IMAGES, "-o", *ALWAYS]),
+    "search": (search_command, SEARCH),
 }

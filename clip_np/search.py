@@ -56,9 +56,7 @@ class Index:
 
     def check(self, model: CLIP) -> "Index":
         """The index itself; ValueError where it is another model's."""
-        if self.checksum != fingerprint(model) or self.features.shape[1:] != (
-            model.config.embed_dim,
-        ):
+        if self.checksum != fingerprint(model):
             made = f"the index holds what another model saw ({self.model}, as it was then)"
             raise ValueError(f"{made}; take that one, or make a new index with clip-np embed")
         return self
@@ -73,17 +71,15 @@ def fingerprint(model: CLIP) -> str:
 
 
 def image_files(sources: Iterable[File]) -> list[str]:
-    """The images in folders, at any depth, and all sources that are no folders; each path once.
-    DataError for a folder without images."""
+    """The images in folders, at any depth, and whatever is no folder; each path once. DataError
+    for a folder without images."""
     files: dict[str, None] = {}
     for source in map(Path, sources):
-        found = [source]
-        if source.is_dir():
-            images = (f for f in source.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
-            found = sorted(image for image in images if image.is_file())
-            if not found:
-                raise DataError(f"{source}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        files |= dict.fromkeys(map(str, found))
+        images = (f for f in source.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(image for image in images if image.is_file())
+        if source.is_dir() and not found:
+            raise DataError(f"{source}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        files |= dict.fromkeys(map(str, found or [source]))
     return list(files)
 
 
@@ -91,7 +87,7 @@ def embed_files(
     model: CLIP, preprocess: Preprocess, paths: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray | DataError]]:
     """Each path with the unit features (E,) of its image, or with what is wrong with it. Threads
-    decode one batch while the model computes on the one before."""
+    decode the next images while the model computes."""
 
     def read(path: str) -> tuple[str, np.ndarray | DataError]:
         try:

@@ -153,6 +153,24 @@ def test_bad_images_are_kept_in_mind(model, photos, looked_at):
     assert bad in mended.paths
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_model_s_own_preprocessing_sees_the_image_as_it_is_stored(model, photos, monkeypatch):
+    Image.open(photos / "0.png").quantize(8).save(photos / "0.gif")
+    modes = []
+
+    def preprocess(image):
+        modes.append(image.mode)
+        return model[1](image)
+
+    build_index("index.npz", [photos / "0.gif"], model[0], preprocess)
+    assert modes == ["P"]
+    # Whatever the preprocessing is, it does not meet an image that would fill the memory.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    index = build_index("bombs.npz", [photos / "1.png"], model[0], preprocess)
+    assert "32x32 pixels are too many" in index.files[str(photos / "1.png")][2]
+    assert modes == ["P"]
+
+
 def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
     monkeypatch.setattr(search, "BATCH", 2)
     compute, calls = search.unit_features, []
@@ -350,7 +368,9 @@ def test_embed_then_search(capsys, model, photos):
     assert report == {"images": 8, "unreadable": {str(photos / "5.png"): errors[10:-1]}}
     found = json.loads(run(capsys, "search", "index.npz", "a red circle", "--json", "-k", 3)[0])
     index = read_index("index.npz")
-    assert list(found.items()) == search_index(index, "a red circle", *model, k=3)
+    expected = dict(search_index(index, "a red circle", *model, k=3))
+    assert list(found) == list(expected)
+    assert list(found.values()) == pytest.approx(list(expected.values()), abs=1e-5)
     table, _ = run(capsys, "search", "index.npz", "a red circle", "-k", 3)
     shown = [line.split() for line in table.splitlines()]
     here = [str(pathlib.Path(path).relative_to(pathlib.Path.cwd())) for path in found]
