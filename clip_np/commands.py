@@ -161,16 +161,16 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
         for file, chances in zip(files, mg.softmax(mg.tensor(scale * cosines)).numpy()):
             order = np.argsort(-chances, kind="stable")
             answer[file] = {labels[column]: float(chances[column]) for column in order}
-        count = SHOWN if len(files) == 1 else SEVERAL
-        cells = [
-            (file, [(f"{chance:.1%}", label) for label, chance in islice(chances.items(), count)])
-            for file, chances in answer.items()
-        ]
-        title, note = pathlib.Path(inputs[0]).name, f"How likely each of {len(labels)} labels is."
-    for file, below in cells:
-        if len(labels) > 1 and len(files) > 1:
-            say(arguments, file)
-        say(arguments, "\n".join(f"{mark:>8}  {text}" for mark, text in below))
+        several = len(files) > 1
+        cells = [(file, [("", file)] if several else []) for file in files]
+        for file, below in cells:
+            likeliest = islice(answer[file].items(), SEVERAL if several else SHOWN)
+            below += [(f"{chance:.1%}", label) for label, chance in likeliest]
+        title = f"{len(files):,} images" if several else pathlib.Path(files[0]).name
+        note = f"How likely each of {len(labels)} labels is."
+    for _, below in cells:
+        for mark, text in below:
+            say(arguments, f"{mark:>8}  {text}" if mark else text)
     if captioned or arguments.picture:
         target = arguments.picture or "classify.png"
         draw(arguments, lambda: _sheet(cells[:SHOWN], target, title, note))

@@ -43,12 +43,12 @@ HEAD = """<!doctype html>
 <title>{0}</title>
 <style>
 :root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }}
-body {{ max-width: 74rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ max-width: 74rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }}
 main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)) }}
 a {{ color: inherit; text-decoration: none }}
-img, i {{ width: 100%; aspect-ratio: 1; object-fit: contain; background: #8882 }}
-i {{ display: grid; place-items: center }}
-small {{ display: block; overflow-wrap: anywhere; opacity: 0.7 }}
+img, i {{ display: grid; place-items: center; background: #8882 }}
+img, i {{ width: 100%; aspect-ratio: 1; object-fit: contain }}
+small {{ display: block; opacity: 0.7 }}
 </style>
 <h1>{0}</h1>
 <p>{1}</p>

@@ -8,8 +8,9 @@ sentence or another image, all scaled to length 1, the cosines are
 
 Lengths are taken off because training compared angles only: a long vector would be near to all.
 A search costs N E multiplications and one reading of F: for 100,000 images and E = 512, 205 MB and
-20 ms. Embedding them takes hours, so `build_index` embeds no image twice: it knows a file again by
-its size and time, saves as it goes, and goes on where it was stopped.
+less than 0.1 s. To embed them takes a ViT-B/32 more than an hour on two cores, so `build_index`
+embeds no image twice: it knows a file again by its size and time, saves as it goes, and goes on
+where it was stopped.
 """
 
 import json
