@@ -47,17 +47,19 @@ def encoded_image(cell: Any) -> Any:
 def open_rgb(source: ImageSource, name: str) -> Image.Image:
     """Decode `source` and make it RGB (see `to_rgb`). DataError, which begins with `name`, where
     it is missing, damaged or no image."""
-    return Image.fromarray(source) if isinstance(source, np.ndarray) else opened(source, name)
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source)
+    return opened(source, name, to_rgb)
 
 
-def opened(source: ImageSource, name: str, use: Callable | None = None) -> Any:
-    """What `use`, by default `to_rgb`, makes of the image in a source, still in its own mode; a
-    DataError, which begins with `name`, says what went wrong."""
+def opened(source: ImageSource, name: str, use: Callable[[Image.Image], Any]) -> Any:
+    """What `use` makes of the image in a source, as it is stored. DataError, which begins with
+    `name`, for whatever goes wrong."""
     try:
         source = encoded_image(source()) if callable(source) else source
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             refuse_huge(image)
-            return (use or to_rgb)(image)
+            return use(image)
     except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
         raise DataError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
 
