@@ -3,16 +3,15 @@
     clip-np train                                     the built-in shapes, two minutes on a laptop
     clip-np train --data FOLDER                       your own images and captions
     clip-np evaluate RUN                              the figures of a run, once more
-    clip-np classify RUN cat.jpg "a cat" "a dog"      which caption fits an image
-    clip-np classify RUN FOLDER "a cat on a roof"     which images fit a sentence
     clip-np plot RUN                                  the loss so far
 
-`python -m clip_np` is the same program. Mistakes end with one line on stderr that says what to
-do, and exit status 1; Ctrl-C saves first and ends with 130.
+and what chapter 36 adds. `python -m clip_np` is the same program. Mistakes end with one line on
+stderr that says what to do, and exit status 1; Ctrl-C saves first and ends with 130.
 """
 
 import argparse
 import dataclasses
+import inspect
 import json
 import pathlib
 import shlex
@@ -22,29 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from clip_np import pictures
+from clip_np import commands, pictures
 from clip_np.checkpoints import BEST, CHECKPOINT, read_checkpoint
+from clip_np.commands import draw, say
 from clip_np.config import PRESETS
-from clip_np.data import IMAGE_SUFFIXES
 from clip_np.evaluate import caption_probabilities, embed_images, embed_texts
-from clip_np.loading import load_images, to_model_input
-from clip_np.published import load
-from clip_np.readers import Pairs
+from clip_np.loading import to_model_input
 from clip_np.shapes import IMAGE_SIZE
 from clip_np.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
 from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
-SHOWN, SHOWN_SIZE = 20, 224  # images of a contact sheet, and their side in pixels
-
 SWITCH = {"action": "store_const", "const": True}  # not given it is None, as all options are
 # The arguments of all commands, in argparse's words.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "a run directory, or a checkpoint file in it"},
-    "image": {"metavar": "IMAGE", "help": "an image, or a folder of images"},
-    "captions": {"metavar": "CAPTIONS", "nargs": "+",
-        "help": "captions to choose from; for a folder, the sentence to look for"},
     "--data": {"help": "a folder with captions.csv or metadata.csv, or with name.jpg beside "
         "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
         "its name on the Hugging Face hub (default: the built-in shapes)"},
@@ -57,7 +49,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--name": {"help": "results go to runs/NAME (shapes, or the data's name)"},
     "--out": {"metavar": "DIR", "help": "results go to DIR instead"},
     "--resume": {"metavar": "DIR", "help": "go on with the run in DIR; its end may be moved"},
-    "--picture": {"metavar": "FILE", "help": "where the picture goes (classify.png)"},
     "--json": SWITCH | {"help": "print one JSON object as the last line"},
 }  # fmt: skip
 ARGUMENTS |= {
@@ -71,9 +62,11 @@ OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name"
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (function, arguments) in COMMANDS.items():
-        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        words = inspect.getdoc(function)
+        command = table.add_parser(name, help=words.partition("\n")[0], description=words)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
         for argument in arguments:
             command.add_argument(argument, **ARGUMENTS[argument])
     return parser
@@ -94,11 +87,6 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
     given = ", ".join(f"--{name}" for name in _given(arguments, names)).replace("_", "-")
     if given:
         raise ValueError(f"{given}: {reason}; leave it out")
-
-
-def _say(arguments: argparse.Namespace, text: str) -> None:
-    """Print for people: to stderr where stdout is kept for JSON."""
-    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
 
 def _new_run(arguments: argparse.Namespace) -> Trainer:
@@ -124,7 +112,7 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
     for file in (directory / CHECKPOINT, directory / BEST):
         if file.exists():
             kept = file.replace(file.with_suffix(".previous.npz"))
-            _say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
+            say(arguments, f"an earlier run was here; its checkpoint is now {kept}")
     return trainer
 
 
@@ -146,36 +134,28 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     task, model, directory = trainer.task, trainer.model, trainer.directory
     more = "" if task.train.repeats else " and those that the stream brings"
     sizes = f"{count_parameters(model):,} weights, {len(task.train):,} pairs{more}"
-    _say(arguments, f"training {trainer.options.preset}: {sizes}; results go to {directory}")
+    say(arguments, f"training {trainer.options.preset}: {sizes}; results go to {directory}")
     outcome: dict[str, Any] = trainer.run()
     if trainer.interrupted:
         again = f"clip-np train --resume {shlex.quote(str(directory))}"
-        _say(arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {again}")
+        say(arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {again}")
         raise KeyboardInterrupt
     for cause in list(trainer.loader.skipped.values())[:5]:
-        _say(arguments, f"skipped {cause}")
+        say(arguments, f"skipped {cause}")
     outcome["skipped_images"] = len(trainer.loader.skipped)
-    _say(arguments, f"{outcome['steps']} steps in {outcome['train_seconds']:.0f} s")
+    say(arguments, f"{outcome['steps']} steps in {outcome['train_seconds']:.0f} s")
     outcome |= _measure(arguments, task, model, trainer.tokenizer)
-    _draw(arguments, lambda: draw_run(trainer))
+    draw(arguments, lambda: draw_run(trainer))
     return outcome
 
 
 def _measure(arguments: argparse.Namespace, task: Task, *model: Any) -> dict[str, Any]:
     """The figures of a model and its tokenizer, also for people."""
     figures = task.report(*model)
-    _say(arguments, f"on {task.measured_on}:")
+    say(arguments, f"on {task.measured_on}:")
     for key, value in figures.items():
-        _say(arguments, f"    {key.replace('_', ' '):<36}{round(value, 3):>10g}")
+        say(arguments, f"    {key.replace('_', ' '):<36}{round(value, 3):>10g}")
     return figures
-
-
-def _draw(arguments: argparse.Namespace, draw: Callable[[], list[pathlib.Path]]) -> None:
-    """Draw, and say where; without matplotlib, say what to install."""
-    try:
-        _say(arguments, "pictures: " + ", ".join(map(str, draw())))
-    except pictures.MissingMatplotlib as error:
-        _say(arguments, str(error))
 
 
 def draw_run(trainer: Trainer) -> list[pathlib.Path]:
@@ -216,35 +196,6 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return _measure(arguments, task, found.model.to(arguments.backend or "numpy"), found.tokenizer)
 
 
-def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Find the caption that fits an image, or the images of a folder that fit a sentence."""
-    model, preprocess, tokenizer = load(arguments.run, arguments.backend or "numpy")
-    path, texts = pathlib.Path(arguments.image), arguments.captions
-    searching = path.is_dir()
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
-    if searching and (len(texts) > 1 or not files):
-        raise ValueError(f"{path}: a folder is searched for one sentence, and must hold images")
-    files = files if searching else [path]
-    pairs = Pairs(texts[:1] * len(files), [str(file) for file in files], None, files)
-    images, pairs = load_images(pairs, preprocess.size, bool(arguments.skip_bad))
-    if searching:
-        scores = embed_images(model, images) @ embed_texts(model, tokenizer, texts)[0]  # (N,)
-        names, form, title = pairs.names, "{:.3f}", texts[0]
-        note = f"The best of {len(names):,} images in {path}, and their cosines."
-    else:
-        scores = caption_probabilities(model, tokenizer, images, texts)[0]  # (M,)
-        names, form, title = texts, "{:.1%}", path.name
-        note = f"How likely each of {len(texts)} captions is."
-    best = np.argsort(-scores, kind="stable")[:SHOWN]
-    labels = [(form.format(scores[row]), names[row]) for row in best]
-    _say(arguments, "\n".join(f"{score:>8}  {name}" for score, name in labels))
-    shown, _ = load_images(pairs.select(best) if searching else pairs, SHOWN_SIZE)
-    page = shown, [[label] for label in labels] if searching else [labels]
-    target = pathlib.Path(arguments.picture or "classify.png")
-    _draw(arguments, lambda: [pictures.labelled_images(*page, target, title, note)])
-    return {names[row]: float(scores[row]) for row in best}
-
-
 def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
     directory, training = pathlib.Path(arguments.run), read_checkpoint(arguments.run).training
@@ -252,20 +203,20 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
     records = read_metrics(directory / METRICS)
     curve = records, directory / "loss.png", training["options"]["batch_size"]
-    _draw(arguments, lambda: [pictures.loss_curve(*curve)])
+    draw(arguments, lambda: [pictures.loss_curve(*curve)])
     return {"records": len(records)}
 
 
 DATA = ["--data", *("--" + name.replace("_", "-") for name in OF_FILES)]
-TRAIN = [name for name in ARGUMENTS if name.startswith("--") and name != "--picture"]
-CLASSIFY = ["run", "image", "captions", "--skip-bad", "--picture", "--backend", "--json"]
+TRAIN = [name for name in ARGUMENTS if name.startswith("--")]
 # Command -> its function and its arguments.
 COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
     "train": (train_command, TRAIN),
     "evaluate": (evaluate_command, ["run", *DATA, "--backend", "--json"]),
-    "classify": (classify_command, CLASSIFY),
     "plot": (plot_command, ["run", "--json"]),
+    **commands.COMMANDS,
 }
+ARGUMENTS |= commands.ARGUMENTS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

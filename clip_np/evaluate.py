@@ -30,8 +30,8 @@ Rows = np.ndarray | mg.Tensor  # features (N, E)
 Names = Sequence[str] | None
 
 
-def _embed(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
-    """Unit features (N, E) of inputs (N, ...)."""
+def unit_features(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
+    """Unit features (N, E) that an encoder of the model makes of inputs (N, ...)."""
     features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
     with mg.no_grad():
         for low in range(0, len(inputs), CHUNK):
@@ -42,14 +42,14 @@ def _embed(model: CLIP, encode: Callable, inputs: np.ndarray) -> np.ndarray:
 
 def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     """Unit features (N, E) of uint8 images (N, S, S, 3)."""
-    return _embed(model, lambda rows: model.encode_image(to_model_input(rows)), images)
+    return unit_features(model, lambda rows: model.encode_image(to_model_input(rows)), images)
 
 
 def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
     """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
     context = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context, truncate=True)
-    return _embed(model, model.encode_text, tokens)
+    return unit_features(model, model.encode_text, tokens)
 
 
 def caption_probabilities(

@@ -7,9 +7,13 @@ A number says how good a model is; a picture says what it has understood:
 - images, each with the captions that the model finds most fitting, or best for one sentence;
 - where the class token looks, layer by layer (Dosovitskiy et al. 2021, arXiv:2010.11929, figure 6).
 
-Every function writes one PNG file, whole or not at all, cropped to what was drawn.
+Every function writes one PNG file, whole or not at all, cropped to what was drawn; `html_page`
+needs no matplotlib.
 """
 
+import base64
+import html
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import minigrad as mg
 from clip_np.model import similarity_logits
+from clip_np.readers import DataError, open_rgb
 from clip_np.safe_files import replace_file
 from minigrad.backend import Array
 
@@ -31,6 +37,23 @@ FONT, LETTER = "DejaVu Sans Mono", 0.602
 DPI, BODY, TITLE, GAP, LINE = 150, 8.0, 12.0, 0.3, 0.134  # type in points, the rest in inches
 INK, GREY, BLUE, ORANGE = "#222222", "#6b6b6b", "#0072b2", "#d55e00"
 RIGHT, WRONG, YELLOW = "#00704f", "#b3261e", (255, 217, 26)
+THUMBNAIL = 256  # pixels of the longer side on an HTML page
+HEAD = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{0}</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }}
+body {{ max-width: 74rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }}
+main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)) }}
+a {{ color: inherit; text-decoration: none }}
+img, i {{ display: grid; place-items: center; background: #8882 }}
+img, i {{ width: 100%; aspect-ratio: 1; object-fit: contain }}
+small {{ display: block; opacity: 0.7 }}
+</style>
+<h1>{0}</h1>
+<p>{1}</p>
+<main>
+"""
 
 
 class MissingMatplotlib(RuntimeError):
@@ -232,3 +255,29 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> P
     note = f"Attention of the class token to {grid} × {grid} patches, mean over {heads} heads. "
     note += "No yellow is 0, full yellow the share printed below each map."
     return _gallery(path, "Where the class token looks", note, cells, layers + 1, 1.35)
+
+
+def picture_of(path: str) -> Image.Image | None:
+    """The RGB image in a file, None where it cannot be read."""
+    try:
+        return open_rgb(Path(path), path)
+    except DataError:
+        return None
+
+
+def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:
+    """Write a page that needs no other file: for each (absolute path of an image, its mark), a
+    small copy of the image that links to it, or "not found". Returns the path."""
+    page = HEAD.format(html.escape(title), html.escape(note))
+    for name, mark in files:
+        shown, image, data = "<i>not found</i>", picture_of(name), io.BytesIO()
+        if image is not None:
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            image.save(data, "JPEG", quality=90)
+            code = base64.b64encode(data.getvalue()).decode("ascii")
+            shown = f'<img src="data:image/jpeg;base64,{code}" alt="">'
+        link, text = html.escape(Path(name).as_uri()), html.escape(name).replace("/", "/<wbr>")
+        page += f'<a href="{link}">{shown}<b>{mark}</b><small>{text}</small></a>\n'
+    with replace_file(path) as file:
+        file.write(f"{page}</main></html>\n".encode("utf-8", "replace"))
+    return Path(path)

@@ -20,7 +20,6 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import ACTIVATIONS, CLIPConfig
-from clip_np.loading import MEAN, STD, Preprocess, training_preprocess
+from clip_np.loading import Preprocess, training_preprocess
 from clip_np.model import CLIP
 from clip_np.safe_files import FileError, is_finite, read_json, write_json
 from clip_np.safe_pickles import read_torch_state
@@ -42,8 +41,12 @@ File = str | os.PathLike
 DTYPES = ("float32", "float64")
 # A configuration, and the names that the weights beside it may have, the best first.
 CONFIGS = {
-    "config.json": ("model.safetensors", "model.safetensors.index.json")
-    + ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "config.json": (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
     "open_clip_config.json": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 }
 SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights

@@ -49,22 +49,34 @@ def open_rgb(source: ImageSource, name: str) -> Image.Image:
     it is missing, damaged or no image."""
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
+    return opened(source, name, to_rgb)
+
+
+def opened(source: ImageSource, name: str, use: Callable[[Image.Image], Any]) -> Any:
+    """What `use` makes of the image in a source, as it is stored. DataError, which begins with
+    `name`, for whatever goes wrong."""
     try:
         source = encoded_image(source()) if callable(source) else source
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return to_rgb(image)
+            refuse_huge(image)
+            return use(image)
     except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
         raise DataError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8. DataError
-    for an image too big, too long (resized, it would be too big) or too bright."""
+def refuse_huge(image: Image.Image) -> None:
+    """DataError for an image too big, or too long: resized, it would be too big."""
     width, height = image.size
     # Pillow itself only warns between its limit and twice its limit.
     bomb = width * height > (Image.MAX_IMAGE_PIXELS or math.inf)
     if bomb or max(width, height) > 1000 * min(width, height):
         raise DataError(f"{width}x{height} pixels are too many or too elongated")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8. DataError
+    for an image too big (see `refuse_huge`) or too bright."""
+    refuse_huge(image)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-
 JSON_LIMIT = 100_000_000  # bytes
 
 

@@ -34,7 +34,9 @@ TRAIN_FLAGS = [
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
     *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
-CLASSIFY_FLAGS = ["--skip-bad", "--picture", *COMMON]
+CLASSIFY_FLAGS = ["--model", "--labels", "--template", "--picture", *COMMON]
+EMBED_FLAGS = ["--model", "-o", *COMMON]
+SEARCH_FLAGS = ["--model", "-k", "--html", "--png", *COMMON]
 SHORT = ["--batch-size=16", "--vocab-size=560", "--warmup=2", "--steps=10", "--json"]
 
 
@@ -110,10 +112,13 @@ def report_of(output: str) -> dict:
 @pytest.mark.parametrize(
     "command, flags",
     [
-        ([], ["train", "evaluate", "classify", "plot"]),
+        ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
-        (["classify"], ["RUN", "IMAGE", "CAPTIONS", *CLASSIFY_FLAGS]),
+        (["info"], ["MODEL", "--json", "--help"]),
+        (["classify"], ["MODEL", "[IMAGE", *CLASSIFY_FLAGS]),
+        (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
+        (["search"], ["INDEX", "QUERY", *SEARCH_FLAGS]),
         (["plot"], ["RUN", "--json", "--help"]),
     ],
 )
@@ -128,6 +133,7 @@ def test_help_names_every_flag(capsys, command, flags):
 
 def test_every_flag_is_explained():
     commands = {"train": TRAIN_FLAGS, "evaluate": EVALUATE_FLAGS, "classify": CLASSIFY_FLAGS}
+    commands |= {"embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
     for command, flags in commands.items():
         parser = cli._parser()._subparsers._group_actions[0].choices[command]
         found = {flag for action in parser._actions for flag in action.option_strings}
@@ -363,18 +369,20 @@ def untrained(directory: str) -> None:
     save_checkpoint(pathlib.Path(directory, CHECKPOINT), model, tokenizer)
 
 
+def expected_chances(photo: pathlib.Path, captions: list[str]) -> np.ndarray:
+    model, preprocess, tokenizer = clip_np.load("run")
+    logits, _ = model(preprocess(Image.open(photo))[None], tokenizer(captions))
+    return mg.softmax(logits).numpy()[0]
+
+
 def test_classify_an_image(capsys, photos, tmp_path):
     pytest.importorskip("matplotlib")
     untrained("run")
     captions = ["red", "a blue", "circle"]
     output, errors = run(capsys, "classify", "run", photos / "3.png", *captions, "--json")
     chances = report_of(output)
-    model, preprocess, tokenizer = clip_np.load("run")
-    image = preprocess(Image.open(photos / "3.png"))[None]
-    logits, _ = model(image, tokenizer(captions))
-    expected = mg.softmax(logits).numpy()[0]
     assert sum(chances.values()) == pytest.approx(1)
-    for caption, chance in zip(captions, expected):
+    for caption, chance in zip(captions, expected_chances(photos / "3.png", captions)):
         assert chances[caption] == pytest.approx(float(chance), rel=1e-4)
     assert list(chances.values()) == sorted(chances.values(), reverse=True)
     assert "pictures: classify.png" in errors
@@ -385,6 +393,83 @@ def test_classify_an_image(capsys, photos, tmp_path):
     assert [line.split(maxsplit=1)[1] for line in lines[:3]] == list(chances)
     assert lines[0].split()[0] == f"{max(chances.values()):.1%}"
     assert pathlib.Path("a.png").exists()
+    # The model may be named by --model as well.
+    same = run(capsys, "classify", photos / "3.png", *captions, "--model", "run", "--json")[0]
+    assert report_of(same) == chances
+
+
+def test_classify_images_by_labels(capsys, photos):
+    untrained("run")
+    labels = ["red", "a blue", "circle"]
+    arguments = ["run", "photos/3.png", "photos/14.png", "--labels", "red,a blue, circle,,red"]
+    output, errors = run(capsys, "classify", *arguments, "--json")
+    answer = report_of(output)
+    assert list(answer) == ["photos/3.png", "photos/14.png"]
+    for photo, chances in answer.items():
+        assert list(chances.values()) == sorted(chances.values(), reverse=True)
+        expected = expected_chances(pathlib.Path(photo), labels)
+        np.testing.assert_allclose([chances[label] for label in labels], expected, rtol=1e-4)
+    assert not pathlib.Path("classify.png").exists()
+    assert "pictures" not in errors
+    table, _ = run(capsys, "classify", *arguments)
+    lines = []
+    for photo, chances in answer.items():
+        lines += [photo, *(f"{chance:>8.1%}  {label}" for label, chance in chances.items())]
+    assert table.splitlines() == lines
+    # A whole folder, and each image once; one image alone needs no heading.
+    answer = report_of(run(capsys, "classify", "run", photos, *arguments[3:], "--json")[0])
+    assert list(answer) == sorted(str(photos / f"{row}.png") for row in range(40))
+    table, _ = run(capsys, "classify", "run", "photos/3.png", "--labels", "red,circle")
+    assert len(table.splitlines()) == 2
+
+
+def test_labels_of_a_file(capsys, photos):
+    untrained("run")
+    text = "\ufeffred, or so\r\n\n  ünï 🎈 \nred, or so\n"
+    pathlib.Path("labels.txt").write_text(text, encoding="utf-8", newline="")
+    arguments = ["classify", "run", "photos/3.png", "--labels", "@labels.txt", "--json"]
+    (chances,) = report_of(run(capsys, *arguments)[0]).values()
+    assert sorted(chances) == ["red, or so", "ünï 🎈"]
+
+
+def test_templates_are_averaged(capsys, photos):
+    untrained("run")
+    templates = ["a {} thing", "some {}."]
+    options = [part for template in templates for part in ("--template", template)]
+    arguments = ["classify", "run", "photos/3.png", "--labels", "red,blue", "--json"]
+    (chances,) = report_of(run(capsys, *arguments, *options)[0]).values()
+    model, preprocess, tokenizer = clip_np.load("run")
+    classes = clip_np.zero_shot_classifier(model, tokenizer, ["red", "blue"], templates)
+    image = model.encode_image(preprocess(Image.open("photos/3.png"))[None])
+    cosines = mg.normalize(image).numpy() @ classes
+    expected = mg.softmax(mg.tensor(np.exp(model.logit_scale.item()) * cosines)).numpy()[0]
+    np.testing.assert_allclose([chances["red"], chances["blue"]], expected, rtol=1e-4)
+    (plain,) = report_of(run(capsys, *arguments)[0]).values()
+    assert abs(plain["red"] - chances["red"]) > 1e-4
+
+
+def test_many_labels_of_many_images_are_cut_in_the_table_only(capsys, photos):
+    pytest.importorskip("matplotlib")
+    untrained("run")
+    names = [f"thing {number}" for number in range(30)]
+    arguments = ["classify", "run", "photos/3.png", "photos/4.png", "--labels", ",".join(names)]
+    output, errors = run(capsys, *arguments, "--json", "--picture", "all.png")
+    assert all(sorted(chances) == sorted(names) for chances in report_of(output).values())
+    table, _ = run(capsys, *arguments)
+    assert len(table.splitlines()) == 2 * (1 + 5)
+    assert "pictures: all.png" in errors
+
+
+def test_unreadable_images_are_named_and_left_out(capsys, photos):
+    untrained("run")
+    (photos / "4.png").write_bytes(b"no picture")
+    images = ["photos/3.png", "photos/4.png", "nowhere.png"]
+    output, errors = run(capsys, "classify", "run", *images, "--labels", "a,b", "--json")
+    assert list(report_of(output)) == ["photos/3.png"]
+    left_out = [line for line in errors.splitlines() if line.startswith("left out: ")]
+    assert [line.split()[2] for line in left_out] == ["photos/4.png:", "nowhere.png:"]
+    message = fail(capsys, "classify", "run", *images[1:], "--labels", "a,b")
+    assert message.startswith("none of 2 images is readable: photos/4.png: cannot be read")
 
 
 def test_classify_a_folder(capsys, photos, tmp_path, monkeypatch):
@@ -395,9 +480,8 @@ def test_classify_a_folder(capsys, photos, tmp_path, monkeypatch):
     )
     untrained("run")
     (photos / "0.png").write_bytes(b"no picture")
-    assert "0.png" in fail(capsys, "classify", "run", photos, "a red circle")
-    with pytest.warns(UserWarning, match="1 unreadable images are left out"):
-        output, _ = run(capsys, "classify", "run", photos, "a red circle", "--skip-bad", "--json")
+    output, errors = run(capsys, "classify", "run", photos, "a red circle", "--json")
+    assert f"left out: {photos / '0.png'}: cannot be read" in errors
     cosines = report_of(output)
     model, preprocess, tokenizer = clip_np.load("run")
     files = [photos / f"{row}.png" for row in range(1, 40)]
@@ -411,6 +495,51 @@ def test_classify_a_folder(capsys, photos, tmp_path, monkeypatch):
     assert (title, str(path), len(images), len(labels)) == ("a red circle", "classify.png", 20, 20)
     for image, row in zip(images, best):
         assert (image == np.asarray(Image.open(files[row]).resize((224, 224), 3))).all()
+    # The same question with --labels.
+    same = run(capsys, "classify", "run", photos, "--labels", "a red circle", "--json")[0]
+    assert report_of(same) == cosines
+
+
+def test_nothing_heavy_is_imported_where_nothing_is_drawn(photos):
+    untrained("run")
+    program = (
+        "import sys; from clip_np.cli import main; status = main(sys.argv[1:])\n"
+        "heavy = {'matplotlib', 'datasets', 'pyarrow', 'pandas', 'torch', 'huggingface_hub'}\n"
+        "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", program, "classify", "run", "photos/3.png", "--labels", "a,b"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert (ended.stdout.splitlines()[-1], ended.stderr) == ("[]", "")
+
+
+def test_info_of_a_run(capsys, photos, no_pictures):
+    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    found = report_of(run(capsys, "info", "here", "--json")[0])
+    file = pathlib.Path("here", CHECKPOINT)
+    model = clip_np.load("here")[0]
+    assert found["file"] == str(file)
+    assert found["bytes"] == file.stat().st_size
+    assert found["parameters"] == sum(p.numpy().size for p in model.parameters())
+    assert {key: found[key] for key in ("embed_dim", "vision", "text")} == model.config.to_dict()
+    assert found["temperature"] == pytest.approx(np.exp(model.logit_scale.item()))
+    assert (found["dtype"], found["tokenizer"], found["steps"]) == ("float32", "known", 10)
+    lines = run(capsys, "info", file)[0].splitlines()
+    assert f"parameters    {found['parameters']:,}" in lines
+    assert f"temperature   {round(found['temperature'], 4)}" in lines
+    assert any(line.startswith("vision        image_size 32, patch_size 16") for line in lines)
+
+
+def test_info_of_a_model_without_training_or_tokenizer(capsys, monkeypatch):
+    untrained("run")
+    assert "steps" not in report_of(run(capsys, "info", "run", "--json")[0])
+
+    def no_vocabulary(*_, **__):
+        raise clip_np.checkpoints.FileError("run: needs vocab.json")
+
+    monkeypatch.setattr(clip_np.Tokenizer, "__call__", no_vocabulary)
+    found = report_of(run(capsys, "info", "run", "--json")[0])
+    assert found["tokenizer"] == "missing: run: needs vocab.json"
 
 
 def test_without_matplotlib_classify_says_what_to_install(capsys, photos, no_pictures):
@@ -467,8 +596,14 @@ def test_plot_draws_the_loss_again(capsys, photos):
         ("train --data photos --split train", "a split or a stream can be had of `datasets` sets"),
         ("classify nowhere a.png a b", "nowhere: no such checkpoint"),
         ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
-        ("classify run photos a b", "photos: a folder is searched for one sentence, and must hold"),
-        ("classify run run a", "run: a folder is searched for one sentence, and must hold images"),
+        ("classify run run a", "run: holds no images (.bmp"),
+        ("classify run", "no images given: run is taken for the model, images come after it"),
+        ("classify run photos", "no labels: write captions after the image, or --labels A,B,C"),
+        ("classify run photos --labels ,", "no labels: write captions after the image, or"),
+        ("classify run photos --labels @nowhere.txt", "No such file or directory: 'nowhere.txt'"),
+        ("classify run photos a b --template thing", "template 'thing' needs one {}"),
+        ("info nowhere", "nowhere: no such checkpoint"),
+        ("info cut", "damaged, or no .npz file"),
         ("plot run", "run: expected the directory of a run, with its metrics.jsonl"),
         ("plot nowhere", "nowhere: no such checkpoint"),
     ],
