@@ -11,8 +11,10 @@ from clip_np.safe_files import FileError
 from clip_np.safe_tensors import read_safetensors, write_safetensors
 
 NUMBERS = np.arange(12)
-ARRAYS = {dtype: NUMBERS.reshape(3, 4).astype(dtype) for dtype in "f8 f4 f2 i8 i4 i2 i1".split()}
-ARRAYS |= {dtype: NUMBERS[:5].astype(dtype) for dtype in "u8 u4 u2 u1 ?".split()}
+ARRAYS = {
+    dtype: NUMBERS.reshape(3, 4).astype(dtype) for dtype in ("f8", "f4", "f2", "i8", "i4", "i2")
+}
+ARRAYS |= {dtype: NUMBERS[:5].astype(dtype) for dtype in ("u8", "u4", "u2", "u1", "i1", "?")}
 ARRAYS |= {
     "scale": np.array(2.5, np.float32),
     "empty": np.zeros((0, 3), np.int64),
@@ -187,10 +189,7 @@ FORGED = {
     "missing bytes": ({"x": entry((4,), last=16)}, "has 12 bytes of arrays; its header says 16"),
     "trailing bytes": ({"x": entry((2,), last=8)}, "has 12 bytes of arrays; its header says 8"),
     "no arrays": ({}, "has 12 bytes of arrays; its header says 0"),
-    "hole": (
-        {"a": entry((1,), last=4), "x": entry((1,), first=8)},
-        "'x' begins at 8 and not at 4",
-    ),
+    "hole": ({"a": entry((1,), last=4), "x": entry((1,), first=8)}, "'x' begins at 8 and not at 4"),
     "hole at the start": ({"x": entry((2,), first=4)}, "'x' begins at 4 and not at 0"),
     "overlap": (
         {"a": entry((2,), last=8), "x": entry((2,), first=4)},
