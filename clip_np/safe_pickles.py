@@ -13,12 +13,12 @@ weights are two tensors of one storage. Here each is a view of the mapped file (
 
 A pickle is a program for a machine with a stack, and Python's own machine imports and calls
 whatever the program names: `pickle.load` of a stranger's file hands him the computer. So here is
-another machine. It knows the 30 instructions that weights need; names are text to it, and it
-knows what a few of them mean. `pickletools`, which takes pickles apart and never runs them, reads
-the instructions. None makes much more than 100 bytes beyond those it brings.
+another machine. It knows the 32 instructions that weights need. A name is text to it, and what a
+few names mean it knows by heart. `pickletools`, which takes pickles apart and never runs them,
+reads the instructions. None makes more than some 100 bytes beyond those it brings.
 
 Checksums are not looked at, because that would read the whole file; the archive's structure is.
-About the format: https://docs.pytorch.org/docs/stable/notes/serialization.html
+https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
 
 import math
@@ -119,13 +119,14 @@ def _views(data: np.ndarray, contents: list[zipfile.ZipInfo]) -> dict[str, np.nd
             continue
         # In front of the bytes stand the entry's kind, its name and some padding once more.
         start, title = entry.header_offset + 30, entry.orig_filename
-        head = struct.unpack("<4s2xHH16xHH", data[start - 30 : start].tobytes())
-        again = data[start : start + head[3]].tobytes()
-        if head[0] != b"PK\3\4" or again not in (title.encode(), title.encode("cp437", "replace")):
+        head = data[start - 30 : start].tobytes()
+        kind, flags, method, length, padding = struct.unpack("<4s2xHH16xHH", head)
+        again = data[start : start + length].tobytes()
+        if kind != b"PK\3\4" or again not in (title.encode(), title.encode("cp437", "replace")):
             raise FileError(f"{entry.filename!r} is not where the contents say")
-        if head[2] or entry.compress_type or (head[1] | entry.flag_bits) & 1 or name in found:
+        if method or entry.compress_type or (flags | entry.flag_bits) & 1 or name in found:
             raise FileError(f"{entry.filename!r} is compressed, encrypted, or there twice")
-        start += head[3] + head[4]
+        start += length + padding
         found[name] = data[start : start + entry.file_size]  # (n,)
         if not len(found[name]) == entry.file_size == entry.compress_size:
             raise FileError(f"{entry.filename!r} claims more bytes than there are")
@@ -194,7 +195,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
 
 def _call(name: Any, arguments: Any) -> Any:
     """What the call of a known name gives; both may be anything."""
-    match str(name) if type(name) is str else None, arguments:
+    match name if type(name) is str else None, arguments:
         case "collections.OrderedDict", ():
             return {}
         case "torch._utils._rebuild_tensor_v2", (storage, offset, shape, strides, _, _):

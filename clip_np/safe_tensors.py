@@ -10,10 +10,8 @@ A safetensors file is the numbers themselves with a table of contents in front:
 So only the table has to be parsed, and an array is a view of the file: the system maps the file
 into memory and fetches a page of it when someone looks there. The mapping is "copy on write":
 who writes gets a page of his own, and the file stays as it is. (A mapped file may be replaced, as
-`replace_file` does it, but must not be overwritten where it lies.)
-
-The table is believed only if it accounts for every byte of the file exactly once.
-The format: https://github.com/huggingface/safetensors#format
+`replace_file` does it, but must not be overwritten where it lies.) The table is believed only if
+it accounts for every byte exactly once. https://github.com/huggingface/safetensors#format
 """
 
 import json
@@ -38,8 +36,8 @@ MAX_DIMENSIONS = 32  # of an array; NumPy 2 can have 64
 def map_file(path: str | os.PathLike) -> np.ndarray:
     """The bytes of a file, (n,) uint8: read when looked at, and writing does not reach the file."""
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # cannot be mapped
-            return np.zeros(0, np.uint8)
+        if not os.fstat(file.fileno()).st_size:
+            return np.zeros(0, np.uint8)  # nothing cannot be mapped
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 
@@ -47,9 +45,7 @@ def as_numbers(data: np.ndarray, code: str, where: str) -> np.ndarray:
     """Bytes (n,) as numbers of a type such as "F32": a view if it can be; "BF16" gives float32."""
     numbers = data.view(_DTYPES[code])  # (n / itemsize,)
     if code == "BF16":  # the upper half of a float32
-        wide = numbers.astype(np.uint32)
-        wide <<= 16
-        return wide.view(np.float32)  # (n / 2,)
+        return np.left_shift(numbers, 16, dtype=np.uint32).view(np.float32)  # (n / 2,)
     if code == "BOOL" and data.max(initial=0) > 1:
         raise FileError(f"{where} has truth values other than 0 and 1")
     return numbers if numbers.flags.aligned else numbers.copy()
@@ -83,11 +79,10 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         end = last
     if end != len(data) - start:
         raise FileError(f"{path}: has {len(data) - start} bytes of arrays; its header says {end}")
-    arrays = {}
     for name, (code, shape, first, last) in places.items():
         numbers = as_numbers(data[start + first : start + last], code, f"{path}: {name!r}")
-        arrays[name] = numbers.reshape(shape)  # shape
-    return arrays
+        table[name] = numbers.reshape(shape)  # shape
+    return table
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,7 +98,7 @@ def _place(entry: Any, where: str) -> tuple[str, list[int], int, int]:
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if type(code) is not str or code not in _DTYPES:
         raise FileError(f"{where} has an unknown dtype")
-    for numbers in (shape, offsets):  # `isinstance` takes True for an int
+    for numbers in (shape, offsets):  # to `isinstance`, True is an int
         if type(numbers) is not list or any(type(n) is not int or n < 0 for n in numbers):
             raise FileError(f"{where}: its shape and data_offsets must be natural numbers")
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2:

@@ -11,8 +11,10 @@ from clip_np.safe_files import FileError
 from clip_np.safe_tensors import read_safetensors, write_safetensors
 
 NUMBERS = np.arange(12)
-ARRAYS = {dtype: NUMBERS.reshape(3, 4).astype(dtype) for dtype in "f8 f4 f2 i8 i4 i2 i1".split()}
-ARRAYS |= {dtype: NUMBERS[:5].astype(dtype) for dtype in "u8 u4 u2 u1 ?".split()}
+ARRAYS = {
+    dtype: NUMBERS.reshape(3, 4).astype(dtype) for dtype in ("f8", "f4", "f2", "i8", "i4", "i2")
+}
+ARRAYS |= {dtype: NUMBERS[:5].astype(dtype) for dtype in ("u8", "u4", "u2", "u1", "i1", "?")}
 ARRAYS |= {
     "scale": np.array(2.5, np.float32),
     "empty": np.zeros((0, 3), np.int64),
