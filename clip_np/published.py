@@ -31,7 +31,7 @@ from clip_np.loading import Preprocess, training_preprocess
 from clip_np.model import CLIP
 from clip_np.safe_files import FileError, is_finite, read_json, write_json
 from clip_np.safe_pickles import read_torch_state
-from clip_np.safe_tensors import read_safetensors, write_safetensors
+from clip_np.safe_tensors import read_notes, read_safetensors, write_safetensors
 from clip_np.tokenizer import Tokenizer
 from clip_np.vocabularies import MissingTokenizer, find_vocabulary
 from clip_np.weights import export_arrays, infer_config, layout_of, to_ours
@@ -63,6 +63,7 @@ SHARED_WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
 VISION_WORDS = SHARED_WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
 TEXT_WORDS = SHARED_WORDS | {"vocab_size": "vocab_size", "eos_token_id": "eos_token_id"}
 TEXT_WORDS |= {"max_position_embeddings": "context_length"}
+BICUBIC = 3  # Pillow's number for it
 HIGHEST_ID = 2  # as Hugging Face's eos_token_id: the end token is the highest id of each row
 # The fields of open_clip's configurations that the models here can follow.
 OPEN_CLIP_VISION = {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"}
@@ -196,7 +197,7 @@ def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, s
     """The arrays of a file, or of all files that an index names, and a safetensors file's notes."""
     match path.suffix.lower():
         case ".safetensors":
-            return read_safetensors(path), {}
+            return read_safetensors(path), read_notes(path)
         case ".pt" | ".pth" | ".bin":
             return read_torch_state(path), {}
         case ".json":
@@ -260,7 +261,7 @@ def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
 
 def _colours(record: dict[str, Any]) -> dict[str, Any]:
     """What `Preprocess` is told beside the size. ValueError for another way than CLIP's."""
-    if record.get("resample", 3) != 3 or record.get("interpolation", "bicubic") != "bicubic":
+    if record.get("resample", BICUBIC) != BICUBIC or record.get("interpolation", "bicubic") != "bicubic":
         raise ValueError("images must be resized otherwise than bicubically")
     if record.get("resize_mode", "shortest") != "shortest":
         raise ValueError(f"images must be resized by resize_mode {record['resize_mode']!r}")
@@ -278,11 +279,11 @@ def _colours(record: dict[str, Any]) -> dict[str, Any]:
 def save_pretrained(
     model: CLIP,
     directory: File,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Tokenizer | MissingTokenizer | None = None,
     preprocess: Preprocess | None = None,
 ) -> None:
     """Write the files that Hugging Face's CLIPModel, CLIPTokenizer and CLIPImageProcessor open:
-    weights, configurations and, where it is given, the tokenizer. `preprocess` None is that of the
+    weights, configurations and, where there is one, the tokenizer. `preprocess` None is that of the
     published models. Each file takes the place of an older one when it is complete."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -300,34 +301,22 @@ def save_pretrained(
     text.update({"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0})
     write_json(directory / "config.json", record)
     size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
-    record = {
-        "image_processor_type": "CLIPImageProcessor",
-        "resample": 3,
-        "size": {"shortest_edge": size},
-    }
-    record |= {"crop_size": {"height": size, "width": size}, "rescale_factor": 1 / 255}
-    record |= {
-        f"do_{step}": True
-        for step in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")
-    }
-    record |= {
-        "image_mean": images.mean,
-        "image_std": images.std,
-        "convert_first": images.convert_first,
-    }
+    record = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size}}
+    record |= {"crop_size": {"height": size, "width": size}, "convert_first": images.convert_first}
+    record |= {"image_mean": images.mean, "image_std": images.std, "resample": BICUBIC}
     write_json(directory / PREPROCESSING, record)
-    if tokenizer is not None:
+    if isinstance(tokenizer, Tokenizer):
         tokenizer.save_huggingface(directory)
 
 
 def convert(source: File, target: File, layout: str = "hf") -> None:
     """Write any model that `load` opens as a Hugging Face directory ("hf"), or as one .safetensors
     file under OpenAI's names ("openai"), in which a note keeps what shapes do not show."""
+    if layout == "openai" and pathlib.Path(target).suffix != ".safetensors":
+        raise ValueError(f"convert: the name of the file, {target}, must end in .safetensors")
     model, preprocess, tokenizer = load(source)
     if layout == "hf":
-        save_pretrained(
-            model, target, tokenizer if isinstance(tokenizer, Tokenizer) else None, preprocess
-        )
+        save_pretrained(model, target, tokenizer, preprocess)
     else:
         notes = {NOTE: json.dumps(model.config.to_dict())}
         _write_weights(model, pathlib.Path(target), layout, notes)

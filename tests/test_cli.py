@@ -112,13 +112,14 @@ def report_of(output: str) -> dict:
 @pytest.mark.parametrize(
     "command, flags",
     [
-        ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search"]),
+        ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search", "convert"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
         (["info"], ["MODEL", "--json", "--help"]),
         (["classify"], ["MODEL", "[IMAGE", *CLASSIFY_FLAGS]),
         (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
         (["search"], ["INDEX", "QUERY", *SEARCH_FLAGS]),
+        (["convert"], ["MODEL", "TARGET", "--layout", "--json", "--help"]),
         (["plot"], ["RUN", "--json", "--help"]),
     ],
 )
@@ -523,23 +524,29 @@ def test_info_of_a_run(capsys, photos, no_pictures):
     assert found["parameters"] == sum(p.numpy().size for p in model.parameters())
     assert {key: found[key] for key in ("embed_dim", "vision", "text")} == model.config.to_dict()
     assert found["temperature"] == pytest.approx(np.exp(model.logit_scale.item()))
-    assert (found["dtype"], found["tokenizer"], found["steps"]) == ("float32", "known", 10)
+    size = model.config.text.vocab_size
+    assert (found["layout"], found["steps"]) == ("clip_np", 10)
+    assert found["tokenizer"] == f"{size:,} pieces"
     lines = run(capsys, "info", file)[0].splitlines()
     assert f"parameters    {found['parameters']:,}" in lines
     assert f"temperature   {round(found['temperature'], 4)}" in lines
     assert any(line.startswith("vision        image_size 32, patch_size 16") for line in lines)
 
 
-def test_info_of_a_model_without_training_or_tokenizer(capsys, monkeypatch):
+def test_convert_and_info_of_what_it_wrote(capsys):
     untrained("run")
     assert "steps" not in report_of(run(capsys, "info", "run", "--json")[0])
-
-    def no_vocabulary(*_, **__):
-        raise clip_np.checkpoints.FileError("run: needs vocab.json")
-
-    monkeypatch.setattr(clip_np.Tokenizer, "__call__", no_vocabulary)
-    found = report_of(run(capsys, "info", "run", "--json")[0])
-    assert found["tokenizer"] == "missing: run: needs vocab.json"
+    run(capsys, "convert", "run", "hf")
+    found = report_of(run(capsys, "info", "hf", "--json")[0])
+    assert found["file"] == str(pathlib.Path("hf", "model.safetensors"))
+    assert (found["layout"], found["stored as"]) == ("hf", "float32")
+    assert found["tokenizer"].endswith(" pieces")
+    output, _ = run(capsys, "convert", "run", "a.safetensors", "--layout", "openai")
+    assert output.strip() == "written: a.safetensors"
+    found = report_of(run(capsys, "info", "a.safetensors", "--json")[0])
+    assert found["layout"] == "openai"
+    assert "vocab.json and merges.txt" in found["tokenizer"]
+    assert "must end in .safetensors" in fail(capsys, "convert", "run", "b.bin", "--layout", "openai")
 
 
 def test_without_matplotlib_classify_says_what_to_install(capsys, photos, no_pictures):
@@ -594,7 +601,7 @@ def test_plot_draws_the_loss_again(capsys, photos):
         ("evaluate run --data nowhere", "nowhere does not exist"),
         ("evaluate cut", "damaged, or no .npz file"),
         ("train --data photos --split train", "a split or a stream can be had of `datasets` sets"),
-        ("classify nowhere a.png a b", "nowhere: no such checkpoint"),
+        ("classify nowhere a.png a b", "nowhere: no such file or directory"),
         ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
         ("classify run run a", "run: holds no images (.bmp"),
         ("classify run", "no images given: run is taken for the model, images come after it"),
@@ -602,7 +609,7 @@ def test_plot_draws_the_loss_again(capsys, photos):
         ("classify run photos --labels ,", "no labels: write captions after the image, or"),
         ("classify run photos --labels @nowhere.txt", "No such file or directory: 'nowhere.txt'"),
         ("classify run photos a b --template thing", "template 'thing' needs one {}"),
-        ("info nowhere", "nowhere: no such checkpoint"),
+        ("info nowhere", "nowhere: no such file or directory"),
         ("info cut", "damaged, or no .npz file"),
         ("plot run", "run: expected the directory of a run, with its metrics.jsonl"),
         ("plot nowhere", "nowhere: no such checkpoint"),

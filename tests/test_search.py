@@ -401,7 +401,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(capsys, model, photos, monkeypatch):
         ("embed run -o new.npz", "no images given: run is taken for the model"),
         ("embed run empty -o new.npz", "empty: holds no images (.bmp"),
         ("embed run bad.png -o bad.npz", "none of 1 images is readable: "),
-        ("embed nowhere photos -o new.npz", "nowhere: no such checkpoint"),
+        ("embed nowhere photos -o new.npz", "nowhere: no such file or directory"),
         ("embed other photos -o index.npz", "the index holds what another model saw ("),
         ("embed run photos -o bad.png", "bad.png: damaged, or no .npz file"),
         ("search index.npz red --model other", "the index holds what another model saw ("),
@@ -411,7 +411,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(capsys, model, photos, monkeypatch):
         ("search index.npz bad.png", "bad.png: cannot be read"),
         (
             "search moved.npz red",
-            "no such checkpoint; a run directory holds checkpoint.npz; --model",
+            "no such file or directory; --model",
         ),
     ],
 )
