@@ -261,7 +261,10 @@ def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
 
 def _colours(record: dict[str, Any]) -> dict[str, Any]:
     """What `Preprocess` is told beside the size. ValueError for another way than CLIP's."""
-    if record.get("resample", BICUBIC) != BICUBIC or record.get("interpolation", "bicubic") != "bicubic":
+    if (
+        record.get("resample", BICUBIC) != BICUBIC
+        or record.get("interpolation", "bicubic") != "bicubic"
+    ):
         raise ValueError("images must be resized otherwise than bicubically")
     if record.get("resize_mode", "shortest") != "shortest":
         raise ValueError(f"images must be resized by resize_mode {record['resize_mode']!r}")

@@ -546,7 +546,9 @@ def test_convert_and_info_of_what_it_wrote(capsys):
     found = report_of(run(capsys, "info", "a.safetensors", "--json")[0])
     assert found["layout"] == "openai"
     assert "vocab.json and merges.txt" in found["tokenizer"]
-    assert "must end in .safetensors" in fail(capsys, "convert", "run", "b.bin", "--layout", "openai")
+    assert "must end in .safetensors" in fail(
+        capsys, "convert", "run", "b.bin", "--layout", "openai"
+    )
 
 
 def test_without_matplotlib_classify_says_what_to_install(capsys, photos, no_pictures):

@@ -409,10 +409,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(capsys, model, photos, monkeypatch):
         ("search run/checkpoint.npz red", "run/checkpoint.npz: no index of clip_np"),
         ("search index.npz red -k 0", "k = 0 of 9 images"),
         ("search index.npz bad.png", "bad.png: cannot be read"),
-        (
-            "search moved.npz red",
-            "no such file or directory; --model",
-        ),
+        ("search moved.npz red", "no such file or directory; --model"),
     ],
 )
 def test_mistakes(capsys, model, photos, tmp_path, arguments, message):

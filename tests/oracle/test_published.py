@@ -18,6 +18,7 @@ from theirs import image_batch, token_batch, torch
 
 import clip_np
 from clip_np.model import contrastive_loss
+from clip_np.published import convert
 from clip_np.weights import export_arrays
 
 TOLERANCE = {"float32": (2e-5, 1e-7), "float64": (1e-9, 1e-15)}
@@ -219,18 +220,32 @@ def test_vit_b_32_in_full_size(tmp_path):
     compare(tmp_path, model, "float32", tokens, layout="hf", size=224)
 
 
-def test_trained_here_opened_there(tmp_path):
-    """A model of ours, saved, is opened by transformers and gives equal logits."""
-    transformers = pytest.importorskip("transformers")
-    model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
-    clip_np.save_pretrained(model, tmp_path)
-    images, tokens = image_batch(4, 32).astype(np.float32), token_batch(4, 20, 514, 513)
-    theirs_model = transformers.CLIPModel.from_pretrained(tmp_path)
-    with torch.no_grad():
-        out = theirs_model(input_ids=torch.tensor(tokens), pixel_values=torch.tensor(images))
-    assert_agree(
-        model(images, tokens)[0].numpy(), out.logits_per_image.numpy(), "float32", "logits"
-    )
+@pytest.mark.parametrize("library", ["transformers", "open_clip"])
+def test_made_here_opened_there(tmp_path, library):
+    """A model of ours, saved, is opened by others and gives equal logits."""
+    tokenizer = clip_np.Tokenizer.train(["a red circle", "a blue star"] * 3, 530, 20)
+    config = clip_np.PRESETS["tiny"].for_tokenizer(tokenizer)
+    model = clip_np.CLIP(config, np.random.default_rng(0))
+    clip_np.checkpoints.save_checkpoint(tmp_path / "run.npz", model, tokenizer)
+    tokens = tokenizer(["a red circle", "a blue star", "a blue circle", "star"])
+    images = image_batch(4, 32).astype(np.float32)
+    if library == "transformers":
+        transformers = theirs.transformers()
+        convert(tmp_path / "run.npz", tmp_path / "hf")
+        model_there = transformers.CLIPModel.from_pretrained(tmp_path / "hf")
+        words = transformers.CLIPTokenizer.from_pretrained(tmp_path / "hf")
+        ids = words("a red circle", padding="max_length")["input_ids"]  # pads with end tokens
+        assert ids[:5] == tokenizer("a red circle")[0, :5].tolist()
+    else:
+        convert(tmp_path / "run.npz", tmp_path / "model.safetensors", "openai")
+        vision = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "head_width": 16}
+        text = {"context_length": 20, "vocab_size": config.text.vocab_size, "width": 64}
+        text |= {"heads": 4, "layers": 3}
+        model_there = theirs.open_clip().CLIP(64, vision, text, quick_gelu=True)
+        load_file = pytest.importorskip("safetensors.torch").load_file
+        model_there.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    found = their_results(model_there.eval(), images, tokens)["logits"]
+    assert_agree(model(images, tokens)[0].numpy(), found, "float32", "logits")
 
 
 def write_expectations() -> None:

@@ -23,7 +23,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Every weight a little off what it starts as: gains, biases and embeddings too."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
+        for _name, parameter in sorted(model.named_parameters()):
             scale = 0.1 / math.sqrt(parameter.shape[-1]) if parameter.ndim > 1 else 0.1
             noise = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
             parameter.add_(noise, alpha=scale)
@@ -31,16 +31,21 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return model.eval()
 
 
-def hugging_face(text: dict, vision: dict, projection_dim: int) -> torch.nn.Module:
-    transformers = pytest.importorskip("transformers", reason="pip install transformers")
+def transformers() -> types.ModuleType:
+    library = pytest.importorskip("transformers", reason="pip install transformers")
     if importlib.util.find_spec("torchvision"):
         torchvision()  # which it imports
-    transformers.logging.set_verbosity_error()
-    config = transformers.CLIPConfig(
+    library.logging.set_verbosity_error()
+    return library
+
+
+def hugging_face(text: dict, vision: dict, projection_dim: int) -> torch.nn.Module:
+    library = transformers()
+    config = library.CLIPConfig(
         text_config=text, vision_config=vision, projection_dim=projection_dim
     )
     torch.manual_seed(0)
-    return randomise(transformers.CLIPModel(config))
+    return randomise(library.CLIPModel(config))
 
 
 def openai_clip() -> types.ModuleType:
