@@ -498,6 +498,50 @@ def test_open_clip_configurations(tmp_path):
         load(tmp_path)
 
 
+ODD = [None, True, -1, 0, 1, 2, 3, 7, 31, 10**6, 10**12, 2**63, 1.5, float("nan"), "", "gelu", "x"]
+ODD += [[], [1], {}, {"a": 1}, [[]], "9" * 400, [0.5, 0.5, 0.5]]
+
+
+def damage(value, rng: np.random.Generator):
+    """A JSON value with something else somewhere in it."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        key = list(value)[rng.integers(len(value))]
+        if rng.random() < 0.15:
+            return {name: each for name, each in value.items() if name != key}
+        return {**value, key: damage(value[key], rng)}
+    return ODD[rng.integers(len(ODD))]
+
+
+def test_damaged_models_are_read_or_refused(tmp_path, monkeypatch):
+    """Configurations, names, shapes and types of any kind: FileError or a model, nothing else."""
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+    rng, weights, config = np.random.default_rng(0), *expected("hf")[:2]
+    colours = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 3}
+    names, refused = list(weights), 0
+    for number in range(400):
+        arrays, name = dict(weights), names[rng.integers(len(names))]
+        match number % 8:
+            case 0:
+                shape = [int(n) for n in rng.integers(0, 9, rng.integers(0, 5))]
+                arrays[name] = np.ones(shape, np.float32)
+            case 1:
+                arrays[name] = arrays[name].astype(["i4", "f8", "f2", "?"][rng.integers(4)])
+            case 2:
+                arrays[names[rng.integers(len(names))] + "x" * int(rng.integers(2))] = arrays[name]
+            case 3:
+                del arrays[name]
+        said, told = (damage(each, rng) for each in (config, colours))
+        write_safetensors(tmp_path / "model.safetensors", arrays)
+        write_json(tmp_path / "config.json", config if number % 8 < 4 else said)
+        write_json(tmp_path / "preprocessor_config.json", told if number % 8 > 5 else colours)
+        try:
+            load(tmp_path)
+        except FileError as error:
+            assert str(tmp_path) in str(error)
+            refused += 1
+    assert 150 < refused < 400
+
+
 def test_rng_none_leaves_the_numbers_to_the_file():
     model = CLIP(TINY, None)
     assert model.visual.proj.shape == (64, 64)
