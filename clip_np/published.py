@@ -39,30 +39,20 @@ from minigrad.rows import available_cores, parallel_map
 
 File = str | os.PathLike
 DTYPES = ("float32", "float64")
-# A configuration, and the names that the weights beside it may have, the best first.
-CONFIGS = {
-    "config.json": (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-    ),
-    "open_clip_config.json": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-}
+# What files of weights are called, the best first; one in parts has an index, NAME.index.json.
+HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
+OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+CONFIG, OPEN_CLIP_CONFIG = "config.json", "open_clip_config.json"
 SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights
 PREPROCESSING = "preprocessor_config.json"
 PUBLISHED_SIZE = 49408
 NOTE = "clip_np"  # in a .safetensors file: the configuration of its model
 # Hugging Face's words -> ours.
-SHARED_WORDS = {
-    "hidden_size": "width",
-    "intermediate_size": "mlp_width",
-    "hidden_act": "activation",
-}
-SHARED_WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
-VISION_WORDS = SHARED_WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
-TEXT_WORDS = SHARED_WORDS | {"vocab_size": "vocab_size", "eos_token_id": "eos_token_id"}
-TEXT_WORDS |= {"max_position_embeddings": "context_length"}
+WORDS = {"hidden_size": "width", "intermediate_size": "mlp_width", "hidden_act": "activation"}
+WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
+VISION_WORDS = WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
+TEXT_WORDS = WORDS | {"vocab_size": "vocab_size", "max_position_embeddings": "context_length"}
+TEXT_WORDS |= {"eos_token_id": "eos_token_id"}
 BICUBIC = 3  # Pillow's number for it
 HIGHEST_ID = 2  # as Hugging Face's eos_token_id: the end token is the highest id of each row
 # The fields of open_clip's configurations that the models here can follow.
@@ -125,11 +115,22 @@ def locate(path: File) -> pathlib.Path:
         raise FileNotFoundError(f"{path}: no such file or directory")
     if place.is_file():
         return place
-    names = (CHECKPOINT, *(name for several in CONFIGS.values() for name in several))
-    for name in names:
-        if (place / name).is_file():
-            return place / name
+    names = (CHECKPOINT, *_weights_of(place))
+    for file in (place / f"{name}{ending}" for name in names for ending in ("", ".index.json")):
+        if file.is_file():
+            return file
     raise FileNotFoundError(f"{path}: holds no model; looked for {', '.join(names)}")
+
+
+def _weights_of(folder: pathlib.Path) -> tuple[str, ...]:
+    """What the weights in a folder may be called. Where both configurations are, config.json is
+    often that of the image encoder alone, for another library."""
+    config = folder / CONFIG
+    names = (*HUGGING_FACE, *OPEN_CLIP)
+    if (folder / OPEN_CLIP_CONFIG).exists():
+        is_clip = config.exists() and read_json(config).get("model_type") == "clip"
+        names = names if is_clip else OPEN_CLIP
+    return names
 
 
 def _download(name: str) -> pathlib.Path:
@@ -139,11 +140,13 @@ def _download(name: str) -> pathlib.Path:
     except ImportError as error:
         advice = 'to look for it on the hub: pip install "minigrad-clip[hub]"'
         raise ImportError(f"{name} is not here; {advice}") from error
-    for weights in ("model*.safetensors", "pytorch_model*.bin", "open_clip_*"):
-        found = pathlib.Path(snapshot_download(name, allow_patterns=[*SMALL_FILES, weights]))
-        if any(found.glob(weights)):
+    folder = pathlib.Path(snapshot_download(name, allow_patterns=SMALL_FILES))
+    for weights in _weights_of(folder):
+        parts = "*".join(os.path.splitext(weights))  # of one in parts: model-00001-of-00002
+        snapshot_download(name, allow_patterns=[parts])
+        if any(folder.glob(parts)):
             break
-    return found
+    return folder
 
 
 def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
@@ -173,7 +176,7 @@ def read_published(path: pathlib.Path, activation: str | None = None) -> Publish
     arrays, metadata = _read_arrays(path)
     layout, state = layout_of(arrays, str(path)), to_ours(arrays, str(path))
     parallel_map(lambda item: _check_numbers(*item, path), list(state.items()), available_cores())
-    beside = path.with_name("open_clip_config.json" if "open_clip" in path.name else "config.json")
+    beside = path.with_name(OPEN_CLIP_CONFIG if path.name in OPEN_CLIP else CONFIG)
     try:
         given, colours = json.loads(metadata.get(NOTE, "{}")), {}
         if not given and beside.exists():
@@ -302,7 +305,7 @@ def save_pretrained(
     if config.text.eos_token_id is None:
         text["eos_token_id"] = HIGHEST_ID
     text.update({"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0})
-    write_json(directory / "config.json", record)
+    write_json(directory / CONFIG, record)
     size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
     record = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size}}
     record |= {"crop_size": {"height": size, "width": size}, "convert_first": images.convert_first}

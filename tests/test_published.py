@@ -248,26 +248,42 @@ def test_a_model_of_the_hub(tmp_path, monkeypatch):
     asked = []
 
     def snapshot_download(name: str, allow_patterns: list[str]) -> str:
-        asked.append((name, allow_patterns[-1]))
+        assert name == "openai/some-clip"
+        asked.append(allow_patterns[-1])
         return str(tmp_path)
 
     module = types.SimpleNamespace(snapshot_download=snapshot_download)
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     model, _, _ = load("openai/some-clip")
     assert model.config.embed_dim == 20
-    assert asked == [("openai/some-clip", "model*.safetensors")]
+    assert asked == ["merges.txt", "model*.safetensors"]
     (tmp_path / "model.safetensors").rename(tmp_path / "elsewhere")
     asked.clear()
     with pytest.raises(FileNotFoundError, match="holds no model"):
         load("openai/some-clip")
-    assert [pattern for _, pattern in asked] == [
-        "model*.safetensors",
-        "pytorch_model*.bin",
-        "open_clip_*",
-    ]
+    assert asked[1:3] == ["model*.safetensors", "pytorch_model*.bin"]
+    assert asked[3:] == ["open_clip_model*.safetensors", "open_clip_pytorch_model*.bin"]
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"minigrad-clip\[hub\]"):
         load("openai/some-clip")
+
+
+def test_a_folder_with_files_for_two_libraries(tmp_path):
+    """config.json and model.safetensors of an image encoder alone, beside open_clip's files."""
+    arrays = export_arrays(small_model())
+    write_safetensors(tmp_path / "open_clip_model.safetensors", arrays)
+    vision = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "head_width": 16}
+    text = {"context_length": 77, "vocab_size": 514, "width": 64, "heads": 4, "layers": 3}
+    sizes = {"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}
+    write_json(tmp_path / "open_clip_config.json", {"model_cfg": sizes})
+    write_safetensors(tmp_path / "model.safetensors", {"blocks.0.weight": np.ones(3, np.float32)})
+    write_json(tmp_path / "config.json", {"architecture": "vit_base_patch32_clip_224"})
+    assert load(tmp_path)[0].config.vision.heads == 4
+    both = tmp_path / "both"
+    both.mkdir()
+    published(both, "hf")
+    write_json(both / "open_clip_config.json", {})
+    assert load(both)[0].config.embed_dim == 20
 
 
 def test_a_model_in_the_cache_of_the_hub(tmp_path):
