@@ -15,7 +15,7 @@ A pickle is a program for a machine with a stack, and Python's own machine impor
 whatever the program names: `pickle.load` of a stranger's file hands him the computer. So here is
 another machine. It knows the 32 instructions that weights need. A name is text to it, and what a
 few names mean it knows by heart. `pickletools`, which takes pickles apart and never runs them,
-reads the instructions. None makes more than some 100 bytes beyond those it brings.
+reads the instructions. None makes more than a few hundred bytes beyond those it brings.
 
 Checksums are not looked at, because that would read the whole file; the archive's structure is.
 https://docs.pytorch.org/docs/stable/notes/serialization.html
@@ -174,6 +174,7 @@ def _run(program: bytes, entries: dict[str, np.ndarray]) -> Any:
                 stack.append(_call(*items))
             case "BUILD" if type(stack[-1]) is _Module and type(items[0]) is dict:
                 stack[-1].update(items[0])
+                items[0].clear()  # moved: one large dict, copied to many modules, has no end
             case "BUILD" if type(stack[-1]) is dict:
                 pass  # of an OrderedDict: the versions of its modules
             case "STOP":
@@ -225,7 +226,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> np.ndarray:
     """A view of a storage (n,), checked with Python's integers, which do not overflow."""
     known = (type(storage), type(shape), type(strides)) == (np.ndarray, tuple, tuple)
     if not known or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
-        raise FileError("has a tensor whose storage, shape or strides are none")
+        raise FileError("has a tensor whose storage, shape and strides do not belong together")
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
         raise FileError("has a tensor with a shape, strides or offset that are no natural numbers")
     count, size = math.prod(shape), storage.itemsize

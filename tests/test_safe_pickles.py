@@ -380,6 +380,14 @@ def test_dicts_of_dicts_of_dicts_have_no_end_but_a_limit(tmp_path):
     assert_refused(save(path, long), "too long ones", read_torch_state)
 
 
+def test_one_state_of_many_modules_is_not_copied(tmp_path):
+    code = b"\x80\x02" + encode(dict.fromkeys(range(2000), 0), {}) + b"q\0"
+    code += name_of("__torch__.a", "B") + b"q\1](" + b"h\1)\x81h\0b" * 5000 + b"e."
+    with peak_below(100 * len(code)):
+        found = read_torch(pack(tmp_path / "a.pt", code, {}))
+    assert [len(module) for module in found[:3]] == [2000, 0, 0]
+
+
 def test_deep_programs_are_read_or_refused(tmp_path):
     deep = 20_000
     for code in (b"]" * deep + b"a" * (deep - 1), b"(" * deep + b"t" * deep, b")" + b"\x85" * deep):
