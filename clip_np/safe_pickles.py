@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from .safe_files import FileError
-from .safe_tensors import MAX_DIMENSIONS, as_numbers, map_file
+from clip_np.safe_files import FileError
+from clip_np.safe_tensors import MAX_DIMENSIONS, as_numbers, map_file
 
 _STORAGES = {"Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Bool": "BOOL"}
 _STORAGES |= {"Long": "I64", "Int": "I32", "Short": "I16", "Char": "I8", "Byte": "U8"}

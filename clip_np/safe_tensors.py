@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .safe_files import FileError, replace_file
+from clip_np.safe_files import FileError, replace_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "|b1", "U8": "|u1"}
 _DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U64": "<u8", "U32": "<u4", "U16": "<u2"}
@@ -51,6 +51,11 @@ def as_numbers(data: np.ndarray, code: str, where: str) -> np.ndarray:
     return numbers if numbers.flags.aligned else numbers.copy()
 
 
+def read_notes(path: str | os.PathLike) -> dict[str, str]:
+    """The notes of a file, its "__metadata__"; FileError for a damaged table."""
+    return _read_table(path, map_file(path))[1]
+
+
 def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """All arrays of a file by name, in the order of its table; BF16 becomes float32.
 
@@ -58,6 +63,23 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     that is not exactly as the format demands. Values are not looked at: they may be NaN.
     """
     data = map_file(path)
+    table, _, start = _read_table(path, data)
+    places = {name: _place(entry, f"{path}: {name!r}") for name, entry in table.items()}
+    end = 0
+    for name, (_, _, first, last) in sorted(places.items(), key=lambda item: item[1][2:]):
+        if first != end:
+            raise FileError(f"{path}: {name!r} begins at {first} and not at {end}, where it must")
+        end = last
+    if end != len(data) - start:
+        raise FileError(f"{path}: has {len(data) - start} bytes of arrays; its header says {end}")
+    for name, (code, shape, first, last) in places.items():
+        numbers = as_numbers(data[start + first : start + last], code, f"{path}: {name!r}")
+        table[name] = numbers.reshape(shape)  # shape
+    return table
+
+
+def _read_table(path: str | os.PathLike, data: np.ndarray) -> tuple[dict, dict[str, str], int]:
+    """Of a mapped file the entries of the table, its notes, and where the arrays start."""
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if start > min(max(len(data), 7), 8 + _TABLE_LIMIT):
         raise FileError(f"{path}: its header ends at {start}, past the file's end or the limit")
@@ -71,18 +93,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     notes = table.pop("__metadata__", {})
     if type(notes) is not dict or any(type(note) is not str for note in notes.values()):
         raise FileError(f"{path}: its __metadata__ must give text for text")
-    places = {name: _place(entry, f"{path}: {name!r}") for name, entry in table.items()}
-    end = 0
-    for name, (_, _, first, last) in sorted(places.items(), key=lambda item: item[1][2:]):
-        if first != end:
-            raise FileError(f"{path}: {name!r} begins at {first} and not at {end}, where it must")
-        end = last
-    if end != len(data) - start:
-        raise FileError(f"{path}: has {len(data) - start} bytes of arrays; its header says {end}")
-    for name, (code, shape, first, last) in places.items():
-        numbers = as_numbers(data[start + first : start + last], code, f"{path}: {name!r}")
-        table[name] = numbers.reshape(shape)  # shape
-    return table
+    return table, notes, start
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
