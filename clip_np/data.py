@@ -1,4 +1,4 @@
-"""Chapter 24: where do image-caption pairs come from?
+"""Chapter 25: where do image-caption pairs come from?
 
 CLIP learns from nothing but pictures and the sentences that belong to them, so a data set is a
 list of pairs. People keep them in a few ways, all of which `open_dataset` recognises:

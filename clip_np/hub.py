@@ -1,4 +1,4 @@
-"""Chapter 25: how are the data sets of others read?
+"""Chapter 26: how are the data sets of others read?
 
 Thousands of image-caption sets lie on the Hugging Face hub, and the `datasets` library fetches
 one by its name. It keeps a set on the disk as a table that is mapped into memory, so the captions

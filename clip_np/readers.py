@@ -1,4 +1,4 @@
-"""Chapter 23: when does a picture become pixels?
+"""Chapter 24: when does a picture become pixels?
 
 As late as possible, because decoded pictures rarely fit in memory. `Pairs` keeps captions, but
 of an image only its *source*: a path, encoded bytes, an array, or a function that reads a cell of

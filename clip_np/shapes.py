@@ -1,4 +1,4 @@
-"""Chapter 22: what is the smallest world in which CLIP has something to learn?
+"""Chapter 23: what is the smallest world in which CLIP has something to learn?
 
 Photographs are expensive, and they do not say what a model has understood. This chapter draws a
 world of its own: coloured shapes on a grey square of 32 x 32 pixels, each picture with the one

@@ -1,4 +1,4 @@
-"""Chapter 35: in which files does a published vocabulary come?
+"""Chapter 22: in which files does a published vocabulary come?
 
 A vocabulary is a list of merges. OpenAI's is text with a merge a line, packed, of which the first
 48,894 count. Hugging Face has `vocab.json`, the id of each piece, and `merges.txt`, or both in one
