@@ -58,7 +58,7 @@ def small_model(seed: int = 0, **changes) -> CLIP:
 
 @pytest.mark.parametrize("layout", ["hf", "openai"])
 def test_published_models_give_the_numbers_of_their_makers(tmp_path, layout):
-    """tests/oracle/test_published.py wrote the numbers, and holds more models against them."""
+    """tests/oracle/test_makers.py wrote the numbers, and holds more models against them."""
     path = published(tmp_path, layout)
     _, _, wanted = expected(layout)
     model, preprocess, _ = load(path)

@@ -4,7 +4,7 @@ The weights are random; the files are written by transformers, open_clip, openai
 Two arrays agree where they differ by at most tolerance * the largest entry + floor: the floor is
 for gradients that are zero in theory, such as a key's bias, and rounding noise in practice.
 
-`python tests/oracle/test_published.py` writes tests/expected/*.npz anew: small models with what
+`python tests/oracle/test_makers.py` writes tests/expected/*.npz anew: small models with what
 their makers' code computes from them, for the tests that have no PyTorch.
 """
 
