@@ -35,6 +35,8 @@ from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
 from minigrad.rows import Arena, available_cores, run_workers, using
 
+MANY = 1 << 20  # numbers that a thread updates in about a millisecond
+
 
 class Unit(NamedTuple):
     """A piece of work: one encoder, "image" or "text", on the samples `rows`, and its cost."""
@@ -92,7 +94,7 @@ def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
     share = seams[-1] / workers
     cuts = np.arange(workers + 1) * share
     nearest = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
-    cuts = np.where(np.abs(nearest - cuts) < 0.22 * share, nearest, cuts)
+    cuts = np.where(np.abs(nearest - cuts) < 0.1 * share, nearest, cuts)
     loads = []
     for ends in itertools.pairwise(cuts):
         load = []
@@ -225,11 +227,14 @@ def training_step(
     """
     if loss != "clip" or comm is not None:
         raise ValueError('training_step: only loss="clip" on one machine (comm=None) is known')
-    parameters, n_workers = model.parameters(), count_workers(model, workers)
+    parameters = model.parameters()
+    # A small model is updated in less time than it takes to start a thread.
+    threads = 1 + sum(each.size for each in parameters) // MANY
+    threads = min(threads, count_workers(model, workers))
     with blas_threads(1):
         value = loss_and_gradients(model, images, tokens, shards, workers, positives)
-        norm = clip_grad_norm(parameters, max_norm, n_workers)
-        optimizer.step(n_workers)
+        norm = clip_grad_norm(parameters, max_norm, threads)
+        optimizer.step(threads)
     model.clamp_temperature()
     for parameter in parameters:
         parameter.zero_grad()
