@@ -31,7 +31,9 @@ import numpy as np
 from minigrad.backend import Array, array_module, setting
 
 SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
-BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
+# Numbers in a block: two float32 blocks fit in a 1 MB cache. Smaller ones are no faster, and worker
+# threads would hand Python's lock to each other more often.
+BLOCK = 1 << 17
 
 
 def blocks(array: Array) -> Iterator[slice]:
