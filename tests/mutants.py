@@ -187,7 +187,7 @@ ACTIVATION = _of(
      "the chain rule's factor"),
     ("gelu without Phi", "_gated", "d += s", "pass", "the derivative of x left out"),
     ("gelu without x", "_gated", "d *= v", "pass", "d(x Phi) = Phi + x Phi'"),
-    ("gelu's wrong normal density", "gelu", "d *= 0.5 * root", "d *= root",
+    ("gelu's wrong normal density", "gelu", "(decay, 0.5 * root,", "(decay, root,",
      "erf's constant in place of the normal distribution's"),
     ("tanh-gelu's cubic", "gelu", "3.0 * 0.044715", "0.044715", "d x^3 = 3 x^2"),
     ("erf's constant", "erf", "(2.0 / math.sqrt(math.pi))", "(1.0 / math.sqrt(math.pi))",
