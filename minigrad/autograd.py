@@ -176,7 +176,7 @@ def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) ->
     not write into g, and what it returns is either new, or g, or a view."""
     result = Tensor(value if type(value) is np.ndarray else as_array(value))
     node = None
-    if is_recording():
+    if _recording.get():
         two = len(parents) == 2  # most often; spelled out, it is quicker
         edges = (parents[0]._edge, parents[1]._edge) if two else tuple(map(_edge_of, parents))
         if any(edges):
