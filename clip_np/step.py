@@ -35,8 +35,6 @@ from minigrad.debug import explain_memory
 from minigrad.optim import Optimizer, clip_grad_norm
 from minigrad.rows import Arena, available_cores, run_workers, using
 
-MANY = 1 << 20  # numbers that a thread updates in about a millisecond
-
 
 class Unit(NamedTuple):
     """A piece of work: one encoder, "image" or "text", on the samples `rows`, and its cost."""
@@ -230,8 +228,7 @@ def training_step(
         raise ValueError('training_step: only loss="clip" on one machine (comm=None) is known')
     parameters = model.parameters()
     # A small model is updated in less time than it takes to start a thread.
-    threads = 1 + sum(each.size for each in parameters) // MANY
-    threads = min(threads, count_workers(model, workers))
+    threads = min(1 + sum(p.size for p in parameters) // 2**20, count_workers(model, workers))
     with blas_threads(1):
         value = loss_and_gradients(model, images, tokens, shards, workers, positives)
         norm = clip_grad_norm(parameters, max_norm, threads)

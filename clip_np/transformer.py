@@ -43,9 +43,8 @@ class MultiHeadAttention(Module):
         """What `rows` (B, W), one of each sequence of x (B, T, W), gather: (B, W).
 
         lengths (B,) is how many tokens each row may see; None for all. One query stands against T
-        keys and T values, so the matrices change sides: q . (K x_j) = (K^T q) . x_j, and V is
-        applied to what a head has mixed. The bias of the keys is left out: it adds the same to all
-        scores of a query, and softmax does not see that.
+        keys and values, so the matrices change sides: q . (K x_j) = (K^T q) . x_j, and V follows
+        the mixing. The keys' bias, the same for all scores of a query, is nothing to softmax.
         """
         batch, length, width = x.shape
         by_head = self.heads, width // self.heads, width

@@ -31,9 +31,7 @@ import numpy as np
 from minigrad.backend import Array, array_module, setting
 
 SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
-# Numbers in a block: two float32 blocks fit in a 1 MB cache. Smaller ones are no faster, and worker
-# threads would hand Python's lock to each other more often.
-BLOCK = 1 << 17
+BLOCK = 1 << 17  # numbers in a block; with less, threads hand Python's lock over more often
 
 
 def blocks(array: Array) -> Iterator[slice]:
