@@ -35,6 +35,12 @@ def _square(size: int, patch: int, width: int, vocabulary: int, context: int) ->
     return CLIPConfig(width, vision, TextConfig(vocabulary, context, width, layers=4, heads=4))
 
 
+def _tiny() -> CLIPConfig:
+    """The model of examples/train_tiny.py, with the tokenizer that it learns."""
+    config = PRESETS["tiny"]
+    return replace(config, text=replace(config.text, vocab_size=599, context_length=12))
+
+
 def _setting(config: CLIPConfig, batch: int, train: bool = True) -> Setting:
     context = config.text.context_length
     return Setting(config, batch, context // 2, context, train)
@@ -43,6 +49,7 @@ def _setting(config: CLIPConfig, batch: int, train: bool = True) -> Setting:
 SETTINGS = {
     "micro": _setting(_square(32, 8, 64, 500, 16), 64),
     "base32": _setting(_square(32, 4, 128, 512, 32), 128),
+    "tiny": Setting(_tiny(), 160, 9, 12),
     "tutorial": _setting(PRESETS["tutorial"], 32),
     "ViT-B/32": _setting(PRESETS["ViT-B/32"], 8),
     "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], 8, 8, 23),

@@ -62,7 +62,8 @@ def plan(model: CLIP, tokens: Array, shards: int, workers: int) -> list[list[Uni
     units = [Unit("image", rows, cost * (rows.stop - rows.start)) for rows, cost in image_costs]
     units += [Unit("text", rows, cost * (rows.stop - rows.start)) for rows, cost in text_costs]
     if shards == 1:
-        return _cut_evenly(units, workers)
+        # Both workers that share an encoder make gradients for all its weights, to be added up.
+        return _cut_evenly(units, workers, 50.0 * sum(each.size for each in model.parameters()))
     loads: list[list[Unit]] = [[] for _ in range(workers)]
     for unit in sorted(units, key=lambda each: -each.cost):
         min(loads, key=lambda load: sum(each.cost for each in load)).append(unit)
@@ -82,17 +83,17 @@ def _by_length(lengths: Array, rows: slice) -> list[slice]:
     return [part for half in halves for part in _by_length(lengths, half)]
 
 
-def _cut_evenly(units: list[Unit], workers: int) -> list[list[Unit]]:
+def _cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]]:
     """Lay the units end to end and cut the line into equal parts.
 
     A cut that falls close to a seam between units is moved onto it: few large units are worth a
-    little imbalance.
+    little imbalance, of a tenth or of what a cut costs, its `price`.
     """
     seams = np.cumsum([0.0] + [unit.cost for unit in units])
     share = seams[-1] / workers
     cuts = np.arange(workers + 1) * share
     nearest = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
-    cuts = np.where(np.abs(nearest - cuts) < 0.22 * share, nearest, cuts)
+    cuts = np.where(np.abs(nearest - cuts) < max(0.1 * share, price), nearest, cuts)
     loads = []
     for ends in itertools.pairwise(cuts):
         load = []
@@ -225,11 +226,13 @@ def training_step(
     """
     if loss != "clip" or comm is not None:
         raise ValueError('training_step: only loss="clip" on one machine (comm=None) is known')
-    parameters, n_workers = model.parameters(), count_workers(model, workers)
+    parameters = model.parameters()
+    # A small model is updated in less time than it takes to start a thread.
+    threads = min(1 + sum(p.size for p in parameters) // 2**20, count_workers(model, workers))
     with blas_threads(1):
         value = loss_and_gradients(model, images, tokens, shards, workers, positives)
-        norm = clip_grad_norm(parameters, max_norm, n_workers)
-        optimizer.step(n_workers)
+        norm = clip_grad_norm(parameters, max_norm, threads)
+        optimizer.step(threads)
     model.clamp_temperature()
     for parameter in parameters:
         parameter.zero_grad()

@@ -215,7 +215,7 @@ class Walk:
     def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
         self.retain_graph = retain_graph
         self.older_than = older_than  # edges to nodes before this number belong to `outer`
-        self.outer = _current_walk.get()
+        self.outer, self.watcher = _current_walk.get(), monitor.get()
         self.pending: dict[Any, list] = {}
         self.ours: set[int] = set()
         self.heap: list[tuple[int, Any]] = []
@@ -263,8 +263,8 @@ class Walk:
                     for index, gradient in enumerate(cotangents):
                         if gradient is not None:
                             sink((node, index), gradient, id(gradient) in self.ours)
-                # From here on they may be freed, and other arrays may get their ids.
-                self.ours.difference_update(map(id, cotangents))
+                if self.ours:  # from here on they may be freed, and other arrays may get their ids
+                    self.ours.difference_update(map(id, cotangents))
                 if type(node) is Node:
                     self._step(node, cotangents)
         finally:
@@ -280,14 +280,14 @@ class Walk:
         gradients = vjp(*cotangents)
         if type(gradients) is not tuple:
             gradients = (gradients,)
-        watcher = monitor.get()
-        if watcher is not None:
-            watcher.backward(node, gradients)
+        if self.watcher is not None:
+            self.watcher.backward(node, gradients)
         for edge, gradient in zip(parents, gradients):
             if edge is not None and gradient is not None:
                 new = gradient is not cotangents[0]
                 ours = new and _is_alone(gradient, (*cotangents, *gradients))
-                self.deliver(edge, as_array(gradient), ours)
+                whole = type(gradient) is np.ndarray  # most often; asked here, it is quick
+                self.deliver(edge, gradient if whole else as_array(gradient), ours)
 
 
 def _is_alone(array: Array, others: Sequence[Array | None]) -> bool:

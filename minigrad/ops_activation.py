@@ -60,18 +60,16 @@ def relu(x: Any) -> Tensor:
     return record("relu", array_module(x.data).maximum(x.data, 0.0), (x,), vjp)
 
 
-def _gated(name: str, x: Tensor, phi: Callable, density: Callable) -> Tensor:
+def _gated(name: str, x: Tensor, fill: Callable) -> Tensor:
     """x Phi(x), and its derivative Phi + x Phi', both made while a block is in the cache.
-    phi(v, s) writes Phi(v) into s; density(v, s, d) writes Phi'(v) into d."""
+    fill(v, s, d) writes Phi(v) into s and Phi'(v) into d, unless d is None."""
     value = as_rows(x.data)  # (N, W)
     y = empty(value.shape, value)
     slope = empty(value.shape, value) if x.requires_grad and is_recording() else None
     for rows in blocks(value):
-        v, s = value[rows], y[rows]
-        phi(v, s)
-        if slope is not None:
-            d = slope[rows]
-            density(v, s, d)
+        v, s, d = value[rows], y[rows], None if slope is None else slope[rows]
+        fill(v, s, d)
+        if d is not None:
             d *= v
             d += s
         s *= v
@@ -87,18 +85,17 @@ def quick_gelu(x: Any) -> Tensor:
     (x,) = floating("quick_gelu", x)
     xp = array_module(x.data)
 
-    def phi(v: Array, s: Array) -> None:  # sigmoid(z) = (1 + tanh(z / 2)) / 2
+    def fill(v: Array, s: Array, d: Array | None) -> None:
         xp.multiply(v, 0.851, out=s)
-        xp.tanh(s, out=s)
+        xp.tanh(s, out=s)  # sigmoid(z) = (1 + tanh(z / 2)) / 2
         s += 1.0
         s *= 0.5
+        if d is not None:
+            xp.subtract(1.0, s, out=d)
+            d *= s
+            d *= 1.702
 
-    def density(v: Array, s: Array, d: Array) -> None:
-        xp.subtract(1.0, s, out=d)
-        d *= s
-        d *= 1.702
-
-    return _gated("quick_gelu", x, phi, density)
+    return _gated("quick_gelu", x, fill)
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -108,18 +105,15 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     (x,) = floating("gelu", x)
     xp, root = array_module(x.data), math.sqrt(2.0 / math.pi)
 
-    def phi(v: Array, s: Array) -> None:
-        s[...] = _erf(v * math.sqrt(0.5))
+    def by_erf(v: Array, s: Array, d: Array | None) -> None:
+        xp.multiply(v, math.sqrt(0.5), out=s)
+        s[...], decay = _erf(s)
         s *= 0.5
         s += 0.5
+        if d is not None:  # exp(-v^2 / 2) / sqrt(2 pi)
+            xp.multiply(decay, 0.5 * root, out=d)
 
-    def density(v: Array, s: Array, d: Array) -> None:
-        xp.multiply(v, v, out=d)
-        d *= -0.5
-        xp.exp(d, out=d)
-        d *= 0.5 * root
-
-    def phi_by_tanh(v: Array, s: Array) -> None:
+    def by_tanh(v: Array, s: Array, d: Array | None) -> None:
         xp.multiply(v, v, out=s)
         s *= 0.044715
         s += 1.0
@@ -128,32 +122,31 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
         xp.tanh(s, out=s)
         s *= 0.5
         s += 0.5
-
-    def density_by_tanh(v: Array, s: Array, d: Array) -> None:  # 2 s (1 - s) times the inside's
-        xp.multiply(v, v, out=d)
-        d *= 3.0 * 0.044715
-        d += 1.0
-        d *= 2.0 * root
-        d *= s
-        d *= 1.0 - s
+        if d is not None:  # 2 s (1 - s) times the inside's
+            xp.multiply(v, v, out=d)
+            d *= 3.0 * 0.044715
+            d += 1.0
+            d *= 2.0 * root
+            d *= s
+            d *= 1.0 - s
 
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
     if approximate == "tanh":
-        return _gated("gelu", x, phi_by_tanh, density_by_tanh)
+        return _gated("gelu", x, by_tanh)
     _check_erf(x.data)
-    return _gated("gelu", x, phi, density)
+    return _gated("gelu", x, by_erf)
 
 
 def erf(x: Any) -> Tensor:
     """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. Real only."""
     (x,) = floating("erf", x)
-    value = x.data
+    y, decay = _erf(x.data)
 
     def vjp(g: Array) -> Array:
-        return g * (array_module(value).exp(-value * value) * (2.0 / math.sqrt(math.pi)))
+        return g * (decay * (2.0 / math.sqrt(math.pi)))
 
-    return record("erf", _erf(value), (x,), vjp)
+    return record("erf", y, (x,), vjp)
 
 
 # Neither NumPy nor this project has erf for arrays, but Python has it for single numbers. We
@@ -161,7 +154,7 @@ def erf(x: Any) -> Tensor:
 # "Approximation Theory and Approximation Practice", chapters 3 and 8). For x >= 0,
 #     erf(x) = 1 - exp(-x^2) (1 - x r(x)) = -expm1(-x^2) + exp(-x^2) x r(x),
 # where r is smooth in 1/(1 + x), and nothing cancels. Beyond x = 6, erf is 1 to the last bit.
-_END = 6.0
+_END = 6.5  # here 1 + expm1(-x^2) is 0
 _SUM, _RANGE = 1.0 + 1.0 / (1.0 + _END), 1.0 - 1.0 / (1.0 + _END)  # of 1/(1 + x) at 0 and _END
 
 
@@ -186,16 +179,24 @@ def _check_erf(x: Array) -> None:
         raise TypeError(f"erf: expected float32 or float64, got {x.dtype}")
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: Array) -> tuple[Array, Array]:
+    """erf(x) and exp(-x^2), which is a part of it and of its derivative."""
     _check_erf(x)
     first, *coefficients, last = _ERF[x.dtype.name]
     xp = array_module(x)
-    size = xp.minimum(xp.abs(x), _END)
-    t = (2.0 / (1.0 + size) - _SUM) / _RANGE
-    r = first * t  # Horner's scheme
+    size, t, r = (empty(x.shape, x) for _ in range(3))
+    xp.minimum(xp.abs(x, out=size), _END, out=size)
+    xp.divide(2.0 / _RANGE, xp.add(size, 1.0, out=t), out=t)
+    t -= _SUM / _RANGE
+    xp.multiply(t, first, out=r)  # Horner's scheme
     for c in coefficients:
         r += c
         r *= t
     r += last
-    minus = xp.expm1(-size * size)
-    return xp.copysign((1.0 + minus) * size * r - minus, x)
+    r *= size
+    size *= size
+    minus = xp.expm1(xp.negative(size, out=size), out=size)
+    decay = xp.add(minus, 1.0, out=t)
+    r *= decay
+    r -= minus
+    return xp.copysign(r, x, out=r), decay

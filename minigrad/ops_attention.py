@@ -14,22 +14,15 @@ Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
     dS = P * (dP - rowsum(P * dP))
     dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
 
-The code never forms P. With E = exp(S + mask), up to a factor for each row, and the row sums l,
-P = E / l, and the division moves to the narrow side: D numbers a row in place of T.
-
-    O = (E V) / l              forward; kept besides the inputs are O, E and l
-    G' = G / l                 backward
-    dV = E^T G'
-    dS = E * (G' V^T - rowsum(G' * O))
-
-since rowsum(P * dP)_i = sum_j P_ij (g_i . v_j) = g_i . o_i. The mask adds no term: where it hides
-a key, E is 0 and so is dS. Dropout puts E * kept in E's place in O and dV, and multiplies G' V^T by
-kept; l and the last formula are as before. The heads are H such maps on slices of the width.
+The row sums are had for less: rowsum(P * dP)_i = sum_j P_ij (g_i . v_j) = g_i . o_i, D products
+in place of T. The mask adds no term: where it hides a key, P is 0 and so is dS. Dropout puts
+P * kept in P's place in O and dV, and multiplies G V^T by kept; the row sums are as before. The
+heads are H such maps on slices of the width.
 
 `attention` takes Q, K and V as three arrays and is the reference. `self_attention` reads all three
-from one projection, as views, and writes one gradient array for it. `pooled_attention` serves the
-last block of an encoder of which only one row is used: one query, so that the scores are (1, T)
-and what follows is one row; how many keys that row may see stands for the causal mask.
+from one projection, as views, and writes one gradient array for it. `pooled_attention` has one
+query for each sequence, so that the scores are (1, T) and what follows is one row; how many keys
+that row may see stands for the causal mask.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
 """
@@ -78,24 +71,22 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
 
 def _attend(
     q: Array, k: Array, v: Array, o: Array, mask: Array | None = None, kept: Array | None = None
-) -> tuple[Array, Array]:
-    """Write O (B, H, T, D) into o; returns E (B, H, T, S) and l (B, H, T, 1) for `_attend_vjp`.
-    q (B, H, T, D); k and v (B, H, S, D), S keys; mask broadcasts to E, kept has its shape."""
+) -> Array:
+    """Write O (B, H, T, D) into o; returns P (B, H, T, S) for `_attend_vjp`.
+    q (B, H, T, D); k and v (B, H, S, D), S keys; mask broadcasts to P, kept has its shape."""
     xp, scale = array_module(q), _scale(q)
-    e = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, S)
-    sums = empty((*q.shape[:-1], 1), q)  # (B, H, T, 1)
+    p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, S)
     # Scores within +-30 need no shift before exp, unless a mask of other floats is added to them.
     hides_only = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
-    for b in blocks(e):  # a few samples at a time
-        scaled = xp.multiply(q[b], scale, out=empty(q[b].shape, q))
-        scores = xp.matmul(scaled, k[b].swapaxes(-1, -2), out=e[b])
+    for b in blocks(p):  # a few samples at a time
+        scores = xp.matmul(q[b], k[b].swapaxes(-1, -2), out=p[b])
+        scores *= scale
         small = hides_only and are_small(scores)
         if mask is not None:
             scores += _of(mask, b, q)
-        sums[b] = exponentials(scores, small)  # in place: the scores become E
-        xp.matmul(e[b] if kept is None else e[b] * kept[b], v[b], out=o[b])
-        o[b] /= sums[b]
-    return e, sums
+        scores *= 1.0 / exponentials(scores, small)  # in place: the scores become P
+        xp.matmul(p[b] if kept is None else p[b] * kept[b], v[b], out=o[b])
+    return p
 
 
 def _scale(q: Array) -> float:
@@ -114,22 +105,20 @@ def _attend_vjp(
     into: Sequence[Array],
     kept: Array | None = None,
 ) -> None:
-    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, E, l."""
-    (q, k, v), (o, e, sums), (d_q, d_k, d_v) = inputs, saved, into
+    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, P."""
+    (q, k, v), (o, p), (d_q, d_k, d_v) = inputs, saved, into
     xp, scale = array_module(q), _scale(q)
-    for b in blocks(e):
-        shared = xp.divide(g[b], sums[b], out=empty(g[b].shape, g))  # G' = G / l
-        d_s = xp.matmul(shared, v[b].swapaxes(-1, -2), out=empty(e[b].shape, e))  # G' V^T
+    for b in blocks(p):
+        d_s = xp.matmul(g[b], v[b].swapaxes(-1, -2), out=empty(p[b].shape, p))  # G V^T
         if kept is not None:
             d_s *= kept[b]
-        d_s -= row_dot(shared, o[b])[..., None]
-        d_s *= e[b]
-        dropped = e[b] if kept is None else e[b] * kept[b]
-        xp.matmul(dropped.swapaxes(-1, -2), shared, out=d_v[b])
+        d_s -= row_dot(g[b], o[b])[..., None]
+        d_s *= p[b]
+        d_s *= scale
+        dropped = p[b] if kept is None else p[b] * kept[b]
+        xp.matmul(dropped.swapaxes(-1, -2), g[b], out=d_v[b])
         xp.matmul(d_s, k[b], out=d_q[b])
-        d_q[b] *= scale
         xp.matmul(d_s.swapaxes(-1, -2), q[b], out=d_k[b])
-        d_k[b] *= scale
 
 
 def attention(
@@ -147,7 +136,7 @@ def attention(
     kept = dropout_mask("attention: dropout", dropout, rng, (1, *shape[:-1], k.shape[-2]), q)
     mask = additive_mask("attention", mask, q.data, shape[-2], k.shape[-2])
     o = empty((1, *shape), q.data)
-    saved = o, *_attend(*inputs, o, mask, kept)
+    saved = o, _attend(*inputs, o, mask, kept)
 
     def vjp(g: Array) -> tuple[Array, ...]:
         into = [empty(each.shape, g) for each in inputs]
@@ -176,7 +165,7 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
     mask = additive_mask("self_attention", mask, inputs[0], length, length)
     mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
     (o,) = _heads(mixed, 1, heads)
-    saved = o, *_attend(*inputs, o, mask)
+    saved = o, _attend(*inputs, o, mask)
 
     def vjp(g: Array) -> Array:
         d_qkv = empty((batch, length, width), g)
@@ -207,7 +196,7 @@ def pooled_attention(q: Any, kv: Any, heads: int, lengths: Any = None) -> Tensor
         mask = additive_mask("pooled_attention", visible, inputs[0], 1, keys.shape[1])
     mixed = empty(queries.shape, queries)  # (B, 1, W)
     (o,) = _heads(mixed, 1, heads)
-    saved = o, *_attend(*inputs, o, mask)
+    saved = o, _attend(*inputs, o, mask)
 
     def vjp(g: Array) -> tuple[Array, Array]:
         d_q, d_kv = empty(queries.shape, g), empty(keys.shape, g)

@@ -127,9 +127,10 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     data, w, scale = as_rows(x.data), weight.data, 1.0 / max(width, 1)  # data (N, D)
     h, y = empty(data.shape, data), empty(data.shape, data)
     inverse_std = empty(data.shape[:1], data)  # (N,)
+    share = array_module(data).full_like(w, scale)
     for rows in blocks(data):
         block = h[rows]
-        array_module(data).subtract(data[rows], (row_sum(data[rows]) * scale)[:, None], out=block)
+        array_module(data).subtract(data[rows], (data[rows] @ share)[:, None], out=block)
         inverse_std[rows] = (row_dot(block, block) * scale + eps) ** -0.5
         block *= inverse_std[rows, None]
         array_module(data).multiply(block, w, out=y[rows])
@@ -139,7 +140,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = as_rows(g)  # (N, D)
         xp = array_module(g)
-        to_weight, to_bias = xp.zeros_like(w), xp.zeros_like(w)
+        to_weight, to_bias, w_share = xp.zeros_like(w), xp.zeros_like(w), w * scale
         to_x = empty(g.shape, g) if x_needs else None
         for rows in blocks(g):
             g_block, h_block = g[rows], h[rows]
@@ -148,8 +149,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
             to_bias += column_sum(g_block)
             if to_x is None:
                 continue
-            along_h = (product @ w) * scale  # mean(g w h), (N,)
-            along_one = (g_block @ w) * scale  # mean(g w), (N,)
+            along_h = product @ w_share  # mean(g w h), (N,)
+            along_one = g_block @ w_share  # mean(g w), (N,)
             xp.multiply(h_block, along_h[:, None], out=product)
             product += along_one[:, None]
             into = xp.multiply(g_block, w, out=to_x[rows])

@@ -31,7 +31,7 @@ import numpy as np
 from minigrad.backend import Array, array_module, setting
 
 SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
-BLOCK = 1 << 16  # numbers in a block: a handful of float32 blocks fit in a 1 MB cache
+BLOCK = 1 << 17  # numbers in a block; with less, threads hand Python's lock over more often
 
 
 def blocks(array: Array) -> Iterator[slice]:

@@ -40,8 +40,6 @@ EQUIVALENT = {
         "g has one part, so the first is the last",
     "pooled_attention: return (d_q[:, -1], d_kv)":
         "there is one query, so the first is the last",
-    "_erf: return xp.copysign(minus - (1.0 + minus) * size * r, x)":
-        "copysign takes the sign from x alone",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
     "blocks: step = BLOCK * rows // max(array.size, 1) if type(array) is not np.ndarray else rows":
