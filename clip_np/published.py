@@ -250,8 +250,8 @@ def _colours(record: Record) -> Record:
     """What `Preprocess` is told beside the size. FileError for another way than CLIP's."""
     for word, usual in RESIZING.items():
         if record.get(word, usual) != usual:
-            said = f"{word} is {record[word]!r}"
-            raise FileError(f"images must be resized otherwise than bicubically and whole: {said}")
+            asked = f"{word} {record[word]!r}"
+            raise FileError(f"images must be resized otherwise than bicubically: {asked}")
     found: Record = {"convert_first": record.get("convert_first") is True}
     for name in ("mean", "std"):
         for word in {name, f"image_{name}"} & record.keys():

@@ -132,6 +132,8 @@ def to_ours(arrays: Arrays) -> Arrays:
         state[path] = array
     for path in [path for path in state if ".attn.q_proj." in path]:
         parts = [state.pop(path.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+        if len({part.shape for part in parts}) > 1:
+            raise FileError(f"{path} and those of k and v have different shapes")
         state[path.replace(".q_proj.", ".in_proj.")] = np.concatenate(parts)  # (3*W, W) or (3*W,)
     return state
 
