@@ -124,11 +124,11 @@ def locate(path: File) -> pathlib.Path:
 def _weights_of(folder: pathlib.Path) -> tuple[str, ...]:
     """What the weights in a folder may be called. Where both configurations are, config.json is
     often that of the image encoder alone, for another library."""
-    config = folder / CONFIG
-    ours = config.exists() and read_json(config).get("model_type") == "clip"
-    if (folder / OPEN_CLIP_CONFIG).exists() and not ours:
-        return OPEN_CLIP
-    return (*HUGGING_FACE, *OPEN_CLIP)
+    names, config = (*HUGGING_FACE, *OPEN_CLIP), folder / CONFIG
+    if (folder / OPEN_CLIP_CONFIG).exists():
+        is_clip = config.exists() and read_json(config).get("model_type") == "clip"
+        names = names if is_clip else OPEN_CLIP
+    return names
 
 
 def _download(name: str) -> pathlib.Path:
@@ -177,12 +177,14 @@ def read_published(path: pathlib.Path, activation: str | None = None) -> Publish
         given, colours = json.loads(notes.get(NOTE, "{}")), {}
     beside = path.with_name(OPEN_CLIP_CONFIG if path.name in OPEN_CLIP else CONFIG)
     if not given and beside.exists():
-        record, pictures = read_json(beside), path.with_name(PREPROCESSING)
+        record, images = read_json(beside), path.with_name(PREPROCESSING)
         with naming(beside, UNFIT):
-            read_sizes = _open_clip_sizes if "model_cfg" in record else _hugging_face_sizes
-            given = read_sizes(record)
-            said = read_json(pictures) if pictures.exists() else {}
-            colours = _colours(record.get("preprocess_cfg", said))
+            if "model_cfg" in record:
+                given = _open_clip_sizes(record["model_cfg"])
+                colours = _colours(record.get("preprocess_cfg", {}))
+            else:
+                given = _hugging_face_sizes(record)
+                colours = _colours(read_json(images) if images.exists() else {})
     with naming(path, UNFIT):
         for part in ("vision", "text") if activation is not None else ():
             given[part] = {**given.get(part, {}), "activation": activation}
@@ -229,9 +231,8 @@ def _hugging_face_sizes(record: Record) -> Record:
     return sizes
 
 
-def _open_clip_sizes(record: Record) -> Record:
-    """The same of open_clip_config.json."""
-    model = record["model_cfg"]
+def _open_clip_sizes(model: Record) -> Record:
+    """The same of the model in open_clip_config.json."""
     sizes: Record = {"embed_dim": model["embed_dim"]}
     activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
     for part in ("vision", "text"):
