@@ -7,7 +7,6 @@ lies `best.npz`, for use only: the model as it was when its validation loss was 
 """
 
 import json
-import os
 import pathlib
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,13 @@ import numpy as np
 
 from clip_np.config import CLIPConfig
 from clip_np.model import CLIP
-from clip_np.safe_files import FileError, is_finite, read_npz, write_npz
+from clip_np.safe_files import File, naming, read_npz, require_finite, write_npz
 from clip_np.tokenizer import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
 CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
 FORMAT = "clip_np checkpoint 1"
-File = str | os.PathLike
 
 
 @dataclass
@@ -47,9 +45,8 @@ def save_checkpoint(
     is what the training wants back. ValueError, and nothing written, where a weight is NaN or
     infinite."""
     state = {name: p.numpy() for name, p in model.named_parameters()}
-    for name, array in state.items():
-        if not is_finite(array):
-            raise ValueError(f"save_checkpoint: {name} holds a NaN or an infinity; not saved")
+    with naming(path, "not saved"):
+        require_finite(state, "not saved")
     header = {"format": FORMAT, "config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
     header["training"] = training
     arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
@@ -69,8 +66,8 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
     arrays = read_npz(path)
-    try:
-        header = json.loads(arrays.pop("header").tobytes().decode("utf-8"))
+    with naming(path, "not a checkpoint of clip_np that can be read"):
+        header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
         for tower in ("vision", "text") if activation is not None else ():
@@ -78,17 +75,11 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         config = CLIPConfig.from_dict(header["config"])
         tokenizer = Tokenizer.from_json(header["tokenizer"])
         training = header["training"]
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise FileError(f"{path}: not a checkpoint of clip_np ({error!r})") from error
-    weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
-    try:
+    with naming(path, "weights and configuration disagree: no model"):
+        weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
         state = {name: np.asarray(array, np.float32) for name, array in weights.items()}
         model = CLIP(config, None)
         model.load_state_dict(state, assign=True)
-    except (ValueError, TypeError, MemoryError) as error:
-        raise FileError(f"{path}: weights and configuration disagree: {error}") from error
-    for name, array in state.items():
-        if not is_finite(array):
-            raise FileError(f"{path}: {name} holds a NaN or an infinity")
+        require_finite(state)
     optimizer_state = {k[10:]: a for k, a in arrays.items() if k.startswith("optimizer/")}
     return Checkpoint(model, tokenizer, training, optimizer_state)

@@ -29,16 +29,16 @@ from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import ACTIVATIONS, CLIPConfig
 from clip_np.loading import Preprocess, training_preprocess
 from clip_np.model import CLIP
-from clip_np.safe_files import FileError, is_finite, read_json, write_json
+from clip_np.safe_files import File, FileError, naming, read_json, require_finite, write_json
 from clip_np.safe_pickles import read_torch_state
 from clip_np.safe_tensors import read_notes, read_safetensors, write_safetensors
 from clip_np.tokenizer import Tokenizer
 from clip_np.vocabularies import MissingTokenizer, find_vocabulary
 from clip_np.weights import export_arrays, infer_config, layout_of, to_ours
-from minigrad.rows import available_cores, parallel_map
 
-File = str | os.PathLike
+Record = dict[str, Any]
 DTYPES = ("float32", "float64")
+UNFIT = "not a CLIP that can be read here"
 # What files of weights are called, the best first; one in parts has an index, NAME.index.json.
 HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
 OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -53,11 +53,12 @@ WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
 VISION_WORDS = WORDS | {"image_size": "image_size", "patch_size": "patch_size"}
 TEXT_WORDS = WORDS | {"vocab_size": "vocab_size", "max_position_embeddings": "context_length"}
 TEXT_WORDS |= {"eos_token_id": "eos_token_id"}
-BICUBIC = 3  # Pillow's number for it
 HIGHEST_ID = 2  # as Hugging Face's eos_token_id: the end token is the highest id of each row
 # The fields of open_clip's configurations that the models here can follow.
-OPEN_CLIP_VISION = {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"}
-OPEN_CLIP_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+OPEN_CLIP_WORDS = {"image_size", "patch_size", "vocab_size", "context_length", "width", "layers"}
+OPEN_CLIP_WORDS |= {"heads", "head_width", "mlp_ratio"}
+BICUBIC = 3  # Pillow's number for it
+RESIZING = {"resample": BICUBIC, "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 @dataclass
@@ -98,11 +99,9 @@ def load(
         tokenizer, preprocess = find_tokenizer(path.parent, found.config), found.preprocess
         # A copy is made only of numbers that are stored in another type.
         state = {name: np.asarray(array, dtype) for name, array in found.state.items()}
-        try:
+        with naming(path, UNFIT):
             model = CLIP(found.config, None)
             model.load_state_dict(state, assign=True)
-        except (ValueError, MemoryError) as error:
-            raise FileError(f"{path}: not a CLIP that can be read here: {error}") from error
     return model.to(backend).eval(), preprocess, tokenizer
 
 
@@ -125,8 +124,7 @@ def locate(path: File) -> pathlib.Path:
 def _weights_of(folder: pathlib.Path) -> tuple[str, ...]:
     """What the weights in a folder may be called. Where both configurations are, config.json is
     often that of the image encoder alone, for another library."""
-    config = folder / CONFIG
-    names = (*HUGGING_FACE, *OPEN_CLIP)
+    names, config = (*HUGGING_FACE, *OPEN_CLIP), folder / CONFIG
     if (folder / OPEN_CLIP_CONFIG).exists():
         is_clip = config.exists() and read_json(config).get("model_type") == "clip"
         names = names if is_clip else OPEN_CLIP
@@ -152,10 +150,9 @@ def _download(name: str) -> pathlib.Path:
 def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
     """The tokenizer of a folder if its vocabulary has the model's size, else the published one if
     that has. FileError for a damaged vocabulary."""
-    size = config.text.vocab_size
+    size, tokenizer = config.text.vocab_size, None
     wanted = f"a vocabulary of {size:,} pieces: vocab.json and merges.txt, or tokenizer.json"
     cause = f"the texts of this model need {wanted}, beside its weights in {folder}"
-    tokenizer = None
     if find_vocabulary(folder).exists():
         tokenizer = Tokenizer.load(folder)
         cause += f"; the one there has {tokenizer.vocab_size:,}"
@@ -173,24 +170,27 @@ def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | Miss
 def read_published(path: pathlib.Path, activation: str | None = None) -> Published:
     """Read a file of weights and the configuration beside it, if there is one, which is believed
     in what the weights do not show. FileError for whatever is wrong in either."""
-    arrays, metadata = _read_arrays(path)
-    layout, state = layout_of(arrays, str(path)), to_ours(arrays, str(path))
-    parallel_map(lambda item: _check_numbers(*item, path), list(state.items()), available_cores())
+    arrays, notes = _read_arrays(path)
+    with naming(path, UNFIT):
+        layout, state = layout_of(arrays), to_ours(arrays)
+        require_finite(state)
+        given, colours = json.loads(notes.get(NOTE, "{}")), {}
     beside = path.with_name(OPEN_CLIP_CONFIG if path.name in OPEN_CLIP else CONFIG)
-    try:
-        given, colours = json.loads(metadata.get(NOTE, "{}")), {}
-        if not given and beside.exists():
-            given, colours = _configuration(read_json(beside), path.with_name(PREPROCESSING))
-        if activation is not None:
-            for part in ("vision", "text"):
-                given[part] = {**given.get(part, {}), "activation": activation}
-    except FileError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise FileError(f"{beside if beside.exists() else path}: {error!r}") from error
-    config = infer_config(state, str(path), given)
-    convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
-    state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
+    if not given and beside.exists():
+        record, images = read_json(beside), path.with_name(PREPROCESSING)
+        with naming(beside, UNFIT):
+            if "model_cfg" in record:
+                given = _open_clip_sizes(record["model_cfg"])
+                colours = _colours(record.get("preprocess_cfg", {}))
+            else:
+                given = _hugging_face_sizes(record)
+                colours = _colours(read_json(images) if images.exists() else {})
+    with naming(path, UNFIT):
+        for part in ("vision", "text") if activation is not None else ():
+            given[part] = {**given.get(part, {}), "activation": activation}
+        config = infer_config(state, given)
+        convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
+        state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
     storage = sorted({str(array.dtype) for array in arrays.values()})
     preprocess = Preprocess(config.vision.image_size, **colours)
     return Published(path, layout, storage, config, state, preprocess)
@@ -205,81 +205,62 @@ def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, s
             return read_torch_state(path), {}
         case ".json":
             arrays: dict[str, np.ndarray] = {}
-            shards = read_json(path).get("weight_map")
-            if not isinstance(shards, dict):
-                raise FileError(f"{path}: an index of weights has a weight_map")
-            for shard in sorted(set(map(str, shards.values()))):
-                if pathlib.PurePath(shard).name != shard or shard.endswith(".json"):
-                    raise FileError(f"{path}: {shard!r} is not the name of a file beside it")
-                arrays |= _read_arrays(path.with_name(shard))[0]
+            with naming(path, "no index of weights"):
+                for shard in sorted(set(read_json(path)["weight_map"].values())):
+                    if pathlib.PurePath(shard).name != shard or shard.endswith(".json"):
+                        raise FileError(f"{shard!r} is not the name of a file beside it")
+                    arrays |= _read_arrays(path.with_name(shard))[0]
             return arrays, {}
     raise FileError(f"{path}: weights are read from .safetensors, .pt, .pth, .bin and .npz files")
 
 
-def _check_numbers(name: str, array: np.ndarray, path: pathlib.Path) -> None:
-    """FileError for an infinity, a NaN, or no floating-point numbers."""
-    if array.dtype.kind != "f":
-        raise FileError(f"{path}: {name} holds {array.dtype}, not floating-point numbers")
-    if not is_finite(array):
-        raise FileError(f"{path}: {name} holds a NaN or an infinity")
-
-
-def _configuration(
-    record: dict[str, Any], preprocessing: pathlib.Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two records of what configuration files say: the model's sizes, as in `CLIPConfig.to_dict`,
-    and the colours, as in `Preprocess`. ValueError for what the models here cannot follow."""
-    if "model_cfg" in record:
-        return _open_clip_sizes(record["model_cfg"]), _colours(record.get("preprocess_cfg", {}))
+def _hugging_face_sizes(record: Record) -> Record:
+    """What config.json says of the model, with gaps, in the form of `CLIPConfig.to_dict`.
+    FileError for what the models here cannot follow."""
     if record.get("model_type", "clip") != "clip":
-        raise ValueError(f"a model of type {record['model_type']!r}, expected 'clip'")
-    sizes: dict[str, Any] = {"embed_dim": record["projection_dim"]}
+        raise FileError(f"a model of type {record['model_type']!r}, expected 'clip'")
+    sizes: Record = {"embed_dim": record["projection_dim"]}
     for part, words, heads in (("vision", VISION_WORDS, 12), ("text", TEXT_WORDS, 8)):
         told = {**record[f"{part}_config"], **(record.get(f"{part}_config_dict") or {})}
         if told.get("layer_norm_eps", 1e-5) != 1e-5:
-            raise ValueError(f"{part} layer_norm_eps is {told['layer_norm_eps']}, not 1e-5")
+            raise FileError(f"{part} layer_norm_eps is {told['layer_norm_eps']}, not 1e-5")
         sizes[part] = {ours: told[word] for word, ours in words.items() if word in told}
         sizes[part].setdefault("heads", heads)  # what the library takes them for
     if sizes["text"].get("eos_token_id") == HIGHEST_ID:
         sizes["text"]["eos_token_id"] = None
-    return sizes, _colours(read_json(preprocessing) if preprocessing.exists() else {})
-
-
-def _open_clip_sizes(model: dict[str, Any]) -> dict[str, Any]:
-    sizes: dict[str, Any] = {"embed_dim": model["embed_dim"]}
-    activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
-    for part, known in (("vision", OPEN_CLIP_VISION), ("text", OPEN_CLIP_TEXT)):
-        told = model[f"{part}_cfg"]
-        unknown = [name for name, value in told.items() if name not in known and value]
-        if unknown:
-            raise ValueError(f"{part}_cfg asks for {', '.join(unknown)}, which is not known here")
-        sizes[part] = {name: told[name] for name in known & told.keys()} | {
-            "activation": activation
-        }
-        head_width, ratio = sizes[part].pop("head_width", 64), sizes[part].pop("mlp_ratio", 4.0)
-        sizes[part].setdefault("heads", told["width"] // head_width)
-        sizes[part]["mlp_width"] = int(told["width"] * ratio)
     return sizes
 
 
-def _colours(record: dict[str, Any]) -> dict[str, Any]:
-    """What `Preprocess` is told beside the size. ValueError for another way than CLIP's."""
-    if (
-        record.get("resample", BICUBIC) != BICUBIC
-        or record.get("interpolation", "bicubic") != "bicubic"
-    ):
-        raise ValueError("images must be resized otherwise than bicubically")
-    if record.get("resize_mode", "shortest") != "shortest":
-        raise ValueError(f"images must be resized by resize_mode {record['resize_mode']!r}")
-    found: dict[str, Any] = {}
-    for ours, words in (("mean", ("mean", "image_mean")), ("std", ("std", "image_std"))):
-        for word in words:
-            if word in record:
-                red, green, blue = (float(number) for number in record[word])
-                found[ours] = red, green, blue
+def _open_clip_sizes(model: Record) -> Record:
+    """The same of the model in open_clip_config.json."""
+    sizes: Record = {"embed_dim": model["embed_dim"]}
+    activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
+    for part in ("vision", "text"):
+        told = model[f"{part}_cfg"]
+        unknown = [name for name in told if told[name] and name not in OPEN_CLIP_WORDS]
+        if unknown:
+            raise FileError(f"{part}_cfg asks for {', '.join(unknown)}, which is not known here")
+        known = {name: told[name] for name in OPEN_CLIP_WORDS & told.keys()}
+        heads = told["width"] // known.pop("head_width", 64)
+        mlp_width = int(told["width"] * known.pop("mlp_ratio", 4.0))
+        sizes[part] = {"heads": heads, "mlp_width": mlp_width, "activation": activation} | known
+    return sizes
+
+
+def _colours(record: Record) -> Record:
+    """What `Preprocess` is told beside the size. FileError for another way than CLIP's."""
+    for word, usual in RESIZING.items():
+        if record.get(word, usual) != usual:
+            asked = f"{word} {record[word]!r}"
+            raise FileError(f"images must be resized otherwise than bicubically: {asked}")
+    found: Record = {"convert_first": record.get("convert_first") is True}
+    for name in ("mean", "std"):
+        for word in {name, f"image_{name}"} & record.keys():
+            red, green, blue = map(float, record[word])
+            found[name] = red, green, blue
     if not all(0 < deviation < math.inf for deviation in found.get("std", ())):
-        raise ValueError(f"deviations of the colours must be positive, not {found['std']}")
-    return found | {"convert_first": record.get("convert_first") is True}
+        raise FileError(f"deviations of the colours must be positive, not {found['std']}")
+    return found
 
 
 def save_pretrained(
@@ -293,18 +274,16 @@ def save_pretrained(
     published models. Each file takes the place of an older one when it is complete."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    config = model.config
     _write_weights(model, directory / "model.safetensors", "hf", {"format": "pt"})
-    record: dict[str, Any] = {"architectures": ["CLIPModel"], "model_type": "clip"}
+    config, end = model.config, model.config.text.eos_token_id
+    record: Record = {"architectures": ["CLIPModel"], "model_type": "clip"}
     record |= {"projection_dim": config.embed_dim, "dtype": "float32"}
     for part, words in (("vision", VISION_WORDS), ("text", TEXT_WORDS)):
         told = {word: getattr(getattr(config, part), ours) for word, ours in words.items()}
         told |= {"model_type": f"clip_{part}_model", "projection_dim": config.embed_dim}
         record[f"{part}_config"] = told
-    text = record["text_config"]
-    if config.text.eos_token_id is None:
-        text["eos_token_id"] = HIGHEST_ID
-    text.update({"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0})
+    told |= {"eos_token_id": HIGHEST_ID if end is None else end}
+    told |= {"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0}
     write_json(directory / CONFIG, record)
     size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
     record = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size}}
@@ -324,14 +303,12 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
     if layout == "hf":
         save_pretrained(model, target, tokenizer, preprocess)
     else:
-        notes = {NOTE: json.dumps(model.config.to_dict())}
-        _write_weights(model, pathlib.Path(target), layout, notes)
+        _write_weights(model, target, layout, {NOTE: json.dumps(model.config.to_dict())})
 
 
-def _write_weights(model: CLIP, path: pathlib.Path, layout: str, notes: dict[str, str]) -> None:
-    """ValueError, and nothing written, where a weight is NaN or infinite."""
+def _write_weights(model: CLIP, path: File, layout: str, notes: dict[str, str]) -> None:
+    """FileError, and nothing written, where a weight is NaN or infinite."""
     arrays = export_arrays(model, layout)
-    for name, array in arrays.items():
-        if not is_finite(array):
-            raise ValueError(f"{path}: {name} holds a NaN or an infinity; not saved")
+    with naming(path, "not saved"):
+        require_finite(arrays, "not saved")
     write_safetensors(path, arrays, notes)

@@ -10,6 +10,7 @@ against the size of the file. What is damaged is refused, with a reason.
 """
 
 import contextlib
+import gzip
 import io
 import json
 import math
@@ -21,15 +22,36 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-JSON_LIMIT = 100_000_000  # bytes
+from minigrad.rows import available_cores, parallel_map
+
+File = str | os.PathLike
+TEXT_LIMIT = 8 << 20  # bytes, unpacked; the largest published vocabulary has half of that
 
 
 class FileError(ValueError):
-    """A file is damaged, foreign or dangerous; the message names it and says why."""
+    """A file is damaged, foreign or dangerous; the message says why, and `naming` adds which."""
+
+    def __init__(self, message: str, filename: File | None = None) -> None:
+        super().__init__(message)
+        self.filename = filename  # as in an OSError; None until the message names the file
 
 
 @contextlib.contextmanager
-def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def naming(path: File, what: str) -> Iterator[None]:
+    """Turns whatever the contents of a file raise in the block into a FileError that names it.
+    (Damage makes the libraries raise BadZipFile, EOFError, TokenError, RecursionError and more.)"""
+    try:
+        yield
+    except Exception as error:
+        own = isinstance(error, FileError)
+        if (own or isinstance(error, OSError)) and error.filename:
+            raise  # it names a file already, or there is none
+        why = str(error) if own else f"{what} ({type(error).__name__}: {error!s:.500})"
+        raise FileError(f"{path}: {why}", path) from error
+
+
+@contextlib.contextmanager
+def replace_file(path: File) -> Iterator[BinaryIO]:
     """A binary file to write; it takes the place of `path` when the block ends without error."""
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
@@ -49,35 +71,51 @@ def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
-def is_finite(array: np.ndarray) -> bool:
-    """Whether no number is NaN or infinite. A sum is finite only if all of its terms are, and one
-    pass; where it is not, every number is asked, because a sum can overflow."""
-    with np.errstate(all="ignore"):
-        total = np.add.reduce(array, axis=None)
-    return bool(np.isfinite(total) or np.isfinite(array).all())
+def require_finite(arrays: Mapping[str, np.ndarray], consequence: str = "not read") -> None:
+    """FileError, naming the array, where a number is NaN or infinite."""
+    contents, cores = list(arrays.values()), available_cores()
+    finite = parallel_map(lambda array: np.isfinite(array).all(), contents, cores)
+    for name, known in zip(arrays, finite):
+        if not known:
+            raise FileError(f"{name} holds a NaN or an infinity: {consequence}")
 
 
-def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+def read_text(path: File) -> str:
+    """The text of a file, unpacked if its name ends in .gz; FileError for more than 8 MB."""
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+        data = file.read(TEXT_LIMIT + 1)
+    if len(data) > TEXT_LIMIT:
+        raise FileError(f"it has more than {TEXT_LIMIT:,} bytes")
+    return data.decode("utf-8-sig")
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The object that a JSON text is; ValueError for another text, or two values for one key."""
+    content = json.loads(text, object_pairs_hook=_without_doubles)
+    if type(content) is not dict:
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name appears twice: two values for one key")
+    return found
+
+
+def read_json(path: File) -> dict[str, Any]:
+    """The object in a JSON file; FileError for another file, or one of more than 8 MB."""
+    with naming(path, "expected a JSON object"):
+        return parse_json(read_text(path))
+
+
+def write_json(path: File, content: Mapping[str, Any]) -> None:
     """Write a JSON file, one entry a line."""
     with replace_file(path) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The object in a JSON file; FileError for another file, or one of more than 100 MB."""
-    try:
-        if os.path.getsize(path) > JSON_LIMIT:
-            raise ValueError(f"it has more than {JSON_LIMIT:,} bytes")
-        with open(path, "rb") as file:
-            content = json.loads(file.read())
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: expected a JSON object ({error})") from error
-    return content
-
-
-def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: File, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays, uncompressed; equal arrays give equal bytes."""
     with replace_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -85,49 +123,38 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None
                 np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
-def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_npz(path: File) -> dict[str, np.ndarray]:
     """Read all arrays of an uncompressed .npz file: what `write_npz` and `np.savez` write.
 
     FileError for anything but plain, complete arrays. Needs no more than twice the file's size
     of memory, whatever the file says.
     """
     arrays: dict[str, np.ndarray] = {}
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            with zipfile.ZipFile(file) as archive:
-                entries = archive.infolist()
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                    raise FileError(f"{path}: compressed; only uncompressed arrays are read")
-                if sum(entry.file_size + entry.compress_size for entry in entries) > 2 * size:
-                    raise FileError(f"{path}: claims more bytes of arrays than it has")
-                for entry in entries:
-                    name = entry.filename.removesuffix(".npy")
-                    if name in arrays:
-                        raise FileError(f"{path}: holds two arrays named {name!r}")
-                    arrays[name] = _parse_array(archive.read(entry), f"{path}: {name}")
-        except FileError:
-            raise
-        except Exception as error:
-            # On damaged archives and headers, zipfile and NumPy raise BadZipFile, EOFError,
-            # RuntimeError, TokenError, RecursionError and more: all mean the same here.
-            raise FileError(f"{path}: damaged, or no .npz file ({error!r})") from error
+    with naming(path, "damaged, or no .npz file"), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise FileError("compressed; only uncompressed arrays are read")
+        claimed = sum(entry.file_size + entry.compress_size for entry in entries)
+        if claimed > 2 * os.path.getsize(path):
+            raise FileError("claims more bytes of arrays than it has")
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in arrays:
+                raise FileError(f"holds two arrays named {name!r}")
+            arrays[name] = _parse_array(name, archive.read(entry))
     return arrays
 
 
-def _parse_array(data: bytes, where: str) -> np.ndarray:
+def _parse_array(name: str, data: bytes) -> np.ndarray:
     """The array of an .npy file's bytes."""
     file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
+    major, minor = np.lib.format.read_magic(file)
+    read_header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
     shape, fortran_order, dtype = read_header(file)
     if dtype.hasobject:
-        raise FileError(f"{where} holds Python objects, which are never loaded")
+        raise FileError(f"{name} holds Python objects, which are never loaded")
     # Python integers: a product that overflows would pass as a small one.
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise FileError(f"{where} has shape {shape}, which does not fit its size")
+        raise FileError(f"{name} has shape {shape}, which does not fit its size")
     array = np.frombuffer(data, dtype, offset=file.tell())
     return array.reshape(shape, order="F" if fortran_order else "C").copy("A")  # shape

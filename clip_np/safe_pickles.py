@@ -22,7 +22,6 @@ https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
 
 import math
-import os
 import pickletools
 import struct
 import zipfile
@@ -30,15 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from clip_np.safe_files import FileError
+from clip_np.safe_files import File, FileError, naming
 from clip_np.safe_tensors import MAX_DIMENSIONS, as_numbers, map_file
 
 _STORAGES = {"Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Bool": "BOOL"}
 _STORAGES |= {"Long": "I64", "Int": "I32", "Short": "I16", "Char": "I8", "Byte": "U8"}
 _STORAGES = {f"torch.{name}Storage": code for name, code in _STORAGES.items()}
-_LISTS = {f"torch.jit._pickle.build_{kind}list" for kind in ("int", "double", "bool", "tensor")}
-_NAMES = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", *_STORAGES, *_LISTS}
-_NAMES |= {"torch._utils._rebuild_parameter"}
 # How many values an instruction takes from the stack; None: all that lie above the mark.
 _TAKES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": None, "APPEND": 1, "APPENDS": None}
 _TAKES |= {"SETITEM": 2, "SETITEMS": None, "REDUCE": 2, "NEWOBJ": 2, "BINPERSID": 1, "BUILD": 1}
@@ -53,7 +49,7 @@ class _Module(dict):
     """The attributes of a TorchScript module."""
 
 
-def read_torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_torch_state(path: File) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint or TorchScript file by dotted name: "visual.conv1.weight".
 
     Looks into "state_dict", "model_state_dict" or "model" if there is one, at nothing beside it,
@@ -81,15 +77,15 @@ def read_torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return {name.removeprefix(shared): array for name, array in arrays.items()}
 
 
-def read_torch(path: str | os.PathLike) -> Any:
+def read_torch(path: File) -> Any:
     """What a .pt, .pth or .bin file holds: dicts, lists, tuples, numbers, text and arrays.
 
     Arrays are views of the file, mapped copy-on-write; bfloat16 becomes float32. TorchScript's
     modules are dicts of their attributes. FileError if the file is damaged or asks for anything
     else. Dicts and lists may contain themselves: whoever walks through them needs a limit.
     """
-    data = map_file(path)
-    try:
+    with naming(path, "damaged, or no PyTorch file"):
+        data = map_file(path)
         if data[: len(_LEGACY)].tobytes() == _LEGACY:
             hint = "load it and save it again with a newer one, or as safetensors"
             raise FileError(f"written in the format before PyTorch 1.6; {hint}")
@@ -100,11 +96,6 @@ def read_torch(path: str | os.PathLike) -> Any:
         if len(entries["data.pkl"]) > max(_PICKLE_LIMIT, len(data) // 10):
             raise FileError(f"its pickle is longer than {_PICKLE_LIMIT:,} bytes and 1/10 of it")
         return _run(entries["data.pkl"].tobytes(), entries)
-    except FileError as error:
-        raise FileError(f"{path}: {error}") from None
-    except Exception as error:
-        # zipfile raises many kinds; a damaged program takes from an empty stack, and the like.
-        raise FileError(f"{path}: damaged, or no PyTorch file ({error!r:.200})") from error
 
 
 def _views(data: np.ndarray, contents: list[zipfile.ZipInfo]) -> dict[str, np.ndarray]:
@@ -165,9 +156,10 @@ def _run(program: bytes, entries: dict[str, np.ndarray]) -> Any:
             case "SETITEM" | "SETITEMS":
                 stack[-1].update(_pairs(items))
             case "GLOBAL":
-                stack.append(argument.replace(" ", ".", 1))
-                if stack[-1] not in _NAMES and not stack[-1].startswith("__torch__."):
-                    raise FileError(f"asks for {stack[-1]!r}, which weights do not need")
+                wanted = argument.replace(" ", ".", 1)
+                if not (wanted in _CALLS or wanted in _STORAGES or wanted.startswith("__torch__.")):
+                    raise FileError(f"asks for {wanted!r}, which weights do not need")
+                stack.append(wanted)
             case "BINPERSID":
                 stack.append(_storage(items[0], entries, storages))
             case "REDUCE" | "NEWOBJ":
@@ -196,16 +188,10 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
 
 def _call(name: Any, arguments: Any) -> Any:
     """What the call of a known name gives; both may be anything."""
-    match name if type(name) is str else None, arguments:
-        case "collections.OrderedDict", ():
-            return {}
-        case "torch._utils._rebuild_tensor_v2", (storage, offset, shape, strides, _, _):
-            return _tensor(storage, offset, shape, strides)
-        case "torch._utils._rebuild_parameter", (tensor, _, _):
-            return tensor
-        case str(), (items,) | (items, _) if name in _LISTS:
-            return items
-        case str(), () if name.startswith("__torch__."):
+    if type(name) is str and type(arguments) is tuple:
+        if name in _CALLS:
+            return _CALLS[name](*arguments)
+        if name.startswith("__torch__.") and not arguments:
             return _Module()
     raise FileError("calls something that it may not call, or in another way")
 
@@ -216,15 +202,16 @@ def _storage(identity: Any, entries: dict[str, np.ndarray], storages: dict) -> n
         case (str("storage"), str(name), str(key), _, int(count)) if name in _STORAGES:
             code = _STORAGES[name]
             if key not in storages:
-                storages[key] = code, as_numbers(entries[f"data/{key}"], code, f"data/{key}")
+                storages[key] = code, as_numbers(f"data/{key}", entries[f"data/{key}"], code)
             if storages[key][0] == code and len(storages[key][1]) == count:
                 return storages[key][1]
     raise FileError("describes a storage that is not in it")
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> np.ndarray:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> np.ndarray:
     """A view of a storage (n,), checked with Python's integers, which do not overflow."""
-    known = (type(storage), type(shape), type(strides)) == (np.ndarray, tuple, tuple)
+    found = (type(storage), type(shape), type(strides), len(rest))
+    known = found == (np.ndarray, tuple, tuple, 2)  # whether gradients are wanted, and hooks
     if not known or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
         raise FileError("has a tensor whose storage, shape and strides do not belong together")
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
@@ -236,3 +223,12 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> np.ndarray:
         raise FileError(f"has a tensor {shape} that does not fit its storage of {len(storage)}")
     strides = [step * size for step in strides]
     return np.ndarray(shape, storage.dtype, storage, offset * size if count else 0, strides)
+
+
+_CALLS = {  # what the names mean that may be called
+    "collections.OrderedDict": lambda: {},
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": lambda tensor, grad, hooks: tensor,
+}
+_LISTS = (f"torch.jit._pickle.build_{kind}list" for kind in ("int", "double", "bool", "tensor"))
+_CALLS |= dict.fromkeys(_LISTS, lambda items, kind=None: items)

@@ -16,114 +16,104 @@ it accounts for every byte exactly once. https://github.com/huggingface/safetens
 
 import json
 import math
-import mmap
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from clip_np.safe_files import FileError, replace_file
+from clip_np.safe_files import File, FileError, naming, parse_json, replace_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "|b1", "U8": "|u1"}
 _DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U64": "<u8", "U32": "<u4", "U16": "<u2"}
 _DTYPES |= {"I8": "|i1"}
 _CODES = {dtype: code for code, dtype in _DTYPES.items() if code != "BF16"}
 _TABLE_LIMIT = 100_000_000  # bytes, the format's own
+_DAMAGED = "damaged header, or no safetensors file"
 MAX_DIMENSIONS = 32  # of an array; NumPy 2 can have 64
 
 
-def map_file(path: str | os.PathLike) -> np.ndarray:
-    """The bytes of a file, (n,) uint8: read when looked at, and writing does not reach the file."""
-    with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return np.zeros(0, np.uint8)  # nothing cannot be mapped
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+def map_file(path: File) -> np.ndarray:
+    """The bytes of a file, (n,) uint8: read when looked at, and writing does not reach the file.
+    ValueError for an empty file: nothing cannot be mapped."""
+    return np.asarray(np.memmap(path, np.uint8, mode="c"))  # copy on write
 
 
-def as_numbers(data: np.ndarray, code: str, where: str) -> np.ndarray:
+def as_numbers(name: str, data: np.ndarray, code: str) -> np.ndarray:
     """Bytes (n,) as numbers of a type such as "F32": a view if it can be; "BF16" gives float32."""
     numbers = data.view(_DTYPES[code])  # (n / itemsize,)
     if code == "BF16":  # the upper half of a float32
         return np.left_shift(numbers, 16, dtype=np.uint32).view(np.float32)  # (n / 2,)
     if code == "BOOL" and data.max(initial=0) > 1:
-        raise FileError(f"{where} has truth values other than 0 and 1")
+        raise FileError(f"{name!r} has truth values other than 0 and 1")
     return numbers if numbers.flags.aligned else numbers.copy()
 
 
-def read_notes(path: str | os.PathLike) -> dict[str, str]:
+def read_notes(path: File) -> dict[str, str]:
     """The notes of a file, its "__metadata__"; FileError for a damaged table."""
-    return _read_table(path, map_file(path))[1]
+    with naming(path, _DAMAGED):
+        return _read_table(map_file(path))[1]
 
 
-def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_safetensors(path: File) -> dict[str, np.ndarray]:
     """All arrays of a file by name, in the order of its table; BF16 becomes float32.
 
     Arrays are views of the file, mapped copy-on-write. FileError, naming the array, for a file
     that is not exactly as the format demands. Values are not looked at: they may be NaN.
     """
-    data = map_file(path)
-    table, _, start = _read_table(path, data)
-    places = {name: _place(entry, f"{path}: {name!r}") for name, entry in table.items()}
-    end = 0
-    for name, (_, _, first, last) in sorted(places.items(), key=lambda item: item[1][2:]):
-        if first != end:
-            raise FileError(f"{path}: {name!r} begins at {first} and not at {end}, where it must")
-        end = last
-    if end != len(data) - start:
-        raise FileError(f"{path}: has {len(data) - start} bytes of arrays; its header says {end}")
-    for name, (code, shape, first, last) in places.items():
-        numbers = as_numbers(data[start + first : start + last], code, f"{path}: {name!r}")
-        table[name] = numbers.reshape(shape)  # shape
+    with naming(path, _DAMAGED):
+        data = map_file(path)
+        table, _, start = _read_table(data)
+        places = {name: _place(name, entry) for name, entry in table.items()}
+        size, claimed = len(data) - start, max((last for *_, last in places.values()), default=0)
+        if size != claimed:
+            raise FileError(f"has {size} bytes of arrays; its header says {claimed}")
+        end = 0
+        for name, (code, shape, first, last) in sorted(places.items(), key=lambda x: x[1][2:]):
+            if first != end:
+                raise FileError(f"{name!r} begins at {first} and not at {end}, where it must")
+            end = last
+            numbers = as_numbers(name, data[start + first : start + last], code)
+            table[name] = numbers.reshape(shape)  # shape
     return table
 
 
-def _read_table(path: str | os.PathLike, data: np.ndarray) -> tuple[dict, dict[str, str], int]:
+def _read_table(data: np.ndarray) -> tuple[dict, dict[str, str], int]:
     """Of a mapped file the entries of the table, its notes, and where the arrays start."""
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if start > min(max(len(data), 7), 8 + _TABLE_LIMIT):
-        raise FileError(f"{path}: its header ends at {start}, past the file's end or the limit")
-    try:
-        text = data[8:start].tobytes().decode("utf-8")
-        if not text.startswith("{"):
-            raise ValueError("it must begin with '{'")
-        table = json.loads(text, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: damaged header, or no safetensors file ({error})") from error
+        raise FileError(f"its header ends at {start}, past the file's end or the limit")
+    text = data[8:start].tobytes().decode("utf-8")
+    if not text.startswith("{"):
+        raise ValueError("it must begin with '{'")
+    table = parse_json(text)
     notes = table.pop("__metadata__", {})
     if type(notes) is not dict or any(type(note) is not str for note in notes.values()):
-        raise FileError(f"{path}: its __metadata__ must give text for text")
+        raise FileError("its __metadata__ must give text for text")
     return table, notes, start
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(table := dict(pairs)) < len(pairs):
-        raise ValueError("a name appears twice")
-    return table
-
-
-def _place(entry: Any, where: str) -> tuple[str, list[int], int, int]:
+def _place(name: str, entry: Any) -> tuple[str, list[int], int, int]:
     """(type, shape, first byte, last byte + 1) that an entry of the table says, if it can be."""
     if type(entry) is not dict or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise FileError(f"{where} needs a dtype, a shape and data_offsets, and nothing else")
+        raise FileError(f"{name!r} needs a dtype, a shape and data_offsets, and nothing else")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if type(code) is not str or code not in _DTYPES:
-        raise FileError(f"{where} has an unknown dtype")
+        raise FileError(f"{name!r} has an unknown dtype")
     for numbers in (shape, offsets):  # to `isinstance`, True is an int
         if type(numbers) is not list or any(type(n) is not int or n < 0 for n in numbers):
-            raise FileError(f"{where}: its shape and data_offsets must be natural numbers")
+            raise FileError(f"{name!r}: its shape and data_offsets must be natural numbers")
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2:
-        raise FileError(f"{where} has {len(shape)} dimensions and {len(offsets)} data_offsets")
+        raise FileError(f"{name!r} has {len(shape)} dimensions and {len(offsets)} data_offsets")
     # Python's integers do not overflow. NumPy's do, also where a 0 makes the product 0.
     size = np.dtype(_DTYPES[code]).itemsize
     fits = math.prod(shape) * size == offsets[1] - offsets[0]
     if not fits or math.prod(max(n, 1) for n in shape) * size >= 2**63:
-        raise FileError(f"{where} has a shape that does not fit its bytes")
+        raise FileError(f"{name!r} has a shape that does not fit its bytes")
     return code, shape, *offsets
 
 
 def write_safetensors(
-    path: str | os.PathLike, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+    path: File, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named arrays and notes, whole or not at all; equal arrays give equal bytes.
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from clip_np import vocabularies
-from clip_np.safe_files import replace_file
+from clip_np.safe_files import naming, replace_file
 from clip_np.vocabularies import END, FORMAT, MAX_CONTEXT_LENGTH, PAD_KEY, START
 
 Pair = tuple[str, str]
@@ -268,10 +268,10 @@ class Tokenizer:
             raise ValueError(f"the format is {content['format']!r}, not {FORMAT!r}")
         made = cls(content["merges"], content["context_length"], content.get("pad_token_id", 0))
         ids, given = made.vocabulary, content.get("vocabulary", made.vocabulary)
-        for piece in (ids | given) if ids != given else ():
-            if ids.get(piece) != given.get(piece):
-                found = f"{given.get(piece)!r}, by the merges it is {ids.get(piece)}"
-                raise ValueError(f"the id of {piece!r} is {found}")
+        for piece in ids | given:
+            wanted, found = ids.get(piece), given.get(piece)
+            if wanted != found:
+                raise ValueError(f"the id of {piece!r} is {found!r}, by the merges it is {wanted}")
         return made
 
     def save(self, path: str | Path) -> None:
@@ -303,7 +303,7 @@ class Tokenizer:
         forms of clip_np/vocabularies.py: a file, or the folder that holds it.
         Raises FileNotFoundError, or FileError that says what is wrong with which file."""
         path = vocabularies.find_vocabulary(path)
-        with vocabularies.damage_named(path):
+        with naming(path, "no tokenizer"):
             return cls._from_content(vocabularies.read_vocabulary(path))
 
     @classmethod

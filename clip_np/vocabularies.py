@@ -6,52 +6,24 @@ A vocabulary is a list of merges. OpenAI's is text with a merge a line, packed, 
 `tokenizer.json`, too.
 """
 
-import contextlib
-import gzip
 import importlib.util
-import json
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clip_np.safe_files import FileError
+from clip_np.safe_files import naming, parse_json, read_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
-MAX_BYTES = 8 << 20  # of an unpacked file; the largest published one has half of that
 PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"
 PAD_KEY = "clip_np_pad_token_id"  # were "!", id 0, the padding token, others would not see a "!"
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError, zlib.error)
-
-
-@contextlib.contextmanager
-def damage_named(path: Path) -> Iterator[None]:
-    """Turns what damaged and foreign contents raise into a FileError that names the file."""
-    try:
-        yield
-    except FileError:
-        raise
-    except (*DAMAGE, gzip.BadGzipFile) as error:
-        raise FileError(f"{path}: no tokenizer ({type(error).__name__}: {error})") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) != len(pairs):
-        raise ValueError("a JSON object has two values for one key")
-    return found
 
 
 def _read(path: Path) -> Any:
-    """The text of a .txt or .gz file, or the value of JSON."""
-    with damage_named(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-        text = data.decode("utf-8")
-        is_text = path.suffix in (".gz", ".txt")
-        return text if is_text else json.loads(text, object_pairs_hook=_unique)
+    """The text of a .txt or .gz file, or the object in a JSON file."""
+    with naming(path, "no tokenizer"):
+        text = read_text(path)
+        return text if path.suffix in (".gz", ".txt") else parse_json(text)
 
 
 def find_vocabulary(path: str | Path) -> Path:

@@ -27,17 +27,17 @@ import numpy as np
 
 from clip_np.config import CLIPConfig
 from clip_np.safe_files import FileError
-from minigrad.backend import Array, move
+from minigrad.backend import move
 from minigrad.nn import Module
 
-# Ours -> theirs, applied one after the other; {} stands for q, k and v, cut out of in_proj.
+Arrays = dict[str, np.ndarray]  # by name
+# Ours -> theirs, applied one after the other. Hugging Face has q, k, v in place of in_proj.
 NAMES = {
     "openai": (("text.", ""), (".in_proj.", ".in_proj_")),
     "hf": (
         ("visual.transformer.resblocks.", "vision_model.encoder.layers."),
         ("text.transformer.resblocks.", "text_model.encoder.layers."),
-        (".attn.in_proj.", ".self_attn.{}_proj."),
-        (".attn.out_proj.", ".self_attn.out_proj."),
+        (".attn.", ".self_attn."),
         (".ln_1.", ".layer_norm1."),
         (".ln_2.", ".layer_norm2."),
         (".mlp.c_fc.", ".mlp.fc1."),
@@ -54,6 +54,7 @@ NAMES = {
         ("text.text_projection", "text_projection.weight"),
     ),
 }
+TRANSPOSED = ("visual.proj", "text.text_projection")  # for Hugging Face
 # Numbers that files hold beside the weights.
 IGNORED = re.compile(r"(.*\.)?(position_ids|attn_mask|input_resolution|context_length|vocab_size)")
 FOREIGN = {  # what a name of a model that is none of these begins with -> what it is
@@ -62,12 +63,11 @@ FOREIGN = {  # what a name of a model that is none of these begins with -> what 
     "text.transformer.embeddings.": "a text encoder of the transformers library",
     "visual.attn_pool.": "attention pooling",
 }
-HEAD_WIDTH, WIDE = 64, {1280: 16, 1408: 16, 1664: 16}  # heads of open_clip's ViT-H, g and bigG
+HEAD_WIDTH = 64
+HEADS = {("vision", 1280): 16, ("vision", 1408): 16, ("vision", 1664): 16}  # ViT-H, g and bigG
 
 
-def export_arrays(
-    model: Module, layout: str = "openai", grad: bool = False
-) -> dict[str, np.ndarray]:
+def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> Arrays:
     """Every parameter, or its gradient, under the names and with the shapes of a layout, "openai"
     or "hf", on the host: views where it is there. Left out are gradients that do not exist."""
     if layout not in NAMES:
@@ -75,104 +75,85 @@ def export_arrays(
     arrays = {}
     for path, parameter in model.named_parameters():
         data = parameter.grad if grad else parameter.data
-        if data is not None:
-            arrays |= _to_theirs(path, move(data, "numpy"), layout)
+        if data is None:
+            continue
+        name, array = path, move(data, "numpy")
+        for ours, theirs in NAMES[layout]:
+            name = name.replace(ours, theirs)
+        if path == "visual.conv1.weight":
+            side = math.isqrt(array.shape[1] // 3)
+            array = array.reshape(-1, 3, side, side)  # (W, 3, P, P)
+        if layout == "hf" and path in TRANSPOSED:
+            array = array.T  # (E, W)
+        if layout == "hf" and ".in_proj." in name:
+            for letter, part in zip("qkv", np.split(array, 3)):  # (W, W) or (W,) each
+                arrays[name.replace(".in_proj.", f".{letter}_proj.")] = part
+        else:
+            arrays[name] = array
     return arrays
 
 
-def _to_theirs(path: str, array: np.ndarray, layout: str) -> dict[str, np.ndarray]:
-    """One of our arrays as one of theirs, or as three."""
-    name = path
-    for ours, theirs in NAMES[layout]:
-        name = name.replace(ours, theirs)
-    if path == "visual.conv1.weight":
-        side = math.isqrt(array.shape[1] // 3)
-        array = array.reshape(-1, 3, side, side)  # (W, 3, P, P)
-    if layout == "hf" and path in ("visual.proj", "text.text_projection"):
-        array = array.T  # (E, W)
-    if "{}" in name:
-        return {name.format(letter): part for letter, part in zip("qkv", np.split(array, 3))}
-    return {name: array}
-
-
-def layout_of(arrays: Mapping[str, Array], where: str) -> str:
+def layout_of(arrays: Arrays) -> str:
     """The layout that the names belong to; FileError where it is none of CLIP's."""
     if "vision_model.embeddings.patch_embedding.weight" in arrays:
         return "hf"
     for name in arrays:
         for beginning, what in FOREIGN.items():
             if name.startswith(beginning):
-                raise FileError(f"{where} has {what} ({name}), which cannot be read here")
+                raise FileError(f"it has {what} ({name})")
     if "visual.conv1.weight" in arrays:
         return "openai"
     some = ", ".join(list(arrays)[:3])
-    raise FileError(f"{where} holds no CLIP with a vision transformer: its names are {some} ...")
+    raise FileError(f"it holds no CLIP with a vision transformer: its names are {some} ...")
 
 
-def to_ours(arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+def to_ours(arrays: Arrays) -> Arrays:
     """Arrays in either layout as those of a model's state, (W, 3, P, P) still in four dimensions.
-    FileError for names of no layout, incomplete q, k, v, or a NaN or infinity."""
-    layout = layout_of(arrays, where)
-    state: dict[str, np.ndarray] = {}
-    parts: dict[str, dict[str, np.ndarray]] = {}
+    FileError for names of no layout or numbers without fractions, KeyError for half of q, k, v."""
+    layout = layout_of(arrays)
+    state: Arrays = {}
     for name, array in arrays.items():
         if IGNORED.fullmatch(name):
             continue
-        path, letter = _our_name(name, layout)
-        if path in state or letter in parts.get(path, ()):
-            raise FileError(f"{where}: {name} is there twice under two names")
-        if letter:
-            parts.setdefault(path, {})[letter] = array
-        elif path in ("visual.proj", "text.text_projection") and layout == "hf":
-            state[path] = array.T  # (W, E)
+        if array.dtype.kind != "f":
+            raise FileError(f"{name} holds {array.dtype}, not floating-point numbers")
+        path = name
+        for ours, theirs in NAMES[layout]:
+            path = path.replace(theirs, ours) if theirs else path
+        # open_clip writes the text encoder with or without "text." in front, OpenAI without.
+        if not path.startswith(("visual.", "text.")) and path != "logit_scale":
+            path = f"text.{path}"
+        if path in state:
+            raise FileError(f"{name} is there twice under two names")
+        if layout == "hf" and path in TRANSPOSED:
+            array = array.T  # (W, E)
         elif path == "logit_scale" and array.size == 1:
-            state[path] = array.reshape(())  # () in place of open_clip's (1,)
-        else:
-            state[path] = array
-    for path, found in parts.items():
-        try:
-            state[path] = np.concatenate([found[letter] for letter in "qkv"])  # (3*W, W) or (3*W,)
-        except (KeyError, ValueError) as error:
-            raise FileError(f"{where}: q, k and v of {path} do not fit ({error})") from None
+            array = array.reshape(())  # () in place of open_clip's (1,)
+        state[path] = array
+    for path in [path for path in state if ".attn.q_proj." in path]:
+        parts = [state.pop(path.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+        if len({part.shape for part in parts}) > 1:
+            raise FileError(f"{path} and those of k and v have different shapes")
+        state[path.replace(".q_proj.", ".in_proj.")] = np.concatenate(parts)  # (3*W, W) or (3*W,)
     return state
 
 
-def _our_name(name: str, layout: str) -> tuple[str, str]:
-    """Our name for one of theirs, and which of q, k, v it is, or ""."""
-    letter = ""
-    if layout == "hf":
-        match = re.fullmatch(r"(.*\.self_attn\.)([qkv])(_proj\..*)", name)
-        if match:
-            name, letter = f"{match[1]}{{}}{match[3]}", match[2]
-        for ours, theirs in NAMES["hf"]:
-            name = name.replace(theirs, ours)
-        return name, letter
-    # open_clip writes the text encoder with or without "text." in front.
-    if not name.startswith(("visual.", "text.")) and name != "logit_scale":
-        name = "text." + name
-    return name.replace(".in_proj_", ".in_proj."), letter
-
-
-def infer_config(
-    state: Mapping[str, np.ndarray], where: str, given: Mapping[str, Any] | None = None
-) -> CLIPConfig:
+def infer_config(state: Arrays, given: Mapping[str, Any] | None = None) -> CLIPConfig:
     """The configuration of a state as `to_ours` gives it. What shapes cannot show is taken from
     `given`, a record like that of `CLIPConfig.to_dict` with gaps, or else is as in OpenAI's models.
-    FileError where arrays are missing, or `given` contradicts them."""
-    try:
-        record = _sizes(state)
-        given = given or {}
-        _check_agreement(given, record)
-        for part in ("vision", "text"):
-            record[part] = {**given.get(part, {}), **record[part]}
-            if "heads" not in record[part]:
-                record[part]["heads"] = _usual_heads(part, record[part]["width"])
-        return CLIPConfig.from_dict(record)
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
-        raise FileError(f"{where}: not a CLIP that can be read here: {error}") from None
+    FileError where `given` contradicts the arrays, KeyError and others where some are missing."""
+    record, given = _sizes(state), given or {}
+    _check_agreement(given, record)
+    for part in ("vision", "text"):
+        sizes = record[part] = {**given.get(part, {}), **record[part]}
+        width = sizes["width"]
+        if "heads" not in sizes and width % HEAD_WIDTH:
+            raise FileError(f"how many heads a width of {width} has, a config.json must say")
+        sizes.setdefault("heads", HEADS.get((part, width), width // HEAD_WIDTH))
+    return CLIPConfig.from_dict(record)
 
 
-def _sizes(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _sizes(state: Arrays) -> dict[str, Any]:
     """All that the shapes of a model's arrays say."""
     width, _, patch, _ = state["visual.conv1.weight"].shape
     vocab_size, text_width = state["text.token_embedding.weight"].shape
@@ -188,19 +169,10 @@ def _sizes(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _check_agreement(given: Mapping[str, Any], found: Mapping[str, Any], part: str = "") -> None:
-    """ValueError where `given` says something else than `found`, at any depth."""
+    """FileError where `given` says something else than `found`, at any depth."""
     for key, value in found.items():
         if isinstance(value, dict):
             _check_agreement(given.get(key, {}), value, f"{key} ")
         elif given.get(key, value) != value:
             contradiction = f"{part}{key} is {given[key]!r}, but {value} in the weights"
-            raise ValueError(f"by its configuration {contradiction}")
-
-
-def _usual_heads(part: str, width: int) -> int:
-    """The number of heads that published models of this width have."""
-    if part == "vision" and width in WIDE:
-        return WIDE[width]
-    if width % HEAD_WIDTH:
-        raise ValueError(f"how many heads a width of {width} has, a config.json must say")
-    return width // HEAD_WIDTH
+            raise FileError(f"by its configuration {contradiction}")

@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from clip_np.safe_files import FileError, read_npz, replace_file, write_npz
+from clip_np.safe_files import FileError, naming, read_npz, replace_file, write_npz
 
 ARRAYS = {
     "weights": np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32),
@@ -172,6 +172,26 @@ def test_objects_are_never_written(tmp_path):
 
 
 # --- reading what should not be trusted --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (KeyError("x"), "inner: no list (KeyError: 'x')"),
+        (OSError("Not a gzipped file"), "inner: no list (OSError: Not a gzipped file)"),
+        (FileError("it is empty"), "inner: it is empty"),
+    ],
+)
+def test_what_contents_raise_names_the_file_once(error, message):
+    inner, outer = naming("inner", "no list"), naming("outer", "no list of lists")
+    with pytest.raises(FileError) as caught, outer, inner:
+        raise error
+    assert str(caught.value) == message
+
+
+def test_a_file_that_is_not_there_is_no_damage(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), naming(tmp_path, "no list"):
+        (tmp_path / "nowhere").read_bytes()
 
 
 def npy(array: np.ndarray) -> bytes:
