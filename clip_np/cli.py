@@ -33,43 +33,9 @@ from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read
 from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
-SWITCH = {"action": "store_const", "const": True}  # not given it is None, as all options are
-# The arguments of all commands, in argparse's words.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "run": {"metavar": "RUN", "help": "a run directory, or a checkpoint file in it"},
-    "--data": {"help": "a folder with captions.csv or metadata.csv, or with name.jpg beside "
-        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
-        "its name on the Hugging Face hub (default: the built-in shapes)"},
-    "--image-column": {"metavar": "NAME", "help": "column that holds the images"},
-    "--caption-column": {"metavar": "NAME", "help": "column that holds the captions"},
-    "--split": {"metavar": "NAME", "help": "datasets only: take all pairs from this split"},
-    "--streaming": SWITCH | {"help": "datasets only: read while training, nothing on the disk"},
-    "--skip-bad": SWITCH | {"help": "leave unreadable images out, and count them"},
-    "--test": {"metavar": "PATH", "help": "shapes only: a parquet file with another test split"},
-    "--name": {"help": "results go to runs/NAME (shapes, or the data's name)"},
-    "--out": {"metavar": "DIR", "help": "results go to DIR instead"},
-    "--resume": {"metavar": "DIR", "help": "go on with the run in DIR; its end may be moved"},
-    "--json": SWITCH | {"help": "print one JSON object as the last line"},
-}  # fmt: skip
-ARGUMENTS |= {
-    "--" + field.name.replace("_", "-"): dict(field.metadata)
-    for field in dataclasses.fields(TrainingOptions)
-    if field.metadata
-}
+# The options of data sets that are files, as they are called in Python.
 OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
-    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (function, arguments) in COMMANDS.items():
-        words = inspect.getdoc(function)
-        command = table.add_parser(name, help=words.partition("\n")[0], description=words)
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
-        for argument in arguments:
-            command.add_argument(argument, **ARGUMENTS[argument])
-    return parser
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -207,16 +173,83 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"records": len(records)}
 
 
-DATA = ["--data", *("--" + name.replace("_", "-") for name in OF_FILES)]
-TRAIN = [name for name in ARGUMENTS if name.startswith("--")]
-# Command -> its function and its arguments.
-COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
-    "train": (train_command, TRAIN),
-    "evaluate": (evaluate_command, ["run", *DATA, "--backend", "--json"]),
-    "plot": (plot_command, ["run", "--json"]),
-    **commands.COMMANDS,
+VALUES = {"N": int, "PIXELS": int, "COUNT": int, "S": float, "X": float}  # others are texts
+
+
+def takes(value: str | None, meaning: str, **more: Any) -> dict[str, Any]:
+    """An argument in argparse's words. What stands for its value tells the type; None: a switch."""
+    kind = {"metavar": value, "type": VALUES.get(value, str)}
+    if value is None:  # not given it is None, as all options are
+        kind = {"action": "store_const", "const": True}
+    return {"help": meaning, **kind, **more}
+
+
+# The arguments of all commands; --json is one of each.
+ARGUMENTS = {
+    "run": takes("RUN", "a run directory, or a checkpoint file in it"),
+    "model": takes("MODEL", "a run directory or a file of weights"),
+    "first": takes("MODEL", "a run directory or a file of weights, but where --model is given"),
+    "inputs": takes("IMAGE", "images, and folders of them", nargs="*"),
+    "index": takes("INDEX", "what clip-np embed wrote"),
+    "query": takes("QUERY", "a sentence, or an image to find similar ones"),
+    "target": takes("TARGET", "the directory to write, or the .safetensors file"),
+    "--data": takes("DATA", "a folder with captions.csv or metadata.csv, or with name.jpg beside "
+        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
+        "its name on the Hugging Face hub (default: the built-in shapes)"),
+    "--image-column": takes("NAME", "column that holds the images"),
+    "--caption-column": takes("NAME", "column that holds the captions"),
+    "--split": takes("NAME", "datasets only: take all pairs from this split"),
+    "--streaming": takes(None, "datasets only: read while training, nothing on the disk"),
+    "--skip-bad": takes(None, "leave unreadable images out, and count them"),
+    "--test": takes("PATH", "shapes only: a parquet file with another test split"),
+    "--name": takes("NAME", "results go to runs/NAME (shapes, or the data's name)"),
+    "--out": takes("DIR", "results go to DIR instead"),
+    "--resume": takes("DIR", "go on with the run in DIR; its end may be moved"),
+    "--model": takes("PATH", "the model, if the first argument is none (of search: if it is not "
+        "where the index says)"),
+    "--labels": takes("A,B,C", "labels to choose from, for any number of images; @FILE: one on "
+        "each line of a text file"),
+    "--template": takes("TEXT", 'a sentence around each label, such as "a photo of a {}"; of '
+        "several, the mean counts (default: the label alone)", action="append"),
+    "--picture": takes("FILE", "draw the answer (after captions: classify.png)"),
+    "-o": takes("INDEX", "the index file; where one is, it grows", dest="index", required=True),
+    "-k": takes("COUNT", "how many images (12)", default=12),
+    "--html": takes("FILE", "show them on a web page"),
+    "--png": takes("FILE", "draw them as one picture"),
+    "--layout": takes("{hf,openai}", "hf: a directory for transformers (the default); openai: one "
+        "file, under the names that open_clip reads too", choices=("hf", "openai"), default="hf"),
+    "--json": takes(None, "print one JSON object as the last line"),
+}  # fmt: skip
+OPTIONS = {
+    "--" + field.name.replace("_", "-"): takes(**field.metadata)
+    for field in dataclasses.fields(TrainingOptions)
+    if field.metadata
 }
-ARGUMENTS |= commands.ARGUMENTS
+IMAGES = "first inputs --model"
+DATA = "--data --image-column --caption-column --split --streaming --skip-bad"
+# Command -> its function and its arguments.
+COMMANDS: dict[str, tuple[Callable, str]] = {
+    "train": (train_command, f"{DATA} --test --name --out --resume {' '.join(OPTIONS)}"),
+    "evaluate": (evaluate_command, f"run {DATA} --backend"),
+    "plot": (plot_command, "run"),
+    "info": (commands.info_command, "model"),
+    "classify": (commands.classify_command, f"{IMAGES} --labels --template --picture --backend"),
+    "embed": (commands.embed_command, f"{IMAGES} -o --backend"),
+    "search": (commands.search_command, "index query -k --html --png --model --backend"),
+    "convert": (commands.convert_command, "model target --layout"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
+    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, arguments) in COMMANDS.items():
+        words = inspect.getdoc(function)
+        command = table.add_parser(name, help=words.partition("\n")[0], description=words)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        for argument in (*arguments.split(), "--json"):
+            command.add_argument(argument, **(ARGUMENTS | OPTIONS)[argument])
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,7 +46,6 @@ from minigrad.optim import AdamW, warmup_cosine
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
 POSITIVE = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards", "log_every")
-VALUES = {"NAME": str, "N": int, "PIXELS": int, "S": float, "X": float}  # of options, by their kind
 # Presets that are trained in a way of their own, whatever the data.
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
@@ -59,9 +58,8 @@ class TrainingError(RuntimeError):
 
 
 def option(default: Any, value: str, meaning: str) -> Any:
-    """A field of TrainingOptions that is an option of the command line too, in argparse's words."""
-    words = {"metavar": value, "help": meaning, "type": VALUES[value]}
-    return dataclasses.field(default=default, metadata=words)
+    """A field of TrainingOptions that is an option of the command line too (see clip_np/cli.py)."""
+    return dataclasses.field(default=default, metadata={"value": value, "meaning": meaning})
 
 
 @dataclass(frozen=True)
