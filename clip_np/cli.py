@@ -13,10 +13,10 @@ import argparse
 import dataclasses
 import inspect
 import json
-import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,19 +33,15 @@ from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read
 from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
-# The options of data sets that are files, as they are called in Python.
+# Options as they are called in Python: those of files, of new runs only, and of any training.
 OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
+OF_TRAINING = {field.name: field.metadata for field in dataclasses.fields(TrainingOptions)}
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Those of the options that are set."""
     return {k: v for k, v in vars(arguments).items() if k in names and v is not None}
-
-
-def _training_options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    fields = [field.name for field in dataclasses.fields(TrainingOptions)]
-    return TrainingOptions.of(base, **_given(arguments, fields))
 
 
 def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
@@ -56,8 +52,8 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 
 
 def _new_run(arguments: argparse.Namespace) -> Trainer:
-    _training_options(arguments, {})  # mistakes in them show before the data is opened
-    seed = arguments.seed or 0
+    given, seed = _given(arguments, OF_TRAINING), arguments.seed or 0
+    TrainingOptions.of({}, **given)  # mistakes in them show before the data is opened
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
@@ -72,9 +68,9 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
         task = FilesTask(arguments.data, seed=seed, **_given(arguments, OF_FILES))
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    name = arguments.name or pathlib.Path(arguments.data or "shapes").resolve().stem
-    directory = pathlib.Path(arguments.out or f"runs/{name}")
-    trainer = Trainer(task, _training_options(arguments, task.settings), directory)
+    name = arguments.name or Path(arguments.data or "shapes").resolve().stem
+    directory = Path(arguments.out or f"runs/{name}")
+    trainer = Trainer(task, TrainingOptions.of(task.settings, **given), directory)
     for file in (directory / CHECKPOINT, directory / BEST):
         if file.exists():
             kept = file.replace(file.with_suffix(".previous.npz"))
@@ -84,13 +80,13 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
 
 def _resumed_run(arguments: argparse.Namespace) -> Trainer:
     _refuse(arguments, OF_NEW_RUNS, "a resumed run keeps its own")
-    directory = pathlib.Path(arguments.resume)
+    directory = Path(arguments.resume)
     resumed = read_checkpoint(directory)
     if not directory.is_dir():  # its neighbours would be overwritten
         raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
     if resumed.training is None:
         raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
-    options = _training_options(arguments, resumed.training["options"])
+    options = TrainingOptions.of(resumed.training["options"], **_given(arguments, OF_TRAINING))
     return Trainer(open_task(resumed.training["source"]), options, directory, resumed)
 
 
@@ -124,7 +120,7 @@ def _measure(arguments: argparse.Namespace, task: Task, *model: Any) -> dict[str
     return figures
 
 
-def draw_run(trainer: Trainer) -> list[pathlib.Path]:
+def draw_run(trainer: Trainer) -> list[Path]:
     """The run's pictures, beside its checkpoint."""
     directory, model, tokenizer = trainer.directory, trainer.model, trainer.tokenizer
     images, captions = trainer.task.test_samples(1000, model.config.vision.image_size)
@@ -164,7 +160,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
-    directory, training = pathlib.Path(arguments.run), read_checkpoint(arguments.run).training
+    directory, training = Path(arguments.run), read_checkpoint(arguments.run).training
     if training is None or not directory.is_dir():
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
     records = read_metrics(directory / METRICS)
@@ -221,9 +217,7 @@ ARGUMENTS = {
     "--json": takes(None, "print one JSON object as the last line"),
 }  # fmt: skip
 OPTIONS = {
-    "--" + field.name.replace("_", "-"): takes(**field.metadata)
-    for field in dataclasses.fields(TrainingOptions)
-    if field.metadata
+    "--" + name.replace("_", "-"): takes(**words) for name, words in OF_TRAINING.items() if words
 }
 IMAGES = "first inputs --model"
 DATA = "--data --image-column --caption-column --split --streaming --skip-bad"

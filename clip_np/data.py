@@ -28,16 +28,7 @@ from typing import Any
 import numpy as np
 
 from clip_np.loading import preprocess as preprocess
-from clip_np.readers import (
-    SPLITS,
-    DataError,
-    ImageSource,
-    Pairs,
-    Stream,
-    a_few,
-    encoded_image,
-    split_of,
-)
+from clip_np.readers import SPLITS, DataError, Pairs, Stream, a_few, encoded_image, split_of
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 # What a column holds -> the names by which it is recognised; the first that is there counts.
@@ -50,7 +41,7 @@ COLUMNS = {
 BUFFER, VALIDATION_PAIRS, TEST_PAIRS = 4096, 512, 2000  # of streams, and of sets without splits
 Known = Mapping[str, Sequence[str]]  # such as COLUMNS
 Record = tuple[str, dict[str, Any]]  # where a row is, and what a column holds -> its cell
-Row = tuple[str, str, str, ImageSource, str]  # caption, name, tags, source, split
+Row = tuple[str, str, str, Any, str]  # caption, name, tags, source (an ImageSource), split
 
 
 def open_dataset(
@@ -154,15 +145,13 @@ def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
         yield _read_text(texts[image.with_suffix("")]).strip(), str(image), "", image, split
 
 
-def _table_rows(
-    records: Iterable[Record], table: str, table_split: str, folder: Path
-) -> Iterator[Row]:
-    """The rows of a table, each of its own split or the table's. An image cell holds an encoded
+def _table_rows(records: Iterable[Record], table: str, default: str, folder: Path) -> Iterator[Row]:
+    """The rows of a table, each of its own split or the `default`. An image cell holds an encoded
     image, a path below `folder`, or a function that reads either. DataError names a wrong row."""
     for place, cells in records:
         where = f"{table} {place}"
         image, caption, tags = cells["image"], cells["caption"], cells.get("tags") or ""
-        split = SPLITS.get(str(cells.get("split", table_split)).lower())
+        split = SPLITS.get(str(cells.get("split", default)).lower())
         if split is None:
             raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
         if isinstance(caption, list):
@@ -306,11 +295,9 @@ def _tutorial_split(rows: int) -> np.ndarray:
     return np.random.default_rng(42).permutation(rows)[:held_out]
 
 
-def _open_stream(
-    sets: Mapping[str, Any], read: Callable[[str, Any], Iterator[tuple]]
-) -> dict[str, Pairs]:
-    """Splits as `open_dataset` returns them, from read(split, dataset): training pairs as a
-    `Stream`, and the first of validation and test. Without a validation split, the first training
+def _open_stream(sets: Mapping[str, Any], read: Callable) -> dict[str, Pairs]:
+    """Splits as `open_dataset` returns them, from the rows read(split, dataset): training pairs as
+    a `Stream`, and the first of validation and test. Without a validation split, the first training
     pairs are held out."""
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
