@@ -58,10 +58,8 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
         if size != IMAGE_SIZE:
-            raise ValueError(
-                f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
-                f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
-            )
+            ours = f"the built-in shapes have {IMAGE_SIZE}: take tiny or small, or pass --data"
+            raise ValueError(f"--preset {arguments.preset} sees images of {size} pixels, {ours}")
         task: Task = ShapesTask(seed, arguments.test)
     else:
         _refuse(arguments, ("test",), "only for the built-in shapes")

@@ -141,8 +141,7 @@ class Trainer:
         if found is not None:
             self.optimizer.load_state_dict(found.optimizer_state)
             self.step, self.elapsed = found.training["step"], found.training["elapsed"]
-        names = ("batch_size", "seed", "shift", "zoom", "tag_probability")
-        how = [getattr(options, name) for name in names]
+        how = options.batch_size, options.seed, options.shift, options.zoom, options.tag_probability
         size, skip_bad = self.model.config.vision.image_size, task.source.get("skip_bad", False)
         self.loader = BatchLoader(task.train, size, *how, skip_bad)
 
