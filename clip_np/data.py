@@ -215,10 +215,9 @@ def _find_columns(table: str | Path, columns: Sequence[str], known: Known) -> di
         if matches:
             found[role] = matches[0]
         elif role not in ("tags", "split"):
-            raise DataError(
-                f"{table} has no {role} column: expected {' or '.join(names)}, found "
-                f"{', '.join(columns)} (--image-column and --caption-column name other columns)"
-            )
+            expected = f"expected {' or '.join(names)}, found {', '.join(columns)}"
+            advice = "--image-column and --caption-column name other columns"
+            raise DataError(f"{table} has no {role} column: {expected} ({advice})")
     return found
 
 

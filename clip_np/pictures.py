@@ -25,7 +25,7 @@ from PIL import Image
 
 import minigrad as mg
 from clip_np.model import similarity_logits
-from clip_np.readers import DataError, opened
+from clip_np.readers import opened
 from clip_np.safe_files import replace_file
 from minigrad.backend import Array
 
@@ -253,10 +253,8 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> P
 
 def picture_of(path: str) -> Image.Image | None:
     """The RGB image in a file, None where it cannot be read."""
-    try:
-        return opened(Path(path), path)
-    except DataError:
-        return None
+    found = opened(Path(path), path, skip_bad=True)
+    return found if isinstance(found, Image.Image) else None
 
 
 def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:

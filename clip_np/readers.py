@@ -77,16 +77,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return paper.convert("RGB")
 
 
-def opened(source: ImageSource, name: str, use: Callable[[Image.Image], Any] = to_rgb) -> Any:
-    """What `use` makes of the image in a source, which gets it as it is stored. DataError, which
-    begins with `name`, for whatever goes wrong."""
+def opened(source: ImageSource, name: str, use: Callable = to_rgb, skip_bad: bool = False) -> Any:
+    """What `use` makes of the image in a source, which gets it as it is stored. Whatever goes wrong
+    is a DataError that begins with `name`; it is raised, or with `skip_bad` returned."""
     try:
         source = encoded_image(source()) if callable(source) else source
+        if isinstance(source, np.ndarray):
+            return use(Image.fromarray(source))
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             refuse_huge(image)
             return use(image)
     except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
-        raise DataError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
+        bad = DataError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+        if skip_bad:
+            return bad
+        raise bad from error
 
 
 @dataclass
@@ -111,9 +116,7 @@ class Pairs:
 
     def open_image(self, row: int) -> Image.Image:
         """Image `row`, RGB, upright, in its own size. DataError where it cannot be decoded."""
-        source = self.sources[row]
-        is_open = isinstance(source, np.ndarray)
-        return Image.fromarray(source) if is_open else opened(source, self.names[row])
+        return opened(self.sources[row], self.names[row])
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Pairs":
         """The pairs of these rows, in this order; `indices` are row numbers."""

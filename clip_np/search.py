@@ -90,10 +90,7 @@ def embed_files(
     decode the next images while the model computes."""
 
     def read(path: str) -> tuple[str, np.ndarray | DataError]:
-        try:
-            return path, opened(Path(path), path, preprocess)
-        except DataError as error:
-            return path, error
+        return path, opened(Path(path), path, preprocess, skip_bad=True)
 
     pool, bar = ThreadPoolExecutor(THREADS), tqdm(paths, "images", delay=BAR_SECONDS)
     waiting = iter(bar)

@@ -151,7 +151,7 @@ class Trainer:
         total = options.steps or 1000  # of a run that a clock ends, at its start
         if options.seconds is not None and self.elapsed > 0:
             by_clock = round(self.step * options.seconds / self.elapsed)
-            total = by_clock if options.steps is None else min(total, by_clock)
+            total = min(options.steps or by_clock, by_clock)
         total = max(total, self.step + 1)
         share = options.warmup if options.warmup >= 1 else round(options.warmup * total)
         warmup, base = max(1, min(share, total // 10)), options.learning_rate
@@ -218,9 +218,9 @@ class Trainer:
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
-        texts = embed_texts(self.model, self.tokenizer, captions)
-        features, size = (embed_images(self.model, images), texts), self.loader.batch_size
-        size, scale = min(size, len(images)), tensor(self.model.logit_scale.item())
+        model, size = self.model, min(self.loader.batch_size, len(images))
+        features = embed_images(model, images), embed_texts(model, self.tokenizer, captions)
+        scale = tensor(model.logit_scale.item())
         losses = [
             contrastive_loss(*(tensor(each[low : low + size]) for each in features), scale).item()
             for low in range(0, len(images) - size + 1, size)
@@ -234,9 +234,8 @@ class Trainer:
         # A GPU has to be waited for when numbers are read: once, not three times.
         loss, log_scale, norm = move(array_module(values[0]).stack(values), "numpy").tolist()
         if not math.isfinite(loss):
-            cause = "Usual cause: a learning rate that is too high"
             found = f"the loss is {loss} at step {self.step}; the last checkpoint is kept"
-            raise TrainingError(f"{found}. {cause}")
+            raise TrainingError(f"{found}. Usual cause: a learning rate that is too high")
         record = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
         record |= {"temperature": math.exp(log_scale), "grad_norm": norm, "learning_rate": rate}
         return record | {"samples_per_second": round(pace, 1)}
