@@ -13,10 +13,10 @@ import argparse
 import dataclasses
 import inspect
 import json
-import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,53 +33,15 @@ from clip_np.train import METRICS, Trainer, TrainingError, TrainingOptions, read
 from minigrad.backend import BackendError, move
 from minigrad.nn import count_parameters
 
-SWITCH = {"action": "store_const", "const": True}  # not given it is None, as all options are
-# The arguments of all commands, in argparse's words.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "run": {"metavar": "RUN", "help": "a run directory, or a checkpoint file in it"},
-    "--data": {"help": "a folder with captions.csv or metadata.csv, or with name.jpg beside "
-        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
-        "its name on the Hugging Face hub (default: the built-in shapes)"},
-    "--image-column": {"metavar": "NAME", "help": "column that holds the images"},
-    "--caption-column": {"metavar": "NAME", "help": "column that holds the captions"},
-    "--split": {"metavar": "NAME", "help": "datasets only: take all pairs from this split"},
-    "--streaming": SWITCH | {"help": "datasets only: read while training, nothing on the disk"},
-    "--skip-bad": SWITCH | {"help": "leave unreadable images out, and count them"},
-    "--test": {"metavar": "PATH", "help": "shapes only: a parquet file with another test split"},
-    "--name": {"help": "results go to runs/NAME (shapes, or the data's name)"},
-    "--out": {"metavar": "DIR", "help": "results go to DIR instead"},
-    "--resume": {"metavar": "DIR", "help": "go on with the run in DIR; its end may be moved"},
-    "--json": SWITCH | {"help": "print one JSON object as the last line"},
-}  # fmt: skip
-ARGUMENTS |= {
-    "--" + field.name.replace("_", "-"): dict(field.metadata)
-    for field in dataclasses.fields(TrainingOptions)
-    if field.metadata
-}
+# Options as they are called in Python: those of files, of new runs only, and of any training.
 OF_FILES = ("image_column", "caption_column", "split", "streaming", "skip_bad")
 OF_NEW_RUNS = ("data", *OF_FILES, "test", "preset", "vocab_size", "seed", "name", "out")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
-    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (function, arguments) in COMMANDS.items():
-        words = inspect.getdoc(function)
-        command = table.add_parser(name, help=words.partition("\n")[0], description=words)
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
-        for argument in arguments:
-            command.add_argument(argument, **ARGUMENTS[argument])
-    return parser
+OF_TRAINING = {field.name: field.metadata for field in dataclasses.fields(TrainingOptions)}
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Those of the options that are set."""
     return {k: v for k, v in vars(arguments).items() if k in names and v is not None}
-
-
-def _training_options(arguments: argparse.Namespace, base: dict[str, Any]) -> TrainingOptions:
-    fields = [field.name for field in dataclasses.fields(TrainingOptions)]
-    return TrainingOptions.of(base, **_given(arguments, fields))
 
 
 def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) -> None:
@@ -90,25 +52,23 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 
 
 def _new_run(arguments: argparse.Namespace) -> Trainer:
-    _training_options(arguments, {})  # mistakes in them show before the data is opened
-    seed = arguments.seed or 0
+    given, seed = _given(arguments, OF_TRAINING), arguments.seed or 0
+    TrainingOptions.of({}, **given)  # mistakes in them show before the data is opened
     if arguments.data is None:
         _refuse(arguments, OF_FILES, "only for --data")
         size = PRESETS[arguments.preset or "tiny"].vision.image_size
         if size != IMAGE_SIZE:
-            raise ValueError(
-                f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
-                f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
-            )
+            ours = f"the built-in shapes have {IMAGE_SIZE}: take tiny or small, or pass --data"
+            raise ValueError(f"--preset {arguments.preset} sees images of {size} pixels, {ours}")
         task: Task = ShapesTask(seed, arguments.test)
     else:
         _refuse(arguments, ("test",), "only for the built-in shapes")
         task = FilesTask(arguments.data, seed=seed, **_given(arguments, OF_FILES))
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    name = arguments.name or pathlib.Path(arguments.data or "shapes").resolve().stem
-    directory = pathlib.Path(arguments.out or f"runs/{name}")
-    trainer = Trainer(task, _training_options(arguments, task.settings), directory)
+    name = arguments.name or Path(arguments.data or "shapes").resolve().stem
+    directory = Path(arguments.out or f"runs/{name}")
+    trainer = Trainer(task, TrainingOptions.of(task.settings, **given), directory)
     for file in (directory / CHECKPOINT, directory / BEST):
         if file.exists():
             kept = file.replace(file.with_suffix(".previous.npz"))
@@ -118,13 +78,13 @@ def _new_run(arguments: argparse.Namespace) -> Trainer:
 
 def _resumed_run(arguments: argparse.Namespace) -> Trainer:
     _refuse(arguments, OF_NEW_RUNS, "a resumed run keeps its own")
-    directory = pathlib.Path(arguments.resume)
+    directory = Path(arguments.resume)
     resumed = read_checkpoint(directory)
     if not directory.is_dir():  # its neighbours would be overwritten
         raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
     if resumed.training is None:
         raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
-    options = _training_options(arguments, resumed.training["options"])
+    options = TrainingOptions.of(resumed.training["options"], **_given(arguments, OF_TRAINING))
     return Trainer(open_task(resumed.training["source"]), options, directory, resumed)
 
 
@@ -158,7 +118,7 @@ def _measure(arguments: argparse.Namespace, task: Task, *model: Any) -> dict[str
     return figures
 
 
-def draw_run(trainer: Trainer) -> list[pathlib.Path]:
+def draw_run(trainer: Trainer) -> list[Path]:
     """The run's pictures, beside its checkpoint."""
     directory, model, tokenizer = trainer.directory, trainer.model, trainer.tokenizer
     images, captions = trainer.task.test_samples(1000, model.config.vision.image_size)
@@ -198,7 +158,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
-    directory, training = pathlib.Path(arguments.run), read_checkpoint(arguments.run).training
+    directory, training = Path(arguments.run), read_checkpoint(arguments.run).training
     if training is None or not directory.is_dir():
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
     records = read_metrics(directory / METRICS)
@@ -207,16 +167,81 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"records": len(records)}
 
 
-DATA = ["--data", *("--" + name.replace("_", "-") for name in OF_FILES)]
-TRAIN = [name for name in ARGUMENTS if name.startswith("--")]
-# Command -> its function and its arguments.
-COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
-    "train": (train_command, TRAIN),
-    "evaluate": (evaluate_command, ["run", *DATA, "--backend", "--json"]),
-    "plot": (plot_command, ["run", "--json"]),
-    **commands.COMMANDS,
+VALUES = {"N": int, "PIXELS": int, "COUNT": int, "S": float, "X": float}  # others are texts
+
+
+def takes(value: str | None, meaning: str, **more: Any) -> dict[str, Any]:
+    """An argument in argparse's words. What stands for its value tells the type; None: a switch."""
+    kind = {"metavar": value, "type": VALUES.get(value, str)}
+    if value is None:  # not given it is None, as all options are
+        kind = {"action": "store_const", "const": True}
+    return {"help": meaning, **kind, **more}
+
+
+# The arguments of all commands; --json is one of each.
+ARGUMENTS = {
+    "run": takes("RUN", "a run directory, or a checkpoint file in it"),
+    "model": takes("MODEL", "a run directory or a file of weights"),
+    "first": takes("MODEL", "a run directory or a file of weights, but where --model is given"),
+    "inputs": takes("IMAGE", "images, and folders of them", nargs="*"),
+    "index": takes("INDEX", "what clip-np embed wrote"),
+    "query": takes("QUERY", "a sentence, or an image to find similar ones"),
+    "target": takes("TARGET", "the directory to write, or the .safetensors file"),
+    "--data": takes("DATA", "a folder with captions.csv or metadata.csv, or with name.jpg beside "
+        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
+        "its name on the Hugging Face hub (default: the built-in shapes)"),
+    "--image-column": takes("NAME", "column that holds the images"),
+    "--caption-column": takes("NAME", "column that holds the captions"),
+    "--split": takes("NAME", "datasets only: take all pairs from this split"),
+    "--streaming": takes(None, "datasets only: read while training, nothing on the disk"),
+    "--skip-bad": takes(None, "leave unreadable images out, and count them"),
+    "--test": takes("PATH", "shapes only: a parquet file with another test split"),
+    "--name": takes("NAME", "results go to runs/NAME (shapes, or the data's name)"),
+    "--out": takes("DIR", "results go to DIR instead"),
+    "--resume": takes("DIR", "go on with the run in DIR; its end may be moved"),
+    "--model": takes("PATH", "the model, if the first argument is none (of search: if it is not "
+        "where the index says)"),
+    "--labels": takes("A,B,C", "labels to choose from, for any number of images; @FILE: one on "
+        "each line of a text file"),
+    "--template": takes("TEXT", 'a sentence around each label, such as "a photo of a {}"; of '
+        "several, the mean counts (default: the label alone)", action="append"),
+    "--picture": takes("FILE", "draw the answer (after captions: classify.png)"),
+    "-o": takes("INDEX", "the index file; where one is, it grows", dest="index", required=True),
+    "-k": takes("COUNT", "how many images (12)", default=12),
+    "--html": takes("FILE", "show them on a web page"),
+    "--png": takes("FILE", "draw them as one picture"),
+    "--layout": takes("{hf,openai}", "hf: a directory for transformers (the default); openai: one "
+        "file, under the names that open_clip reads too", choices=("hf", "openai"), default="hf"),
+    "--json": takes(None, "print one JSON object as the last line"),
+}  # fmt: skip
+OPTIONS = {
+    "--" + name.replace("_", "-"): takes(**words) for name, words in OF_TRAINING.items() if words
 }
-ARGUMENTS |= commands.ARGUMENTS
+IMAGES = "first inputs --model"
+DATA = "--data --image-column --caption-column --split --streaming --skip-bad"
+# Command -> its function and its arguments.
+COMMANDS: dict[str, tuple[Callable, str]] = {
+    "train": (train_command, f"{DATA} --test --name --out --resume {' '.join(OPTIONS)}"),
+    "evaluate": (evaluate_command, f"run {DATA} --backend"),
+    "plot": (plot_command, "run"),
+    "info": (commands.info_command, "model"),
+    "classify": (commands.classify_command, f"{IMAGES} --labels --template --picture --backend"),
+    "embed": (commands.embed_command, f"{IMAGES} -o --backend"),
+    "search": (commands.search_command, "index query -k --html --png --model --backend"),
+    "convert": (commands.convert_command, "model target --layout"),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
+    table = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, arguments) in COMMANDS.items():
+        words = inspect.getdoc(function)
+        command = table.add_parser(name, help=words.partition("\n")[0], description=words)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        for argument in (*arguments.split(), "--json"):
+            command.add_argument(argument, **(ARGUMENTS | OPTIONS)[argument])
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,6 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,30 +33,6 @@ from minigrad.nn import count_parameters
 
 SHOWN, SHOWN_SIZE = 20, 224  # images of a contact sheet, and their side in pixels
 SEVERAL = 5  # labels shown for each of several images
-
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "model": {"metavar": "MODEL", "help": "a run directory or a file of weights"},
-    "first": {"metavar": "MODEL", "help": "a run directory or a file of weights; left out where "
-        "--model is given"},
-    "inputs": {"metavar": "IMAGE", "nargs": "*", "help": "images, and folders of them"},
-    "index": {"metavar": "INDEX", "help": "what clip-np embed wrote"},
-    "query": {"metavar": "QUERY", "help": "a sentence, or an image to find similar ones"},
-    "--model": {"metavar": "PATH", "help": "the model, if the first argument is none (of search: "
-        "if it is not where the index says)"},
-    "--labels": {"metavar": "A,B,C", "help": "labels to choose from, for any number of images; "
-        "@FILE: one on each line of a text file"},
-    "--template": {"metavar": "TEXT", "action": "append", "help": 'a sentence around each label, '
-        'such as "a photo of a {}"; of several, the mean counts (default: the label alone)'},
-    "--picture": {"metavar": "FILE", "help": "draw the answer (after captions: classify.png)"},
-    "-o": {"metavar": "INDEX", "dest": "index", "required": True, "help": "the index file; where "
-        "one is, it grows"},
-    "-k": {"metavar": "COUNT", "type": int, "default": 12, "help": "how many images (12)"},
-    "target": {"metavar": "TARGET", "help": "the directory to write, or the .safetensors file"},
-    "--layout": {"choices": ("hf", "openai"), "default": "hf", "help": "hf: a directory for "
-        "transformers (the default); openai: one file, under the names that open_clip reads too"},
-    "--html": {"metavar": "FILE", "help": "show them on a web page"},
-    "--png": {"metavar": "FILE", "help": "draw them as one picture"},
-}  # fmt: skip
 
 
 def say(arguments: argparse.Namespace, text: str) -> None:
@@ -155,21 +130,20 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     _name_unreadable(bad, len(files))
     cosines, files = np.stack(list(features.values())) @ classifier, list(features)  # (N, M)
     answer: dict[str, Any] = {}
+    cells: list[tuple[str, list[tuple[str, str]]]] = []
     if len(labels) == 1:
         best = np.argsort(-cosines[:, 0], kind="stable")[:SHOWN]
         answer = {files[row]: float(cosines[row, 0]) for row in best}
         cells = [(file, [(f"{cosine:.3f}", file)]) for file, cosine in answer.items()]
         title, note = labels[0], f"The best of {len(files):,} images, and their cosines."
     else:
-        scale = math.exp(model.logit_scale.item())
-        for file, chances in zip(files, mg.softmax(mg.tensor(scale * cosines)).numpy()):
-            order = np.argsort(-chances, kind="stable")
-            answer[file] = {labels[column]: float(chances[column]) for column in order}
-        several = len(files) > 1
-        cells = [(file, [("", file)] if several else []) for file in files]
-        for file, below in cells:
-            likeliest = islice(answer[file].items(), SEVERAL if several else SHOWN)
-            below += [(f"{chance:.1%}", label) for label, chance in likeliest]
+        scale, several = math.exp(model.logit_scale.item()), len(files) > 1
+        for file, chances in zip(files, mg.softmax(mg.tensor(scale * cosines)).numpy().tolist()):
+            ranked = sorted(zip(labels, chances), key=lambda pair: -pair[1])
+            answer[file] = dict(ranked)
+            shown = ranked[: SEVERAL if several else SHOWN]
+            marked = [(f"{chance:.1%}", label) for label, chance in shown]
+            cells.append((file, [("", file), *marked] if several else marked))
         title = f"{len(files):,} images" if several else pathlib.Path(files[0]).name
         note = f"How likely each of {len(labels)} labels is."
     for _, below in cells:
@@ -228,16 +202,3 @@ def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
     convert(arguments.model, arguments.target, arguments.layout)
     say(arguments, f"written: {arguments.target}")
     return {"written": arguments.target}
-
-
-MODEL_AND_IMAGES, ALWAYS = ["first", "inputs", "--model"], ["--backend", "--json"]
-CLASSIFY = [*MODEL_AND_IMAGES, "--labels", "--template", "--picture", *ALWAYS]
-SEARCH = ["index", "query", "-k", "--html", "--png", "--model", *ALWAYS]
-# Command -> its function and its arguments.
-COMMANDS: dict[str, tuple[Callable, Sequence[str]]] = {
-    "info": (info_command, ["model", "--json"]),
-    "classify": (classify_command, CLASSIFY),
-    "embed": (embed_command, [*MODEL_AND_IMAGES, "-o", *ALWAYS]),
-    "search": (search_command, SEARCH),
-    "convert": (convert_command, ["model", "target", "--layout", "--json"]),
-}

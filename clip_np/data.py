@@ -8,25 +8,27 @@ list of pairs. People keep them in a few ways, all of which `open_dataset` recog
     (b) files      cat.jpg beside cat.txt, in any depth of folders
     (c) parquet    one file, or shards anywhere in a folder, train/test/validation in their names
     (d) splits     folders train/, test/, validation/, each in layout (a) or (b)
-    (e) hub        a set of the `datasets` library, by name or saved on disk (clip_np/hub.py)
+    (e) sets       of the `datasets` library, saved by it or by their name on the Hugging Face hub,
+                   where thousands lie: a table mapped into memory, or a stream
 
 Every split becomes one `Pairs`. Where nothing is marked as validation, a few training images are
-held out; the test split is never touched.
+held out; the test split is never touched. A *stream* is for a set larger than the disk: its rows
+arrive one after another and are used once. What can be shuffled is what is held in a buffer, and
+the first rows stand for all where a sample has to do: to learn the tokenizer, to validate.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clip_np import hub
 from clip_np.loading import preprocess as preprocess
-from clip_np.readers import SPLITS, DataError, ImageSource, Pairs, a_few, encoded_image, split_of
+from clip_np.readers import SPLITS, DataError, Pairs, Stream, a_few, encoded_image, split_of
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 # What a column holds -> the names by which it is recognised; the first that is there counts.
@@ -36,9 +38,10 @@ COLUMNS = {
     "tags": ("tags",),
     "split": ("split",),
 }
+BUFFER, VALIDATION_PAIRS, TEST_PAIRS = 4096, 512, 2000  # of streams, and of sets without splits
 Known = Mapping[str, Sequence[str]]  # such as COLUMNS
 Record = tuple[str, dict[str, Any]]  # where a row is, and what a column holds -> its cell
-Row = tuple[str, str, str, ImageSource, str]  # caption, name, tags, source, split
+Row = tuple[str, str, str, Any, str]  # caption, name, tags, source (an ImageSource), split
 
 
 def open_dataset(
@@ -60,18 +63,16 @@ def open_dataset(
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
     given = {"image": image_column, "caption": caption_column}
     known = COLUMNS | {role: (column,) for role, column in given.items() if column}
-    of_hub = hub.recognises(path)
-    if of_hub:
-        sets = hub.load_sets(str(path), split, streaming)
+    is_set = _is_set(path)
+    if is_set:
+        sets = _load_sets(str(path), split, streaming)
 
         def read(split: str, dataset: Any) -> Iterator[Row]:
             table = f"{path} {split}"
-            names = dataset.column_names or list(next(iter(dataset), {}))  # some streams don't say
-            columns = _find_columns(table, names, known)
-            return _table_rows(hub.records(dataset, columns), table, split, Path())
+            return _table_rows(_set_records(dataset, table, known), table, split, Path())
 
         if streaming:
-            return hub.open_stream(sets, read)
+            return _open_stream(sets, read)
         rows = [row for each in sets.items() for row in read(*each)]
     elif split or streaming:
         raise DataError(f"{path}: a split or a stream can be had of `datasets` sets alone")
@@ -81,8 +82,8 @@ def open_dataset(
         understood = "captions.csv, metadata.csv, name.jpg beside name.txt, .parquet, train/, test/"
         raise DataError(f"{path} holds no image-caption pairs. Understood are {understood}")
     pairs, splits = Pairs.from_rows(rows), np.array([row[-1] for row in rows], "<U10")
-    if of_hub and set(splits) == {"train"}:
-        splits[hub.tutorial_split(len(rows))] = "test"
+    if is_set and set(splits) == {"train"}:
+        splits[_tutorial_split(len(rows))] = "test"
     if "validation" not in splits:
         splits[_hold_out(pairs.names, splits, validation_fraction, seed)] = "validation"
     found = {each: np.flatnonzero(splits == each) for each in ("train", "validation", "test")}
@@ -144,15 +145,13 @@ def _read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
         yield _read_text(texts[image.with_suffix("")]).strip(), str(image), "", image, split
 
 
-def _table_rows(
-    records: Iterable[Record], table: str, table_split: str, folder: Path
-) -> Iterator[Row]:
-    """The rows of a table, each of its own split or the table's. An image cell holds an encoded
+def _table_rows(records: Iterable[Record], table: str, default: str, folder: Path) -> Iterator[Row]:
+    """The rows of a table, each of its own split or the `default`. An image cell holds an encoded
     image, a path below `folder`, or a function that reads either. DataError names a wrong row."""
     for place, cells in records:
         where = f"{table} {place}"
         image, caption, tags = cells["image"], cells["caption"], cells.get("tags") or ""
-        split = SPLITS.get(str(cells.get("split", table_split)).lower())
+        split = SPLITS.get(str(cells.get("split", default)).lower())
         if split is None:
             raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
         if isinstance(caption, list):
@@ -216,10 +215,9 @@ def _find_columns(table: str | Path, columns: Sequence[str], known: Known) -> di
         if matches:
             found[role] = matches[0]
         elif role not in ("tags", "split"):
-            raise DataError(
-                f"{table} has no {role} column: expected {' or '.join(names)}, found "
-                f"{', '.join(columns)} (--image-column and --caption-column name other columns)"
-            )
+            expected = f"expected {' or '.join(names)}, found {', '.join(columns)}"
+            advice = "--image-column and --caption-column name other columns"
+            raise DataError(f"{table} has no {role} column: {expected} ({advice})")
     return found
 
 
@@ -228,3 +226,93 @@ def _read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
+
+
+def _is_saved(path: str | Path) -> bool:
+    return any((Path(path) / name).exists() for name in ("dataset_dict.json", "state.json"))
+
+
+def _is_set(path: str | Path) -> bool:
+    """Whether `path` is a saved set, or a name on the hub ("owner/name") and nothing here."""
+    is_name = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)) is not None
+    return _is_saved(path) or (is_name and not Path(path).exists())
+
+
+def _load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
+    """The library's objects by split ("train" for a given `split`), not yet read. ImportError where
+    the library is not installed, DataError where it finds nothing."""
+    try:
+        import datasets
+    except ImportError as error:
+        advice = 'it takes the datasets library: pip install "minigrad-clip[data]"'
+        raise ImportError(f"{path} is not here; to look for it on the hub {advice}") from error
+    try:
+        if saved := _is_saved(path):
+            found = datasets.load_from_disk(path)
+        else:
+            found = datasets.load_dataset(path, split=split, streaming=streaming)
+        found = found if isinstance(found, dict) else {"train": found}
+        if saved and split is not None:
+            found = {"train": found[split]}
+        if saved and streaming:
+            found = {name: each.to_iterable_dataset() for name, each in found.items()}
+    except Exception as error:  # no network, no such set, no such split: an error class for each
+        cause = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is neither a path here nor a set to load ({cause})") from error
+    sets = {split_of([name]): each for name, each in found.items()}
+    if len(sets) < len(found) or (streaming and "train" not in sets):
+        raise DataError(f"{path} has the splits {', '.join(found)}: --split picks one to train on")
+    return sets
+
+
+def _set_records(dataset: Any, table: str, known: Known) -> Iterator[Record]:
+    """As `parquet_records`, but an image is read when it is needed, unless it is a stream's, which
+    comes with its row. DataError where the images are none."""
+    from datasets import Dataset, Image
+
+    names = dataset.column_names or list(next(iter(dataset), {}))  # some streams do not say
+    columns = _find_columns(table, names, known)
+    column = columns["image"]
+    try:
+        dataset = dataset.select_columns(list(columns.values()))
+        rows = dataset = dataset.cast_column(column, Image(decode=False))
+        if isinstance(dataset, Dataset):
+            rows, images = dataset.remove_columns([column]), dataset.select_columns([column])
+        for number, row in enumerate(rows):
+            cells = {role: row.get(name) for role, name in columns.items()}
+            if isinstance(dataset, Dataset):
+                cells["image"] = lambda number=number: images[number][column]
+            yield f"row {number}", cells
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DataError(f"column {column!r} holds no images ({error})") from error
+
+
+def _tutorial_split(rows: int) -> np.ndarray:
+    """Which of so many rows to test on, in a set without splits: 2,000, or a fifth where it has
+    fewer than 4,000. They are those of `train_test_split(test_size=2000, seed=42)`."""
+    held_out = TEST_PAIRS if rows >= 2 * TEST_PAIRS else rows // 5
+    return np.random.default_rng(42).permutation(rows)[:held_out]
+
+
+def _open_stream(sets: Mapping[str, Any], read: Callable) -> dict[str, Pairs]:
+    """Splits as `open_dataset` returns them, from the rows read(split, dataset): training pairs as
+    a `Stream`, and the first of validation and test. Without a validation split, the first training
+    pairs are held out."""
+
+    def sample(split: str, dataset: Any, size: int) -> Pairs:
+        found = list(islice(read(split, dataset), size))
+        if not found or any(row[-1] != split for row in found):
+            raise DataError(f"the stream of {split} pairs holds too few, or pairs of other splits")
+        return Pairs.from_rows(found)
+
+    train, sizes = sets["train"], {"validation": VALIDATION_PAIRS, "test": TEST_PAIRS}
+    held_out = {name: sample(name, sets[name], n) for name, n in sizes.items() if name in sets}
+    if "validation" not in sets:
+        held_out["validation"] = sample("train", train, VALIDATION_PAIRS)
+        train = train.skip(VALIDATION_PAIRS)
+
+    def shuffled(seed: int) -> Iterator[tuple]:
+        rows = read("train", train.shuffle(seed=seed, buffer_size=BUFFER))
+        return (row for row in rows if row[-1] == "train")
+
+    return {"train": Stream(**vars(sample("train", train, BUFFER)), read=shuffled)} | held_out

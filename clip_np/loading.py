@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from clip_np.readers import DataError, Pairs, a_few, to_rgb
+from clip_np.readers import DataError, Pairs, a_few, opened, to_rgb
 
 Colour = tuple[float, float, float]
 MEAN: Colour = (0.48145466, 0.4578275, 0.40821073)
@@ -65,15 +65,14 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
 
 def load_square(pairs: Pairs, size: int, skip_bad: bool, row: int) -> np.ndarray | DataError:
     """Image `row` as uint8 (size, size, 3). An error is raised, or with `skip_bad` returned."""
+
+    def square(image: Image.Image) -> np.ndarray:
+        return np.asarray(resize_and_crop(to_rgb(image), size))
+
     source = pairs.sources[row]
     if isinstance(source, np.ndarray) and source.shape[:2] == (size, size):
         return source
-    try:
-        return np.asarray(resize_and_crop(pairs.open_image(row), size))
-    except DataError as error:
-        if skip_bad:
-            return error
-        raise
+    return opened(source, pairs.names[row], square, skip_bad)
 
 
 def to_model_input(images: np.ndarray, mean: Colour = MEAN, std: Colour = STD) -> np.ndarray:

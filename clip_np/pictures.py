@@ -7,8 +7,8 @@ A number says how good a model is; a picture says what it has understood:
 - images, each with the captions that the model finds most fitting, or best for one sentence;
 - where the class token looks, layer by layer (Dosovitskiy et al. 2021, arXiv:2010.11929, figure 6).
 
-Every function writes one PNG file, whole or not at all, cropped to what was drawn; `html_page`
-needs no matplotlib.
+Every function writes one PNG file, whole or not at all, cropped to what was drawn, and returns
+its path; ValueError says which shapes do not fit. `html_page` needs no matplotlib.
 """
 
 import base64
@@ -25,7 +25,7 @@ from PIL import Image
 
 import minigrad as mg
 from clip_np.model import similarity_logits
-from clip_np.readers import DataError, open_rgb
+from clip_np.readers import opened
 from clip_np.safe_files import replace_file
 from minigrad.backend import Array
 
@@ -138,9 +138,8 @@ def _column(records: Sequence[Mapping], key: str) -> tuple[Array, Array]:
 
 
 def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
-    """Draw the loss of a training run in batches of `batch_size`; returns the path.
-
-    records: "step", "loss" and perhaps "validation_loss". ValueError without a loss."""
+    """Draw the loss of a training run in batches of `batch_size`. records: "step", "loss" and
+    perhaps "validation_loss"; ValueError without a loss."""
     steps, losses = _column(records, "loss")
     if len(steps) == 0:
         raise ValueError(f"loss_curve: none of {len(records)} records has a 'loss'")
@@ -171,9 +170,8 @@ def loss_curve(records: Sequence[Mapping], path: File, batch_size: int) -> Path:
 def similarity_matrix(
     image_features: Array, text_features: Array, images: Array, captions: Texts, path: File
 ) -> Path:
-    """Draw the cosines of N images (columns) and their N captions (rows); returns the path.
-
-    Features (N, E) of any length, images uint8 (N, H, W, 3). ValueError for other shapes."""
+    """Draw the cosines of N images (columns) and their N captions (rows): features (N, E) of any
+    length, images uint8 (N, H, W, 3)."""
     _check(images, captions=captions, image_features=image_features, text_features=text_features)
     features = (mg.tensor(np.asarray(f, np.float32)) for f in (image_features, text_features))
     cosines = similarity_logits(*features, mg.tensor(0.0)).numpy().T  # (captions, images)
@@ -200,21 +198,18 @@ def labelled_images(
     images: Array, labels: Sequence[Sequence[tuple[str, str]]], path: File, title: str, note: str
 ) -> Path:
     """Draw images, uint8 (B, H, W, 3), under a title, each above its labels: pairs of a short mark
-    and a text, such as ("71%", "a dog"). Returns the path; ValueError for other shapes."""
+    and a text, such as ("71%", "a dog")."""
     _check(images, labels=labels)
-    cells = [
-        (image, GREY, [(*each, INK) for each in below]) for image, below in zip(images, labels)
-    ]
+    inked = ([(mark, words, INK) for mark, words in below] for below in labels)
+    cells = [(image, GREY, below) for image, below in zip(images, inked)]
     return _gallery(path, title, note, cells, 5, 2.2)
 
 
 def caption_grid(
     images: Array, captions: Texts, choices: Sequence[Texts], scores: Sequence[Any], path: File
 ) -> Path:
-    """Draw images with the captions that a model chose for each; returns the path.
-
-    images: uint8 (B, H, W, 3); captions: B true ones, drawn green; choices, scores: captions for
-    each image, best first, and their probabilities. ValueError for other shapes."""
+    """Draw images, uint8 (B, H, W, 3), with the captions that a model chose for each: B true
+    captions, drawn green; choices for each image, best first, and scores, their probabilities."""
     _check(images, captions=captions, choices=choices, scores=scores)
     if [*map(len, choices)] != [*map(len, scores)] or 0 in map(len, choices):
         raise ValueError("caption_grid: every image needs a choice, every choice a score")
@@ -232,10 +227,9 @@ def caption_grid(
 
 
 def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> Path:
-    """Draw where the class token looks, layer by layer, mean over heads; returns the path.
-
-    images: uint8 (B, H, W, 3); maps: (layers, B, heads, T, T) as `CLIP.attention_maps` gives
-    them, T = 1 + N with the N patches in a square grid. Raises ValueError for other shapes."""
+    """Draw where the class token looks in images, uint8 (B, H, W, 3), layer by layer, mean over
+    heads. maps: (layers, B, heads, T, T) as `CLIP.attention_maps` gives them, T = 1 + N with the N
+    patches in a square grid."""
     grid = math.isqrt(max(maps.shape[-1] - 1, 0)) if maps.ndim == 5 else 0
     if maps.size == 0 or grid == 0 or maps.shape[3:] != (1 + grid * grid, 1 + grid * grid):
         expected = "(layers, B, heads, T, T), T - 1 patches in a square grid"
@@ -245,8 +239,8 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> P
     looks = maps[:, :, :, 0, 1:].mean(axis=2).reshape(layers, count, grid, grid)  # (L, B, Gy, Gx)
     down, across = (np.arange(size) * grid // size for size in images.shape[1:3])  # pixel -> patch
     cells = []
-    for row, image in enumerate(images):
-        cells.append((image, GREY, [("", captions[row], INK)]))
+    for row, (image, caption) in enumerate(zip(images, captions)):
+        cells.append((image, GREY, [("", caption, INK)]))
         for layer, look in enumerate(looks[:, row], start=1):
             opacity = 0.7 * look[down][:, across, None] / max(look.max(), 1e-12)  # (H, W, 1)
             veiled = opacity * YELLOW + (1 - opacity) * (0.5 * image + 25)
@@ -259,15 +253,13 @@ def attention_maps(images: Array, maps: Array, path: File, captions: Texts) -> P
 
 def picture_of(path: str) -> Image.Image | None:
     """The RGB image in a file, None where it cannot be read."""
-    try:
-        return open_rgb(Path(path), path)
-    except DataError:
-        return None
+    found = opened(Path(path), path, skip_bad=True)
+    return found if isinstance(found, Image.Image) else None
 
 
 def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:
     """Write a page that needs no other file: for each (absolute path of an image, its mark), a
-    small copy of the image that links to it, or "not found". Returns the path."""
+    small copy of the image that links to it, or "not found"."""
     page = HEAD.format(html.escape(title), html.escape(note))
     for name, mark in files:
         shown, image, data = "<i>not found</i>", picture_of(name), io.BytesIO()

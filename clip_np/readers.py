@@ -2,7 +2,7 @@
 
 As late as possible, because decoded pictures rarely fit in memory. `Pairs` keeps captions, but
 of an image only its *source*: a path, encoded bytes, an array, or a function that reads a cell of
-a table. `open_rgb` decodes it when it is needed. Becoming RGB has rules of its own (`to_rgb`):
+a table. `opened` decodes it when it is needed. Becoming RGB has rules of its own (`to_rgb`):
 Pillow's `convert("RGB")` shows the colours under transparent pixels and clips 16 bits at 255.
 """
 
@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +45,6 @@ def encoded_image(cell: Any) -> Any:
     return cell.get("bytes") or cell.get("path") if is_both else cell
 
 
-def open_rgb(source: ImageSource, name: str) -> Image.Image:
-    """Decode `source` and make it RGB (see `to_rgb`). DataError, which begins with `name`, where
-    it is missing, damaged or no image."""
-    if isinstance(source, np.ndarray):
-        return Image.fromarray(source)
-    return opened(source, name, to_rgb)
-
-
-def opened(source: ImageSource, name: str, use: Callable[[Image.Image], Any]) -> Any:
-    """What `use` makes of the image in a source, as it is stored. DataError, which begins with
-    `name`, for whatever goes wrong."""
-    try:
-        source = encoded_image(source()) if callable(source) else source
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            refuse_huge(image)
-            return use(image)
-    except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
-        raise DataError(f"{name}: cannot be read ({type(error).__name__}: {error})") from error
-
-
 def refuse_huge(image: Image.Image) -> None:
     """DataError for an image too big, or too long: resized, it would be too big."""
     width, height = image.size
@@ -96,13 +77,28 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return paper.convert("RGB")
 
 
+def opened(source: ImageSource, name: str, use: Callable = to_rgb, skip_bad: bool = False) -> Any:
+    """What `use` makes of the image in a source, which gets it as it is stored. Whatever goes wrong
+    is a DataError that begins with `name`; it is raised, or with `skip_bad` returned."""
+    try:
+        source = encoded_image(source()) if callable(source) else source
+        if isinstance(source, np.ndarray):
+            return use(Image.fromarray(source))
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            refuse_huge(image)
+            return use(image)
+    except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
+        bad = DataError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+        if skip_bad:
+            return bad
+        raise bad from error
+
+
 @dataclass
 class Pairs:
-    """One split: N images, each with its caption.
-
-    captions: N texts, none empty. names: where the images come from (a path, or "a.parquet row 17",
-    counted from 0), the same image where equal. tags: None, or N texts of further words separated
-    by commas. sources: N images, not yet decoded."""
+    """One split: N captions, none empty, and names, which say where the images come from (a path,
+    or "a.parquet row 17", counted from 0): the same image where equal. tags: None, or N texts of
+    further words separated by commas. sources: N images, not yet decoded."""
 
     captions: list[str]
     names: list[str]
@@ -120,7 +116,7 @@ class Pairs:
 
     def open_image(self, row: int) -> Image.Image:
         """Image `row`, RGB, upright, in its own size. DataError where it cannot be decoded."""
-        return open_rgb(self.sources[row], self.names[row])
+        return opened(self.sources[row], self.names[row])
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Pairs":
         """The pairs of these rows, in this order; `indices` are row numbers."""
@@ -150,3 +146,17 @@ class Pairs:
             raise DataError(f"expected uint8 images (N, H, W, 3) and N captions, got {found}")
         names = [f"image {row}" for row in range(len(images))]
         return cls(list(captions), names, None, list(images))
+
+
+@dataclass
+class Stream(Pairs):
+    """Training pairs that arrive one after another; as `Pairs`, the first of them, a sample."""
+
+    read: Callable[[int], Iterator[tuple]]  # a seed -> all rows, shuffled by it
+    repeats = False
+
+    def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Pairs]:
+        """The pairs of steps start .. stop - 1. Those before `start` are read and passed over."""
+        rows = islice((row for n in count() for row in self.read(seed + n)), start * size, None)
+        for _ in range(start, stop):
+            yield Pairs.from_rows(islice(rows, size))

@@ -16,7 +16,6 @@ where it was stopped.
 import json
 import os
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,22 +90,17 @@ def embed_files(
     decode the next images while the model computes."""
 
     def read(path: str) -> tuple[str, np.ndarray | DataError]:
-        try:
-            return path, opened(Path(path), path, preprocess)
-        except DataError as error:
-            return path, error
+        return path, opened(Path(path), path, preprocess, skip_bad=True)
 
     pool, bar = ThreadPoolExecutor(THREADS), tqdm(paths, "images", delay=BAR_SECONDS)
+    waiting = iter(bar)
     try:
-        reads = (pool.submit(read, path) for path in bar)
-        ahead = deque(islice(reads, 2 * BATCH))
-        while ahead:
-            batch = [ahead.popleft().result() for _ in range(min(BATCH, len(ahead)))]
-            ahead.extend(islice(reads, BATCH))
+        coming = pool.map(read, islice(waiting, BATCH))
+        while batch := list(coming):
+            coming = pool.map(read, islice(waiting, BATCH))
             pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
-            rows = iter(())
-            if pixels:
-                rows = iter(unit_features(model, model.encode_image, np.stack(pixels)))
+            images = np.stack(pixels) if pixels else np.empty(0)  # (n, 3, S, S)
+            rows = iter(unit_features(model, model.encode_image, images))
             for path, found in batch:
                 yield path, next(rows) if isinstance(found, np.ndarray) else found
     finally:
@@ -127,11 +121,11 @@ def build_index(
     if os.path.exists(path):
         index = read_index(path).check(model)
     index.model = os.path.abspath(name) if os.path.exists(name) else str(name) or index.model
-    folder, rows = os.path.join(os.path.dirname(os.path.abspath(path)), ""), {}
-    rows |= zip(index.paths, index.features)
+    folder = os.path.join(os.path.dirname(os.path.abspath(path)), "")
+    rows = dict(zip(index.paths, index.features))
     wanted = [*filter(os.path.exists, index.files), *map(os.path.abspath, image_files(sources))]
-    stats = {file: os.stat(file) for file in wanted}
-    stamps = {file: (stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
+    stats = zip(wanted, map(os.stat, wanted))
+    stamps = {file: (stat.st_size, stat.st_mtime_ns) for file, stat in stats}
     files = {file: kept for file, kept in index.files.items() if stamps.get(file) == kept[:2]}
     index.files, saved = files, monotonic()
 
@@ -169,9 +163,8 @@ def read_index(path: File) -> Index:
             for name, size, time, cause in header["files"]
         }
         index = Index(files, features, str(header["model"]), str(header["checksum"]))
-        with np.errstate(over="ignore", invalid="ignore"):
-            off = np.abs(np.linalg.norm(features, axis=1) - 1)  # (N,)
-        proper = features.dtype == np.float32 and features.ndim == 2 and (off < 1e-3).all()
+        squares = np.einsum("ne,ne->n", features, features)  # (N,), squared lengths
+        proper = features.dtype == np.float32 and np.allclose(squares, 1, atol=2e-3)
         if not proper or len(features) != len(index.paths):
             found = f"{features.dtype} {features.shape}"
             raise ValueError(f"expected {len(index.paths)} unit rows of float32, got {found}")

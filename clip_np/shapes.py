@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_np.data import parquet_records
-from clip_np.readers import DataError, open_rgb
+from clip_np.readers import DataError, opened
 
 IMAGE_SIZE = 32
 COLOURS = {
@@ -220,7 +220,7 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
     for file in files:
         for place, cells in parquet_records(file, columns):
             image, caption, kind, label = cells.values()
-            image = np.asarray(open_rgb((image or {}).get("bytes") or b"", f"{file} {place}"))
+            image = np.asarray(opened((image or {}).get("bytes") or b"", f"{file} {place}"))
             valid = isinstance(caption, str) and kind in rows and label in range(-1, len(CLASSES))
             if not valid or image.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):
                 found = f"{image.shape}, {caption!r}, {kind!r} and {label!r}"

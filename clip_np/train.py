@@ -46,7 +46,6 @@ from minigrad.optim import AdamW, warmup_cosine
 METRICS = "metrics.jsonl"
 SAVE_SECONDS = 60.0
 POSITIVE = ("steps", "seconds", "batch_size", "learning_rate", "workers", "shards", "log_every")
-VALUES = {"NAME": str, "N": int, "PIXELS": int, "S": float, "X": float}  # of options, by their kind
 # Presets that are trained in a way of their own, whatever the data.
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {"steps": 5000, "seconds": None, "batch_size": 32, "learning_rate": 1e-4}
@@ -59,9 +58,8 @@ class TrainingError(RuntimeError):
 
 
 def option(default: Any, value: str, meaning: str) -> Any:
-    """A field of TrainingOptions that is an option of the command line too, in argparse's words."""
-    words = {"metavar": value, "help": meaning, "type": VALUES[value]}
-    return dataclasses.field(default=default, metadata=words)
+    """A field of TrainingOptions that is an option of the command line too (see clip_np/cli.py)."""
+    return dataclasses.field(default=default, metadata={"value": value, "meaning": meaning})
 
 
 @dataclass(frozen=True)
@@ -143,8 +141,7 @@ class Trainer:
         if found is not None:
             self.optimizer.load_state_dict(found.optimizer_state)
             self.step, self.elapsed = found.training["step"], found.training["elapsed"]
-        names = ("batch_size", "seed", "shift", "zoom", "tag_probability")
-        how = [getattr(options, name) for name in names]
+        how = options.batch_size, options.seed, options.shift, options.zoom, options.tag_probability
         size, skip_bad = self.model.config.vision.image_size, task.source.get("skip_bad", False)
         self.loader = BatchLoader(task.train, size, *how, skip_bad)
 
@@ -154,7 +151,7 @@ class Trainer:
         total = options.steps or 1000  # of a run that a clock ends, at its start
         if options.seconds is not None and self.elapsed > 0:
             by_clock = round(self.step * options.seconds / self.elapsed)
-            total = by_clock if options.steps is None else min(total, by_clock)
+            total = min(options.steps or by_clock, by_clock)
         total = max(total, self.step + 1)
         share = options.warmup if options.warmup >= 1 else round(options.warmup * total)
         warmup, base = max(1, min(share, total // 10)), options.learning_rate
@@ -221,9 +218,9 @@ class Trainer:
 
     def _validate(self, images: np.ndarray, captions: list[str]) -> dict[str, float]:
         """Loss (mean over batches of the training batch's size) and recall on held-out pairs."""
-        texts = embed_texts(self.model, self.tokenizer, captions)
-        features, size = (embed_images(self.model, images), texts), self.loader.batch_size
-        size, scale = min(size, len(images)), tensor(self.model.logit_scale.item())
+        model, size = self.model, min(self.loader.batch_size, len(images))
+        features = embed_images(model, images), embed_texts(model, self.tokenizer, captions)
+        scale = tensor(model.logit_scale.item())
         losses = [
             contrastive_loss(*(tensor(each[low : low + size]) for each in features), scale).item()
             for low in range(0, len(images) - size + 1, size)
@@ -237,9 +234,8 @@ class Trainer:
         # A GPU has to be waited for when numbers are read: once, not three times.
         loss, log_scale, norm = move(array_module(values[0]).stack(values), "numpy").tolist()
         if not math.isfinite(loss):
-            cause = "Usual cause: a learning rate that is too high"
             found = f"the loss is {loss} at step {self.step}; the last checkpoint is kept"
-            raise TrainingError(f"{found}. {cause}")
+            raise TrainingError(f"{found}. Usual cause: a learning rate that is too high")
         record = {"step": self.step, "seconds": round(self.elapsed, 3), "loss": loss}
         record |= {"temperature": math.exp(log_scale), "grad_norm": norm, "learning_rate": rate}
         return record | {"samples_per_second": round(pace, 1)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_np import cli, hub, tasks
+from clip_np import cli, data, tasks
 from clip_np.checkpoints import read_checkpoint
 from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.data import DataError, Pairs, open_dataset
@@ -63,19 +63,19 @@ def on_the_hub(found, name: str = NAME, split: str = "train") -> None:
 @pytest.fixture
 def by_name(monkeypatch):
     """The folder that stands for the hub is no path of the user's."""
-    monkeypatch.setattr(hub, "recognises", lambda path: str(path).endswith(NAMES))
+    monkeypatch.setattr(data, "_is_set", lambda path: str(path).endswith(NAMES))
 
 
 def test_names_and_saved_sets_are_recognised(tmp_path):
-    assert hub.recognises(NAME)
-    assert hub.recognises("nlphuji/flickr30k")
+    assert data._is_set(NAME)
+    assert data._is_set("nlphuji/flickr30k")
     for path in ("nowhere", "a/b/c", "/a/b", "./a", "../a", "a/"):
-        assert not hub.recognises(path)
+        assert not data._is_set(path)
     table(3).save_to_disk("one")
     datasets.DatasetDict({"train": table(3)}).save_to_disk("several")
-    assert hub.recognises("one") and hub.recognises(tmp_path / "several")
+    assert data._is_set("one") and data._is_set(tmp_path / "several")
     pathlib.Path("photos/2024").mkdir(parents=True)
-    assert not hub.recognises("photos/2024")
+    assert not data._is_set("photos/2024")
 
 
 def test_a_set_by_name_is_split_as_the_tutorial_splits_it(by_name):
@@ -95,8 +95,8 @@ def test_a_set_by_name_is_split_as_the_tutorial_splits_it(by_name):
 def test_two_thousand_rows_are_those_of_the_library():
     numbers = datasets.Dataset.from_dict({"row": range(14_000)})
     expected = numbers.train_test_split(test_size=2000, seed=42)["test"]["row"]
-    assert hub.tutorial_split(14_000).tolist() == list(expected)
-    assert [len(hub.tutorial_split(count)) for count in (4000, 3999, 4, 0)] == [2000, 799, 0, 0]
+    assert data._tutorial_split(14_000).tolist() == list(expected)
+    assert [len(data._tutorial_split(count)) for count in (4000, 3999, 4, 0)] == [2000, 799, 0, 0]
 
 
 def test_images_of_every_mode_are_decoded(by_name):
@@ -187,8 +187,8 @@ def micro(monkeypatch):
     text = TextConfig(514, 16, width=16, layers=1, heads=2)
     monkeypatch.setitem(PRESETS, "tutorial", CLIPConfig(16, vision, text))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(hub, "VALIDATION_PAIRS", 6)
-    monkeypatch.setattr(hub, "BUFFER", 8)
+    monkeypatch.setattr(data, "VALIDATION_PAIRS", 6)
+    monkeypatch.setattr(data, "BUFFER", 8)
 
 
 def ran(capsys, *arguments) -> dict:
@@ -230,8 +230,8 @@ def test_a_name_is_kept_as_it_is(monkeypatch):
 
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_stream_is_shuffled_and_resumes(monkeypatch, by_name, saved):
-    monkeypatch.setattr(hub, "VALIDATION_PAIRS", 6)
-    monkeypatch.setattr(hub, "BUFFER", 8)
+    monkeypatch.setattr(data, "VALIDATION_PAIRS", 6)
+    monkeypatch.setattr(data, "BUFFER", 8)
     if saved:
         table(30).save_to_disk(NAME)
     else:

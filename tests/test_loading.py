@@ -26,6 +26,9 @@ from clip_np.loading import (
     training_preprocess,
 )
 
+# As the published pipeline has them: float32 arrays.
+MEAN, STD = np.float32(MEAN), np.float32(STD)
+
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

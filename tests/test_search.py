@@ -63,9 +63,9 @@ def looked_at(monkeypatch):
     names = []
     opened = search.opened
 
-    def spy(source, name, use):
+    def spy(source, name, *how, **more):
         names.append(pathlib.Path(name).name)
-        return opened(source, name, use)
+        return opened(source, name, *how, **more)
 
     monkeypatch.setattr(search, "opened", spy)
     return names
