@@ -1,4 +1,4 @@
-"""Chapter 34: what must be kept, so that a model can be used and its training go on?
+"""Chapter 33: what must be kept, so that a model can be used and its training go on?
 
 One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its tokenizer, and
 what the training needs to continue as if it had never stopped (the optimizer's memory, the

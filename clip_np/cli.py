@@ -1,11 +1,11 @@
-"""Chapter 41: how is all this used from a shell?
+"""Chapter 40: how is all this used from a shell?
 
     clip-np train                                     the built-in shapes, two minutes on a laptop
     clip-np train --data FOLDER                       your own images and captions
     clip-np evaluate RUN                              the figures of a run, once more
     clip-np plot RUN                                  the loss so far
 
-and what chapter 40 adds. `python -m clip_np` is the same program. Mistakes end with one line on
+and what chapter 39 adds. `python -m clip_np` is the same program. Mistakes end with one line on
 stderr that says what to do, and exit status 1; Ctrl-C saves first and ends with 130.
 """
 

@@ -1,4 +1,4 @@
-"""Chapter 40: what can one ask a trained model from a shell?
+"""Chapter 39: what can one ask a trained model from a shell?
 
     clip-np info RUN                                  what it is
     clip-np classify RUN cat.jpg "a cat" "a dog"      which caption fits an image

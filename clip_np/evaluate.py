@@ -1,4 +1,4 @@
-"""Chapter 31: how good is a model that has no classes?
+"""Chapter 30: how good is a model that has no classes?
 
 A CLIP is judged by what its two embeddings can find in one another.
 

@@ -1,4 +1,4 @@
-"""Chapter 27: how do files become batches while the model computes?
+"""Chapter 26: how do files become batches while the model computes?
 
 A model wants float arrays of one size; files hold pictures of any size. Between them lie
 *geometry* (resize the shorter side to n pixels, cut out the centre square), *variation* (stretch

@@ -1,4 +1,4 @@
-"""Chapter 32: what does a trained model look like?
+"""Chapter 31: what does a trained model look like?
 
 A number says how good a model is; a picture says what it has understood:
 

@@ -1,4 +1,4 @@
-"""Chapter 38: how is a model opened, whoever has made it?
+"""Chapter 37: how is a model opened, whoever has made it?
 
 `load` takes what people have, and finds out what it is:
 

@@ -1,4 +1,4 @@
-"""Chapter 33: how is a file written so that nothing is lost, and read so that nothing happens?
+"""Chapter 32: how is a file written so that nothing is lost, and read so that nothing happens?
 
 Writing: a program can be killed at any instant, and a half-written checkpoint is worse than an
 old one. So a file is written under another name beside its place, forced to the disk, and then

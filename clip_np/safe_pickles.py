@@ -1,4 +1,4 @@
-"""Chapter 36: how is a PyTorch file read without running the program that is in it?
+"""Chapter 35: how is a PyTorch file read without running the program that is in it?
 
 `torch.save` and `torch.jit.save` write a zip archive, not compressed:
 
@@ -9,7 +9,7 @@
 
 A storage is a row of numbers; a tensor is a way to walk through it. Strides (3, 1) mean: the next
 row is 3 numbers further, the next column 1. So a transpose is two strides swapped, and tied
-weights are two tensors of one storage. Here each is a view of the mapped file (chapter 35).
+weights are two tensors of one storage. Here each is a view of the mapped file (chapter 34).
 
 A pickle is a program for a machine with a stack, and Python's own machine imports and calls
 whatever the program names: `pickle.load` of a stranger's file hands him the computer. So here is

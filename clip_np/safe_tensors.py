@@ -1,4 +1,4 @@
-"""Chapter 35: how can a gigabyte of weights be opened in no time, and with nothing to fear?
+"""Chapter 34: how can a gigabyte of weights be opened in no time, and with nothing to fear?
 
 A safetensors file is the numbers themselves with a table of contents in front:
 

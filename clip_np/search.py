@@ -1,4 +1,4 @@
-"""Chapter 39: how is one picture found among thousands?
+"""Chapter 38: how is one picture found among thousands?
 
 Embed all of them once and keep the vectors: what remains for a query is one product of a matrix
 and a vector. With the features of N images as rows of F (N, E), and q (E,) those of the query, a

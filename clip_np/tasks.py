@@ -1,4 +1,4 @@
-"""Chapter 28: what is there to learn, and how is it measured?
+"""Chapter 27: what is there to learn, and how is it measured?
 
 A task brings together what belongs together: pairs to train on, pairs to validate on, the
 measurement at the end, and the settings that suit it. There are two, the built-in shapes and

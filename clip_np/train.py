@@ -1,4 +1,4 @@
-"""Chapter 29: how does a model come to know something?
+"""Chapter 28: how does a model come to know something?
 
 Take a batch, take a step, repeat. Everything around these two lines serves one of three ends:
 

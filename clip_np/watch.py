@@ -1,4 +1,4 @@
-"""Chapter 30: how does one notice that training goes wrong?
+"""Chapter 29: how does one notice that training goes wrong?
 
 A training that fails rarely stops; it goes on and learns nothing. There are signs, and each has
 its usual cause. The loss of a model that guesses evenly among the N pairs of a batch is ln N, so

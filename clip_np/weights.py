@@ -1,4 +1,4 @@
-"""Chapter 37: how do the published models come in, and how do ours go out?
+"""Chapter 36: how do the published models come in, and how do ours go out?
 
 The same CLIP is on offer in several files, which differ in nothing but names and packing:
 
