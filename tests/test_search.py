@@ -360,6 +360,7 @@ def test_queries_that_cannot_be_answered(model, photos):
 def test_embed_then_search(capsys, model, photos):
     (photos / "5.png").write_bytes(b"no image")
     output, errors = run(capsys, "embed", "run", "photos", "-o", "index.npz")
+    errors = errors[errors.index("left out") :]  # behind the bar of a slow machine
     assert output == "8 images in index.npz\n"
     assert errors == f"left out: {read_index('index.npz').files[str(photos / '5.png')][2]}\n"
     report = json.loads(
