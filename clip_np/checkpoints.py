@@ -6,7 +6,6 @@ step, the options). One file cannot come apart: weights never meet the wrong voc
 lies `best.npz`, for use only: the model as it was when its validation loss was lowest.
 """
 
-import json
 import pathlib
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,12 @@ import numpy as np
 
 from clip_np.config import CLIPConfig
 from clip_np.model import CLIP
-from clip_np.safe_files import File, naming, read_npz, require_finite, write_npz
+from clip_np.safe_files import File, naming, read_record, require_finite, write_record
 from clip_np.tokenizer import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
 CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
-FORMAT = "clip_np checkpoint 1"
 
 
 @dataclass
@@ -47,14 +45,13 @@ def save_checkpoint(
     state = {name: p.numpy() for name, p in model.named_parameters()}
     with naming(path, "not saved"):
         require_finite(state, "not saved")
-    header = {"format": FORMAT, "config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
-    header["training"] = training
-    arrays = {"header": np.frombuffer(json.dumps(header).encode("utf-8"), np.uint8)}
-    arrays |= {f"model/{name}": array for name, array in state.items()}
+    record = {"config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
+    record["training"] = training
+    arrays = {f"model/{name}": array for name, array in state.items()}
     if optimizer is not None:
         state = optimizer.state_dict()
         arrays |= {f"optimizer/{key}": move(array, "numpy") for key, array in state.items()}
-    write_npz(path, arrays)
+    write_record(path, "checkpoint", record, arrays)
 
 
 def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
@@ -65,16 +62,13 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         path = path / CHECKPOINT
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
-    arrays = read_npz(path)
-    with naming(path, "not a checkpoint of clip_np that can be read"):
-        header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
+    record, arrays = read_record(path, "checkpoint")
+    with naming(path, "no checkpoint of clip_np that can be read"):
         for tower in ("vision", "text") if activation is not None else ():
-            header["config"][tower]["activation"] = activation
-        config = CLIPConfig.from_dict(header["config"])
-        tokenizer = Tokenizer.from_json(header["tokenizer"])
-        training = header["training"]
+            record["config"][tower]["activation"] = activation
+        config = CLIPConfig.from_dict(record["config"])
+        tokenizer = Tokenizer.from_json(record["tokenizer"])
+        training = record["training"]
     with naming(path, "weights and configuration disagree: no model"):
         weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
         state = {name: np.asarray(array, np.float32) for name, array in weights.items()}

@@ -26,7 +26,7 @@ from clip_np import pictures
 from clip_np.checkpoints import read_checkpoint
 from clip_np.evaluate import zero_shot_classifier
 from clip_np.loading import resize_and_crop
-from clip_np.published import convert, load, locate, read_published
+from clip_np.published import convert, find_tokenizer, load, locate, read_published
 from clip_np.readers import DataError, a_few
 from clip_np.search import build_index, embed_files, image_files, read_index, search_index
 from minigrad.nn import count_parameters
@@ -79,13 +79,14 @@ def _sheet(cells: Sequence[tuple[str, list[tuple[str, str]]]], *rest: Any) -> li
 def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Say what a model is: its file, its sizes, its tokenizer, how long it was trained."""
     path = locate(arguments.model)
-    model, _, tokenizer = load(path)
     result: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     if path.suffix == ".npz":
-        result["layout"], training = "clip_np", read_checkpoint(path).training
-        result |= {"steps": training["step"]} if training else {}
+        kept = read_checkpoint(path)
+        model, tokenizer, result["layout"] = kept.model, kept.tokenizer, "clip_np"
+        result |= {"steps": kept.training["step"]} if kept.training else {}
     else:
         found = read_published(path)
+        model, tokenizer = found.model, find_tokenizer(path.parent, found.model.config)
         result |= {"layout": found.layout, "stored as": ", ".join(found.storage)}
     result["parameters"] = count_parameters(model)
     result |= model.config.to_dict() | {"temperature": math.exp(model.logit_scale.item())}
@@ -197,8 +198,10 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
 def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write a model in another layout: for Hugging Face's transformers, or under OpenAI's names.
 
-    clip-np convert MODEL DIRECTORY
-    clip-np convert MODEL FILE.safetensors --layout openai"""
+        clip-np convert MODEL DIRECTORY
+        clip-np convert MODEL FILE.safetensors --layout openai
+
+    The tokenizer goes into the directory; a single file has no room for it."""
     convert(arguments.model, arguments.target, arguments.layout)
     say(arguments, f"written: {arguments.target}")
     return {"written": arguments.target}

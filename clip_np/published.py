@@ -31,7 +31,7 @@ from clip_np.loading import Preprocess, training_preprocess
 from clip_np.model import CLIP
 from clip_np.safe_files import File, FileError, naming, read_json, require_finite, write_json
 from clip_np.safe_pickles import read_torch_state
-from clip_np.safe_tensors import read_notes, read_safetensors, write_safetensors
+from clip_np.safe_tensors import read_safetensors, write_safetensors
 from clip_np.tokenizer import Tokenizer
 from clip_np.vocabularies import MissingTokenizer, find_vocabulary
 from clip_np.weights import export_arrays, infer_config, layout_of, to_ours
@@ -63,14 +63,12 @@ RESIZING = {"resample": BICUBIC, "interpolation": "bicubic", "resize_mode": "sho
 
 @dataclass
 class Published:
-    """Published weights as they were found: the file, its layout, the types that numbers are stored
-    in, the model's configuration and state, and the preprocessing of images that it wants."""
+    """Published weights as they were found: their layout, the types that numbers are stored in, the
+    model with its numbers in these types, and the preprocessing of images that it wants."""
 
-    path: pathlib.Path
     layout: str
     storage: list[str]
-    config: CLIPConfig
-    state: dict[str, np.ndarray]
+    model: CLIP
     preprocess: Preprocess
 
 
@@ -92,17 +90,11 @@ def load(
         kept = read_checkpoint(path, activation)
         model, tokenizer = kept.model, kept.tokenizer
         preprocess = training_preprocess(model.config.vision.image_size)
-        if dtype != "float32":
-            model.astype(dtype)
     else:
         found = read_published(path, activation)
-        tokenizer, preprocess = find_tokenizer(path.parent, found.config), found.preprocess
-        # A copy is made only of numbers that are stored in another type.
-        state = {name: np.asarray(array, dtype) for name, array in found.state.items()}
-        with naming(path, UNFIT):
-            model = CLIP(found.config, None)
-            model.load_state_dict(state, assign=True)
-    return model.to(backend).eval(), preprocess, tokenizer
+        model, preprocess = found.model, found.preprocess
+        tokenizer = find_tokenizer(path.parent, model.config)
+    return model.astype(dtype).to(backend).eval(), preprocess, tokenizer
 
 
 def locate(path: File) -> pathlib.Path:
@@ -191,16 +183,17 @@ def read_published(path: pathlib.Path, activation: str | None = None) -> Publish
         config = infer_config(state, given)
         convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
         state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
-    storage = sorted({str(array.dtype) for array in arrays.values()})
-    preprocess = Preprocess(config.vision.image_size, **colours)
-    return Published(path, layout, storage, config, state, preprocess)
+        model = CLIP(config, None)
+        model.load_state_dict(state, assign=True)
+    storage = sorted({str(array.dtype) for array in state.values()})
+    return Published(layout, storage, model, Preprocess(config.vision.image_size, **colours))
 
 
 def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a file, or of all files that an index names, and a safetensors file's notes."""
     match path.suffix.lower():
         case ".safetensors":
-            return read_safetensors(path), read_notes(path)
+            return read_safetensors(path)
         case ".pt" | ".pth" | ".bin":
             return read_torch_state(path), {}
         case ".json":
@@ -277,13 +270,13 @@ def save_pretrained(
     _write_weights(model, directory / "model.safetensors", "hf", {"format": "pt"})
     config, end = model.config, model.config.text.eos_token_id
     record: Record = {"architectures": ["CLIPModel"], "model_type": "clip"}
-    record |= {"projection_dim": config.embed_dim, "dtype": "float32"}
+    record |= {"projection_dim": config.embed_dim, "dtype": str(model.logit_scale.dtype)}
     for part, words in (("vision", VISION_WORDS), ("text", TEXT_WORDS)):
         told = {word: getattr(getattr(config, part), ours) for word, ours in words.items()}
         told |= {"model_type": f"clip_{part}_model", "projection_dim": config.embed_dim}
         record[f"{part}_config"] = told
-    told |= {"eos_token_id": HIGHEST_ID if end is None else end}
-    told |= {"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0}
+    record["text_config"] |= {"eos_token_id": HIGHEST_ID if end is None else end}
+    record["text_config"] |= {"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0}
     write_json(directory / CONFIG, record)
     size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
     record = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size}}

@@ -145,6 +145,25 @@ def read_npz(path: File) -> dict[str, np.ndarray]:
     return arrays
 
 
+def write_record(
+    path: File, kind: str, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write an .npz file of arrays and of one more, `header`: a record, as the text of JSON, which
+    says what kind of file it is ("checkpoint")."""
+    text = json.dumps({"format": f"clip_np {kind} 1", **record}).encode("ascii")
+    write_npz(path, {"header": np.frombuffer(text, np.uint8), **arrays})
+
+
+def read_record(path: File, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The record and the arrays of a file that `write_record` wrote; FileError for another kind."""
+    arrays = read_npz(path)
+    with naming(path, f"no {kind} of clip_np"):
+        record = json.loads(arrays.pop("header").tobytes())
+        if record["format"] != f"clip_np {kind} 1":
+            raise ValueError(f"its format is {record['format']!r}")
+    return record, arrays
+
+
 def _parse_array(name: str, data: bytes) -> np.ndarray:
     """The array of an .npy file's bytes."""
     file = io.BytesIO(data)

@@ -28,7 +28,6 @@ _DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U64": "<u8", "U32": "<u4"
 _DTYPES |= {"I8": "|i1"}
 _CODES = {dtype: code for code, dtype in _DTYPES.items() if code != "BF16"}
 _TABLE_LIMIT = 100_000_000  # bytes, the format's own
-_DAMAGED = "damaged header, or no safetensors file"
 MAX_DIMENSIONS = 32  # of an array; NumPy 2 can have 64
 
 
@@ -48,21 +47,15 @@ def as_numbers(name: str, data: np.ndarray, code: str) -> np.ndarray:
     return numbers if numbers.flags.aligned else numbers.copy()
 
 
-def read_notes(path: File) -> dict[str, str]:
-    """The notes of a file, its "__metadata__"; FileError for a damaged table."""
-    with naming(path, _DAMAGED):
-        return _read_table(map_file(path))[1]
+def read_safetensors(path: File) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """All arrays of a file by name, in the order of its table, and its notes, "__metadata__".
 
-
-def read_safetensors(path: File) -> dict[str, np.ndarray]:
-    """All arrays of a file by name, in the order of its table; BF16 becomes float32.
-
-    Arrays are views of the file, mapped copy-on-write. FileError, naming the array, for a file
-    that is not exactly as the format demands. Values are not looked at: they may be NaN.
+    BF16 becomes float32. Arrays are views of the file, mapped copy-on-write. FileError, naming the
+    array, for a file that is not exactly as the format demands; values are not looked at.
     """
-    with naming(path, _DAMAGED):
+    with naming(path, "damaged header, or no safetensors file"):
         data = map_file(path)
-        table, _, start = _read_table(data)
+        table, notes, start = _read_table(data)
         places = {name: _place(name, entry) for name, entry in table.items()}
         size, claimed = len(data) - start, max((last for *_, last in places.values()), default=0)
         if size != claimed:
@@ -74,7 +67,7 @@ def read_safetensors(path: File) -> dict[str, np.ndarray]:
             end = last
             numbers = as_numbers(name, data[start + first : start + last], code)
             table[name] = numbers.reshape(shape)  # shape
-    return table
+    return table, notes
 
 
 def _read_table(data: np.ndarray) -> tuple[dict, dict[str, str], int]:

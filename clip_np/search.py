@@ -13,7 +13,6 @@ embeds no image twice: it knows a file again by its size and time, saves as it g
 where it was stopped.
 """
 
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,12 +30,10 @@ from clip_np.evaluate import embed_texts, unit_features
 from clip_np.loading import BAR_SECONDS, Preprocess
 from clip_np.model import CLIP
 from clip_np.readers import DataError, opened
-from clip_np.safe_files import FileError, read_npz, write_npz
+from clip_np.safe_files import File, naming, read_record, write_record
 from clip_np.tokenizer import Tokenizer
 
-FORMAT = "clip_np index 1"
 BATCH, THREADS, SAVE_SECONDS = 64, 4, 60.0
-File = str | os.PathLike
 
 
 @dataclass
@@ -134,9 +131,8 @@ def build_index(
         index.features = np.array(features, np.float32).reshape(-1, model.config.embed_dim)
         # Files below the index's folder are named from there: the two may move together.
         entries = [[file.removeprefix(folder), *entry] for file, entry in files.items()]
-        header = {"format": FORMAT, "model": index.model, "checksum": index.checksum}
-        text = json.dumps(header | {"files": entries}).encode("ascii")
-        write_npz(path, {"header": np.frombuffer(text, np.uint8), "features": index.features})
+        record = {"model": index.model, "checksum": index.checksum, "files": entries}
+        write_record(path, "index", record, {"features": index.features})
 
     save()  # a place that cannot be written to shows before the work
     try:
@@ -153,23 +149,20 @@ def build_index(
 
 def read_index(path: File) -> Index:
     """Open an index file. FileNotFoundError where none is, FileError where something else is."""
-    arrays, folder = read_npz(path), os.path.dirname(os.path.abspath(path))
-    try:
-        header, features = json.loads(arrays["header"].tobytes()), arrays["features"]
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
+    record, arrays = read_record(path, "index")
+    folder = os.path.dirname(os.path.abspath(path))
+    with naming(path, "no index of clip_np"):
+        features = arrays["features"]
         files = {
             os.path.normpath(os.path.join(folder, name)): (int(size), int(time), str(cause))
-            for name, size, time, cause in header["files"]
+            for name, size, time, cause in record["files"]
         }
-        index = Index(files, features, str(header["model"]), str(header["checksum"]))
+        index = Index(files, features, str(record["model"]), str(record["checksum"]))
         squares = np.einsum("ne,ne->n", features, features)  # (N,), squared lengths
         proper = features.dtype == np.float32 and np.allclose(squares, 1, atol=2e-3)
         if not proper or len(features) != len(index.paths):
             found = f"{features.dtype} {features.shape}"
             raise ValueError(f"expected {len(index.paths)} unit rows of float32, got {found}")
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise FileError(f"{path}: no index of clip_np ({error!r})") from error
     return index
 
 

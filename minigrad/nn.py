@@ -109,9 +109,10 @@ class Module:
         return self
 
     def astype(self, dtype: Any) -> "Module":
-        """Convert every parameter, to float64 for checking, say; gradients are forgotten."""
+        """Convert every parameter, to float64 for checking, say; what has the type already is not
+        copied. Gradients are forgotten."""
         for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
+            parameter.data = parameter.data.astype(dtype, copy=False)
             parameter.zero_grad()
         return self
 

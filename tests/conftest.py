@@ -59,6 +59,17 @@ def pytest_terminal_summary(terminalreporter, config):
         )
 
 
+@pytest.fixture(scope="module")
+def published():
+    """OpenAI's tokenizer, from an installed package that brings its vocabulary along."""
+    from clip_np import Tokenizer
+
+    try:
+        return Tokenizer.published()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
 def pytest_addoption(parser):
     parser.addoption("--stand-in", action="store_true", help="run on a strict stand-in for CuPy")
 

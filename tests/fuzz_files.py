@@ -198,7 +198,8 @@ def read(path: pathlib.Path) -> list[np.ndarray]:
     if path.suffix == ".pt":
         read_torch(path)
         return list(read_torch_state(path).values())
-    return list((read_npz if path.suffix == ".npz" else read_safetensors)(path).values())
+    arrays = read_npz(path) if path.suffix == ".npz" else read_safetensors(path)[0]
+    return list(arrays.values())
 
 
 def fuzz(count: int, seed: int, first: int = 0) -> collections.Counter:

@@ -236,16 +236,16 @@ def set_array(name: str, array: np.ndarray):
         (set_config("layers", "2", "vision"), "layers must be a positive integer"),
         (set_config("activation", "relu", "vision"), "activation 'relu' is none of"),
         (set_config("colour", 3, "vision"), "unexpected keyword argument 'colour'"),
-        (remove("config", "text"), "not a checkpoint of clip_np"),
+        (remove("config", "text"), "no checkpoint of clip_np"),
         (remove("config"), "KeyError"),
         (remove("tokenizer"), "KeyError"),
         (remove("training"), "KeyError"),
         (remove("format"), "KeyError"),
-        (lambda header, arrays: [header], "not a checkpoint of clip_np"),
+        (lambda header, arrays: [header], "no checkpoint of clip_np"),
         (lambda header, arrays: header | {"format": "clip_np checkpoint 99"}, "format .*99'"),
-        (lambda header, arrays: header | {"tokenizer": "{}"}, "not a checkpoint of clip_np"),
-        (lambda header, arrays: header | {"tokenizer": 3}, "not a checkpoint of clip_np"),
-        (lambda header, arrays: header | {"config": None}, "not a checkpoint of clip_np"),
+        (lambda header, arrays: header | {"tokenizer": "{}"}, "no checkpoint of clip_np"),
+        (lambda header, arrays: header | {"tokenizer": 3}, "no checkpoint of clip_np"),
+        (lambda header, arrays: header | {"config": None}, "no checkpoint of clip_np"),
         (lambda header, arrays: drop(arrays, "model/visual.proj"), r"missing \['visual\.proj'\]"),
         (set_array("model/extra", np.zeros(3)), r"unexpected \['extra'\]"),
         (set_array("model/visual.proj", np.zeros((8, 16))), "disagree"),
@@ -275,14 +275,14 @@ def test_a_header_that_is_none_is_refused(saved, header):
     arrays = read_npz(saved)
     arrays.pop("header")
     write_npz(saved, arrays if header is None else {"header": header, **arrays})
-    with pytest.raises(FileError, match="not a checkpoint of clip_np"):
+    with pytest.raises(FileError, match="no checkpoint of clip_np"):
         clip_np.load(saved)
 
 
 def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, weights=np.arange(3))
-    with pytest.raises(FileError, match=r"not a checkpoint of clip_np .*header"):
+    with pytest.raises(FileError, match=r"no checkpoint of clip_np .*header"):
         clip_np.load(path)
     np.savez(path, header=np.array([{"format": "x"}], dtype=object))
     with pytest.raises(FileError, match="Python objects, which are never loaded"):

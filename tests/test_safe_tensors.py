@@ -55,7 +55,8 @@ def assert_refused(path, message=None):
 def test_arrays_come_back_as_they_were(tmp_path):
     path = tmp_path / "a.safetensors"
     write_safetensors(path, ARRAYS, {"format": "np", "note": "ü"})
-    found = read_safetensors(path)
+    found, notes = read_safetensors(path)
+    assert notes == {"format": "np", "note": "ü"}
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype.newbyteorder("<"), name
@@ -64,7 +65,7 @@ def test_arrays_come_back_as_they_were(tmp_path):
         assert found[name].flags.aligned
         assert found[name].flags.writeable
     write_safetensors(path, {})
-    assert read_safetensors(path) == {}
+    assert read_safetensors(path)[0] == {}
 
 
 def test_the_bytes_are_those_of_the_format(tmp_path):
@@ -92,12 +93,12 @@ def test_arrays_are_views_of_the_file_and_writing_does_not_reach_it(tmp_path):
     path = tmp_path / "a.safetensors"
     write_safetensors(path, {"x": np.zeros((1000, 1000), np.float32)})
     tracemalloc.start()
-    found = read_safetensors(path)["x"]
+    found = read_safetensors(path)[0]["x"]
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
     found += 1
     assert (found == 1).all()
-    assert (read_safetensors(path)["x"] == 0).all()
+    assert (read_safetensors(path)[0]["x"] == 0).all()
     write_safetensors(path, {"x": np.zeros(1)})  # replacing the file leaves the mapping alone
     assert (found == 1).all()
 
@@ -132,14 +133,14 @@ def test_what_has_no_place_in_a_file_is_refused_and_leaves_the_old_one(
     write_safetensors(path, {"old": np.zeros(3)})
     with pytest.raises(TypeError, match=message):
         write_safetensors(path, arrays, metadata)
-    assert list(read_safetensors(path)) == ["old"]
+    assert list(read_safetensors(path)[0]) == ["old"]
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
 def test_bfloat16_becomes_float32(tmp_path):
     bits = np.array([0x3F80, 0xC000, 0x7F80, 0x0001, 0x8000], "<u2")
     path = file_of(tmp_path / "a", {"x": entry((5,), "BF16", 0, 10)}, bits.tobytes())
-    found = read_safetensors(path)["x"]
+    found = read_safetensors(path)[0]["x"]
     assert found.dtype == np.float32
     assert found.tolist() == [1.0, -2.0, np.inf, 2.0**-133, 0.0]
     assert np.signbit(found[4])
@@ -148,7 +149,7 @@ def test_bfloat16_becomes_float32(tmp_path):
 def test_unaligned_arrays_are_copied(tmp_path):
     data = b"\x01" + np.arange(3, dtype="<f4").tobytes()
     table = {"x": entry((3,), "F32", 1, 13), "odd": entry((1,), "U8", 0, 1)}
-    found = read_safetensors(file_of(tmp_path / "a", table, data))
+    found = read_safetensors(file_of(tmp_path / "a", table, data))[0]
     assert list(found) == ["x", "odd"]
     assert found["x"].tolist() == [0, 1, 2]
     assert found["x"].flags.aligned
@@ -158,7 +159,7 @@ def test_tables_with_spaces_and_arrays_of_no_bytes_are_read(tmp_path):
     table = {"__metadata__": {}, "e": entry((0, 7), "F64", 12, 12), "x": entry()}
     table |= {"f": entry((0,), "U8", 0, 0)}
     text = json.dumps(table, indent=3).encode() + b" \n  "
-    found = read_safetensors(file_of(tmp_path / "a", text, bytes(12)))
+    found = read_safetensors(file_of(tmp_path / "a", text, bytes(12)))[0]
     assert {name: array.shape for name, array in found.items()} == {
         "e": (0, 7),
         "x": (3,),
@@ -177,7 +178,7 @@ def test_missing_files_and_folders_are_the_callers_business(tmp_path):
 
 
 def test_the_forged_tables_below_differ_from_a_right_one_in_one_thing(tmp_path):
-    found = read_safetensors(file_of(tmp_path / "a", {"x": entry()}, bytes(12)))
+    found = read_safetensors(file_of(tmp_path / "a", {"x": entry()}, bytes(12)))[0]
     assert found["x"].tolist() == [0, 0, 0]
 
 
@@ -283,7 +284,7 @@ def test_a_header_over_the_limit_is_refused_unread(tmp_path):
 
 def test_truth_values_are_0_and_1(tmp_path):
     table = {"x": entry((3,), "BOOL", 0, 3)}
-    assert read_safetensors(file_of(tmp_path / "a", table, b"\0\1\1"))["x"].sum() == 2
+    assert read_safetensors(file_of(tmp_path / "a", table, b"\0\1\1"))[0]["x"].sum() == 2
     assert_refused(file_of(tmp_path / "a", table, b"\0\2\1"), "'x' has truth values other")
 
 

@@ -194,12 +194,14 @@ def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
 
 
 def test_it_is_saved_while_it_grows(model, photos, monkeypatch):
-    saved = []
-    write = search.write_npz
+    saved, write = [], search.write_record
+
+    def watched(path, kind, record, arrays):
+        saved.append(len(arrays["features"]))
+        write(path, kind, record, arrays)
+
     monkeypatch.setattr(search, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(
-        search, "write_npz", lambda path, a: saved.append(len(a["features"])) or write(path, a)
-    )
+    monkeypatch.setattr(search, "write_record", watched)
     build_index("index.npz", [photos], *model[:2])
     assert saved[0] == 0  # before the work
     assert saved[-1] == 9

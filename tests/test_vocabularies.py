@@ -300,14 +300,6 @@ def test_a_module_of_that_name_is_no_package(tmp_path, monkeypatch):
         Tokenizer.published()
 
 
-@pytest.fixture(scope="module")
-def published():
-    try:
-        return Tokenizer.published()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
 def test_published_ids(published):
     assert (published.vocab_size, published.context_length) == (49_408, 77)
     assert (published.start_token_id, published.end_token_id) == (49_406, 49_407)
