@@ -45,9 +45,10 @@ class Unit(NamedTuple):
 
 
 def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
-    """Multiplications that one sample of n_tokens takes, up to a common factor."""
+    """Multiplications that one sample of n_tokens takes, up to a common factor. The last block,
+    of which one row is wanted, is about a twelfth of one (see `Block.pooled`)."""
     per_token = config.width * (4 * config.width + 2 * config.mlp_width + 2 * n_tokens)
-    return float(config.layers * n_tokens * per_token)
+    return (config.layers - 1 + 1 / 12) * n_tokens * per_token
 
 
 def plan(model: CLIP, tokens: Array, shards: int, workers: int) -> list[list[Unit]]:
