@@ -11,8 +11,9 @@
     owner/name                                the same directories on the hub, where the library
                                               huggingface_hub is installed
 
-Weights that are 32-bit numbers in the file are not copied: the file is mapped into memory, and the
-system reads what the computation touches. `save_pretrained` writes the second form.
+Weights that are 32-bit numbers in the file are not copied: the file is mapped into memory. (But for
+Hugging Face's queries, keys and values, which are one matrix here.) `save_pretrained` writes the
+second form.
 """
 
 import json
@@ -27,9 +28,17 @@ import numpy as np
 
 from clip_np.checkpoints import CHECKPOINT, read_checkpoint
 from clip_np.config import ACTIVATIONS, CLIPConfig
-from clip_np.loading import Preprocess, training_preprocess
+from clip_np.loading import STD, Preprocess, training_preprocess
 from clip_np.model import CLIP
-from clip_np.safe_files import File, FileError, naming, read_json, require_finite, write_json
+from clip_np.safe_files import (
+    File,
+    FileError,
+    naming,
+    parse_json,
+    read_json,
+    require_finite,
+    write_json,
+)
 from clip_np.safe_pickles import read_torch_state
 from clip_np.safe_tensors import read_safetensors, write_safetensors
 from clip_np.tokenizer import Tokenizer
@@ -42,11 +51,11 @@ UNFIT = "not a CLIP that can be read here"
 # What files of weights are called, the best first; one in parts has an index, NAME.index.json.
 HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
 OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-CONFIG, OPEN_CLIP_CONFIG = "config.json", "open_clip_config.json"
+CONFIG, OPEN_CLIP_CONFIG, INDEX = "config.json", "open_clip_config.json", ".index.json"
 SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights
 PREPROCESSING = "preprocessor_config.json"
 PUBLISHED_SIZE = 49408
-NOTE = "clip_np"  # in a .safetensors file: the configuration of its model
+NOTE = "clip_np"  # in a .safetensors file: its model's configuration and preprocessing
 # Hugging Face's words -> ours.
 WORDS = {"hidden_size": "width", "intermediate_size": "mlp_width", "hidden_act": "activation"}
 WORDS |= {"num_hidden_layers": "layers", "num_attention_heads": "heads"}
@@ -58,7 +67,9 @@ HIGHEST_ID = 2  # as Hugging Face's eos_token_id: the end token is the highest i
 OPEN_CLIP_WORDS = {"image_size", "patch_size", "vocab_size", "context_length", "width", "layers"}
 OPEN_CLIP_WORDS |= {"heads", "head_width", "mlp_ratio"}
 BICUBIC = 3  # Pillow's number for it
-RESIZING = {"resample": BICUBIC, "interpolation": "bicubic", "resize_mode": "shortest"}
+# What configurations may say of the preprocessing beside the size and the colours.
+USUAL = {"resample": BICUBIC, "interpolation": "bicubic", "resize_mode": "shortest"}
+USUAL |= {f"do_{step}": True for step in ("resize", "center_crop", "rescale", "normalize")}
 
 
 @dataclass
@@ -86,7 +97,7 @@ def load(
     if dtype not in DTYPES:
         raise ValueError(f"load: dtype must be one of {DTYPES}, not {dtype!r}")
     path = locate(path)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         kept = read_checkpoint(path, activation)
         model, tokenizer = kept.model, kept.tokenizer
         preprocess = training_preprocess(model.config.vision.image_size)
@@ -107,7 +118,7 @@ def locate(path: File) -> pathlib.Path:
     if place.is_file():
         return place
     names = (CHECKPOINT, *_weights_of(place))
-    for file in (place / f"{name}{ending}" for name in names for ending in ("", ".index.json")):
+    for file in (place / f"{name}{ending}" for name in names for ending in ("", INDEX)):
         if file.is_file():
             return file
     raise FileNotFoundError(f"{path}: holds no model; looked for {', '.join(names)}")
@@ -140,8 +151,8 @@ def _download(name: str) -> pathlib.Path:
 
 
 def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
-    """The tokenizer of a folder if its vocabulary has the model's size, else the published one if
-    that has. FileError for a damaged vocabulary."""
+    """The tokenizer of a folder, or where it has none, the published one; a stand-in where its
+    vocabulary has not the size of the model's. FileError for a damaged vocabulary."""
     size, tokenizer = config.text.vocab_size, None
     wanted = f"a vocabulary of {size:,} pieces: vocab.json and merges.txt, or tokenizer.json"
     cause = f"the texts of this model need {wanted}, beside its weights in {folder}"
@@ -166,27 +177,32 @@ def read_published(path: pathlib.Path, activation: str | None = None) -> Publish
     with naming(path, UNFIT):
         layout, state = layout_of(arrays), to_ours(arrays)
         require_finite(state)
-        given, colours = json.loads(notes.get(NOTE, "{}")), {}
-    beside = path.with_name(OPEN_CLIP_CONFIG if path.name in OPEN_CLIP else CONFIG)
-    if not given and beside.exists():
-        record, images = read_json(beside), path.with_name(PREPROCESSING)
+        note = parse_json(notes.get(NOTE, "{}"))
+        given, images = note.get("config", {}), note.get("preprocess", {})
+    theirs = path.name.removesuffix(INDEX) in OPEN_CLIP
+    beside, more = path.with_name(OPEN_CLIP_CONFIG if theirs else CONFIG), path
+    if not note and beside.exists():
+        record, more = read_json(beside), beside if theirs else path.with_name(PREPROCESSING)
         with naming(beside, UNFIT):
-            if "model_cfg" in record:
+            if theirs:
                 given = _open_clip_sizes(record["model_cfg"])
-                colours = _colours(record.get("preprocess_cfg", {}))
+                images = record.get("preprocess_cfg", {})
             else:
                 given = _hugging_face_sizes(record)
-                colours = _colours(read_json(images) if images.exists() else {})
+                images = read_json(more) if more.exists() else {}
     with naming(path, UNFIT):
-        for part in ("vision", "text") if activation is not None else ():
-            given[part] = {**given.get(part, {}), "activation": activation}
+        if activation is not None:
+            for part in ("vision", "text"):
+                given[part] = {**given.get(part, {}), "activation": activation}
         config = infer_config(state, given)
         convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
         state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
         model = CLIP(config, None)
         model.load_state_dict(state, assign=True)
+    with naming(more, UNFIT):
+        preprocess = _preprocess(images, config.vision.image_size)
     storage = sorted({str(array.dtype) for array in state.values()})
-    return Published(layout, storage, model, Preprocess(config.vision.image_size, **colours))
+    return Published(layout, storage, model, preprocess)
 
 
 def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -240,20 +256,33 @@ def _open_clip_sizes(model: Record) -> Record:
     return sizes
 
 
-def _colours(record: Record) -> Record:
-    """What `Preprocess` is told beside the size. FileError for another way than CLIP's."""
-    for word, usual in RESIZING.items():
+def _preprocess(record: Record, size: int) -> Preprocess:
+    """What a record of either library says of images; FileError for another way than CLIP's."""
+    for word, usual in USUAL.items():
         if record.get(word, usual) != usual:
-            asked = f"{word} {record[word]!r}"
-            raise FileError(f"images must be resized otherwise than bicubically: {asked}")
-    found: Record = {"convert_first": record.get("convert_first") is True}
-    for name in ("mean", "std"):
-        for word in {name, f"image_{name}"} & record.keys():
-            red, green, blue = map(float, record[word])
-            found[name] = red, green, blue
-    if not all(0 < deviation < math.inf for deviation in found.get("std", ())):
-        raise FileError(f"deviations of the colours must be positive, not {found['std']}")
-    return found
+            raise FileError(f"images are to be prepared with {word} {record[word]!r}")
+    for word in ("size", "crop_size"):
+        sizes = record.get(word, size)
+        for side in sizes.values() if isinstance(sizes, dict) else (sizes,):
+            if side not in (size, [size, size]):
+                raise FileError(f"images are to have {word} {sizes!r}, the model sees {size}")
+    colours: Record = {}
+    for ours, theirs in (("mean", "image_mean"), ("std", "image_std")):
+        if (told := record.get(theirs, record.get(ours))) is not None:
+            colours[ours] = red, green, blue = tuple(map(float, told))
+            if not all(map(math.isfinite, (red, green, blue))):
+                raise FileError(f"{ours} of the colours must be finite, not {told}")
+    if min(colours.get("std", STD)) <= 0:
+        raise FileError(f"std of the colours must be positive, not {colours['std']}")
+    return Preprocess(size, convert_first=record.get("convert_first") is True, **colours)
+
+
+def _preprocess_record(preprocess: Preprocess) -> Record:
+    """The same in Hugging Face's words, and one of ours."""
+    size = preprocess.size
+    record: Record = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
+    record |= {"image_mean": preprocess.mean, "image_std": preprocess.std, "resample": BICUBIC}
+    return record | {"convert_first": preprocess.convert_first}
 
 
 def save_pretrained(
@@ -278,10 +307,8 @@ def save_pretrained(
     record["text_config"] |= {"eos_token_id": HIGHEST_ID if end is None else end}
     record["text_config"] |= {"bos_token_id": config.text.vocab_size - 2, "pad_token_id": 0}
     write_json(directory / CONFIG, record)
-    size, images = config.vision.image_size, preprocess or Preprocess(config.vision.image_size)
-    record = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size}}
-    record |= {"crop_size": {"height": size, "width": size}, "convert_first": images.convert_first}
-    record |= {"image_mean": images.mean, "image_std": images.std, "resample": BICUBIC}
+    record = {"image_processor_type": "CLIPImageProcessor"}
+    record |= _preprocess_record(preprocess or Preprocess(config.vision.image_size))
     write_json(directory / PREPROCESSING, record)
     if isinstance(tokenizer, Tokenizer):
         tokenizer.save_huggingface(directory)
@@ -289,14 +316,16 @@ def save_pretrained(
 
 def convert(source: File, target: File, layout: str = "hf") -> None:
     """Write any model that `load` opens as a Hugging Face directory ("hf"), or as one .safetensors
-    file under OpenAI's names ("openai"), in which a note keeps what shapes do not show."""
+    file under OpenAI's names ("openai"), in which a note keeps what shapes do not show, but for the
+    tokenizer."""
     if layout == "openai" and pathlib.Path(target).suffix != ".safetensors":
         raise ValueError(f"convert: the name of the file, {target}, must end in .safetensors")
     model, preprocess, tokenizer = load(source)
     if layout == "hf":
         save_pretrained(model, target, tokenizer, preprocess)
     else:
-        _write_weights(model, target, layout, {NOTE: json.dumps(model.config.to_dict())})
+        note = {"config": model.config.to_dict(), "preprocess": _preprocess_record(preprocess)}
+        _write_weights(model, target, layout, {NOTE: json.dumps(note)})
 
 
 def _write_weights(model: CLIP, path: File, layout: str, notes: dict[str, str]) -> None:

@@ -53,6 +53,7 @@ class MultiHeadAttention(Module):
         queries = mg.linear(rows, q, q_bias).reshape(batch, *by_head[:2])  # (B, H, D)
         queries = (queries.swapaxes(0, 1) @ k.reshape(*by_head)).swapaxes(0, 1)  # (B, H, W)
         visible = None if lengths is None else np.arange(length) < lengths[:, None, None]
+        # `attention` divides by sqrt(W), a head by the root of its own width, W / H.
         mixed = mg.attention(queries * self.heads**0.5, x, x, visible)  # (B, H, W)
         mixed = mixed.swapaxes(0, 1) @ v.reshape(*by_head).swapaxes(1, 2)  # (H, B, D)
         return self.out_proj(mixed.swapaxes(0, 1).reshape(batch, width) + v_bias)  # (B, W)

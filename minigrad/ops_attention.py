@@ -4,10 +4,10 @@ Each of T tokens sends a query q_i and offers a key k_j and a value v_j, all of 
 mixes the values by how well its query fits the keys:
 
     S = Q K^T / sqrt(D)           (T, T)   how well query i fits key j
-    P = softmax(S + mask)         (T, T)   each row sums to 1; the mask is mostly 0 or -inf
+    P = softmax(S + mask)         (T, T)   each row sums to 1; a mask is usually of 0 and -inf
     O = P V                       (T, D)
 
-Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
+Backward, with G = dL/dO, is the product rule twice and softmax's derivative between:
 
     dV = P^T G
     dP = G V^T
@@ -15,14 +15,16 @@ Backward, with G = dL/dO, is the product rule twice and softmax's vjp between:
     dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
 
 The row sums are had for less: rowsum(P * dP)_i = sum_j P_ij (g_i . v_j) = g_i . o_i, D products
-in place of T. The mask adds no term: where it hides a key, P is 0 and so is dS. Dropout puts
-P * kept in P's place in O and dV, and multiplies G V^T by kept; the row sums are as before. The
-heads are H such maps on slices of the width.
+in place of one for each key. The mask is an added constant, so its derivative adds no term; where
+it is -inf, P is 0 and so is dS. Dropout puts P * kept in P's place in O and dV, and multiplies
+G V^T by kept; the row sums are g_i . o_i still, with this O. The heads are H such maps on slices of
+the width.
 
-`attention` takes Q, K and V as three arrays and is the reference. `self_attention` reads all three
-from one projection, as views, and writes one gradient array for it. `pooled_attention` has one
-query for each sequence, so that the scores are (1, T) and what follows is one row; how many keys
-that row may see stands for the causal mask.
+`attention` takes Q, K and V as three arrays, with any number of axes in front, and is the plain
+form that the other two are tested against. `self_attention` reads all three from one projection, as
+views, and writes one gradient array for it. `pooled_attention` has one query for each sequence, its
+end token, say: one row of scores, and `lengths` says how many keys it sees, as its row of a causal
+mask would.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
 """
@@ -37,7 +39,7 @@ from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.ops_basic import coerce
 from minigrad.ops_neural import RandomSource, are_small, dropout_mask, exponentials
-from minigrad.rows import blocks, empty
+from minigrad.rows import blocks, empty, times
 
 Mask = str | Array | None
 
@@ -57,10 +59,10 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
             raise ValueError(f"{name}: a causal mask needs as many queries ({queries}) as keys")
         mask = np.tri(keys, dtype=bool)
     mask = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
-    scores = (*like.shape[:-2], queries, keys)
-    pairs = zip(reversed(mask.shape), reversed(scores))
-    if mask.ndim > len(scores) or any(n not in (1, wanted) for n, wanted in pairs):
-        raise ValueError(f"{name}: mask {mask.shape} does not broadcast to scores {scores}")
+    shape = (*like.shape[:-2], queries, keys)
+    pairs = zip(reversed(mask.shape), reversed(shape))
+    if mask.ndim > len(shape) or any(n not in (1, wanted) for n, wanted in pairs):
+        raise ValueError(f"{name}: mask {mask.shape} does not broadcast to scores {shape}")
     if mask.dtype.kind not in "bf":
         choice = "pass booleans (True where a query may look) or floats to add to the scores"
         raise TypeError(f"{name}: a mask of dtype {mask.dtype} could mean two things: {choice}")
@@ -72,25 +74,27 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
 def _attend(
     q: Array, k: Array, v: Array, o: Array, mask: Array | None = None, kept: Array | None = None
 ) -> Array:
-    """Write O (B, H, T, D) into o; returns P (B, H, T, S) for `_attend_vjp`.
-    q (B, H, T, D); k and v (B, H, S, D), S keys; mask broadcasts to P, kept has its shape."""
+    """Write O (B, H, T, D) into o; returns P (B, H, T, N) for `_attend_vjp`. q (B, H, T, D); k and
+    v (B, H, N, D), N keys; mask broadcasts to P; kept, like P, is 0 where dropped, else 1/(1-p)."""
     xp, scale = array_module(q), _scale(q)
-    p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, S)
-    # Scores within +-30 need no shift before exp, unless a mask of other floats is added to them.
+    p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
+    # exp of small scores, and sums of it, stay far inside float32: softmax needs no shift then.
+    # -inf adds zeros to the sums; other floats in a mask could push a row out of range.
     hides_only = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
-    for b in blocks(p):  # a few samples at a time
+    for b in blocks(p):  # as many samples as the cache holds, at least one
         scores = xp.matmul(q[b], k[b].swapaxes(-1, -2), out=p[b])
         scores *= scale
         small = hides_only and are_small(scores)
         if mask is not None:
             scores += _of(mask, b, q)
-        scores *= 1.0 / exponentials(scores, small)  # in place: the scores become P
-        xp.matmul(p[b] if kept is None else p[b] * kept[b], v[b], out=o[b])
+        sums = exponentials(scores, small)  # (b, H, T, 1), and scores becomes exp(scores)
+        scores *= 1.0 / sums  # P
+        xp.matmul(scores if kept is None else times(scores, kept[b]), v[b], out=o[b])
     return p
 
 
 def _scale(q: Array) -> float:
-    return 1.0 / math.sqrt(max(q.shape[-1], 1))
+    return 1.0 / math.sqrt(max(q.shape[-1], 1))  # D may be 0
 
 
 def _of(mask: Array, b: slice, like: Array) -> Array:
@@ -105,17 +109,18 @@ def _attend_vjp(
     into: Sequence[Array],
     kept: Array | None = None,
 ) -> None:
-    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, P."""
+    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, P; shapes as in
+    `_attend`."""
     (q, k, v), (o, p), (d_q, d_k, d_v) = inputs, saved, into
     xp, scale = array_module(q), _scale(q)
     for b in blocks(p):
         d_s = xp.matmul(g[b], v[b].swapaxes(-1, -2), out=empty(p[b].shape, p))  # G V^T
         if kept is not None:
             d_s *= kept[b]
-        d_s -= row_dot(g[b], o[b])[..., None]
+        d_s -= row_dot(g[b], o[b])[..., None]  # dP - rowsum(P * dP)
         d_s *= p[b]
-        d_s *= scale
-        dropped = p[b] if kept is None else p[b] * kept[b]
+        d_s *= scale  # from here on that of Q K^T, which dQ and dK share
+        dropped = p[b] if kept is None else times(p[b], kept[b])
         xp.matmul(dropped.swapaxes(-1, -2), g[b], out=d_v[b])
         xp.matmul(d_s, k[b], out=d_q[b])
         xp.matmul(d_s.swapaxes(-1, -2), q[b], out=d_k[b])
@@ -124,15 +129,16 @@ def _attend_vjp(
 def attention(
     q: Any, k: Any, v: Any, mask: Mask = None, dropout: float = 0.0, rng: RandomSource = None
 ) -> Tensor:
-    """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D).
+    """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, N, D) -> (B, H, T, D).
     dropout is the share of the probabilities that become 0, drawn from `rng`; the others grow by
     1/(1 - dropout). Masks: `additive_mask`; a query that may see no key gets zeros."""
     q, k, v = coerce("attention", q, k, v)
     apart = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
-    if q.ndim < 2 or apart or k.shape != v.shape:
-        expected = "expected (B, H, T, D) and twice (B, H, S, D)"
+    if min(q.ndim, k.ndim) < 2 or apart or k.shape != v.shape:
+        expected = "expected (B, H, T, D) and twice (B, H, N, D)"
         raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
-    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # one sample of all
+    # One axis more in front: whatever axes there are, they are one block.
+    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # (1, B, H, T, D), ...
     kept = dropout_mask("attention: dropout", dropout, rng, (1, *shape[:-1], k.shape[-2]), q)
     mask = additive_mask("attention", mask, q.data, shape[-2], k.shape[-2])
     o = empty((1, *shape), q.data)
@@ -147,7 +153,8 @@ def attention(
 
 
 def _heads(x: Array, parts: int, heads: int) -> list[Array]:
-    """(B, T, parts*W) as `parts` views (B, H, T, D)."""
+    """(B, T, parts*W) as `parts` arrays (B, H, T, D): views of a contiguous x, such as `empty`
+    gives, so that writing into them writes into x."""
     batch, length, width = x.shape
     split = x.reshape(batch, length, parts, heads, width // (parts * heads))  # (B, T, parts, H, D)
     return list(split.transpose(2, 0, 3, 1, 4))  # (parts, B, H, T, D)

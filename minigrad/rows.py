@@ -8,9 +8,10 @@ touched once: `blocks` cuts the rows of an array into such pieces.
 The second cost is hidden in numpy.empty. A large new array is memory that the system hands out
 page by page, at the first touch of each, and takes back when the array goes: a step of training
 pays that for every result, every time. An `Arena` keeps the buffers that it handed out and hands
-them out again once nothing refers to them (CPython counts references, so that can be asked; a
-view refers to its buffer, so it counts). The sharded step keeps an arena for each worker, from
-step to step; without one, `empty` below is numpy.empty.
+them out again once nothing but itself refers to them (CPython counts references, so that can be
+asked; a view refers to its buffer, so it counts). A training step (clip_np/step.py) keeps an arena
+for each of its threads, from step to step. Without one, and for small arrays, `empty` below is
+numpy.empty.
 
 Third, there is more than one core. NumPy leaves Python's lock while it computes, so threads that
 call it run at once: `run_workers` and `parallel_map`.
@@ -31,12 +32,14 @@ import numpy as np
 from minigrad.backend import Array, array_module, setting
 
 SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
-BLOCK = 1 << 17  # numbers in a block; with less, threads hand Python's lock over more often
+# Numbers in a block: half a MiB in float32, of which a core's cache holds some; with less, threads
+# would hand Python's lock to each other more often.
+BLOCK = 1 << 17
 
 
 def blocks(array: Array) -> Iterator[slice]:
-    """Slices along the first axis, at least a row and about BLOCK numbers in each; on a GPU, which
-    wants few and large operations, one slice of all rows."""
+    """Slices along the first axis, in each at most BLOCK numbers but at least one row, which is all
+    that lies behind that axis; on a GPU, which wants few and large operations, one slice of all."""
     rows = array.shape[0]
     step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 1)
     for low in range(0, rows, max(step, 1)):
@@ -68,11 +71,11 @@ class Arena:
         if position == len(held):
             held.append(np.empty(room, dtype))
         self.used.add(id(held[position]))
-        return held[position][:count].reshape(shape)  # shape
+        return held[position][:count].reshape(shape)  # a view, which keeps the buffer taken
 
     def sweep(self) -> None:
-        """Forget the buffers that nobody asked for since the last sweep; called once a step. An
-        array that is still held stays as it is."""
+        """Forget the buffers that nobody asked for since the last sweep, lest old sizes pile up;
+        called once a step. An array that is still held stays as it is."""
         for held in self.buffers.values():
             held[:] = [buffer for buffer in held if id(buffer) in self.used]
         self.used.clear()
@@ -99,12 +102,12 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """a @ b for matrices, (N, K) and (K, M), in an array from the arena in use."""
+    """a @ b for matrices, (N, K) and (K, M); by itself, it would always be given new memory."""
     return array_module(a).matmul(a, b, out=empty((a.shape[0], b.shape[1]), a))
 
 
 def times(a: Array, b: Array) -> Array:
-    """a * b for arrays of one shape, in an array from the arena in use."""
+    """a * b, element by element, for arrays of one shape and type; the same."""
     return array_module(a).multiply(a, b, out=empty(a.shape, a))
 
 
@@ -141,7 +144,7 @@ def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
 
 def parallel_map(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> list[Any]:
     """[function(item) for item in items] on several threads: the first of w takes the items 0, w,
-    2w, ..., so that who does what is fixed."""
+    2w, ..., so that a run adds up its numbers in the same order every time."""
     workers = max(1, min(workers, len(items)))
     results: list[Any] = [None] * len(items)
 

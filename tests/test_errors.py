@@ -149,6 +149,11 @@ ERRORS = [
         "attention: q (2, 3), k (2, 3), v (3, 2): expected (B, H, T, D)",
     ),
     (
+        lambda: mg.attention(A, A[0], A[0]),
+        ValueError,
+        "attention: q (2, 3), k (3,), v (3,): expected (B, H, T, D)",
+    ),
+    (
         lambda: mg.attention(
             A[None], np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.float32)
         ),

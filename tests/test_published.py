@@ -132,7 +132,7 @@ def test_convert_keeps_what_shapes_do_not_show(tmp_path, layout):
     convert(source, target, layout)
     again, preprocess, words = load(target)
     assert again.config == model.config  # 4 heads of 16: not what the width says
-    assert preprocess.convert_first == (layout == "hf")
+    assert preprocess == training_preprocess(32)
     state = model.state_dict()
     assert all((state[name] == array).all() for name, array in again.state_dict().items())
     if layout == "hf":
@@ -387,10 +387,15 @@ def test_damaged_configurations_are_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"resample": 2}, "otherwise than bicubically"),
+        ({"resample": 2}, r"preprocessor_config\.json: images are to be prepared with resample 2"),
         ({"image_mean": "grey"}, "could not convert"),
         ({"image_std": [1.0, 2.0]}, "not enough values"),
         ({"image_std": [0.0, 1.0, 1.0]}, "positive"),
+        ({"image_std": [float("nan"), 1.0, 1.0]}, "finite"),
+        ({"image_mean": [float("inf"), 1.0, 1.0]}, "finite"),
+        ({"size": {"shortest_edge": 48}}, "to have size {'shortest_edge': 48}, the model sees 32"),
+        ({"crop_size": 48}, "to have crop_size 48"),
+        ({"do_normalize": False}, "do_normalize False"),
     ],
 )
 def test_preprocessing_that_is_not_clips_is_refused(tmp_path, change, message):
@@ -400,12 +405,16 @@ def test_preprocessing_that_is_not_clips_is_refused(tmp_path, change, message):
         load(path)
 
 
-def test_other_colours_are_taken_over(tmp_path):
+def test_other_colours_are_taken_over_and_passed_on(tmp_path):
     path = published(tmp_path, "hf")
     half = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 3}
+    half |= {"size": 32, "crop_size": {"height": 32, "width": 32}, "do_resize": True}
     write_json(tmp_path / "preprocessor_config.json", half)
-    preprocess = load(path)[1]
-    assert preprocess == Preprocess(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    wanted = Preprocess(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert load(path)[1] == wanted
+    convert(path, tmp_path / "a.safetensors", "openai")
+    convert(path, tmp_path / "again", "hf")
+    assert load(tmp_path / "a.safetensors")[1] == load(tmp_path / "again")[1] == wanted
 
 
 def spoil(weights: dict, change: str) -> dict:
@@ -501,6 +510,11 @@ def test_open_clip_configurations(tmp_path):
     assert preprocess.mean == (0.5, 0.5, 0.5)
     write_json(beside, {"model_cfg": sizes | {"quick_gelu": False}})
     assert load(tmp_path)[0].config.text.activation == "gelu"
+    name = "open_clip_model.safetensors"
+    (tmp_path / name).rename(tmp_path / "part.safetensors")
+    write_json(tmp_path / f"{name}.index.json", {"weight_map": {"all": "part.safetensors"}})
+    assert load(tmp_path)[0].config.text.activation == "gelu"  # as its configuration says
+    (tmp_path / "part.safetensors").rename(tmp_path / name)
     for change, message in [
         ({"vision_cfg": vision | {"pool_type": "avg"}}, "asks for pool_type"),
         ({"text_cfg": text | {"no_causal_mask": True}}, "asks for no_causal_mask"),
