@@ -29,6 +29,7 @@ from clip_np.loading import resize_and_crop
 from clip_np.published import convert, find_tokenizer, load, locate, read_published
 from clip_np.readers import DataError, a_few
 from clip_np.search import build_index, embed_files, image_files, read_index, search_index
+from clip_np.vocabularies import MissingTokenizer
 from minigrad.nn import count_parameters
 
 SHOWN, SHOWN_SIZE = 20, 224  # images of a contact sheet, and their side in pixels
@@ -86,11 +87,13 @@ def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
         result |= {"steps": kept.training["step"]} if kept.training else {}
     else:
         found = read_published(path)
-        model, tokenizer = found.model, find_tokenizer(path.parent, found.model.config)
-        result |= {"layout": found.layout, "stored as": ", ".join(found.storage)}
+        model, tokenizer = found.model, find_tokenizer(path, found.model.config)
+        result |= {"layout": found.layout, "stored as": ", ".join(found.stored)}
     result["parameters"] = count_parameters(model)
     result |= model.config.to_dict() | {"temperature": math.exp(model.logit_scale.item())}
-    result["tokenizer"] = getattr(tokenizer, "message", f"{model.config.text.vocab_size:,} pieces")
+    known = f"{model.config.text.vocab_size:,} pieces"
+    missing = isinstance(tokenizer, MissingTokenizer)
+    result["tokenizer"] = tokenizer.message if missing else known
     for key, value in result.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {each}" for name, each in value.items())
@@ -133,9 +136,10 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     cells: list[tuple[str, list[tuple[str, str]]]] = []
     if len(labels) == 1:
-        best = np.argsort(-cosines[:, 0], kind="stable")[:SHOWN]
+        best = np.argsort(-cosines[:, 0], kind="stable")
         answer = {files[row]: float(cosines[row, 0]) for row in best}
-        cells = [(file, [(f"{cosine:.3f}", file)]) for file, cosine in answer.items()]
+        shown = list(answer.items())[:SHOWN]
+        cells = [(file, [(f"{cosine:.3f}", file)]) for file, cosine in shown]
         title, note = labels[0], f"The best of {len(files):,} images, and their cosines."
     else:
         scale, several = math.exp(model.logit_scale.item()), len(files) > 1
@@ -182,7 +186,7 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
         loaded = load(arguments.model or index.model, arguments.backend or "numpy")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; --model PATH says where the model is") from error
-    answer = dict(search_index(index.check(loaded[0]), arguments.query, *loaded, arguments.k))
+    answer = dict(search_index(index, arguments.query, *loaded, arguments.k))
     cells = [(file, f"{cosine:.3f}") for file, cosine in answer.items()]
     here = os.path.join(os.getcwd(), "")
     say(arguments, "\n".join(f"{mark:>8}  {file.removeprefix(here)}" for file, mark in cells))

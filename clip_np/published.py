@@ -51,6 +51,7 @@ UNFIT = "not a CLIP that can be read here"
 # What files of weights are called, the best first; one in parts has an index, NAME.index.json.
 HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
 OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+STANDARD = HUGGING_FACE + OPEN_CLIP  # names of which what lies beside belongs to the weights
 CONFIG, OPEN_CLIP_CONFIG, INDEX = "config.json", "open_clip_config.json", ".index.json"
 SMALL_FILES = ["*.json", "merges.txt"]  # of a model on the hub, beside its weights
 PREPROCESSING = "preprocessor_config.json"
@@ -74,11 +75,11 @@ USUAL |= {f"do_{step}": True for step in ("resize", "center_crop", "rescale", "n
 
 @dataclass
 class Published:
-    """Published weights as they were found: their layout, the types that numbers are stored in, the
-    model with its numbers in these types, and the preprocessing of images that it wants."""
+    """Published weights: their layout, the types of numbers that they were found in (float32 for
+    bfloat16, which NumPy has not), the model, and the preprocessing of images that it wants."""
 
     layout: str
-    storage: list[str]
+    stored: list[str]
     model: CLIP
     preprocess: Preprocess
 
@@ -99,13 +100,13 @@ def load(
     path = locate(path)
     if path.suffix.lower() == ".npz":
         kept = read_checkpoint(path, activation)
-        model, tokenizer = kept.model, kept.tokenizer
+        model, tokenizer = kept.model.astype(dtype), kept.tokenizer
         preprocess = training_preprocess(model.config.vision.image_size)
     else:
-        found = read_published(path, activation)
+        found = read_published(path, activation, dtype)
         model, preprocess = found.model, found.preprocess
-        tokenizer = find_tokenizer(path.parent, model.config)
-    return model.astype(dtype).to(backend).eval(), preprocess, tokenizer
+        tokenizer = find_tokenizer(path, model.config)
+    return model.to(backend).eval(), preprocess, tokenizer
 
 
 def locate(path: File) -> pathlib.Path:
@@ -150,15 +151,21 @@ def _download(name: str) -> pathlib.Path:
     return folder
 
 
-def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
-    """The tokenizer of a folder, or where it has none, the published one; a stand-in where its
-    vocabulary has not the size of the model's. FileError for a damaged vocabulary."""
-    size, tokenizer = config.text.vocab_size, None
+def find_tokenizer(path: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
+    """The tokenizer beside a file of weights, or where none is, the published one; a stand-in where
+    its vocabulary has not the size of the model's. FileError for a damaged vocabulary, unless the
+    name of the weights is no standard one: it may then be another model's."""
+    size, folder, tokenizer = config.text.vocab_size, path.parent, None
     wanted = f"a vocabulary of {size:,} pieces: vocab.json and merges.txt, or tokenizer.json"
     cause = f"the texts of this model need {wanted}, beside its weights in {folder}"
     if find_vocabulary(folder).exists():
-        tokenizer = Tokenizer.load(folder)
-        cause += f"; the one there has {tokenizer.vocab_size:,}"
+        try:
+            tokenizer = Tokenizer.load(folder)
+            cause += f"; the one there has {tokenizer.vocab_size:,}"
+        except FileError as error:
+            if path.name.removesuffix(INDEX) in STANDARD:
+                raise
+            cause += f"; {error}"
     elif size == PUBLISHED_SIZE:
         try:
             tokenizer = Tokenizer.published()
@@ -170,39 +177,46 @@ def find_tokenizer(folder: pathlib.Path, config: CLIPConfig) -> Tokenizer | Miss
     return tokenizer
 
 
-def read_published(path: pathlib.Path, activation: str | None = None) -> Published:
+def read_published(
+    path: pathlib.Path, activation: str | None = None, dtype: str = "float32"
+) -> Published:
     """Read a file of weights and the configuration beside it, if there is one, which is believed
     in what the weights do not show. FileError for whatever is wrong in either."""
     arrays, notes = _read_arrays(path)
     with naming(path, UNFIT):
-        layout, state = layout_of(arrays), to_ours(arrays)
-        require_finite(state)
-        note = parse_json(notes.get(NOTE, "{}"))
-        given, images = note.get("config", {}), note.get("preprocess", {})
-    theirs = path.name.removesuffix(INDEX) in OPEN_CLIP
-    beside, more = path.with_name(OPEN_CLIP_CONFIG if theirs else CONFIG), path
-    if not note and beside.exists():
-        record, more = read_json(beside), beside if theirs else path.with_name(PREPROCESSING)
-        with naming(beside, UNFIT):
-            if theirs:
-                given = _open_clip_sizes(record["model_cfg"])
-                images = record.get("preprocess_cfg", {})
-            else:
-                given = _hugging_face_sizes(record)
-                images = read_json(more) if more.exists() else {}
-    with naming(path, UNFIT):
+        given, images, source = _configuration(path, parse_json(notes.get(NOTE, "{}")))
         if activation is not None:
             for part in ("vision", "text"):
                 given[part] = {**given.get(part, {}), "activation": activation}
-        config = infer_config(state, given)
-        convolution = state["visual.conv1.weight"]  # (W, 3, P, P)
-        state["visual.conv1.weight"] = convolution.reshape(len(convolution), -1)  # (W, 3*P*P)
-        model = CLIP(config, None)
+        layout = layout_of(arrays)
+        state = to_ours(arrays, layout)
+        stored = sorted({str(array.dtype) for array in state.values()})
+        model = CLIP(infer_config(state, given), None)
+        with np.errstate(over="ignore"):  # a number too large for the type becomes infinite
+            # A copy is made only of numbers of another type.
+            state = {name: np.asarray(array, dtype) for name, array in state.items()}
+        require_finite(state)
         model.load_state_dict(state, assign=True)
-    with naming(more, UNFIT):
-        preprocess = _preprocess(images, config.vision.image_size)
-    storage = sorted({str(array.dtype) for array in state.values()})
-    return Published(layout, storage, model, preprocess)
+    with naming(source, UNFIT):
+        preprocess = _preprocess(images, model.config.vision.image_size)
+    return Published(layout, stored, model, preprocess)
+
+
+def _configuration(path: pathlib.Path, note: Record) -> tuple[Record, Record, pathlib.Path]:
+    """What the note in a file of weights, or else the files beside it, say of the model and of the
+    images, and which of the files says the latter. FileError for what cannot be followed."""
+    name = path.name.removesuffix(INDEX)
+    beside = path.with_name(OPEN_CLIP_CONFIG if name in OPEN_CLIP else CONFIG)
+    if note or not beside.exists():
+        return note.get("config", {}), note.get("preprocess", {}), path
+    record, more = read_json(beside), path.with_name(PREPROCESSING)
+    with naming(beside, UNFIT):
+        if name in OPEN_CLIP:
+            return _open_clip_sizes(record["model_cfg"]), record.get("preprocess_cfg", {}), beside
+        if name not in STANDARD and record.get("model_type") != "clip":
+            return {}, {}, path  # of another model, which lies in the same folder
+        images = read_json(more) if more.exists() else {}
+        return _hugging_face_sizes(record), images, more
 
 
 def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -56,7 +56,12 @@ def replace_file(path: File) -> Iterator[BinaryIO]:
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        try:
+            file = open(temporary, "xb")  # noqa: SIM115
+        except OSError as error:
+            error.filename = str(path)  # what the caller asked for
+            raise
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -75,8 +80,8 @@ def require_finite(arrays: Mapping[str, np.ndarray], consequence: str = "not rea
     """FileError, naming the array, where a number is NaN or infinite."""
     contents, cores = list(arrays.values()), available_cores()
     finite = parallel_map(lambda array: np.isfinite(array).all(), contents, cores)
-    for name, known in zip(arrays, finite):
-        if not known:
+    for name, is_finite in zip(arrays, finite):
+        if not is_finite:
             raise FileError(f"{name} holds a NaN or an infinity: {consequence}")
 
 
@@ -167,8 +172,13 @@ def read_record(path: File, kind: str) -> tuple[dict[str, Any], dict[str, np.nda
 def _parse_array(name: str, data: bytes) -> np.ndarray:
     """The array of an .npy file's bytes."""
     file = io.BytesIO(data)
-    major, minor = np.lib.format.read_magic(file)
-    read_header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):  # a newer one is for names of fields beyond Latin-1
+        raise FileError(f"{name} is in version {version} of the format")
+    long = version == (2, 0)
+    read_header = (
+        np.lib.format.read_array_header_2_0 if long else np.lib.format.read_array_header_1_0
+    )
     shape, fortran_order, dtype = read_header(file)
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never loaded")

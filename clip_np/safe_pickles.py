@@ -64,6 +64,8 @@ def read_torch_state(path: File) -> dict[str, np.ndarray]:
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, np.ndarray):
+            if name in arrays:
+                raise FileError(f"{path}: holds two arrays named {name!r}")
             arrays[name] = value
         elif isinstance(value, dict):
             seen += 1 + len(value)

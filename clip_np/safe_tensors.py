@@ -73,7 +73,7 @@ def read_safetensors(path: File) -> tuple[dict[str, np.ndarray], dict[str, str]]
 def _read_table(data: np.ndarray) -> tuple[dict, dict[str, str], int]:
     """Of a mapped file the entries of the table, its notes, and where the arrays start."""
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    if start > min(max(len(data), 7), 8 + _TABLE_LIMIT):
+    if start > min(len(data), 8 + _TABLE_LIMIT):
         raise FileError(f"its header ends at {start}, past the file's end or the limit")
     text = data[8:start].tobytes().decode("utf-8")
     if not text.startswith("{"):
@@ -114,11 +114,12 @@ def write_safetensors(
     notes. Wide types come first, so that every array lies where its type needs it.
     """
     arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
-    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    if any(type(text) is not str for each in table.values() for text in (*each, *each.values())):
+    notes = dict(metadata or {})
+    table: dict[str, Any] = {"__metadata__": notes} if notes else {}
+    if any(type(text) is not str for text in (*notes, *notes.values())):
         raise TypeError("write_safetensors: metadata must be text for text")
-    end = 0
-    for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
+    end, order = 0, sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    for name in order:
         array = arrays[name]
         code = _CODES.get(array.dtype.newbyteorder("<").str)
         if code is None or type(name) is not str or name == "__metadata__":
@@ -129,5 +130,5 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     with replace_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for array in (arrays[name] for name in table if name in arrays):
+        for array in (arrays[name] for name in order):
             file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)

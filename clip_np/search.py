@@ -51,17 +51,17 @@ class Index:
     def paths(self) -> list[str]:
         return [path for path, (_, _, cause) in self.files.items() if not cause]
 
-    def check(self, model: CLIP) -> "Index":
+    def check(self, model: CLIP, preprocess: Preprocess) -> "Index":
         """The index itself; ValueError where it is another model's."""
-        if self.checksum != fingerprint(model):
+        if self.checksum != fingerprint(model, preprocess):
             made = f"the index holds what another model saw ({self.model}, as it was then)"
             raise ValueError(f"{made}; take that one, or make a new index with clip-np embed")
         return self
 
 
-def fingerprint(model: CLIP) -> str:
-    """Eight hexadecimal digits that tell models apart: a checksum of all their numbers."""
-    checksum = 0
+def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
+    """Eight hexadecimal digits that tell models apart: a checksum of what features depend on."""
+    checksum = zlib.crc32(f"{model.config} {preprocess}".encode())
     for parameter in model.parameters():
         checksum = zlib.crc32(np.ascontiguousarray(parameter.numpy()), checksum)
     return f"{checksum:08x}"
@@ -95,9 +95,8 @@ def embed_files(
         coming = pool.map(read, islice(waiting, BATCH))
         while batch := list(coming):
             coming = pool.map(read, islice(waiting, BATCH))
-            pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
-            images = np.stack(pixels) if pixels else np.empty(0)  # (n, 3, S, S)
-            rows = iter(unit_features(model, model.encode_image, images))
+            images = np.array([found for _, found in batch if isinstance(found, np.ndarray)])
+            rows = iter(unit_features(model, model.encode_image, images))  # (E,) each
             for path, found in batch:
                 yield path, next(rows) if isinstance(found, np.ndarray) else found
     finally:
@@ -114,9 +113,9 @@ def build_index(
     read again, and those that are gone are dropped. It is saved every minute, at the end, and where
     anything ends the work early. FileError or ValueError where `path` is no index of this model,
     FileNotFoundError or DataError where a source is missing or a folder holds no images."""
-    index = Index({}, np.empty((0, model.config.embed_dim)), "", fingerprint(model))
+    index = Index({}, np.empty((0, model.config.embed_dim)), "", fingerprint(model, preprocess))
     if os.path.exists(path):
-        index = read_index(path).check(model)
+        index = read_index(path).check(model, preprocess)
     index.model = os.path.abspath(name) if os.path.exists(name) else str(name) or index.model
     folder = os.path.join(os.path.dirname(os.path.abspath(path)), "")
     rows = dict(zip(index.paths, index.features))
@@ -135,15 +134,18 @@ def build_index(
         write_record(path, "index", record, {"features": index.features})
 
     save()  # a place that cannot be written to shows before the work
+    unsaved = False
     try:
         for file, found in embed_files(model, preprocess, [f for f in stamps if f not in files]):
             rows[file], good = found, isinstance(found, np.ndarray)
             files[file] = (*stamps[file], "" if good else str(found))
+            unsaved = True
             if monotonic() > saved + SAVE_SECONDS:
                 save()
-                saved = monotonic()
+                saved, unsaved = monotonic(), False
     finally:
-        save()
+        if unsaved:
+            save()
     return index
 
 
@@ -170,7 +172,8 @@ def search_index(
     index: Index, query: str, model: CLIP, preprocess: Preprocess, tokenizer: Tokenizer, k: int = 12
 ) -> list[tuple[str, float]]:
     """The k images nearest to a query, best first: (path, cosine). The query is a sentence, or the
-    path of an image; DataError for one that cannot be read."""
+    path of an image; DataError for one that cannot be read, ValueError for another model."""
+    index.check(model, preprocess)
     if k < 1 or not index.paths:
         found = f"k = {k} of {len(index.paths)} images"
         raise ValueError(f"search_index: needs at least one of each, got {found}")

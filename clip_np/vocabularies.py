@@ -16,7 +16,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
 PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"
-PAD_KEY = "clip_np_pad_token_id"  # were "!", id 0, the padding token, others would not see a "!"
+# Of ours, in a file of Hugging Face's form. (Called the padding token there, "!", whose id is 0,
+# would no longer be read as a "!".)
+PAD_KEY = "clip_np_pad_token_id"
 
 
 def _read(path: Path) -> Any:
@@ -30,8 +32,9 @@ def find_vocabulary(path: str | Path) -> Path:
     """The file that stands for a vocabulary: `path`, or the one in the folder `path`."""
     path = Path(path)
     if path.is_dir():
-        names = [name for name in ("vocab.json", PUBLISHED) if (path / name).exists()]
-        return path / (*names, "tokenizer.json")[0]
+        pair = all((path / name).exists() for name in ("vocab.json", "merges.txt"))
+        packed = PUBLISHED if (path / PUBLISHED).exists() else "tokenizer.json"
+        return path / ("vocab.json" if pair else packed)
     return path.with_name("vocab.json") if path.name == "merges.txt" else path
 
 
@@ -50,15 +53,15 @@ def find_published() -> Path:
 
 def read_vocabulary(path: Path) -> dict[str, Any]:
     """The contents of a file that `find_vocabulary` found, in the form of our own."""
-    model, settings = _read(path), {}
-    if path.suffix == ".gz":
-        model = {"merges": model.split("\n", 48_895)[:48_895]}  # a heading comes first
+    found, settings = _read(path), {}
+    if isinstance(found, str):
+        model = {"merges": found.split("\n", 48_895)[:48_895]}  # a heading comes first
     elif path.name == "vocab.json":
-        model = {"vocab": model, "merges": _read(path.with_name("merges.txt")).split("\n")}
-    elif "model" not in model:
-        return model
+        model = {"vocab": found, "merges": _read(path.with_name("merges.txt")).split("\n")}
+    elif "model" in found:
+        model = found["model"]
     else:
-        model = model["model"]
+        return found
     for file in map(path.with_name, ("special_tokens_map.json", "tokenizer_config.json")):
         settings |= _read(file) if file.exists() else {}
     lines = (line for line in model["merges"] if line and "#version" not in line)
@@ -70,7 +73,7 @@ def read_vocabulary(path: Path) -> dict[str, Any]:
     if "vocab" in model:
         ids = model["vocab"]
         pad = ids.get(pad["content"] if isinstance(pad, dict) else pad, ids[END])
-        pad = min(pad, len(merges) + 513)  # ids beyond the merges are refused later, as such
+        pad = min(pad, 512 + len(merges) + 1)  # one beyond the end token is refused later, as such
         content |= {"vocabulary": ids, "pad_token_id": settings.get(PAD_KEY, pad)}
     return content
 

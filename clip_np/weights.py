@@ -107,10 +107,10 @@ def layout_of(arrays: Arrays) -> str:
     raise FileError(f"it holds no CLIP with a vision transformer: its names are {some} ...")
 
 
-def to_ours(arrays: Arrays) -> Arrays:
-    """Arrays in either layout as those of a model's state, (W, 3, P, P) still in four dimensions.
-    FileError for names of no layout or numbers without fractions, KeyError for half of q, k, v."""
-    layout = layout_of(arrays)
+def to_ours(arrays: Arrays, layout: str) -> Arrays:
+    """Arrays of a layout as those of a model's state. FileError for a name twice, numbers without
+    fractions, patches that are no squares in three colours, and q, k, v of different shapes;
+    KeyError where one of the three is missing."""
     state: Arrays = {}
     for name, array in arrays.items():
         if IGNORED.fullmatch(name):
@@ -129,12 +129,17 @@ def to_ours(arrays: Arrays) -> Arrays:
             array = array.T  # (W, E)
         elif path == "logit_scale" and array.size == 1:
             array = array.reshape(())  # () in place of open_clip's (1,)
+        elif path == "visual.conv1.weight":
+            if array.ndim != 4 or array.shape[1] != 3 or array.shape[2] != array.shape[3]:
+                raise FileError(f"{name} {array.shape} must be (W, 3, P, P)")
+            array = array.reshape(len(array), -1)  # (W, 3*P*P)
         state[path] = array
-    for path in [path for path in state if ".attn.q_proj." in path]:
-        parts = [state.pop(path.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+    separate = [path for path in state if re.search(r"\.attn\.[qkv]_proj\.", path)]
+    for path in dict.fromkeys(re.sub(r"\.[qkv]_proj\.", ".in_proj.", path) for path in separate):
+        parts = [state.pop(path.replace(".in_proj.", f".{letter}_proj.")) for letter in "qkv"]
         if len({part.shape for part in parts}) > 1:
-            raise FileError(f"{path} and those of k and v have different shapes")
-        state[path.replace(".q_proj.", ".in_proj.")] = np.concatenate(parts)  # (3*W, W) or (3*W,)
+            raise FileError(f"q, k and v of {path} have different shapes")
+        state[path] = np.concatenate(parts)  # (3*W, W) or (3*W,)
     return state
 
 
@@ -155,7 +160,8 @@ def infer_config(state: Arrays, given: Mapping[str, Any] | None = None) -> CLIPC
 
 def _sizes(state: Arrays) -> dict[str, Any]:
     """All that the shapes of a model's arrays say."""
-    width, _, patch, _ = state["visual.conv1.weight"].shape
+    width, numbers = state["visual.conv1.weight"].shape  # (W, 3*P*P)
+    patch = math.isqrt(numbers // 3)
     vocab_size, text_width = state["text.token_embedding.weight"].shape
     grid = math.isqrt(len(state["visual.positional_embedding"]) - 1)
     vision = {"image_size": grid * patch, "patch_size": patch, "width": width}

@@ -196,7 +196,7 @@ def test_half_precision_is_widened(tmp_path):
     halves = {name: array.astype(np.float16) for name, array in weights.items()}
     write_safetensors(tmp_path / "model.safetensors", halves)
     write_json(tmp_path / "config.json", config)
-    assert read_published(tmp_path / "model.safetensors").storage == ["float16"]
+    assert read_published(tmp_path / "model.safetensors").stored == ["float16"]
     for dtype in ("float32", "float64"):
         model, _, _ = load(tmp_path, dtype=dtype)
         assert {str(p.dtype) for p in model.parameters()} == {dtype}
@@ -427,6 +427,8 @@ def spoil(weights: dict, change: str) -> dict:
             weights["text_model.extra"] = np.zeros(3, np.float32)
         case "a missing part":
             del weights[layer + "q_proj.weight"]
+        case "keys alone":
+            del weights[layer + "q_proj.weight"], weights[layer + "v_proj.weight"]
         case "parts of different widths":
             weights[layer + "q_proj.weight"] = np.zeros((3, 4), np.float32)
         case "a wrong shape":
@@ -453,7 +455,8 @@ def spoil(weights: dict, change: str) -> dict:
     return weights
 
 
-SPOILT = ["a missing array", "an unknown array", "a missing part", "parts of different widths"]
+SPOILT = ["a missing array", "an unknown array", "a missing part", "keys alone"]
+SPOILT += ["parts of different widths"]
 SPOILT += ["a wrong shape", "a flat convolution", "patches that are no squares"]
 SPOILT += ["patches of four colours", "a grid that is no square", "integers", "an empty array"]
 SPOILT += ["two scales", "the same under two names", "a layer left out"]
@@ -482,6 +485,25 @@ def test_models_of_another_kind_are_named(tmp_path, name, message):
     write_safetensors(tmp_path / "a.safetensors", {name: np.zeros(3, np.float32)})
     with pytest.raises(FileError, match=message):
         load(tmp_path / "a.safetensors")
+
+
+def test_what_belongs_to_another_model_in_the_folder_is_left_alone(tmp_path):
+    """Weights of a name of their own, in a folder with the files of a text model."""
+    weights, _, _ = expected("openai")
+    write_safetensors(tmp_path / "my-clip.safetensors", weights)
+    for name in ("config.json", "preprocessor_config.json"):
+        write_json(tmp_path / name, {"model_type": "bert", "hidden_size": 7, "do_resize": False})
+    write_json(tmp_path / "tokenizer.json", {"model": {"type": "WordPiece", "vocab": {}}})
+    model, preprocess, tokenizer = load(tmp_path / "my-clip.safetensors")
+    assert preprocess == Preprocess(model.config.vision.image_size)
+    with pytest.raises(FileNotFoundError, match=r"texts of this model need .*tokenizer\.json"):
+        tokenizer(["a dog"])
+    (tmp_path / "my-clip.safetensors").rename(tmp_path / "model.safetensors")
+    with pytest.raises(FileError, match=r"config\.json"):
+        load(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(FileError, match=r"tokenizer\.json"):
+        load(tmp_path)
 
 
 def test_heads_that_nothing_says_are_not_guessed(tmp_path):

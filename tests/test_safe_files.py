@@ -265,6 +265,7 @@ FORGED = [
     with_header("\x00\x00"),
     with_header(""),
     with_header(header_of("(3,)"), version=(7, 7)),
+    with_header(header_of("(3,)"), version=(3, 0)),
     with_header(header_of("(3,)"))[:9],
     with_header(header_of("(3,)"))[:40],
     b"\x93NUMPX" + with_header(header_of("(3,)"))[6:],

@@ -152,6 +152,12 @@ def test_state_dicts_are_found_and_named(tmp_path):
     assert list(read_torch_state(save(tmp_path / "a.pt", model_tensor))) == list(model_tensor)
 
 
+def test_two_arrays_of_one_flattened_name_are_refused(tmp_path):
+    twice = {"visual.conv1": FLOATS, "visual": {"conv1": FLOATS + 1}}
+    with pytest.raises(FileError, match=r"two arrays named 'visual\.conv1'"):
+        read_torch_state(save(tmp_path / "a.pt", twice))
+
+
 def test_ordered_dicts_with_attributes(tmp_path):
     versions = encode({"_metadata": {"": {"version": 1}}}, {})
     storages = {}

@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,24 +243,33 @@ def test_the_index_of_another_model_is_refused(model, photos, tmp_path):
     build_index("index.npz", [photos], *model[:2], "run")
     before = pathlib.Path("index.npz").read_bytes()
     other = untrained(tmp_path / "other", seed=1)
-    assert fingerprint(other[0]) != fingerprint(model[0])
+    assert fingerprint(*other[:2]) != fingerprint(*model[:2])
     for attempt in (
         lambda: build_index("index.npz", [photos], *other[:2]),
-        lambda: read_index("index.npz").check(other[0]),
+        lambda: read_index("index.npz").check(*other[:2]),
+        lambda: search_index(read_index("index.npz"), "a dog", *other),
     ):
         with pytest.raises(ValueError, match=r"holds what another model saw \(.*run, as it was"):
             attempt()
     assert pathlib.Path("index.npz").read_bytes() == before
-    assert read_index("index.npz").check(model[0]).paths
+    assert read_index("index.npz").check(*model[:2]).paths
 
 
 def test_one_number_makes_another_fingerprint(model):
-    first = fingerprint(model[0])
+    first = fingerprint(*model[:2])
     assert re.fullmatch("[0-9a-f]{8}", first)
-    assert fingerprint(clip_np.load("run")[0]) == first
+    assert fingerprint(*clip_np.load("run")[:2]) == first
     weight = model[0].parameters()[-2].data
     weight[(0,) * weight.ndim] += 1e-6
-    assert fingerprint(model[0]) != first
+    assert fingerprint(*model[:2]) != first
+
+
+def test_the_same_numbers_used_otherwise_make_another_fingerprint(model):
+    other = clip_np.load("run", activation="gelu")
+    assert other[0].config != model[0].config
+    darker = replace(model[1], mean=(0.5, 0.5, 0.5))
+    prints = [fingerprint(*model[:2]), fingerprint(*other[:2]), fingerprint(model[0], darker)]
+    assert len(set(prints)) == 3
 
 
 def forged(change) -> None:

@@ -272,6 +272,20 @@ def test_half_of_a_pair_is_not_enough(missing, tmp_path):
         Tokenizer.load(path)
 
 
+def test_a_list_of_ids_without_merges_leaves_the_whole_file_to_be_read(tmp_path):
+    pair(tmp_path)
+    (tmp_path / "merges.txt").unlink()
+    loaded = Tokenizer.load(single(tmp_path, MERGES))
+    assert loaded.vocabulary == EXPECTED.vocabulary
+
+
+def test_openais_list_may_be_unpacked(tmp_path):
+    packed = openai(tmp_path)
+    unpacked = tmp_path / "vocabulary.txt"
+    unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
+    assert equal(Tokenizer.load(unpacked), Tokenizer.load(packed))
+
+
 # The vocabulary of an installed package
 
 
