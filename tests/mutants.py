@@ -233,9 +233,9 @@ NEURAL = _of(
 ATTENTION = _of(
     "minigrad.ops_attention",
     ("mask after softmax", "_attend",
-     "            scores += _of(mask, b, q)\n        scores *= 1.0 / exponentials(scores, small)",
-     "            pass\n        scores *= 1.0 / exponentials(scores, small)\n"
-     "        scores *= 1.0 if mask is None else xp.exp(_of(mask, b, q))\n",
+     "            scores += _of(mask, b, q)\n        sums = exponentials(scores, small)",
+     "            pass\n        sums = exponentials(scores, small)\n"
+     "        sums = sums / (1.0 if mask is None else xp.exp(_of(mask, b, q)))",
      "hidden tokens get nothing, but the others do not share what they had"),
     ("every block has the first samples' mask", "_of", "mask[b] if", "mask[: b.stop - b.start] if",
      "right for all that fits into one block"),
