@@ -140,12 +140,12 @@ class _Worker:
                 if output.requires_grad:
                     Walk().run([(output, cotangents[unit.tower][unit.rows])], self.receive)
 
-    def receive(self, edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
+    def receive(self, leaf: Any, gradient: Array, ours: bool) -> None:
         """The sink of the walks: add up each leaf's gradients."""
-        if edge[0] in self.totals:
-            self.totals[edge[0]] += gradient
+        if leaf in self.totals:
+            self.totals[leaf] += gradient
         else:
-            self.totals[edge[0]] = gradient if ours else gradient.copy()
+            self.totals[leaf] = gradient if ours else gradient.copy()
 
 
 def _gather(workers: list[_Worker], tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
@@ -190,7 +190,7 @@ def loss_and_gradients(
         by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
         run_workers([lambda worker=worker: worker.backward(by_tower) for worker in team])
     for parameter in model.parameters():
-        leaf = parameter._edge[0]
+        leaf = parameter._place
         parts = [worker.totals[leaf] for worker in team if leaf in worker.totals]
         for part in parts[1:]:
             parts[0] += part

@@ -28,20 +28,19 @@ import contextlib
 import functools
 import heapq
 import itertools
-import operator
 from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+from numpy import ndarray  # quicker than np.ndarray where every operation asks for it
 
 from minigrad.backend import Array, array_module, as_array, backend_of, move, setting, use_device
 
-Edge = tuple[Any, int]  # a node of the tape, and which of its outputs
-Sink = Callable[[Edge, Array, bool], None]
+Place = Any  # on the tape: a Leaf, a Node, or an Output of one that has several
+Sink = Callable[[Place, Array, bool], None]
 
 clock = itertools.count()
-_edge_of = operator.attrgetter("_edge")
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 is_recording = _recording.get  # whether operations are recorded in this thread's context
 _current_walk: ContextVar["Walk | None"] = ContextVar("current_walk", default=None)
@@ -52,28 +51,32 @@ monitor: ContextVar[Any] = ContextVar("monitor", default=None)
 class Leaf:
     """The end of the tape: an input of the program, where its gradient is kept."""
 
-    __slots__ = ("grad", "order", "shapes")
+    __slots__ = ("grad", "order", "shape")
     name = "leaf"
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.order = next(clock)
-        self.shapes = [shape]
+        self.order, self.shape = next(clock), shape
         self.grad: Array | None = None
 
 
 class Node:
-    """One recorded operation. parents holds an edge (node, output index) for each input, None where
-    it needs no gradient; shapes those of its outputs; source, in anomaly mode, its line."""
+    """One recorded operation. parents: the place of each input, None where it needs no gradient;
+    shape: its result's, or a list of several; source: its line, if anomaly mode has noted it."""
 
-    __slots__ = ("name", "order", "parents", "shapes", "source", "vjp")
+    __slots__ = ("name", "order", "parents", "shape", "source", "vjp")
 
-    def __init__(self, name: str, parents: tuple, vjp: Callable, shapes: list) -> None:
-        self.order = next(clock)
-        self.name = name
-        self.parents: tuple | None = parents
-        self.vjp: Callable | None = vjp
-        self.shapes = shapes
-        self.source: str | None = None
+    def __init__(self, name: str, parents: tuple, vjp: Callable, shape: tuple | list) -> None:
+        self.order, self.name, self.shape = next(clock), name, shape
+        self.parents, self.vjp = parents, vjp  # None once a walk has come by
+
+
+class Output:
+    """One of several results of a node. It is younger: a walk sees all of them before the node."""
+
+    __slots__ = ("index", "node", "order")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node, self.index, self.order = node, index, next(clock)
 
 
 class Tensor:
@@ -81,19 +84,19 @@ class Tensor:
     data is a NumPy or CuPy array. A tensor made with requires_grad=True is a leaf, and `grad` holds
     its gradient, an array of the same shape, dtype and module, after `backward`."""
 
-    __slots__ = ("__weakref__", "_edge", "data")
+    __slots__ = ("__weakref__", "_place", "data")
     __array_ufunc__ = None  # so that np.float64(2) * tensor asks Tensor, not NumPy
     __hash__ = object.__hash__
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
-        self._edge: Edge | None = None
+        self._place: Place | None = None
         if requires_grad:
             self.requires_grad = True
 
     @property
     def requires_grad(self) -> bool:
-        return self._edge is not None
+        return self._place is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
@@ -102,12 +105,11 @@ class Tensor:
         if not wanted and self.requires_grad and self._leaf is None:
             raise RuntimeError("the result of an operation cannot drop its graph; use detach()")
         if wanted != self.requires_grad:
-            self._edge = (Leaf(self.data.shape), 0) if wanted else None
+            self._place = Leaf(self.data.shape) if wanted else None
 
     @property
     def _leaf(self) -> Leaf | None:
-        node = self._edge and self._edge[0]
-        return node if type(node) is Leaf else None
+        return self._place if type(self._place) is Leaf else None
 
     @property
     def grad(self) -> Array | None:
@@ -174,16 +176,16 @@ def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) ->
     """The result `value` of operation `name` as a tensor on the tape.
     vjp(g) returns one gradient (or None) for each parent; a single parent needs no tuple. It must
     not write into g, and what it returns is either new, or g, or a view."""
-    result = Tensor(value if type(value) is np.ndarray else as_array(value))
+    result = Tensor(value if type(value) is ndarray else as_array(value))
     node = None
     if _recording.get():
-        two = len(parents) == 2  # most often; spelled out, it is quicker
-        edges = (parents[0]._edge, parents[1]._edge) if two else tuple(map(_edge_of, parents))
-        if any(edges):
-            node = Node(name, edges, vjp, (value.shape,))
-            result._edge = (node, 0)
-    watcher = monitor.get()
-    if watcher is not None:
+        if len(parents) == 2:  # most often; without a loop, it is quicker
+            places = parents[0]._place, parents[1]._place
+        else:
+            places = tuple([parent._place for parent in parents])
+        if places[0] or any(places):
+            node = result._place = Node(name, places, vjp, value.shape)
+    if (watcher := monitor.get()) is not None:
         watcher.forward(name, parents, (result,), node)
     return result
 
@@ -194,53 +196,47 @@ def record_many(
     """`record` for an operation with several results: its vjp takes one g for each of them,
     None for a result that nobody used."""
     results = tuple([Tensor(as_array(value)) for value in values])
-    edges = tuple(map(_edge_of, parents))
-    node = None
-    if any(edges) and is_recording():
-        node = Node(name, edges, vjp, [result.data.shape for result in results])
+    places, node = tuple([parent._place for parent in parents]), None
+    if any(places) and is_recording():
+        node = Node(name, places, vjp, [result.data.shape for result in results])
         for index, result in enumerate(results):
-            result._edge = (node, index)
-    watcher = monitor.get()
-    if watcher is not None:
+            result._place = Output(node, index)
+    if (watcher := monitor.get()) is not None:
         watcher.forward(name, parents, results, node)
     return results
 
 
 class Walk:
-    """One walk back along the tape: gradients wait here until their node is the youngest.
-    pending maps a node to the gradients of its outputs, None where there is none yet. `ours` has
-    the ids of those that nobody else holds, so that a second gradient may be added in place; a view
-    or an array that was passed on unchanged is shared and is never written to."""
+    """One walk back along the tape: gradients wait here until their place is the youngest.
+    pending maps a place to its gradient, a node of several results to a list, None where there is
+    none. `ours` has the ids of gradients that nobody else holds: to them a second may be added in
+    place; a view or an array that was passed on unchanged is shared and is never written to."""
 
     def __init__(self, retain_graph: bool = False, older_than: int = -1) -> None:
         self.retain_graph = retain_graph
-        self.older_than = older_than  # edges to nodes before this number belong to `outer`
+        self.older_than = older_than  # places before this number belong to `outer`
         self.outer, self.watcher = _current_walk.get(), monitor.get()
-        self.pending: dict[Any, list] = {}
+        self.pending: dict[Place, Any] = {}
         self.ours: set[int] = set()
-        self.heap: list[tuple[int, Any]] = []
+        self.heap: list[tuple[int, Place]] = []
 
-    def deliver(self, edge: Edge, gradient: Array, ours: bool) -> None:
-        """Add a gradient to those that wait for one output of a node."""
-        node, index = edge
-        if node.order < self.older_than:
-            self.outer.deliver(edge, gradient, ours)
+    def deliver(self, place: Place, gradient: Array, ours: bool) -> None:
+        """Add a gradient to what waits at a place."""
+        if place.order < self.older_than:
+            self.outer.deliver(place, gradient, ours)
             return
-        waiting = self.pending.get(node)
-        if waiting is None:
-            waiting = self.pending[node] = [None] * len(node.shapes)
-            heapq.heappush(self.heap, (-node.order, node))
-        total = waiting[index]
+        total = self.pending.get(place)
         if total is None:
-            waiting[index] = gradient
+            self.pending[place] = gradient
+            heapq.heappush(self.heap, (-place.order, place))
         elif id(total) in self.ours:
             total += gradient
             return
         elif ours:
             gradient += total
-            waiting[index] = gradient
+            self.pending[place] = gradient
         else:
-            waiting[index] = gradient = as_array(total + gradient)
+            self.pending[place] = gradient = as_array(total + gradient)
             ours = True
         if ours:
             self.ours.add(id(gradient))
@@ -248,25 +244,29 @@ class Walk:
     def run(
         self, roots: Sequence[tuple[Tensor, Array | None]], sink: Sink, targets: Collection = ()
     ) -> None:
-        """Start from (tensor, cotangent) pairs; sink(edge, gradient, ours) receives the whole
-        gradient of each leaf, and that of the outputs of the nodes in `targets`."""
+        """Start from (tensor, cotangent) pairs; sink(place, gradient, ours) receives the whole
+        gradient of each leaf, and that of each place in `targets`."""
         for output, cotangent in roots:
-            self.deliver(output._edge, _as_cotangent("backward", cotangent, output.data), False)
+            self.deliver(output._place, _as_cotangent("backward", cotangent, output.data), False)
         token = _current_walk.set(self)
         try:
             while self.heap:
-                node = heapq.heappop(self.heap)[1]
-                cotangents = self.pending.pop(node)
-                if type(cotangents[0]) is not np.ndarray:
+                place = heapq.heappop(self.heap)[1]
+                gradient = self.pending.pop(place)
+                cotangents = gradient if type(gradient) is list else [gradient]
+                if type(gradient) is not ndarray:
                     use_device(*cotangents)
-                if type(node) is Leaf or node in targets:
-                    for index, gradient in enumerate(cotangents):
-                        if gradient is not None:
-                            sink((node, index), gradient, id(gradient) in self.ours)
-                if self.ours:  # from here on they may be freed, and other arrays may get their ids
-                    self.ours.difference_update(map(id, cotangents))
-                if type(node) is Node:
-                    self._step(node, cotangents)
+                if type(place) is Leaf or place in targets:
+                    sink(place, gradient, id(gradient) in self.ours)
+                self.ours.discard(id(gradient))  # it may be freed, and another array get its id
+                if type(place) is Output:
+                    node = place.node
+                    if node not in self.pending:
+                        self.pending[node] = [None] * len(node.shape)
+                        heapq.heappush(self.heap, (-node.order, node))
+                    self.pending[node][place.index] = gradient
+                elif type(place) is Node:
+                    self._step(place, cotangents)
         finally:
             _current_walk.reset(token)
 
@@ -282,12 +282,12 @@ class Walk:
             gradients = (gradients,)
         if self.watcher is not None:
             self.watcher.backward(node, gradients)
-        for edge, gradient in zip(parents, gradients):
-            if edge is not None and gradient is not None:
+        for place, gradient in zip(parents, gradients):
+            if place is not None and gradient is not None:
                 new = gradient is not cotangents[0]
                 ours = new and _is_alone(gradient, (*cotangents, *gradients))
-                whole = type(gradient) is np.ndarray  # most often; asked here, it is quick
-                self.deliver(edge, gradient if whole else as_array(gradient), ours)
+                whole = type(gradient) is ndarray  # most often; asked here, it is quick
+                self.deliver(place, gradient if whole else as_array(gradient), ours)
 
 
 def _is_alone(array: Array, others: Sequence[Array | None]) -> bool:
@@ -312,8 +312,7 @@ def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
     return cotangent
 
 
-def _add_to_grad(edge: Edge, gradient: Array, ours: bool) -> None:
-    leaf = edge[0]
+def _add_to_grad(leaf: Leaf, gradient: Array, ours: bool) -> None:
     if leaf.grad is None:
         leaf.grad = gradient if ours else gradient.copy()
     else:
@@ -330,15 +329,15 @@ def grad(
     for position, each in enumerate(inputs):
         if not each.requires_grad:
             raise ValueError(f"grad: input {position} does not require a gradient")
-    found: dict[Edge, Array | None] = {each._edge: None for each in inputs}
+    found: dict[Place, Array | None] = {each._place: None for each in inputs}
 
-    def sink(edge: Edge, gradient: Array, ours: bool) -> None:
-        if edge in found:
-            found[edge] = gradient if ours else gradient.copy()
+    def sink(place: Place, gradient: Array, ours: bool) -> None:
+        if place in found:
+            found[place] = gradient if ours else gradient.copy()
 
     if output.requires_grad:
-        Walk(retain_graph).run([(output, cotangent)], sink, targets={node for node, _ in found})
-    xp, pairs = array_module(output.data), [(each.data, found[each._edge]) for each in inputs]
+        Walk(retain_graph).run([(output, cotangent)], sink, found)
+    xp, pairs = array_module(output.data), [(each.data, found[each._place]) for each in inputs]
     return tuple(xp.zeros_like(data) if g is None else g for data, g in pairs)
 
 

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
-from minigrad.autograd import Node, Tensor, monitor, setting
+from minigrad.autograd import Leaf, Node, Output, Tensor, monitor, setting
 from minigrad.backend import Array, array_module
 
 Tensors = Sequence[Tensor]
@@ -51,8 +51,8 @@ class _AnomalyWatcher:
     def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
         for position, gradient in enumerate(gradients):
             if gradient is not None and not _is_finite(gradient):
-                line = node.source or "a line outside of detect_anomaly()"
-                which = f"{node.name} (result shape {node.shapes[0]}) with respect to its input"
+                line = getattr(node, "source", "a line outside of detect_anomaly()")
+                which = f"{node.name} (result shape {node.shape}) with respect to its input"
                 holds = f"{position} holds a NaN or an infinity; called at {line}"
                 raise FloatingPointError(f"the gradient of {which} {holds}")
 
@@ -89,27 +89,34 @@ def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
     """The graph that made `tensor`, inputs first, as Mermaid flowchart text.
     Boxes are operations with their result's shape, rounded ones leaves; `names` labels leaves,
     dict(model.named_parameters()) for instance. Call it before backward, which frees the graph."""
-    if tensor._edge is None:
+    if tensor._place is None:
         return f'flowchart TD\n    n0["constant {tensor.shape}"]'
-    labels = {t._edge[0]: name for name, t in (names or {}).items() if t._edge is not None}
-    found, waiting, arrows = {tensor._edge[0]}, [tensor._edge[0]], []
+    labels = {t._place: name for name, t in (names or {}).items() if t._place is not None}
+    start, _ = _node_and_output(tensor._place)
+    found, waiting, arrows = {start}, [start], []
     while waiting:
         node = waiting.pop()
-        for parent, output in filter(None, getattr(node, "parents", None) or ()):
-            arrows.append((parent.order, output, node.order, len(parent.shapes) > 1))
+        for place in filter(None, getattr(node, "parents", None) or ()):
+            parent, output = _node_and_output(place)
+            arrows.append((parent.order, output, node.order))
             if parent not in found:
                 found.add(parent)
                 waiting.append(parent)
     lines = ["flowchart TD"]
     for node in sorted(found, key=lambda each: each.order):
-        shapes = " ".join(str(shape) for shape in node.shapes)
-        text = f'"{labels.get(node, node.name)} {shapes}"'
+        shapes = node.shape if isinstance(node.shape, list) else [node.shape]
+        text = f'"{labels.get(node, node.name)} {" ".join(map(str, shapes))}"'
         box = f"[{text}]" if isinstance(node, Node) else f"({text})"
         lines.append(f"    n{node.order}{box}")
-    for parent, output, child, several in sorted(arrows):
-        label = f"|output {output}|" if several else ""
+    for parent, output, child in sorted(arrows):
+        label = "" if output < 0 else f"|output {output}|"
         lines.append(f"    n{parent} -->{label} n{child}")
     return "\n".join(lines)
+
+
+def _node_and_output(place: Leaf | Node | Output) -> tuple[Leaf | Node, int]:
+    """The node of a place on the tape, and which of several results it is, or -1."""
+    return (place.node, place.index) if isinstance(place, Output) else (place, -1)
 
 
 class Profile:

@@ -11,6 +11,8 @@ sqrt 2)) / 2; CLIP's own weights want the approximation x sigmoid(1.702 x).
 Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", arXiv:1606.08415.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 import math
 from collections.abc import Callable
 from typing import Any

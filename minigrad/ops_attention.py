@@ -29,6 +29,8 @@ mask would.
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -19,12 +19,15 @@ Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets hal
 gradient; clip passes the gradient on its bounds.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy import ndarray  # quicker than np.ndarray where every operation asks for it
 
 from minigrad.autograd import Tensor, record
 from minigrad.backend import Array, array_module, backend_of, move, use_device
@@ -54,11 +57,13 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
     """The inputs of operation `name` as tensors of one float dtype on one backend.
     Numbers, 0-d arrays, lists, and integer or boolean arrays take the dtype of the float tensor
     that they meet. Raises TypeError for two float dtypes, ValueError for two backends."""
-    if len(values) == 2 and type(values[0]) is type(values[1]) is Tensor:  # asked first: quick
-        x, y = values[0].data, values[1].data
-        if type(x) is type(y) is np.ndarray and x.dtype is y.dtype:
-            return values
-    if len(values) == 1 and isinstance(values[0], Tensor) and type(values[0].data) is np.ndarray:
+    if len(values) == 2:  # asked first, and without isinstance: most often, this is all
+        a, b = values
+        if type(a) is type(b) is Tensor:
+            x, y = a.data, b.data
+            if type(x) is type(y) is ndarray and x.dtype is y.dtype:
+                return values
+    if len(values) == 1 and isinstance(values[0], Tensor) and type(values[0].data) is ndarray:
         return values
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) < len(values):

@@ -14,6 +14,8 @@ matrix of zeros and ones: forward it copies rows, backward it adds up what each 
 Layers flatten (B, T, D) to (B*T, D) first: one large product is faster than B small ones.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 import math
 import string
 from collections.abc import Sequence

@@ -13,6 +13,8 @@ Ba, Kiros, Hinton 2016, "Layer Normalization", arXiv:1607.06450; Srivastava et a
 "Dropout", JMLR 15.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 from typing import Any
 
 import numpy as np

@@ -15,6 +15,8 @@ Axis arguments follow NumPy: None for all axes, an int or a tuple, negative from
 Where several elements attain a maximum they share its gradient equally.
 """
 
+from __future__ import annotations  # else every call evaluates those of its vjp
+
 import builtins
 import math
 from collections.abc import Sequence

@@ -42,13 +42,13 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
         again = again if isinstance(again, tuple) else (again,)
         found: dict[Any, Array] = {}
 
-        def sink(edge: tuple[Any, int], gradient: Array, ours: bool) -> None:
-            found[edge[0]] = gradient if ours else gradient.copy()
+        def sink(place: Any, gradient: Array, ours: bool) -> None:
+            found[place] = gradient if ours else gradient.copy()
 
         pairs = zip(again, cotangents)
-        roots = [(result, g) for result, g in pairs if g is not None and result._edge]
+        roots = [(result, g) for result, g in pairs if g is not None and result._place]
         Walk(older_than=start).run(roots, sink)
-        return tuple(found.get(each._edge[0]) if each._edge else None for each in copies)
+        return tuple(found.get(each._place) if each._place else None for each in copies)
 
     # What fn's closure reaches is not known before it runs again: a leaf of our own keeps the
     # results on the tape even where no input requires a gradient.

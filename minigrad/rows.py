@@ -17,6 +17,8 @@ Third, there is more than one core. NumPy leaves Python's lock while it computes
 call it run at once: `run_workers` and `parallel_map`.
 """
 
+from __future__ import annotations  # else every call evaluates those of inner functions
+
 import contextvars
 import functools
 import math

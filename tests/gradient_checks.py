@@ -16,7 +16,7 @@ from op_table import Kink, Row
 
 import minigrad as mg
 from minigrad import rows
-from minigrad.autograd import Leaf, Node
+from minigrad.autograd import Leaf, Node, Output
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 6e-6
@@ -178,11 +178,15 @@ def check_repetition(row: Row, sample: Sample) -> None:
         assert np.array_equal(before, after)
 
 
+def node_of(place: Leaf | Node | Output) -> Leaf | Node:
+    return place.node if isinstance(place, Output) else place
+
+
 def check_vjp_writes_nothing(row: Row, sample: Sample) -> None:
     """The vjp itself changes neither the gradient that it is given, nor inputs, nor results."""
     leaves = [mg.Tensor(a.copy(), requires_grad=True) for a in sample.inputs]
     outputs = outputs_of(row.function, leaves, sample.options)
-    node = outputs[0]._edge[0]
+    node = node_of(outputs[0]._place)
     if isinstance(node, Leaf):
         return  # dropout with p=0 is no operation
     arrays = [*(c.copy() for c in random_cotangents(outputs, 5)),
@@ -311,14 +315,14 @@ def check_tape_holds_no_tensor(row: Row, sample: Sample) -> None:
     """A vjp holds arrays only, so that a graph goes with its last tensor."""
     leaves = [mg.Tensor(a, requires_grad=True) for a in sample.inputs]
     outputs = outputs_of(row.function, leaves, sample.options)
-    waiting = [output._edge[0] for output in outputs]
+    waiting = [node_of(output._place) for output in outputs]
     while waiting:
         node = waiting.pop()
         if isinstance(node, Leaf):
             continue
         for value in held_by(node.vjp):
             assert not isinstance(value, (mg.Tensor, Node, Leaf)), f"{node.name} holds {value!r}"
-        waiting += [edge[0] for edge in node.parents if edge is not None]
+        waiting += [node_of(place) for place in node.parents if place is not None]
 
 
 CHECKS = (

@@ -114,9 +114,9 @@ def test_a_failed_backward_leaves_no_cycle():
 
 def test_walked_nodes_drop_parents_and_vjp():
     y = mg.sum(leaf(3) * 2.0)
-    node = y._edge[0]
+    node = y._place
     assert isinstance(node, Node)
-    parent = node.parents[0][0]
+    parent = node.parents[0]
     y.backward()
     assert [node.vjp, node.parents, parent.vjp, parent.parents] == [None] * 4
 

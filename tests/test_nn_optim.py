@@ -168,7 +168,7 @@ def test_gradients_of_layers(name):
     def run(*tensors):
         x, *weights = tensors if shape else (ids, *tensors)
         for parameter, weight in zip(parameters, weights):
-            parameter.data, parameter._edge = weight.data, weight._edge
+            parameter.data, parameter._place = weight.data, weight._place
         return layer(x)
 
     inputs = [generator(2).standard_normal(shape)] if shape else []
