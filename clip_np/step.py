@@ -22,6 +22,9 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 
 import contextlib
 import itertools
+import threading
+from collections import Counter
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +113,34 @@ def _cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit
     return loads
 
 
+class _Sums:
+    """The parameters' gradients from all workers, added up as they come in, so that no two workers
+    hold a whole set of them. Sums are taken in the order of the workers, not in that of time."""
+
+    def __init__(self, loads: list[list[Unit]]) -> None:
+        numbered = [(unit.tower, number) for number, load in enumerate(loads) for unit in load]
+        self.turns = {tower: [] for tower, _ in numbered}  # who works on an encoder
+        for tower, number in dict.fromkeys(numbered):
+            self.turns[tower].append(number)
+        self.totals: dict[Any, Array] = {}  # by leaf
+        self.early: dict[tuple[Any, int], Array] = {}  # those whose turn it is not yet
+        self.added: Counter[Any] = Counter()
+        self.lock = threading.Lock()
+
+    def add(self, tower: str, leaf: Any, number: int, gradient: Array) -> None:
+        """Take the gradient of worker `number`; nobody else may hold it."""
+        with self.lock:
+            self.early[leaf, number] = gradient
+            for turn in self.turns[tower][self.added[leaf] :]:
+                if (part := self.early.pop((leaf, turn), None)) is None:
+                    return
+                if self.added[leaf]:
+                    self.totals[leaf] += part
+                else:
+                    self.totals[leaf] = part
+                self.added[leaf] += 1
+
+
 class _Worker:
     """One thread's share of a step: units of work, and the parameters' gradients from them."""
 
@@ -119,7 +150,6 @@ class _Worker:
         self.model, self.inputs, self.units = model, inputs, units
         self.arena, self.recompute = arena, recompute
         self.outputs: list[mg.Tensor] = []
-        self.totals: dict[Any, Array] = {}  # by leaf
 
     def encode(self, unit: Unit) -> mg.Tensor:
         if self.recompute:
@@ -133,19 +163,25 @@ class _Worker:
         with using(self.arena), mg.no_grad() if self.recompute else contextlib.nullcontext():
             self.outputs = [self.encode(unit) for unit in self.units]
 
-    def backward(self, cotangents: dict[str, Array]) -> None:
+    def backward(self, cotangents: dict[str, Array], number: int, sums: _Sums) -> None:
+        """Push the gradients of the embeddings back. An encoder's leaves are handed over to `sums`
+        one by one in the last of its units; what those before gave is added here."""
+        own: dict[Any, Array] = {}
+        last = {unit.tower: unit for unit in self.units}
+
+        def receive(leaf: Any, gradient: Array, ours: bool) -> None:
+            if leaf in own:
+                own[leaf] += gradient
+            else:
+                own[leaf] = gradient if ours else gradient.copy()
+            if last[unit.tower] is unit:
+                sums.add(unit.tower, leaf, number, own.pop(leaf))
+
         with using(self.arena):
             for unit, output in zip(self.units, self.outputs):
                 output = self.encode(unit) if self.recompute else output
                 if output.requires_grad:
-                    Walk().run([(output, cotangents[unit.tower][unit.rows])], self.receive)
-
-    def receive(self, leaf: Any, gradient: Array, ours: bool) -> None:
-        """The sink of the walks: add up each leaf's gradients."""
-        if leaf in self.totals:
-            self.totals[leaf] += gradient
-        else:
-            self.totals[leaf] = gradient if ours else gradient.copy()
+                    Walk().run([(output, cotangents[unit.tower][unit.rows])], receive)
 
 
 def _gather(workers: list[_Worker], tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
@@ -188,13 +224,10 @@ def loss_and_gradients(
         loss = contrastive_loss(*features, model.logit_scale, positives)
         *cotangents, d_scale = mg.grad(loss, [*features, model.logit_scale])
         by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
-        run_workers([lambda worker=worker: worker.backward(by_tower) for worker in team])
+        sums = _Sums(loads)
+        run_workers([partial(each.backward, by_tower, i, sums) for i, each in enumerate(team)])
     for parameter in model.parameters():
-        leaf = parameter._place
-        parts = [worker.totals[leaf] for worker in team if leaf in worker.totals]
-        for part in parts[1:]:
-            parts[0] += part
-        parameter.grad = parts[0] if parts else None
+        parameter.grad = sums.totals.get(parameter._place)
     model.logit_scale.grad = d_scale
     return loss.data
 

@@ -1,5 +1,6 @@
 """The sharded step: exact for every way to cut it, deterministic, small in memory."""
 
+import itertools
 import threading
 import tracemalloc
 
@@ -9,7 +10,7 @@ from test_model import batch, small_model
 
 import minigrad as mg
 from clip_np import contrastive_loss, training_step
-from clip_np.step import loss_and_gradients, plan, run_workers
+from clip_np.step import Unit, _Sums, loss_and_gradients, plan, run_workers
 from minigrad.optim import AdamW
 
 
@@ -63,6 +64,20 @@ def test_same_seed_same_bits():
         return b"".join(p.data.tobytes() for p in model.parameters())
 
     assert run() == run()
+
+
+@pytest.mark.parametrize("arrival", list(itertools.permutations(range(3))))
+def test_gradients_are_added_in_the_order_of_the_workers(arrival):
+    """Of (a + b) + c and a + (b + c), rounding makes two numbers. Nothing is copied or kept."""
+    image, text = Unit("image", slice(0, 1), 1.0), Unit("text", slice(0, 1), 1.0)
+    sums = _Sums([[image], [image, image], [text], [text, image]])  # three share the images
+    parts = [np.array([each], np.float32) for each in (1.0, 1e8, -1e8)]
+    workers = (0, 1, 3)
+    for position in arrival:
+        sums.add("image", "weight", workers[position], parts[position])
+    assert sums.totals["weight"] is parts[0]
+    assert sums.totals["weight"] == (np.float32(1.0) + np.float32(1e8)) - np.float32(1e8)
+    assert not sums.early
 
 
 def test_step_reports_clips_clamps_and_clears():
