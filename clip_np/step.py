@@ -134,11 +134,20 @@ class _Sums:
             for turn in self.turns[tower][self.added[leaf] :]:
                 if (part := self.early.pop((leaf, turn), None)) is None:
                     return
-                if self.added[leaf]:
-                    self.totals[leaf] += part
-                else:
-                    self.totals[leaf] = part
+                self._add(leaf, part)
                 self.added[leaf] += 1
+
+    def _add(self, leaf: Any, part: Array) -> None:
+        if leaf in self.totals:
+            self.totals[leaf] += part
+        else:
+            self.totals[leaf] = part
+
+    def finish(self) -> dict[Any, Array]:
+        """The sums, with what still waits for workers that never reached the leaf."""
+        for leaf, number in sorted(self.early, key=lambda pair: pair[1]):
+            self._add(leaf, self.early[leaf, number])
+        return self.totals
 
 
 class _Worker:
@@ -166,22 +175,25 @@ class _Worker:
     def backward(self, cotangents: dict[str, Array], number: int, sums: _Sums) -> None:
         """Push the gradients of the embeddings back. An encoder's leaves are handed over to `sums`
         one by one in the last of its units; what those before gave is added here."""
-        own: dict[Any, Array] = {}
+        own: dict[tuple[str, Any], Array] = {}
         last = {unit.tower: unit for unit in self.units}
 
         def receive(leaf: Any, gradient: Array, ours: bool) -> None:
-            if leaf in own:
-                own[leaf] += gradient
+            place = unit.tower, leaf
+            if place in own:
+                own[place] += gradient
             else:
-                own[leaf] = gradient if ours else gradient.copy()
+                own[place] = gradient if ours else gradient.copy()
             if last[unit.tower] is unit:
-                sums.add(unit.tower, leaf, number, own.pop(leaf))
+                sums.add(*place, number, own.pop(place))
 
         with using(self.arena):
             for unit, output in zip(self.units, self.outputs):
                 output = self.encode(unit) if self.recompute else output
                 if output.requires_grad:
                     Walk().run([(output, cotangents[unit.tower][unit.rows])], receive)
+        for place, gradient in own.items():  # of leaves that the last unit did not reach
+            sums.add(*place, number, gradient)
 
 
 def _gather(workers: list[_Worker], tower: str, order: Array | slice = slice(None)) -> mg.Tensor:
@@ -226,8 +238,9 @@ def loss_and_gradients(
         by_tower = {"image": cotangents[0], "text": cotangents[1][xp.asarray(order)]}
         sums = _Sums(loads)
         run_workers([partial(each.backward, by_tower, i, sums) for i, each in enumerate(team)])
+    totals = sums.finish()
     for parameter in model.parameters():
-        parameter.grad = sums.totals.get(parameter._place)
+        parameter.grad = totals.get(parameter._place)
     model.logit_scale.grad = d_scale
     return loss.data
 

@@ -80,6 +80,33 @@ def test_gradients_are_added_in_the_order_of_the_workers(arrival):
     assert not sums.early
 
 
+def test_workers_that_do_not_reach_a_leaf_hold_up_no_others():
+    sums = _Sums([[Unit("image", slice(0, 1), 1.0)]] * 4)
+    for worker, part in ((3, 4.0), (1, 2.0), (2, 3.0)):
+        sums.add("image", "weight", worker, np.array([part]))
+    sums.add("image", "bias", 0, np.array([5.0]))
+    assert sums.finish() == {"weight": 9.0, "bias": 5.0}
+
+
+def test_a_leaf_that_some_samples_do_not_reach_loses_nothing():
+    """A layer that an encoder skips for captions with an odd number of tokens."""
+    model, (images, tokens) = small_model(), batch(9)
+    encode = model.text.forward
+
+    def forward(part):
+        return encode(part) * extra if len(part) % 2 else encode(part)
+
+    model.text.forward, model.text.extra = forward, mg.nn.Parameter(np.ones(()))
+    extra = model.text.extra
+    found = {}
+    for shards, workers in ((2, 1), (2, 2), (4, 2), (4, 3), (9, 2)):
+        loss_and_gradients(model, images, tokens, shards=shards, workers=workers)
+        found[shards, workers] = extra.grad
+    assert all(gradient is not None for gradient in found.values())
+    np.testing.assert_allclose(found[2, 1], found[2, 2], rtol=1e-9)
+    np.testing.assert_allclose(found[4, 2], found[4, 3], rtol=1e-9)
+
+
 def test_step_reports_clips_clamps_and_clears():
     model, (images, tokens) = small_model(), batch(6)
     _, expected = whole_batch(model, images, tokens)
