@@ -172,14 +172,12 @@ def read_record(path: File, kind: str) -> tuple[dict[str, Any], dict[str, np.nda
 def _parse_array(name: str, data: bytes) -> np.ndarray:
     """The array of an .npy file's bytes."""
     file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):  # a newer one is for names of fields beyond Latin-1
+    form = np.lib.format
+    version = form.read_magic(file)
+    readers = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
+    if version not in readers:  # a newer one is for names of fields beyond Latin-1
         raise FileError(f"{name} is in version {version} of the format")
-    long = version == (2, 0)
-    read_header = (
-        np.lib.format.read_array_header_2_0 if long else np.lib.format.read_array_header_1_0
-    )
-    shape, fortran_order, dtype = read_header(file)
+    shape, fortran_order, dtype = readers[version](file)
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never loaded")
     # Python integers: a product that overflows would pass as a small one.

@@ -23,7 +23,6 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 import contextlib
 import itertools
 import threading
-from collections import Counter
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -118,24 +117,22 @@ class _Sums:
     hold a whole set of them. Sums are taken in the order of the workers, not in that of time."""
 
     def __init__(self, loads: list[list[Unit]]) -> None:
-        numbered = [(unit.tower, number) for number, load in enumerate(loads) for unit in load]
-        self.turns = {tower: [] for tower, _ in numbered}  # who works on an encoder
-        for tower, number in dict.fromkeys(numbered):
-            self.turns[tower].append(number)
+        self.workers: dict[str, list[int]] = {"image": [], "text": []}  # of each encoder
+        for number, load in enumerate(loads):
+            for tower in {unit.tower for unit in load}:
+                self.workers[tower].append(number)
         self.totals: dict[Any, Array] = {}  # by leaf
-        self.early: dict[tuple[Any, int], Array] = {}  # those whose turn it is not yet
-        self.added: Counter[Any] = Counter()
+        self.left: dict[Any, list[int]] = {}  # whose gradient of a leaf is still to be added
+        self.early: dict[tuple[Any, int], Array] = {}  # gradients that came before their turn
         self.lock = threading.Lock()
 
     def add(self, tower: str, leaf: Any, number: int, gradient: Array) -> None:
         """Take the gradient of worker `number`; nobody else may hold it."""
         with self.lock:
             self.early[leaf, number] = gradient
-            for turn in self.turns[tower][self.added[leaf] :]:
-                if (part := self.early.pop((leaf, turn), None)) is None:
-                    return
-                self._add(leaf, part)
-                self.added[leaf] += 1
+            left = self.left.setdefault(leaf, self.workers[tower].copy())
+            while left and (leaf, left[0]) in self.early:
+                self._add(leaf, self.early.pop((leaf, left.pop(0))))
 
     def _add(self, leaf: Any, part: Array) -> None:
         if leaf in self.totals:

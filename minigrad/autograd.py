@@ -264,7 +264,7 @@ class Walk:
                     if node not in self.pending:
                         self.pending[node] = [None] * len(node.shape)
                         heapq.heappush(self.heap, (-node.order, node))
-                    self.pending[node][place.index] = gradient
+                    self.pending[node][place.index] = gradient  # older: its turn comes after all
                 elif type(place) is Node:
                     self._step(place, cotangents)
         finally:
