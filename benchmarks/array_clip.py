@@ -64,13 +64,13 @@ def loss(np: Any, p: Parameters, given: Parameters, setting: Setting) -> Any:
     """The contrastive loss of the batch."""
     vision, text = setting.config.vision, setting.config.text
     batch = setting.batch
-    x = given["patches"] @ p["visual.conv1.weight"].T
-    first = np.reshape(p["visual.class_embedding"], (1, 1, vision.width))
+    x = given["patches"] @ p["vision.conv1.weight"].T
+    first = np.reshape(p["vision.class_embedding"], (1, 1, vision.width))
     x = np.concatenate([first + numpy.zeros((batch, 1, vision.width), numpy.float32), x], axis=1)
-    x = _norm(np, x + p["visual.positional_embedding"], p, "visual.ln_pre")
+    x = _norm(np, x + p["vision.positional_embedding"], p, "vision.ln_pre")
     for i in range(vision.layers):
-        x = _block(np, x, p, f"visual.transformer.resblocks.{i}", vision.heads, None)
-    f = _norm(np, x[:, 0], p, "visual.ln_post") @ p["visual.proj"]
+        x = _block(np, x, p, f"vision.transformer.resblocks.{i}", vision.heads, None)
+    f = _norm(np, x[:, 0], p, "vision.ln_post") @ p["vision.proj"]
     x = p["text.token_embedding.weight"][given["tokens"]] + p["text.positional_embedding"]
     for i in range(text.layers):
         x = _block(np, x, p, f"text.transformer.resblocks.{i}", text.heads, given["mask"])

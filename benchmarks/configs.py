@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import blas_threads
+from minigrad.threads import blas_threads
 
 Run = Callable[[], object]
 

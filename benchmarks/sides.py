@@ -45,7 +45,8 @@ def ours(setting: Setting) -> Step:
 
 def same_work(setting: Setting) -> Step:
     """`ours` without skipping anything: every token through every layer, as PyTorch's side."""
-    from clip_np import step, text, transformer
+    from clip_np.encoders import text, transformer
+    from clip_np.training import step
     from minigrad import take
 
     def pooled(self, x, positions, mask=None, lengths=None):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clip_np.config import CLIPConfig
+from clip_np.encoders import CLIPConfig
 
 
 class QuickGELU(nn.Module):

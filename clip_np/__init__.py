@@ -7,21 +7,17 @@ images = model.encode_image(preprocess(picture)[None])
 texts = model.encode_text(tokenizer(["a small red circle", "a large blue star"]))
 """
 
-from clip_np import (
-    checkpoints,
-    data,
-    evaluate,
-    loading,
+from clip_np import cli, data, encoders, evaluation, files, losses, tokens, training, weights
+from clip_np.data import shapes
+from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.evaluation import (
+    multiple_choice_accuracy,
+    retrieval_metrics,
     search,
-    shapes,
-    step,
-    tasks,
-    train,
-    weights,
+    zero_shot_classifier,
 )
-from clip_np.config import PRESETS, CLIPConfig, TextConfig, VisionConfig
-from clip_np.evaluate import multiple_choice_accuracy, retrieval_metrics, zero_shot_classifier
-from clip_np.model import CLIP, contrastive_loss
-from clip_np.published import load, save_pretrained
-from clip_np.step import training_step
-from clip_np.tokenizer import Tokenizer
+from clip_np.losses import contrastive_loss
+from clip_np.model import CLIP
+from clip_np.tokens import Tokenizer
+from clip_np.training import training_step
+from clip_np.weights import load, save_pretrained

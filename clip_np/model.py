@@ -23,15 +23,13 @@ from itertools import pairwise
 import numpy as np
 
 import minigrad as mg
-from clip_np.config import CLIPConfig
-from clip_np.text import TextTransformer
-from clip_np.vit import VisionTransformer
-from minigrad.autograd import is_recording
-from minigrad.backend import Array, array_module, blas_threads
+from clip_np.encoders import CLIPConfig, TextTransformer, VisionTransformer
+from clip_np.losses import MAX_LOGIT_SCALE, similarity_logits
+from minigrad.backend import Array, array_module
+from minigrad.memory import Arena, using
 from minigrad.nn import Module, Parameter
-from minigrad.rows import Arena, available_cores, parallel_map, using
-
-MAX_LOGIT_SCALE = math.log(100.0)
+from minigrad.tensor import is_recording
+from minigrad.threads import available_cores, blas_threads, parallel_map
 
 
 class CLIP(Module):
@@ -39,14 +37,14 @@ class CLIP(Module):
 
     def __init__(self, config: CLIPConfig, rng: np.random.Generator | None) -> None:
         self.config = config
-        self.visual = VisionTransformer(config.vision, config.embed_dim, rng)
+        self.vision = VisionTransformer(config.vision, config.embed_dim, rng)
         self.text = TextTransformer(config.text, config.embed_dim, rng)
         self.logit_scale = Parameter(np.asarray(math.log(1.0 / 0.07), np.float32))
         self.arenas: list[Arena] = []  # memory that the training step uses again
 
     def encode_image(self, images: Array | mg.Tensor) -> mg.Tensor:
         """Images (B, 3, S, S) -> features (B, embed_dim), not normalised."""
-        return _on_all_cores(self.visual, images)
+        return _on_all_cores(self.vision, images)
 
     def encode_text(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """Token ids (B, T) -> features (B, embed_dim), not normalised."""
@@ -62,7 +60,7 @@ class CLIP(Module):
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the image's tokens look at each other: (layers, B, heads, T, T)."""
-        return self.visual.attention_maps(images)
+        return self.vision.attention_maps(images)
 
     def clamp_temperature(self) -> None:
         """Hold logit_scale within [0, ln 100], as published; called after every step."""
@@ -85,40 +83,3 @@ def _on_all_cores(encoder: Module, inputs: Array | mg.Tensor) -> mg.Tensor:
     with blas_threads(1):
         parts = parallel_map(encode, [slice(*ends) for ends in pairwise(bounds)], workers)
     return mg.tensor(np.concatenate(parts))  # (B, E)
-
-
-def similarity_logits(
-    image_features: mg.Tensor, text_features: mg.Tensor, logit_scale: mg.Tensor
-) -> mg.Tensor:
-    """exp(logit_scale) times all cosines: (N, E), (M, E), () -> (N, M)."""
-    if image_features.ndim != 2 or image_features.shape[1:] != text_features.shape[1:]:
-        found = f"image features {image_features.shape} and text features {text_features.shape}"
-        raise ValueError(f"similarity: {found} must be (N, E) and (M, E)")
-    images, texts = mg.normalize(image_features), mg.normalize(text_features)
-    return mg.exp(logit_scale) * (images @ texts.T)
-
-
-def contrastive_loss(
-    image_features: mg.Tensor,
-    text_features: mg.Tensor,
-    logit_scale: mg.Tensor,
-    positives: Array | None = None,
-) -> mg.Tensor:
-    """The symmetric cross-entropy over a batch of N pairs: (N, E), (N, E), () -> ().
-    Features are not normalised, logit_scale is a logarithm. positives (N, N), boolean, marks pairs
-    that must not count as wrong answers, such as two images with the same caption: they are left
-    out of the comparison (the diagonal always stays in)."""
-    count = len(image_features)
-    if image_features.shape != text_features.shape or count == 0:
-        found = f"image features {image_features.shape} and text features {text_features.shape}"
-        raise ValueError(f"contrastive_loss: {found} must have one shape (N, E), N at least 1")
-    logits = similarity_logits(image_features, text_features, logit_scale)
-    if positives is not None:
-        if positives.shape != logits.shape:
-            found = f"positives {positives.shape}"
-            raise ValueError(f"contrastive_loss: {found} must be {logits.shape}")
-        xp = array_module(logits.data)
-        ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
-        logits = mg.where(ignored, -math.inf, logits)
-    labels = np.arange(count)
-    return (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5

@@ -32,7 +32,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from clip_np.safe_files import replace_file
+from clip_np.files import replace_file
 
 # What is taken from a package: pictures of a style, or the names; and its licence papers.
 PACKAGES = {

@@ -12,19 +12,51 @@ operations themselves stand in chapters 2 to 7, each beside its derivative.
 """
 
 from minigrad import backend, checking, debug, nn, optim
-from minigrad.autograd import Tensor, grad, no_grad
 from minigrad.backend import as_array as _as_array
 from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw, profile
-from minigrad.ops_activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
-from minigrad.ops_attention import attention, pooled_attention, self_attention
-from minigrad.ops_basic import abs, add, clip, div, exp, log, maximum, minimum
-from minigrad.ops_basic import mul, neg, power, sqrt, sub, tensor, where
-from minigrad.ops_linear import einsum, embedding, linear, matmul, take
-from minigrad.ops_neural import cross_entropy, dropout, layer_norm, log_softmax, normalize, softmax
-from minigrad.ops_shape import astype, broadcast_to, concatenate, getitem, logsumexp, max, mean
-from minigrad.ops_shape import min, pad, reshape, split, stack, sum, swapaxes, to, transpose, var
+from minigrad.inputs import tensor
+from minigrad.ops.activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
+from minigrad.ops.attention import attention, self_attention
+from minigrad.ops.basic import (
+    abs,
+    add,
+    clip,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    power,
+    sqrt,
+    sub,
+    where,
+)
+from minigrad.ops.linear import einsum, embedding, linear, matmul, take
+from minigrad.ops.neural import cross_entropy, dropout, layer_norm, log_softmax, normalize, softmax
+from minigrad.ops.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    getitem,
+    logsumexp,
+    max,
+    mean,
+    min,
+    pad,
+    reshape,
+    split,
+    stack,
+    sum,
+    swapaxes,
+    to,
+    transpose,
+    var,
+)
 from minigrad.recompute import checkpoint
+from minigrad.tensor import Tensor, backward_into, grad, no_grad
 
 _OPERATORS = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": power, "matmul": matmul}
 _METHODS = (

@@ -15,15 +15,9 @@ many threads the BLAS library behind `@` may use.
 CuPy is imported only when a caller asks for it. Its user guide: https://docs.cupy.dev
 """
 
-import contextlib
-import ctypes
-import functools
 import importlib
-import pathlib
 import sys
 import types
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -146,66 +140,3 @@ def row_sum(a: Array) -> Array:
 def column_sum(a: Array) -> Array:
     """Sums along the first axis, (N, D) -> (D,)."""
     return array_module(a).ones(a.shape[0], a.dtype) @ a
-
-
-@contextlib.contextmanager
-def setting(variable: ContextVar, value: Any) -> Iterator[Any]:
-    """Within the block, the context variable holds `value`; yields it."""
-    token = variable.set(value)
-    try:
-        yield value
-    finally:
-        variable.reset(token)
-
-
-# NumPy's own wheels prefix the functions' names, and builds with 64-bit integers add a suffix.
-_SYMBOLS = [f"{a}openblas_{{}}_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")]
-
-
-def _openblas_files() -> list[str]:
-    """Paths of the OpenBLAS libraries that are loaded, or that NumPy ships where none is listed."""
-    maps = pathlib.Path("/proc/self/maps")
-    if maps.exists():
-        lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
-        return sorted({line[line.index("/") :] for line in lines if "openblas" in line})
-    home = pathlib.Path(np.__file__).parent
-    folders = (home.parent / "numpy.libs", home / ".libs", home / ".dylibs")
-    return sorted(str(path) for folder in folders for path in folder.glob("*openblas*"))
-
-
-@functools.cache
-def _openblas_controls() -> tuple[tuple[Any, Any], ...]:
-    """A (getter, setter) pair for each OpenBLAS library in this process."""
-    controls = []
-    for path in _openblas_files():
-        with contextlib.suppress(OSError):
-            library = ctypes.CDLL(path)
-            pairs = [(symbol.format("get"), symbol.format("set")) for symbol in _SYMBOLS]
-            there = [pair for pair in pairs if all(hasattr(library, name) for name in pair)]
-            controls += [tuple(getattr(library, name) for name in pair) for pair in there[:1]]
-    return tuple(controls)
-
-
-@contextlib.contextmanager
-def blas_threads(count: int) -> Iterator[None]:
-    """Within the block, each matrix product uses at most `count` threads.
-    Worker threads that each call BLAS want count=1: OpenBLAS's own idle threads spin and take the
-    core that the other worker needs. OpenBLAS is set through its own functions (about a
-    microsecond); for another BLAS, threadpoolctl is used where it is installed."""
-    controls = _openblas_controls()
-    if not controls:
-        try:
-            limits = importlib.import_module("threadpoolctl").threadpool_limits(count, "blas")
-        except ImportError:
-            limits = contextlib.nullcontext()
-        with limits:
-            yield
-        return
-    before = [getter() for getter, _ in controls]
-    for _, setter in controls:
-        setter(count)
-    try:
-        yield
-    finally:
-        for (_, setter), threads in zip(controls, before):
-            setter(threads)

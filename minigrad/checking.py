@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor, grad, no_grad
+from minigrad.tensor import Tensor, grad, no_grad
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 6e-6  # about the cube root of float64's rounding error; times sqrt |x| for large x

@@ -16,8 +16,10 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
-from minigrad.autograd import Leaf, Node, Output, Tensor, monitor, setting
 from minigrad.backend import Array, array_module
+from minigrad.context import setting
+from minigrad.tape import Leaf, Node, Output, monitor
+from minigrad.tensor import Tensor
 
 Tensors = Sequence[Tensor]
 _PACKAGE = str(pathlib.Path(__file__).parent) + os.sep

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor
 from minigrad.backend import Array, move
-from minigrad.ops_linear import embedding, linear
-from minigrad.ops_neural import dropout, layer_norm
+from minigrad.ops.linear import embedding, linear
+from minigrad.ops.neural import dropout, layer_norm
+from minigrad.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -1,12 +1,19 @@
-"""Chapter 8: can memory be traded for time?
+"""Can memory be traded for time?
 
-The tape keeps what each vjp needs: for a network of n layers, n layers' worth of arrays. A
-checkpointed stretch of it keeps only its inputs. When the walk back arrives there, the stretch
-is computed again, this time recorded, and walked back through at once. One more forward pass
-of the stretch buys the memory of all that lies inside it.
+The tape keeps what each vjp needs. For a network of n layers that is n layers' worth of arrays. A
+*checkpointed* stretch of the network keeps only its inputs. When the walk back arrives at the
+stretch, the stretch is computed again, this time recorded, and walked back through at once. One
+more forward pass of the stretch buys the memory of everything inside it.
 
-Chen, Xu, Zhang, Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost",
-arXiv:1604.06174.
+    forward:    inputs -> [ nothing is recorded ] -> results
+    backward:   inputs -> [ recorded ] -> results, then gradients flow back through the brackets
+
+The inner walk must stop at the edge of the stretch. Everything inside was just computed, so its
+nodes are younger than the moment at which the recomputation began; everything outside is older.
+Parameters that the function reaches through its closure are outside. `StretchWalk` hands their
+gradients to the outer walk, whose turn comes later.
+
+Chen, Xu, Zhang, Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
 """
 
 from collections.abc import Callable
@@ -14,44 +21,74 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor, Walk, clock, is_recording, no_grad, record_many, recording
 from minigrad.backend import Array
-from minigrad.ops_basic import tensor
+from minigrad.inputs import tensor
+from minigrad.tape import Place, Walk, clock, current_walk
+from minigrad.tensor import Tensor, is_recording, no_grad, record_many, recording
+
+
+class StretchWalk(Walk):
+    """A walk through nodes that are younger than `start`; older places belong to the outer walk."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self.start = start
+        self.outer = current_walk.get()
+
+    def deliver(self, place: Place, gradient: Array, owned: bool) -> None:
+        """Add `gradient` to what is pending at `place`, here or in the outer walk."""
+        if place.order < self.start and self.outer is not None:
+            self.outer.deliver(place, gradient, owned)
+        else:
+            super().deliver(place, gradient, owned)
 
 
 def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
-    """fn(*inputs) without keeping what lies between: memory for time.
-    The forward pass records nothing; the backward pass runs fn again, this time recorded, and walks
-    back through it. fn must compute the same both times (draw dropout masks outside) and return a
-    tensor or a tuple of tensors. Parameters and other tensors that fn reaches through its closure
-    get their gradients too. An input that is an array reaches fn as a tensor."""
-    inputs = tuple(each if isinstance(each, Tensor) else tensor(each) for each in inputs)
+    """fn(*inputs) without keeping what lies between: less memory for more time.
+
+    The forward pass records nothing. The backward pass runs fn again, this time recorded, and walks
+    back through it. fn must compute the same both times, so draw dropout masks outside of it. It
+    returns a tensor or a tuple of tensors. Parameters and other tensors that fn reaches through its
+    closure get their gradients too. An input that is an array reaches fn as a tensor.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor([1.0, 2.0], requires_grad=True)
+    >>> mg.checkpoint(lambda x: (x * x).sum(), x).backward()
+    >>> x.grad
+    array([2., 4.], dtype=float32)
+    """
+    tensors = [value if isinstance(value, Tensor) else tensor(value) for value in inputs]
     if not is_recording():
-        return fn(*inputs)
+        return fn(*tensors)
     with no_grad():
-        results = fn(*inputs)
-    values = [each.data for each in (results if isinstance(results, tuple) else (results,))]
-    arrays = [each.data for each in inputs]
-    needs = [each.requires_grad for each in inputs]
+        results = fn(*tensors)
+    values = [result.data for result in _as_tuple(results)]
+    arrays = [value.data for value in tensors]
+    needs_gradient = [value.requires_grad for value in tensors]
 
     def vjp(*cotangents: Array | None) -> tuple[Array | None, ...]:
         start = next(clock)
-        copies = [Tensor(array, need) for array, need in zip(arrays, needs)]
+        copies = [Tensor(array, needed) for array, needed in zip(arrays, needs_gradient)]
         with recording(True):
-            again = fn(*copies)
-        again = again if isinstance(again, tuple) else (again,)
-        found: dict[Any, Array] = {}
+            again = _as_tuple(fn(*copies))
+        roots = []
+        for result, cotangent in zip(again, cotangents):
+            if cotangent is not None and result._place is not None:
+                roots.append((result._place, cotangent))
+        gradients: dict[Place, Array] = {}
 
-        def sink(place: Any, gradient: Array, ours: bool) -> None:
-            found[place] = gradient if ours else gradient.copy()
+        def receive(place: Place, gradient: Array, owned: bool) -> None:
+            gradients[place] = gradient if owned else gradient.copy()
 
-        pairs = zip(again, cotangents)
-        roots = [(result, g) for result, g in pairs if g is not None and result._place]
-        Walk(older_than=start).run(roots, sink)
-        return tuple(found.get(each._place) if each._place else None for each in copies)
+        StretchWalk(start).run(roots, receive)
+        return tuple(gradients.get(copy._place) if copy._place else None for copy in copies)
 
-    # What fn's closure reaches is not known before it runs again: a leaf of our own keeps the
-    # results on the tape even where no input requires a gradient.
+    # Which tensors fn reaches through its closure is not known before it runs again. A leaf of our
+    # own keeps the results on the tape even if no input requires a gradient.
     anchor = Tensor(np.zeros(0, np.float32), requires_grad=True)
-    recorded = record_many("checkpoint", values, (*inputs, anchor), vjp)
+    recorded = record_many("checkpoint", values, (*tensors, anchor), vjp)
     return recorded if isinstance(results, tuple) else recorded[0]
+
+
+def _as_tuple(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)

@@ -134,13 +134,13 @@ class TorchCLIP(nn.Module):
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
-        self.visual = VisionTransformer(config.vision, config.embed_dim)
+        self.vision = VisionTransformer(config.vision, config.embed_dim)
         self.text = TextTransformer(config.text, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(0.0))
 
     def loss(self, images: Tensor, tokens: Tensor, positives: Tensor | None = None) -> Tensor:
         """Symmetric cross-entropy over the batch: (B, 3, S, S), (B, T), (B, B) bool -> ()."""
-        image_features = F.normalize(self.visual(images), dim=-1)  # (B, E)
+        image_features = F.normalize(self.vision(images), dim=-1)  # (B, E)
         text_features = F.normalize(self.text(tokens), dim=-1)  # (B, E)
         logits = self.logit_scale.exp() * image_features @ text_features.T  # (B, B)
         labels = torch.arange(len(logits))
@@ -154,7 +154,7 @@ def load_arrays(model: TorchCLIP, arrays: dict[str, np.ndarray]) -> TorchCLIP:
     own = model.state_dict()
     if own.keys() != arrays.keys():
         raise KeyError(f"parameters of one side only: {sorted(own.keys() ^ arrays.keys())}")
-    model.to(torch.from_numpy(arrays["visual.proj"]).dtype)
+    model.to(torch.from_numpy(arrays["vision.proj"]).dtype)
     model.load_state_dict(
         {name: torch.tensor(array).reshape(own[name].shape) for name, array in arrays.items()}
     )

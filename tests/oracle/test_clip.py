@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from clip_np import CLIP, PRESETS, CLIPConfig, TextConfig, VisionConfig, training_step
-from clip_np.model import MAX_LOGIT_SCALE
-from clip_np.step import loss_and_gradients
+from clip_np.losses import MAX_LOGIT_SCALE
+from clip_np.training import loss_and_gradients
 from minigrad.optim import AdamW, warmup_cosine
 
 torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install torch")

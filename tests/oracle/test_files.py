@@ -6,9 +6,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from clip_np.safe_files import FileError
-from clip_np.safe_pickles import read_torch, read_torch_state
-from clip_np.safe_tensors import read_safetensors, write_safetensors
+from clip_np.files import (
+    FileError,
+    read_safetensors,
+    read_torch,
+    read_torch_state,
+    write_safetensors,
+)
 
 torch = pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install torch")
 pytest.importorskip("safetensors", reason="the comparison needs it: pip install safetensors")

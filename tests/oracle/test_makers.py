@@ -14,15 +14,14 @@ import pathlib
 import numpy as np
 import pytest
 import theirs
+from paths import EXPECTED
 from theirs import image_batch, token_batch, torch
 
 import clip_np
-from clip_np.model import contrastive_loss
-from clip_np.published import convert
-from clip_np.weights import export_arrays
+from clip_np.losses import contrastive_loss
+from clip_np.weights import convert, export_arrays
 
 TOLERANCE = {"float32": (2e-5, 1e-7), "float64": (1e-9, 1e-15)}
-EXPECTED = pathlib.Path(__file__).parents[1] / "expected"
 VISION = {"hidden_size": 48, "intermediate_size": 60, "num_hidden_layers": 3}
 VISION |= {"num_attention_heads": 3, "image_size": 32, "patch_size": 8}
 TEXT = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2}
@@ -226,7 +225,7 @@ def test_made_here_opened_there(tmp_path, library):
     tokenizer = clip_np.Tokenizer.train(["a red circle", "a blue star"] * 3, 530, 20)
     config = clip_np.PRESETS["tiny"].for_tokenizer(tokenizer)
     model = clip_np.CLIP(config, np.random.default_rng(0))
-    clip_np.checkpoints.save_checkpoint(tmp_path / "run.npz", model, tokenizer)
+    clip_np.weights.save_checkpoint(tmp_path / "run.npz", model, tokenizer)
     tokens = tokenizer(["a red circle", "a blue star", "a blue circle", "star"])
     images = image_batch(4, 32).astype(np.float32)
     if library == "transformers":

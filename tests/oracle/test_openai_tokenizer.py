@@ -15,8 +15,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from clip_np import tokenizer as module
-from clip_np.tokenizer import Tokenizer
+from clip_np.tokens import Tokenizer
+from clip_np.tokens import tokenizer as module
 
 regex = pytest.importorskip("regex", reason="the published tokenizers need regex")
 ftfy = pytest.importorskip("ftfy", reason="the published tokenizers need ftfy")

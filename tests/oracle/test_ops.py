@@ -115,15 +115,6 @@ def self_attention(qkv, heads, mask=None):
     return attention(q, k, v, mask).transpose(1, 2).flatten(2)  # (B, T, W)
 
 
-def pooled_attention(q, kv, heads, lengths=None):
-    (query,) = heads_apart(q[:, None], 1, heads)  # (B, H, 1, D)
-    k, v = heads_apart(kv, 2, heads)
-    mask = None
-    if lengths is not None:
-        mask = np.arange(kv.shape[1]) < np.asarray(lengths)[:, None, None, None]  # (B, 1, 1, T)
-    return attention(query, k, v, mask).transpose(1, 2).flatten(1)  # (B, W)
-
-
 def layer_norm(x, weight, bias, eps=1e-5):
     if x.shape[-1] == 0:  # PyTorch refuses
         return x * weight + bias
@@ -164,7 +155,7 @@ ORACLE: dict[str, Callable] = {
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
     "cross_entropy": cross_entropy, "layer_norm": layer_norm,
     "normalize": lambda x, axis=-1: F.normalize(x, dim=axis, eps=1e-12), "dropout": dropout,
-    "attention": attention, "self_attention": self_attention, "pooled_attention": pooled_attention,
+    "attention": attention, "self_attention": self_attention,
 }  # fmt: skip
 
 

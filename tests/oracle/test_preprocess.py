@@ -7,8 +7,7 @@ import pytest
 import theirs
 from PIL import Image
 
-from clip_np.data import preprocess
-from clip_np.loading import MEAN, STD
+from clip_np.data import MEAN, STD, preprocess
 
 SIZES = [(224, 224), (223, 225), (1, 1), (1, 9), (2000, 3), (500, 333), (333, 500), (97, 640)]
 MODES = ["RGB", "L", "LA", "P", "PA", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB", "1"]

@@ -1,0 +1,3 @@
+"""cli."""
+
+from clip_np.cli.parser import main

@@ -1,0 +1,36 @@
+"""How does a setting reach a block of code without becoming global?
+
+A global variable would be shared by all threads: if one thread switched recording off for an
+evaluation, a training in another thread would stop learning. A context variable has a value of its
+own in each thread. `setting` gives it a value for the length of a `with` block:
+
+    with setting(recording, False):
+        ...
+
+Python's documentation: https://docs.python.org/3/library/contextvars.html
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+@contextlib.contextmanager
+def setting(variable: ContextVar, value: Value) -> Iterator[Value]:
+    """Within the block, the context variable holds `value`. The block receives it with `as`.
+
+    >>> colour = ContextVar("colour", default="blue")
+    >>> with setting(colour, "red"):
+    ...     colour.get()
+    'red'
+    >>> colour.get()
+    'blue'
+    """
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)

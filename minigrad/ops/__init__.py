@@ -1,0 +1,1 @@
+"""The operations, each beside its derivative."""

@@ -1,0 +1,234 @@
+"""How can a program know its own derivative?
+
+A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The chain rule
+says that its derivative is the product of the small derivatives. Reverse mode multiplies them from
+the output back. For that, an operation needs to offer one thing only, its vector-Jacobian product:
+
+    vjp(g) = J^T g,      J = d(output)/d(input),      g = d(loss)/d(output)
+
+It turns the gradient of the output into the gradients of the inputs. While the program runs
+forward, each operation puts a `Node` on the tape, with its vjp and with links to the nodes of its
+inputs. The walk back needs about ten lines:
+
+    waiting = {output_node: 1.0}                    # the gradient that has reached each node
+    while waiting:
+        node = max(waiting, key=lambda node: node.order)        # the youngest
+        g = waiting.pop(node)
+        if isinstance(node, Leaf):
+            node.grad = g
+            continue
+        for parent, gradient in zip(node.parents, node.vjp(g)):
+            waiting[parent] = waiting.get(parent, 0.0) + gradient
+
+`Walk` below is this loop. It gives the gradients of one number with respect to all inputs at once,
+for about the cost of two forward runs. Three decisions keep it short and fast:
+
+- **Nodes are numbered as they are made.** An operation is younger than its inputs. If the youngest
+  node always goes first, its gradient is complete before it is passed on. This needs no sorting
+  pass and no recursion, so a chain of 100,000 operations is no problem.
+- **A vjp holds arrays, never tensors.** A tensor points to its node, and the node points to its
+  vjp. If the vjp pointed back to the tensor, the three would form a cycle, and memory would wait
+  for the garbage collector. Without the cycle, a graph is freed the moment its last tensor goes.
+- **A gradient travels together with the answer to "does anyone else hold this array?"** If nobody
+  does, a second gradient is added to it in place. If somebody does, the sum is a new array.
+
+Reverse mode: S. Linnainmaa 1970. A survey: Baydin et al. 2018, arXiv:1502.05767, section 3.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from numpy import ndarray
+
+from minigrad.backend import Array, as_array, use_device
+
+Shape = tuple[int, ...]
+
+clock = itertools.count()
+"""Numbers the nodes in the order in which they are made."""
+
+
+class Leaf:
+    """The end of the tape: an input of the program. Its gradient is kept here."""
+
+    __slots__ = ("grad", "order", "shape")
+    name = "leaf"
+
+    def __init__(self, shape: Shape) -> None:
+        self.order = next(clock)
+        self.shape = shape
+        self.grad: Array | None = None
+
+
+class Node:
+    """One recorded operation.
+
+    parents holds the place on the tape of each input, None for an input that needs no gradient.
+    shape is that of the result, or a list of shapes if the operation has several results. source is
+    the line of the program that called the operation; only anomaly mode fills it in.
+    """
+
+    __slots__ = ("name", "order", "parents", "shape", "source", "vjp")
+
+    def __init__(
+        self, name: str, parents: "tuple[Place | None, ...]", vjp: Callable, shape: Any
+    ) -> None:
+        self.order = next(clock)
+        self.name = name
+        self.parents: tuple[Place | None, ...] | None = parents  # None after a walk has freed it
+        self.vjp: Callable | None = vjp  # the same
+        self.shape = shape
+
+
+class Output:
+    """One of several results of a node.
+
+    It is younger than its node. So a walk visits all outputs before it visits the node.
+    """
+
+    __slots__ = ("index", "node", "order")
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node = node
+        self.index = index
+        self.order = next(clock)
+
+
+Place = Leaf | Node | Output
+"""Where a tensor stands on the tape."""
+
+Receiver = Callable[[Place, Array, bool], None]
+"""Called as receive(place, gradient, owned) when the gradient of a place is complete."""
+
+
+class Monitor(Protocol):
+    """Something that looks on while operations are recorded and walked: see debug.py."""
+
+    def forward(
+        self, name: str, parents: Sequence[Any], results: Sequence[Any], node: Node | None
+    ) -> None: ...
+
+    def backward(self, node: Node, gradients: Sequence[Array | None]) -> None: ...
+
+
+monitor: ContextVar[Monitor | None] = ContextVar("monitor", default=None)
+current_walk: "ContextVar[Walk | None]" = ContextVar("current_walk", default=None)
+"""The walk that is under way, for a vjp that starts a walk of its own (recompute.py)."""
+
+
+class Walk:
+    """One walk back along the tape.
+
+    `pending` maps each place that has received a gradient to a pair (gradient, owned). owned means
+    that the walk alone holds the array, so that it may be changed. For a node with several results
+    the gradient is a list with one entry for each result, None where a result was never used.
+    """
+
+    def __init__(self, retain_graph: bool = False) -> None:
+        self.retain_graph = retain_graph
+        self.watcher = monitor.get()
+        self.pending: dict[Place, tuple[Any, bool]] = {}
+        self.heap: list[tuple[int, Place]] = []  # (-order, place): the youngest is on top
+
+    def run(
+        self,
+        roots: Sequence[tuple[Place, Array]],
+        receive: Receiver,
+        wanted: Collection[Place] = (),
+    ) -> None:
+        """Walk back from `roots`, pairs of a place and its gradient, until nothing is pending.
+
+        receive(place, gradient, owned) gets the complete gradient of each leaf, and of each place
+        in `wanted`.
+        """
+        for place, gradient in roots:
+            self.deliver(place, gradient, owned=False)
+        token = current_walk.set(self)
+        try:
+            while self.heap:
+                place = heapq.heappop(self.heap)[1]
+                gradient, owned = self.pending.pop(place)
+                if type(gradient) is not ndarray:
+                    use_device(*(gradient if type(gradient) is list else [gradient]))
+                if type(place) is Leaf or place in wanted:
+                    receive(place, gradient, owned)
+                if type(place) is Output:
+                    self._collect(place, gradient)
+                elif type(place) is Node:
+                    self._step(place, gradient if type(gradient) is list else [gradient])
+        finally:
+            current_walk.reset(token)
+
+    def deliver(self, place: Place, gradient: Array, owned: bool) -> None:
+        """Add `gradient` to what is pending at `place`."""
+        found = self.pending.get(place)
+        if found is None:
+            self.pending[place] = gradient, owned
+            heapq.heappush(self.heap, (-place.order, place))
+        else:
+            total, total_owned = found
+            self.pending[place] = _add_up(total, total_owned, gradient, owned), True
+
+    def _collect(self, output: Output, gradient: Array) -> None:
+        """Keep the gradient of one of several results until its node is visited."""
+        node = output.node
+        if node not in self.pending:
+            self.pending[node] = [None] * len(node.shape), False
+            heapq.heappush(self.heap, (-node.order, node))
+        gradients, _ = self.pending[node]
+        gradients[output.index] = gradient
+
+    def _step(self, node: Node, cotangents: list[Array | None]) -> None:
+        """Apply a node's vjp and deliver what it returns to the node's parents."""
+        vjp, parents = node.vjp, node.parents
+        if vjp is None or parents is None:
+            raise RuntimeError(
+                f"{node.name}: this graph was freed by an earlier backward; "
+                "pass retain_graph=True there to walk it twice"
+            )
+        if not self.retain_graph:
+            node.vjp = node.parents = None
+        gradients = vjp(*cotangents)
+        if type(gradients) is not tuple:
+            gradients = (gradients,)
+        if self.watcher is not None:
+            self.watcher.backward(node, gradients)
+        for parent, gradient in zip(parents, gradients):
+            if parent is not None and gradient is not None:
+                owned = _is_owned(gradient, cotangents, gradients)
+                self.deliver(parent, as_array(gradient), owned)
+
+
+def _add_up(first: Array, first_owned: bool, second: Array, second_owned: bool) -> Array:
+    """first + second, written into one of them if the walk owns it."""
+    if first_owned:
+        first += second
+        return first
+    if second_owned:
+        second += first
+        return second
+    return as_array(first + second)
+
+
+def _is_owned(
+    gradient: Array, cotangents: Sequence[Array | None], gradients: Sequence[Array | None]
+) -> bool:
+    """Whether a gradient that a vjp returned shares memory with nothing else the walk holds.
+
+    A vjp may return what it was given, a view of that, or two views of one array. None of these may
+    be written to. The same holds for a broadcast view, in which one number stands at many places
+    (its strides contain a 0).
+    """
+    if gradient is cotangents[0]:  # the most frequent case, so it is asked first
+        return False
+    memory = _memory_of(gradient)
+    holders = [id(_memory_of(array)) for array in (*cotangents, *gradients)]
+    return holders.count(id(memory)) == 1 and 0 not in gradient.strides
+
+
+def _memory_of(array: Array | None) -> Any:
+    """The array that owns the memory which `array` looks at: itself unless it is a view."""
+    return array if array is None or array.base is None else array.base

@@ -1,0 +1,339 @@
+"""What does an array need to remember, so that it can be differentiated?
+
+Two things: the numbers, and its place on the tape. A `Tensor` is this pair. A tensor that is made
+with requires_grad=True is a *leaf*: its gradient is kept. A tensor that an operation made points to
+the operation's node. A tensor without a place is a constant.
+
+An operation is an ordinary function. It computes its result, and hands the tape a nested function
+`vjp` that turns the gradient of the result into those of the inputs. `record` puts both together:
+
+    def double(x):
+        def vjp(g):
+            return 2.0 * g
+
+        return record("double", 2.0 * x.data, (x,), vjp)
+
+The operations stand in minigrad/ops. `minigrad/__init__.py` makes them operators and methods of
+Tensor; the class below declares them, so that editors and type checkers know them too.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy import ndarray  # a shorter look-up in `record`, which every operation calls
+
+from minigrad.backend import Array, array_module, as_array, backend_of, move
+from minigrad.context import setting
+from minigrad.tape import Leaf, Node, Output, Place, Walk, monitor
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+is_recording = _recording.get
+"""is_recording() tells whether operations are recorded, in this thread and at this moment."""
+
+Axis = int | Sequence[int] | None
+
+
+class Tensor:
+    """An array and its place on the tape.
+
+    data is a NumPy or CuPy array. If the tensor is a leaf, `grad` holds its gradient after
+    `backward`: an array of the same shape, dtype and module.
+    """
+
+    __slots__ = ("__weakref__", "_place", "data")
+    __array_ufunc__ = None  # np.float64(2) * tensor then asks Tensor, and not NumPy
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self._place: Place | None = None
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the tensor has a place on the tape."""
+        return self._place is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted and self.data.dtype.kind not in "fc":
+            raise TypeError(f"only float tensors have gradients, not dtype {self.data.dtype}")
+        if not wanted and self.requires_grad and self._leaf is None:
+            raise RuntimeError("the result of an operation cannot drop its graph; use detach()")
+        if wanted != self.requires_grad:
+            self._place = Leaf(self.data.shape) if wanted else None
+
+    @property
+    def _leaf(self) -> Leaf | None:
+        return self._place if type(self._place) is Leaf else None
+
+    @property
+    def grad(self) -> Array | None:
+        """The accumulated gradient of a leaf; None before the first backward."""
+        return None if self._leaf is None else self._leaf.grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if self._leaf is None:
+            raise RuntimeError("only a leaf that requires a gradient holds one")
+        self._leaf.grad = None if value is None else _as_cotangent("grad", value, self.data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements."""
+        return self.data.dtype
+
+    @property
+    def backend(self) -> str:
+        """Where the array lives: "numpy", "cupy" or "cupy:1"."""
+        return backend_of(self.data)
+
+    def backward(self, grad: "Array | Tensor | None" = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf), contracted with `grad`, to the .grad of every leaf.
+
+        grad is the gradient of the loss with respect to this tensor. It may be left out if the
+        tensor has one element. The graph is freed on the way unless `retain_graph` is set.
+        """
+        if self._place is None:
+            raise RuntimeError("backward: this tensor depends on nothing that requires a gradient")
+        root = (self._place, _as_cotangent("backward", grad, self.data))
+        Walk(retain_graph).run([root], _add_to_grad)
+
+    def detach(self) -> "Tensor":
+        """The same array, cut from the tape."""
+        return Tensor(self.data)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array. It is the same memory if they are one already."""
+        return move(self.data, "numpy")
+
+    def item(self) -> float:
+        """The value of a tensor with one element as a Python number."""
+        return self.data.item()
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        if self._leaf is not None:
+            self._leaf.grad = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple:
+        """A copy of a leaf is a leaf without a gradient; a copy of any other tensor is a constant.
+
+        Nodes are never copied, because their numbers must stay unique.
+        """
+        return type(self), (self.data, self._leaf is not None)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __repr__(self) -> str:
+        needs = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({self.data!r}{needs})"
+
+    if TYPE_CHECKING:
+        # Declared here, defined in minigrad/ops, attached in minigrad/__init__.py. A test holds
+        # the three against each other.
+        T: "Tensor"
+
+        def __add__(self, other: Any) -> "Tensor": ...
+        def __radd__(self, other: Any) -> "Tensor": ...
+        def __sub__(self, other: Any) -> "Tensor": ...
+        def __rsub__(self, other: Any) -> "Tensor": ...
+        def __mul__(self, other: Any) -> "Tensor": ...
+        def __rmul__(self, other: Any) -> "Tensor": ...
+        def __truediv__(self, other: Any) -> "Tensor": ...
+        def __rtruediv__(self, other: Any) -> "Tensor": ...
+        def __pow__(self, other: Any) -> "Tensor": ...
+        def __rpow__(self, other: Any) -> "Tensor": ...
+        def __matmul__(self, other: Any) -> "Tensor": ...
+        def __rmatmul__(self, other: Any) -> "Tensor": ...
+        def __neg__(self) -> "Tensor": ...
+        def __abs__(self) -> "Tensor": ...
+        def __getitem__(self, index: Any) -> "Tensor": ...
+        def __iter__(self) -> Iterator["Tensor"]: ...
+        def __lt__(self, other: Any) -> Array: ...
+        def __le__(self, other: Any) -> Array: ...
+        def __gt__(self, other: Any) -> Array: ...
+        def __ge__(self, other: Any) -> Array: ...
+        def __eq__(self, other: Any) -> Array: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Array: ...  # type: ignore[override]
+        def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor": ...
+        def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor": ...
+        def var(self, axis: Axis = None, keepdims: bool = False) -> "Tensor": ...
+        def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor": ...
+        def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor": ...
+        def reshape(self, *shape: Any) -> "Tensor": ...
+        def transpose(self, axes: Sequence[int] | None = None) -> "Tensor": ...
+        def swapaxes(self, first: int, second: int) -> "Tensor": ...
+        def broadcast_to(self, shape: tuple[int, ...]) -> "Tensor": ...
+        def astype(self, dtype: Any) -> "Tensor": ...
+        def to(self, backend: str) -> "Tensor": ...
+        def exp(self) -> "Tensor": ...
+        def log(self) -> "Tensor": ...
+        def sqrt(self) -> "Tensor": ...
+        def tanh(self) -> "Tensor": ...
+        def sigmoid(self) -> "Tensor": ...
+        def relu(self) -> "Tensor": ...
+        def gelu(self, approximate: str = "none") -> "Tensor": ...
+        def quick_gelu(self) -> "Tensor": ...
+        def abs(self) -> "Tensor": ...
+        def clip(self, low: float | None = None, high: float | None = None) -> "Tensor": ...
+
+
+def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
+    """The result `value` of the operation `name`, as a tensor on the tape.
+
+    vjp(g) returns one gradient, or None, for each parent; a single parent needs no tuple. vjp must
+    not write into g. What it returns is a new array, or g itself, or a view.
+    """
+    result = Tensor(value if type(value) is ndarray else as_array(value))
+    node = None
+    if _recording.get():
+        if len(parents) == 2:  # without a loop: a small `add` takes about 5 % less time
+            places = parents[0]._place, parents[1]._place
+        else:
+            places = tuple([parent._place for parent in parents])
+        if places[0] or any(places):
+            node = result._place = Node(name, places, vjp, value.shape)
+    watcher = monitor.get()
+    if watcher is not None:
+        watcher.forward(name, parents, (result,), node)
+    return result
+
+
+def record_many(
+    name: str, values: Sequence[Array], parents: Sequence[Tensor], vjp: Callable
+) -> tuple[Tensor, ...]:
+    """`record` for an operation with several results.
+
+    Its vjp takes one gradient for each result, None for a result that was never used.
+    """
+    results = tuple([Tensor(as_array(value)) for value in values])
+    places = tuple([parent._place for parent in parents])
+    node = None
+    if any(places) and is_recording():
+        node = Node(name, places, vjp, [result.data.shape for result in results])
+        for index, result in enumerate(results):
+            result._place = Output(node, index)
+    watcher = monitor.get()
+    if watcher is not None:
+        watcher.forward(name, parents, results, node)
+    return results
+
+
+def recording(on: bool) -> contextlib.AbstractContextManager[bool]:
+    """Within the block, operations are recorded if `on` is true, and only then."""
+    return setting(_recording, on)
+
+
+def no_grad() -> contextlib.AbstractContextManager[bool]:
+    """Within the block, or within the decorated function, nothing is recorded on the tape."""
+    return recording(False)
+
+
+def grad(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    cotangent: Any = None,
+    retain_graph: bool = False,
+) -> tuple[Array, ...]:
+    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
+
+    No .grad is touched. The inputs may be leaves, or results in between. An input that the output
+    does not depend on gets zeros. ValueError for an input that requires no gradient.
+    """
+    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    found: dict[Place, Array | None] = {}
+    for position, tensor in enumerate(tensors):
+        if tensor._place is None:
+            raise ValueError(f"grad: input {position} does not require a gradient")
+        found[tensor._place] = None
+
+    def receive(place: Place, gradient: Array, owned: bool) -> None:
+        if place in found:
+            found[place] = gradient if owned else gradient.copy()
+
+    if output._place is not None:
+        root = (output._place, _as_cotangent("grad", cotangent, output.data))
+        Walk(retain_graph).run([root], receive, wanted=found)
+    gradients = []
+    for tensor in tensors:
+        gradient = found[tensor._place]  # type: ignore[index]
+        zeros = array_module(output.data).zeros_like
+        gradients.append(zeros(tensor.data) if gradient is None else gradient)
+    return tuple(gradients)
+
+
+def backward_into(
+    roots: Sequence[tuple[Tensor, Array]],
+    leaves: Sequence[Tensor],
+    receive: Callable[[int, Array], None],
+) -> None:
+    """Walk back from `roots` and hand over the gradient of each leaf as soon as it is complete.
+
+    roots are pairs of a tensor and the gradient of the loss with respect to it. The call
+    receive(position, gradient) names the leaf by its position in `leaves`; nobody else holds the
+    array. A leaf that no root depends on is not mentioned. No .grad is touched, so several threads
+    may walk back to the same parameters at once, each into a place of its own.
+    """
+    positions = {leaf._place: position for position, leaf in enumerate(leaves)}
+
+    def hand_over(place: Place, gradient: Array, owned: bool) -> None:
+        if place in positions:
+            receive(positions[place], gradient if owned else gradient.copy())
+
+    starts = []
+    for tensor, cotangent in roots:
+        if tensor._place is not None:
+            starts.append((tensor._place, _as_cotangent("backward_into", cotangent, tensor.data)))
+    Walk().run(starts, hand_over)
+
+
+def _add_to_grad(place: Place, gradient: Array, owned: bool) -> None:
+    """What `backward` does with the gradient of a leaf."""
+    assert isinstance(place, Leaf)
+    if place.grad is None:
+        place.grad = gradient if owned else gradient.copy()
+    else:
+        place.grad = as_array(place.grad + gradient)
+
+
+def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
+    """Check the gradient that a walk starts from; None means 1 for a single element."""
+    if cotangent is None:
+        if data.size != 1:
+            raise ValueError(
+                f"{name}: shape {data.shape} has no single derivative; "
+                "pass the gradient of your loss with respect to it"
+            )
+        return array_module(data).ones_like(data)
+    values = cotangent.data if isinstance(cotangent, Tensor) else cotangent
+    values = array_module(data).asarray(values, dtype=data.dtype)
+    if values.shape != data.shape:
+        raise ValueError(f"{name}: the gradient's shape {values.shape} must be {data.shape}")
+    return values

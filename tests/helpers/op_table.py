@@ -1,0 +1,479 @@
+"""The table of operations: every public operation of minigrad, with inputs to try it on.
+
+test_gradients.py runs every row through the same checks, and compares the table with the
+package's public names: an operation without a row fails the suite. A row says what the
+operation computes in plain NumPy (`reference`) and, for a fused one, in small operations
+(`composed`); fixed `samples` to try, the awkward ones among them, and a strategy that draws more
+(`drawn`); whether it is smooth (`analytic`: the forward pass also computes with complex numbers,
+so that its derivative can be had to the last digits); where it has kinks and what the convention
+is there; and whether it is linear: "jointly" in all of its inputs, or in "each" of them while
+the others stay.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import drawing as d
+import numpy as np
+import plain
+import small
+from drawing import Sample, anywhere, away_from_zero, between_bounds, distinct, positive
+from hypothesis import strategies as st
+
+import minigrad as mg
+
+NOT_OPERATIONS = {
+    *("GradientError", "Tensor", "backend", "checking", "checkpoint", "debug", "detect_anomaly"),
+    *(
+        "draw",
+        "grad",
+        "gradcheck",
+        "hvp",
+        "nn",
+        "no_grad",
+        "optim",
+        "profile",
+        "taylor_slope",
+        "tensor",
+    ),
+}
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A point without a derivative; rule(left, right) is what the gradient is there, from the
+    one-sided derivatives along each element of the first input."""
+
+    sample: Sample
+    rule: Rule
+
+
+@dataclass(frozen=True, repr=False)
+class Row:
+    name: str
+    function: Callable[..., Any]
+    reference: Callable[..., Any]
+    samples: Sequence[Sample]
+    drawn: st.SearchStrategy[Sample] | None = None  # None: another row of the name draws
+    composed: Callable[..., Any] | None = None
+    analytic: bool = True
+    linear: str = "no"
+    kinks: Sequence[Kink] = ()
+    # Samples with some elements at a kink, and the rule for each element of the first input.
+    drawn_kinks: tuple[st.SearchStrategy[Sample], Rule] | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+# --- fixed samples -----------------------------------------------------------------------------
+
+
+def draw(name: str, domain: d.Domain, *shapes: d.Shape) -> tuple:
+    rng = np.random.default_rng(zlib.crc32(f"{name}{shapes}".encode()))
+    values = domain(rng, (sum(math.prod(shape) for shape in shapes),))  # drawn together: distinct
+    cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return tuple(part.reshape(shape) for part, shape in zip(np.split(values, cuts), shapes))
+
+
+UNARY = ((), (1,), (5,), (3, 4), (2, 3, 2), (0,), (2, 0, 3))
+BINARY = (
+    *(((3, 4), (3, 4)), ((), ()), ((2, 3), ()), ((), (2, 3)), ((1,), ()), ((1,), (2, 3))),
+    *(((3, 1), (2, 3, 4)), ((2, 3, 4), (4,)), ((2, 1, 4), (1, 3, 1)), ((1, 1), (1,))),
+    *(((2, 3), (1, 1, 1)), ((0, 3), (1, 3)), ((2, 0), (1,)), ((3, 0), ()), ((), (0,))),
+)
+REDUCED = (
+    *(((), None), ((), ()), ((4,), None), ((4,), 0), ((1,), -1), ((3, 4), None), ((3, 4), 0)),
+    *(((3, 4), -1), ((3, 4), (0, 1)), ((2, 3, 4), (0, -1)), ((2, 3, 4), (-2,)), ((2, 3, 4), ())),
+    *(((1, 3), 0), ((0, 3), 1), ((2, 0, 3), (0, 2))),
+)
+
+
+def unary(
+    name: str, function: Callable, reference: Callable, domain: d.Domain = anywhere, **more: Any
+) -> Row:
+    """A row for an elementwise operation of one input."""
+    samples = [Sample(draw(name, domain, shape)) for shape in UNARY]
+    samples += more.pop("samples", [])
+    return Row(name, function, reference, samples, d.one_input(domain), **more)
+
+
+def binary(
+    name: str, function: Callable, reference: Callable, domain: d.Domain = anywhere, **more: Any
+) -> Row:
+    """A row for an elementwise operation of two inputs that broadcast."""
+    samples = [Sample(draw(name, domain, *shapes)) for shapes in BINARY]
+    return Row(name, function, reference, samples, d.broadcast_inputs(domain), **more)
+
+
+def reduction(
+    name: str, function: Callable, reference: Callable, domain: d.Domain = anywhere, **more: Any
+) -> Row:
+    """A row for a reduction over axes."""
+    samples = [
+        Sample(draw(name, domain, shape), {"axis": axis, "keepdims": keepdims})
+        for shape, axis in REDUCED
+        for keepdims in (False, True)
+    ]
+    drawn = more.pop("drawn", d.reductions(domain))
+    return Row(name, function, reference, samples, drawn, **more)
+
+
+def cases(name: str, *listed: tuple, domain: Callable = anywhere) -> list[Sample]:
+    """Samples from (shape, shape, ..., options) tuples."""
+    return [Sample(draw(name, domain, *each[:-1]), each[-1]) for each in listed]
+
+
+def at(*inputs: Any, **options: Any) -> Sample:
+    return Sample(tuple(np.array(each, dtype=np.float64) for each in inputs), options)
+
+
+def left_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return left
+
+
+def right_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return right
+
+
+def steeper_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(left) > np.abs(right), left, right)
+
+
+def middle(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return 0.5 * (left + right)
+
+
+def seeded_dropout(x: Any, p: float, seed: int) -> mg.Tensor:
+    return mg.dropout(x, p, np.random.default_rng(seed))
+
+
+def seeded_attention(q: Any, k: Any, v: Any, seed: int = 0, **options: Any) -> mg.Tensor:
+    return mg.attention(q, k, v, rng=np.random.default_rng(seed), **options)
+
+
+# --- the rows ----------------------------------------------------------------------------------
+
+ARITHMETIC = [
+    binary("add", mg.add, np.add, linear="jointly"),
+    binary("sub", mg.sub, np.subtract, linear="jointly", composed=lambda a, b: a + b * -1.0),
+    binary("mul", mg.mul, np.multiply, linear="each"),
+    binary("div", mg.div, np.true_divide, away_from_zero, composed=lambda a, b: a * b**-1),
+    binary("power", mg.power, np.power, positive, composed=lambda a, b: mg.exp(b * mg.log(a))),
+    Row(
+        "power",
+        mg.power,
+        lambda x, b: x**b,
+        [
+            *(Sample(draw("p", away_from_zero, (2, 3)), {"b": b}) for b in (2, 3, -1, -2, 0, 1.0)),
+            *(Sample(draw("p", positive, (2, 3)), {"b": b}) for b in (0.5, -0.5, 2.5, 1)),
+            *(at([0.0, 0.0, 2.0], b=b) for b in (0, 1, 2, 3.0)),
+            *(at(0.7, b=2), at(np.zeros((0, 2)), b=2), at(np.zeros((0, 2)), b=0)),
+            *(at(-1.5, b=np.float64(2)), at([1.5, -2.0], b=np.int64(3)), at(2.0, b=True)),
+        ],
+        d.one_input(away_from_zero, b=st.sampled_from((2, 3, -1, -2, 0, 1.0))),
+    ),
+    binary(
+        "maximum",
+        mg.maximum,
+        np.maximum,
+        distinct,
+        kinks=[Kink(at([1.0, 2.0], [1.0, 2.0]), middle)],
+        drawn_kinks=(d.equal_inputs(d.at_kinks(0.0, 1.0)), middle),
+    ),
+    binary(
+        "minimum",
+        mg.minimum,
+        np.minimum,
+        distinct,
+        kinks=[Kink(at([1.0, 2.0], [1.0, 2.0]), middle)],
+        drawn_kinks=(d.equal_inputs(d.at_kinks(0.0, 1.0)), middle),
+    ),
+    unary("neg", mg.neg, np.negative, linear="jointly"),
+    unary("exp", mg.exp, np.exp),
+    unary("log", mg.log, np.log, positive),
+    unary("sqrt", mg.sqrt, np.sqrt, positive, composed=lambda x: x**0.5),
+    unary(
+        "abs",
+        mg.abs,
+        np.abs,
+        away_from_zero,
+        kinks=[Kink(at([0.0, 0.0]), middle)],
+        drawn_kinks=(d.one_input(d.at_kinks(0.0)), middle),
+    ),
+    Row(
+        "clip",
+        mg.clip,
+        lambda x, low, high: np.clip(x, low, high),
+        [
+            Sample(draw("clip", between_bounds, shape), bounds)
+            for shape in ((), (1,), (3, 4), (0, 2))
+            for bounds in (
+                {"low": -0.5, "high": 0.8},
+                {"low": -0.5, "high": None},
+                {"low": None, "high": 0.8},
+                {"low": None, "high": None},
+            )
+        ],
+        d.one_input(
+            between_bounds, low=st.sampled_from((-0.5, None)), high=st.sampled_from((0.8, None))
+        ),
+        kinks=[
+            Kink(at([-0.5], low=-0.5, high=0.8), right_side),
+            Kink(at([0.8], low=-0.5, high=0.8), left_side),
+        ],
+        drawn_kinks=(
+            d.one_input(d.at_kinks(-0.5, 0.8), low=st.just(-0.5), high=st.just(0.8)),
+            steeper_side,
+        ),
+    ),
+    Row(
+        "where",
+        lambda a, b, condition: mg.where(condition, a, b),
+        lambda a, b, condition: np.where(condition, a, b),
+        cases(
+            "where",
+            ((3,), (3,), {"condition": np.array([True, False, True])}),
+            ((), (), {"condition": True}),
+            ((2, 3), (), {"condition": np.array([[True], [False]])}),
+            ((3, 1), (1, 4), {"condition": np.array(False)}),
+            ((1,), (3,), {"condition": np.ones((2, 3), bool)}),
+            ((0,), (1,), {"condition": np.ones((2, 1), bool)}),
+        ),
+        d.where_inputs(),
+        lambda a, b, condition: a * np.where(condition, 1.0, 0.0) + b * np.where(condition, 0.0, 1),
+        linear="jointly",
+    ),
+]
+
+ACTIVATIONS = [
+    unary("tanh", mg.tanh, np.tanh),
+    unary("sigmoid", mg.sigmoid, plain.logistic, samples=[at([-40.0, -8.0, 0.0, 8.0, 40.0])],
+          composed=small.sigmoid),
+    unary("relu", mg.relu, lambda x: np.maximum(x, 0), domain=away_from_zero,
+          kinks=[Kink(at([0.0, 0.0]), left_side)],
+          drawn_kinks=(d.one_input(d.at_kinks(0.0)), left_side)),
+    unary("quick_gelu", mg.quick_gelu, lambda x: x * plain.logistic(1.702 * x),
+          composed=lambda x: x * small.sigmoid(1.702 * x)),
+    unary("gelu", mg.gelu, plain.gelu, analytic=False, samples=[at([-7.0, -1.4, 0.0, 1.4, 9.0])],
+          composed=small.gelu),
+    Row("gelu", mg.gelu, plain.gelu, cases(
+        "gelu", *((shape, {"approximate": "tanh"}) for shape in UNARY)),
+        d.one_input(approximate=st.just("tanh")), small.gelu),
+    unary("erf", mg.erf, plain.erf, analytic=False,
+          samples=[at([-7.0, -6.0, -1.0, -1e-3, 0.0, 0.999, 1.0, 1.001, 5.9, 30.0])]),
+]  # fmt: skip
+
+REDUCTIONS = [
+    reduction("sum", mg.sum, np.sum, linear="jointly", drawn=d.reductions(empty=True)),
+    Row("sum", mg.sum, np.sum, cases(
+        "sum", ((0, 3), {"axis": 0}), ((2, 0), {"axis": -1}), ((0, 3), {}))),
+    reduction("mean", mg.mean, np.mean, linear="jointly", composed=small.mean),
+    reduction("var", mg.var, np.var, composed=small.var),
+    reduction("max", mg.max, np.max, domain=distinct, kinks=[
+        Kink(at([2.0, 1.0, 2.0]), middle),
+        Kink(at([2.0, 2.0, 2.0]), lambda left, right: right / 3.0),
+    ]),
+    reduction("min", mg.min, np.min, domain=distinct, kinks=[
+        Kink(at([1.0, 2.0, 1.0]), middle),
+        Kink(at([1.0, 1.0, 1.0]), lambda left, right: left / 3.0),
+    ]),
+    reduction("logsumexp", mg.logsumexp, plain.logsumexp, composed=small.logsumexp),
+]  # fmt: skip
+
+SHAPES = [
+    Row("reshape", lambda x, shape: mg.reshape(x, shape), np.reshape, cases(
+        "reshape",
+        ((2, 3), {"shape": (3, 2)}), ((2, 3), {"shape": (-1,)}), ((6,), {"shape": (1, 2, 3)}),
+        ((), {"shape": (1, 1)}), ((1,), {"shape": ()}), ((0, 3), {"shape": (3, 0)}),
+        ((2, 3), {"shape": (2, 3)}), ((2, 0), {"shape": (-1,)}),
+    ), d.reshape_inputs(), linear="jointly"),
+    Row("transpose", mg.transpose, np.transpose, cases(
+        "transpose",
+        ((2, 3), {}), ((2, 3, 4), {}), ((2, 3, 4), {"axes": (2, 0, 1)}), ((), {}), ((3,), {}),
+        ((2, 3, 4), {"axes": (-1, 0, -2)}), ((2, 0), {}), ((1, 3), {"axes": (0, 1)}),
+    ), d.transpose_inputs(), linear="jointly"),
+    Row("swapaxes", mg.swapaxes, lambda x, first, second: np.swapaxes(x, first, second), cases(
+        "swapaxes",
+        ((2, 3, 4), {"first": 0, "second": 2}), ((2, 3, 4), {"first": -1, "second": -2}),
+        ((2, 3), {"first": 1, "second": 1}), ((0, 3), {"first": 0, "second": -1}),
+        ((1,), {"first": 0, "second": 0}),
+    ), d.swapaxes_inputs(), linear="jointly"),
+    Row("broadcast_to", mg.broadcast_to, np.broadcast_to, cases(
+        "broadcast_to",
+        ((), {"shape": (2, 3)}), ((3,), {"shape": (2, 3)}), ((3, 1), {"shape": (2, 3, 4)}),
+        ((1,), {"shape": (0,)}), ((2, 3), {"shape": (2, 3)}), ((), {"shape": ()}),
+        ((1, 1), {"shape": (1, 4)}), ((0, 1), {"shape": (2, 0, 3)}),
+    ), d.broadcast_to_inputs(), linear="jointly"),
+    Row("concatenate", lambda *xs, axis=0: mg.concatenate(xs, axis),
+        lambda *xs, axis=0: np.concatenate(xs, axis), cases(
+        "concatenate",
+        ((2,), (3,), {}), ((2, 3), (2, 1), {"axis": 1}), ((2, 3), (0, 3), (1, 3), {"axis": -2}),
+        ((1,), {}), ((0,), (0,), {}), ((1, 2, 2), (1, 2, 3), (1, 2, 1), {"axis": -1}),
+    ), d.concatenate_inputs(), linear="jointly"),
+    Row("stack", lambda *xs, axis=0: mg.stack(xs, axis), lambda *xs, axis=0: np.stack(xs, axis),
+        cases(
+        "stack",
+        ((), (), {}), ((2, 3), (2, 3), {}), ((2, 3), (2, 3), {"axis": 1}), ((1,), {"axis": -1}),
+        ((2, 3), (2, 3), (2, 3), {"axis": -1}), ((0, 2), (0, 2), {"axis": 2}),
+    ), d.stack_inputs(), linear="jointly"),
+    Row("split", mg.split, lambda x, sections, axis=0: np.split(x, sections, axis), cases(
+        "split",
+        ((6,), {"sections": 3}), ((5, 2), {"sections": [1, 3]}), ((4,), {"sections": 1}),
+        ((2, 4), {"sections": 2, "axis": -1}), ((3,), {"sections": [0, 3]}),
+        ((0, 2), {"sections": 2}), ((1,), {"sections": 1}), ((4,), {"sections": [-1]}),
+        ((4,), {"sections": [2, 9]}),
+    ), d.split_inputs(), linear="jointly"),
+    Row("pad", mg.pad, lambda x, widths: np.pad(x, widths), cases(
+        "pad",
+        ((3,), {"widths": 1}), ((2, 3), {"widths": ((0, 1), (2, 0))}), ((), {"widths": 2}),
+        ((2, 3), {"widths": (1, 2)}), ((0, 2), {"widths": 1}), ((2,), {"widths": 0}),
+    ), d.pad_inputs(), linear="jointly"),
+    Row("getitem", mg.getitem, lambda x, index: x[index], cases(
+        "getitem",
+        ((5,), {"index": 2}), ((5,), {"index": -1}), ((5,), {"index": np.int64(1)}),
+        ((4, 3), {"index": slice(None, None, -2)}), ((4, 3), {"index": (slice(1, 3), 0)}),
+        ((4, 3), {"index": (..., None, -1)}), ((), {"index": ()}), ((), {"index": None}),
+        ((2, 3), {"index": True}), ((3,), {"index": slice(0, 0)}), ((0, 3), {"index": slice(9)}),
+        ((4, 3), {"index": [1, 1, -1, 1]}), ((4, 3), {"index": np.array([[0, 3], [3, 3]])}),
+        ((4, 3), {"index": (np.array([0, 0, 2]), np.array([1, 1, 2]))}),
+        ((4, 3), {"index": (slice(None), [2, 0, 2])}), ((4,), {"index": np.zeros(0, int)}),
+        ((2, 2), {"index": np.array([[True, False], [True, True]])}),
+        ((3, 2), {"index": np.array([False, True, True])}),
+    ), d.getitem_inputs(), linear="jointly"),
+    Row("take", mg.take, np.take, cases(
+        "take",
+        ((5,), {"indices": [1, 1, 1, 2], "axis": 0}), ((4, 3), {"indices": 2, "axis": -1}),
+        ((2, 3, 4), {"indices": np.array([[0, 2, 2], [1, 1, 0]]), "axis": 1}),
+        ((4, 3), {"indices": np.zeros((0,), int), "axis": 0}),
+        ((4, 3), {"indices": np.zeros((2, 0), int), "axis": 1}),
+        ((0, 3), {"indices": np.zeros((0,), int), "axis": 0}),
+        ((3, 0), {"indices": [0, 2, 2], "axis": 0}), ((3,), {"indices": np.uint8(1), "axis": 0}),
+        ((1, 2), {"indices": [0], "axis": -2}), ((1,), {"indices": [0, 0], "axis": -1}),
+    ), d.take_inputs(), small.take, linear="jointly"),
+    Row("to", mg.to, lambda x, backend: x,
+        cases("to", *((shape, {"backend": "numpy"}) for shape in UNARY)),
+        d.one_input(backend=st.just("numpy")), linear="jointly"),
+    Row("astype", lambda x: mg.astype(x, x.dtype), lambda x: x,
+        cases("astype", *((shape, {}) for shape in UNARY)), d.one_input(), linear="jointly"),
+]  # fmt: skip
+
+PRODUCTS = [
+    Row("matmul", mg.matmul, np.matmul, cases(
+        "matmul",
+        ((2, 3), (3, 4), {}), ((3,), (3,), {}), ((3,), (3, 4), {}), ((2, 3), (3,), {}),
+        ((5, 2, 3), (3, 4), {}), ((2, 3), (5, 3, 4), {}), ((5, 2, 3), (5, 3, 4), {}),
+        ((5, 1, 2, 3), (6, 3, 4), {}), ((1, 2, 3), (5, 3, 4), {}), ((5, 2, 3), (1, 3, 4), {}),
+        ((3,), (5, 3, 4), {}), ((5, 2, 3), (3,), {}), ((1, 1), (1, 1), {}),
+        ((0, 3), (3, 4), {}), ((2, 0), (0, 4), {}), ((2, 3), (3, 0), {}), ((0,), (0,), {}),
+        ((0, 2, 3), (3, 4), {}), ((0, 2, 3), (0, 3, 4), {}), ((0, 3), (3,), {}), ((2, 0), (0,), {}),
+        ((0,), (0, 4), {}), ((5, 2, 0), (0, 4), {}), ((5, 0, 3), (5, 3, 4), {}),
+    ), d.matmul_inputs(), small.matmul, linear="each"),
+    Row("linear", mg.linear, lambda x, w, b=0.0: np.einsum("...i,oi->...o", x, w) + b, cases(
+        "linear",
+        ((2, 3), (4, 3), (4,), {}), ((3,), (4, 3), (4,), {}), ((2, 5, 3), (4, 3), (4,), {}),
+        ((2, 5, 3), (1, 3), {}), ((3,), (4, 3), {}), ((0, 3), (4, 3), (4,), {}),
+        ((2, 0, 3), (4, 3), {}), ((2, 0), (4, 0), (4,), {}), ((2, 3), (0, 3), (0,), {}),
+        ((1, 1), (1, 1), (1,), {}), ((0,), (4, 0), (4,), {}),
+    ), d.linear_inputs(), small.linear),
+    Row("einsum", lambda *xs, formula: mg.einsum(formula, *xs),
+        lambda *xs, formula: np.einsum(formula, *xs), cases(
+        "einsum",
+        ((2, 3), (3, 4), {"formula": "ij,jk->ik"}), ((2, 3), {"formula": "ij->ji"}),
+        ((2, 3), {"formula": "ij->"}), ((2, 3), {"formula": "ij->i"}), ((3, 3), {"formula": "ii"}),
+        ((3, 3), {"formula": "ii->i"}), ((2, 3, 3), {"formula": "bii->b"}),
+        ((2, 3), (2, 4), {"formula": "ij,ik"}), ((), (3,), {"formula": ",i->i"}),
+        ((2, 3, 4, 5), (2, 3, 6, 5), {"formula": "bhqd,bhkd->bhqk"}),
+        ((2, 3, 4), (4, 5), {"formula": "...i,ij->...j"}), ((4,), (2, 4), {"formula": "...,..."}),
+        ((2, 3), (3, 4), (4, 2), {"formula": "ij,jk,kl->il"}), ((2, 3), {"formula": "ab -> ba"}),
+        ((2, 3), (2, 3), {"formula": "ij,ij->"}), ((2, 3), (4,), {"formula": "ij,k->jk"}),
+        ((2, 3), (1, 4), {"formula": "ij,jk->ik"}), ((2, 1), (3, 4), {"formula": "ij,jk->ik"}),
+        ((1, 3), (2, 3), {"formula": "ij,ij->ij"}), ((3, 3), (1,), {"formula": "ii,i->i"}),
+        ((0, 3), (3, 4), {"formula": "ij,jk->ik"}), ((2, 0), (0, 4), {"formula": "ij,jk->ik"}),
+        ((), {"formula": "->"}), ((2, 3, 1), (1, 3), {"formula": "...i,i...->..."}),
+    ), d.einsum_inputs(), linear="each"),
+    Row("embedding", mg.embedding, lambda w, ids: w[ids], cases(
+        "embedding",
+        ((5, 3), {"ids": np.array([1, 1, 1, 2])}), ((5, 3), {"ids": np.array([[0, 4], [4, 0]])}),
+        ((5, 3), {"ids": np.array(3)}), ((5, 3), {"ids": np.zeros((0,), int)}),
+        ((5, 3), {"ids": np.zeros((2, 0), int)}), ((0, 3), {"ids": np.zeros((0,), int)}),
+        ((5, 0), {"ids": np.array([1, 2])}), ((1, 1), {"ids": np.array([0], np.uint8)}),
+    ), d.embedding_inputs(), lambda w, ids: small.take(w, ids), linear="jointly"),
+]  # fmt: skip
+
+AXES = (((), None), ((1,), -1), ((5,), 0), ((3, 4), -1), ((3, 4), 0), ((2, 3, 4), 1))
+EMPTY = (((0, 3), -1), ((0, 3), 0), ((3, 0), -1))
+ALONG = [(shape, {"axis": axis}) for shape, axis in (*AXES[1:], *EMPTY)]
+LARGE = [
+    at([[1000.0, 0.0, 999.0], [-1000.0, -1001.0, -2000.0]], axis=-1),
+    at([[-1000.0, -1001.0], [-999.0, -1000.0]], axis=-1),
+]
+
+NEURAL = [
+    Row("softmax", mg.softmax, plain.softmax, [*cases("softmax", *ALONG), *LARGE],
+        d.along_axis(), small.softmax),
+    Row("log_softmax", mg.log_softmax, lambda x, axis: np.log(plain.softmax(x, axis)),
+        [*cases("log_softmax", *ALONG), at([[50.0, 0.0, 49.0]], axis=-1)],
+        d.along_axis(), small.log_softmax),
+    Row("cross_entropy", mg.cross_entropy, plain.cross_entropy, cases(
+        "cross_entropy",
+        ((4, 3), {"labels": [0, 2, 1, 2]}), ((4, 3), {"labels": [0, 2, 1, 2], "reduction": "sum"}),
+        ((4, 3), {"labels": [0, 2, 1, 2], "reduction": "none"}), ((3,), {"labels": 1}),
+        ((3,), {"labels": 1, "reduction": "none"}), ((2, 2, 3), {"labels": [[0, 1], [2, 2]]}),
+        ((2, 2, 3), {"labels": [[0, 1], [2, 2]], "reduction": "none"}),
+        ((2, 1), {"labels": [0, 0]}), ((1, 1), {"labels": [0]}),
+        ((0, 3), {"labels": np.zeros(0, int), "reduction": "sum"}),
+        ((0, 3), {"labels": np.zeros(0, int), "reduction": "none"}),
+    ), d.cross_entropy_inputs(), small.cross_entropy),
+    Row("layer_norm", mg.layer_norm, plain.layer_norm, cases(
+        "layer_norm",
+        ((4,), (4,), (4,), {}), ((3, 4), (4,), (4,), {}), ((2, 3, 4), (4,), (4,), {"eps": 1e-3}),
+        ((0, 4), (4,), (4,), {}), ((2, 0, 4), (4,), (4,), {}), ((2, 1), (1,), (1,), {}),
+        ((2, 0), (0,), (0,), {}),
+    ), d.layer_norm_inputs(), small.layer_norm),
+    Row("normalize", mg.normalize, plain.normalize, cases("normalize", *ALONG),
+        d.along_axis(away_from_zero), small.normalize),
+    Row("dropout", seeded_dropout, plain.dropout, cases(
+        "dropout",
+        ((20,), {"p": 0.5, "seed": 1}), ((3, 4), {"p": 0.1, "seed": 2}),
+        ((), {"p": 0.3, "seed": 3}),
+        ((0, 2), {"p": 0.5, "seed": 4}), ((3,), {"p": 0.0, "seed": 5}),
+    ), d.one_input(p=st.sampled_from((0.0, 0.3, 0.5)), seed=d.seeds), small.dropout,
+    linear="jointly"),
+]  # fmt: skip
+
+ROW_HIDDEN = np.array([[True, False, True], [False, False, False], [True, True, True]])
+BIAS = np.array([[0.3, -1.0, 0.0], [100.0, 0.5, 99.0], [-110.0, -110.0, -110.0]])
+
+ATTENTION = [
+    Row("attention", seeded_attention, plain.attention, cases(
+        "attention",
+        ((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), {}),
+        ((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), {"mask": "causal"}),
+        ((1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 4), {}),
+        ((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), {"mask": ROW_HIDDEN}),
+        ((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), {"mask": BIAS}),
+        ((2, 1, 3, 4), (2, 1, 3, 4), (2, 1, 3, 4), {"mask": ROW_HIDDEN[:2, None, None, :]}),
+        ((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4), {"dropout": 0.4, "seed": 7}),
+        ((1, 1, 3, 1), (1, 1, 3, 1), (1, 1, 3, 1), {"dropout": 0.4, "mask": "causal"}),
+        ((1, 1, 0, 2), (1, 1, 0, 2), (1, 1, 0, 2), {"mask": "causal"}),
+        ((1, 1, 2, 2), (1, 1, 0, 2), (1, 1, 0, 2), {}),
+        ((1, 1, 0, 2), (1, 1, 3, 2), (1, 1, 3, 2), {"dropout": 0.4}),
+        ((0, 1, 2, 2), (0, 1, 2, 2), (0, 1, 2, 2), {}), ((3, 4), (3, 4), (3, 4), {}),
+        ((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), {}), ((1, 2, 0), (1, 2, 0), (1, 2, 0), {}),
+    ), d.attention_inputs(), small.attention),
+    Row("self_attention", mg.self_attention, plain.self_attention, cases(
+        "self_attention",
+        ((2, 3, 12), {"heads": 2}), ((2, 3, 12), {"heads": 1, "mask": "causal"}),
+        ((1, 3, 6), {"heads": 2, "mask": ROW_HIDDEN}), ((1, 3, 6), {"heads": 2, "mask": BIAS}),
+        ((2, 0, 6), {"heads": 2, "mask": "causal"}), ((0, 3, 6), {"heads": 1}),
+        ((1, 1, 3), {"heads": 1}),
+    ), d.self_attention_inputs(), small.self_attention),
+]  # fmt: skip
+
+TABLE = [*ARITHMETIC, *ACTIVATIONS, *REDUCTIONS, *SHAPES, *PRODUCTS, *NEURAL, *ATTENTION]

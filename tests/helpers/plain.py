@@ -1,0 +1,88 @@
+"""What operations compute, written down in plain NumPy: the values that they must give."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+erf = np.vectorize(math.erf, otypes=[float])
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    if approximate == "none":
+        return x * 0.5 * (1.0 + erf(x / math.sqrt(2.0)))
+    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    if x.size == 0:
+        return x
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def logsumexp(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+def cross_entropy(logits: np.ndarray, labels: Any, reduction: str = "mean") -> np.ndarray:
+    labels = np.asarray(labels)
+    losses = np.zeros(labels.shape)
+    for index in np.ndindex(labels.shape):
+        losses[index] = -math.log(softmax(logits[index])[labels[index]])
+    return {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](losses)
+
+
+def layer_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
+) -> np.ndarray:
+    if x.size == 0:
+        return x
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return weight * (x - mean) / np.sqrt(variance + eps) + bias
+
+
+def normalize(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+
+
+def attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Any = None, dropout: float = 0, seed: int = 0
+) -> np.ndarray:
+    """One query at a time. A query that sees no key gets zeros."""
+    shape = (*q.shape[:-1], k.shape[-2])
+    if isinstance(mask, str):
+        mask = np.arange(shape[-2])[:, None] >= np.arange(shape[-1])[None, :]
+    mask = np.zeros(shape) if mask is None else np.asarray(mask)
+    if mask.dtype == bool:
+        mask = np.where(mask, 0.0, -np.inf)
+    mask = np.broadcast_to(mask, shape)
+    kept = np.random.default_rng(seed).random(shape, np.float32) >= dropout
+    out = np.zeros(q.shape)
+    for index in np.ndindex(q.shape[:-1]):
+        seen = [j for j in range(shape[-1]) if mask[index][j] > -np.inf]
+        scores = [
+            q[index] @ k[index[:-1]][j] / math.sqrt(q.shape[-1] or 1) + mask[index][j] for j in seen
+        ]
+        for j, p in zip(seen, softmax(np.array(scores))):
+            out[index] += p * kept[index][j] / (1.0 - dropout) * v[index[:-1]][j]
+    return out
+
+
+def self_attention(qkv: np.ndarray, heads: int, mask: Any = None) -> np.ndarray:
+    width = qkv.shape[-1] // 3
+    size = width // heads
+    q, k, v = (
+        np.stack([qkv[..., i * width + h * size :][..., :size] for h in range(heads)], axis=1)
+        for i in range(3)
+    )  # (B, H, T, D)
+    return np.concatenate(list(attention(q, k, v, mask).swapaxes(0, 1)), axis=-1)  # (B, T, W)
+
+
+def dropout(x: np.ndarray, p: float, seed: int) -> np.ndarray:
+    kept = np.random.default_rng(seed).random(x.shape, np.float32) >= p
+    return np.where(kept, x / (1.0 - p), 0.0)

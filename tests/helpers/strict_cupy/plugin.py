@@ -1,0 +1,181 @@
+"""The whole test suite on the stand-in: `pytest --stand-in`.
+
+The tests are written for NumPy arrays. In this mode their entry points move what they are given:
+arrays that a test hands to `Tensor`, to a public function or to a module go to the device first,
+parameters are born there, and training computes there unless told otherwise. Integer arrays that
+index stay on the host, as token ids do in a program. A test may also look at a device array as if
+it were NumPy's, as long as no function of the packages stands between: what they do is judged
+strictly.
+"""
+
+import fnmatch
+import functools
+import inspect
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+import clip_np
+import clip_np.cli
+import minigrad as mg
+from minigrad.backend import move
+from minigrad.nn import Module, Parameter
+from minigrad.tape import Node
+from minigrad.tensor import Tensor
+from strict_cupy import array as strict
+from strict_cupy import modules
+
+PACKAGES = tuple(str(ROOT / name) + "/" for name in ("minigrad", "clip_np"))
+TESTS = str(ROOT / "tests") + "/"
+OWN = str(pathlib.Path(__file__).parent) + "/"
+HOST = (np.ndarray, np.generic)
+CHECKERS = ("gradcheck", "hvp", "taylor_slope")
+
+# Tests that say something about NumPy or about tests, by pattern: the ordinary suite has them.
+HOST_ONLY = {
+    "test_gradients.py::test_sample[[]*-to-*": "moves to NumPy",
+    "test_gradients.py::test_drawn_sample[[]to]": "moves to NumPy",
+    "test_autograd.py::test_gradients_share_no_memory[[]<lambda>3]": "moves to NumPy",
+    "test_autograd.py::test_a_repeated_gradient*": "makes a view by NumPy's strides",
+    "test_rows.py::test_operations_take*": "an arena holds the host's memory",
+    "test_types.py::test_attributes_and_conversions": "moves to NumPy",
+    "test_checking.py::test_*caught*": "gradcheck watches the host's memory",
+    "test_checking.py::test_the_picture*": "an example with arrays of its own",
+    "test_debug.py::test_anomaly*": "names the calling line, which is the plugin's here",
+    "test_memory.py::test_ten_thousand*": "counts bytes, of which the stand-in's arrays have more",
+    "test_model*.py::*complex_step*": "gives parameters arrays by assignment",
+    "test_nn_optim.py::test_layers_compute_what_they_say": "asks for the same NumPy array",
+    "test_nn_optim.py::test_optimizer_errors": "expects the word numpy",
+    "test_types.py::test_what_tensor_makes_of_data": "asks for the same NumPy array",
+    "test_types.py::test_tensor_converts_what_only*": "an array-like class, unknown to CuPy",
+    "test_train.py::test_a_time_limit_ends_the_run": "counts steps by the clock",
+    "test_train.py::test_the_number_of_threads*": "a GPU has one",
+    "test_errors.py::*[[]matmul-31]": "a bare device array beside a number",
+    "test_hub.py::test_a_set_by_name*": "compares a figure of the GPU's with one of the CPU's",
+    "test_checkpoints.py::test_a_model_alone*": "a file is opened on the host",
+    "test_published.py::test_exported_names": "asks for the same memory of the host",
+    "test_published.py::test_weights_stay*": "about files mapped into the host's memory",
+    "test_notebooks.py::*": "other processes",
+    "oracle/*": "compares with PyTorch on the CPU",
+    "test_backend.py::test_what_is_missing*": "brings its own CuPy",
+}
+
+
+def from_test(depth: int = 2) -> bool:
+    """Whether the caller's caller is a test."""
+    name = sys._getframe(depth).f_code.co_filename
+    return name.startswith(TESTS) and not name.startswith(OWN)
+
+
+def tests_are_reading() -> bool:
+    """Whether, seen from an array, a test comes before a function of the packages."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(PACKAGES):
+            return False
+        if name.startswith(TESTS) and not name.startswith(OWN):
+            return True
+        frame = frame.f_back
+    return True
+
+
+def moved(value: object) -> object:
+    """Float arrays, in lists and tuples too, on the device."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fc":
+        return move(value, "cupy")
+    if type(value) in (list, tuple):
+        return type(value)(moved(each) for each in value)
+    return value
+
+
+def at_home(value: object) -> object:
+    """Arrays and tensors, in lists and tuples too, on the host."""
+    if type(value) in (list, tuple):
+        return type(value)(at_home(each) for each in value)
+    if isinstance(value, Tensor):
+        return Tensor(move(value.data, "numpy"), value.requires_grad)
+    return value.get() if isinstance(value, strict.ndarray) else value
+
+
+def entry(function: object) -> object:
+    """`function`, which moves its arguments where a test calls it."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        if from_test():
+            args, kwargs = moved(args), {key: moved(value) for key, value in kwargs.items()}
+        return function(*args, **kwargs)
+
+    return call
+
+
+def checker(function: object) -> object:
+    """gradcheck and the like, which compute on the host: only what they check is moved."""
+
+    @functools.wraps(function)
+    def call(checked, *args, **kwargs):
+        def on_device(*tensors):
+            result = checked(*[each.to("cupy") for each in tensors])
+            return result.to("numpy")
+
+        return function(on_device, *at_home(args), **kwargs)
+
+    return call
+
+
+def on_device_by_default(function: object) -> None:
+    """Make "cupy" the default of a function's parameter `backend`."""
+    parameters = inspect.signature(function).parameters.values()
+    defaults = [p for p in parameters if p.default is not p.empty]
+    function.__defaults__ = tuple("cupy" if p.name == "backend" else p.default for p in defaults)
+
+
+def move_entry_points() -> None:
+    make_tensor, make, make_node = mg.tensor, Tensor.__init__, Node.__init__
+
+    @functools.wraps(make_tensor)
+    def tensor(data, requires_grad=False, dtype=None, backend=None):
+        here = from_test() and backend is None
+        return make_tensor(data, requires_grad, dtype, "cupy" if here else backend)
+
+    def new(self, data, requires_grad=False):
+        if isinstance(self, Parameter) or from_test():
+            data = move(np.asarray(data), "cupy") if isinstance(data, HOST) else data
+        make(self, data, requires_grad)
+
+    def node(self, name, parents, vjp, shapes):
+        def moving(*cotangents):
+            return vjp(*(moved(cotangents) if from_test() else cotangents))
+
+        make_node(self, name, parents, moving, shapes)
+
+    for name in mg.__all__:
+        value = getattr(mg, name)
+        if inspect.isfunction(value) and name not in ("draw", "detect_anomaly", "no_grad"):
+            setattr(mg, name, checker(value) if name in CHECKERS else entry(value))
+    mg.tensor = tensor
+    for name, value in list(vars(Tensor).items()):
+        own = value.__module__ == Tensor.__module__ if inspect.isfunction(value) else True
+        if not own:
+            setattr(Tensor, name, entry(value))
+    Tensor.__init__, Node.__init__ = new, node
+    Module.__call__ = entry(Module.__call__)
+    on_device_by_default(clip_np.training.TrainingOptions.__init__)
+    on_device_by_default(clip_np.load)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    modules.install()
+    strict.is_exempt = tests_are_reading
+    move_entry_points()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for pattern, reason in HOST_ONLY.items():
+            if fnmatch.fnmatchcase(item.nodeid, f"tests/{pattern}"):
+                item.add_marker(pytest.mark.skip(reason=reason))

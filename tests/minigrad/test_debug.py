@@ -1,0 +1,189 @@
+"""Anomaly mode names the culprit; draw shows the graph; the backend's helpers say what is wrong."""
+
+import inspect
+import sys
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.threads import parallel_map
+
+
+def here(offset=0):
+    """ "file:line" of the calling line, plus offset."""
+    frame = inspect.currentframe().f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno + offset}"
+
+
+@pytest.fixture
+def quiet():
+    with np.errstate(all="ignore"):
+        yield
+
+
+# --- detect_anomaly ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("quiet")
+def test_anomaly_in_the_forward_pass_names_operation_shapes_and_line():
+    x = mg.tensor([[-1.0, 2.0]], requires_grad=True)
+    with pytest.raises(FloatingPointError) as caught, mg.detect_anomaly():
+        hidden = x * 2.0
+        place = here(1)
+        y = mg.log(hidden)
+        mg.sum(y).backward()
+    assert f"log of shapes (1, 2) gave a NaN or an infinity, called at {place}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_anomaly_of_an_input_says_so():
+    x = mg.tensor([np.nan, 1.0])
+    with (
+        pytest.raises(FloatingPointError, match=r"mul of .*input 1 already held one"),
+        mg.detect_anomaly(),
+    ):
+        mg.tensor([1.0, 1.0]) * x
+
+
+@pytest.mark.usefixtures("quiet")
+def test_anomaly_in_the_backward_pass_names_the_line_of_the_forward_pass():
+    x = mg.tensor([0.0, 4.0], requires_grad=True)
+    with pytest.raises(FloatingPointError) as caught, mg.detect_anomaly():
+        place = here(1)
+        y = mg.sqrt(x)
+        y.backward(np.ones(2, np.float32))
+    text = str(caught.value)
+    assert "the gradient of sqrt (result shape (2,)) with respect to its input 0" in text
+    assert f"called at {place}" in text
+    assert x.grad is None
+
+
+@pytest.mark.usefixtures("quiet")
+def test_anomaly_of_a_graph_made_outside_is_found_too():
+    x = mg.tensor([0.0, 4.0], requires_grad=True)
+    y = mg.sqrt(x)
+    with (
+        pytest.raises(FloatingPointError, match=r"sqrt.*a line outside of detect_anomaly\(\)"),
+        mg.detect_anomaly(),
+    ):
+        y.backward(np.ones(2, np.float32))
+
+
+def test_anomaly_mode_lets_finite_numbers_pass_and_ends_with_its_block():
+    x = mg.tensor([1.0, 4.0], requires_grad=True)
+    with mg.detect_anomaly():
+        mg.sum(mg.concatenate(mg.split(mg.sqrt(x), 2))).backward()
+        mg.tensor([1, 2]) + 1
+    assert x.grad.tolist() == [0.5, 0.25]
+    with np.errstate(all="ignore"):
+        assert np.isnan(mg.log(mg.tensor([-1.0])).data).all()
+
+
+# --- draw --------------------------------------------------------------------------------------
+
+
+def test_draw_lists_the_graph_inputs_first():
+    x = mg.tensor(np.ones((2, 3)), requires_grad=True)
+    w = mg.tensor(np.ones((3, 4)), requires_grad=True)
+    first, _ = mg.split(mg.tanh(x @ w) + 1.0, 2)
+    lines = mg.draw(mg.sum(first * first), {"weight": w}).splitlines()
+    assert lines[0] == "flowchart TD"
+    boxes = [line.strip() for line in lines[1:8]]
+    texts = [box[box.index('"') :].rstrip("])") for box in boxes]
+    assert texts == ['"leaf (2, 3)"', '"weight (3, 4)"', '"matmul (2, 4)"', '"tanh (2, 4)"',
+                     '"add (2, 4)"', '"split (1, 4) (1, 4)"', '"mul (1, 4)"']  # fmt: skip
+    numbers = [box[: box.index('"') - 1] for box in boxes]
+    assert boxes[0].startswith(f"{numbers[0]}(") and boxes[2].startswith(f"{numbers[2]}[")
+    arrows = [line.strip() for line in lines if "-->" in line]
+    leaf, weight, product, tanh, add, split, mul = numbers
+    assert arrows[:5] == [
+        *(f"{leaf} --> {product}", f"{weight} --> {product}"),
+        *(f"{product} --> {tanh}", f"{tanh} --> {add}", f"{add} --> {split}"),
+    ]
+    assert arrows[5:7] == [f"{split} -->|output 0| {mul}"] * 2
+
+
+def test_draw_of_a_constant_and_of_a_leaf():
+    assert "constant (2,)" in mg.draw(mg.tensor([1.0, 2.0]))
+    assert "leaf (2,)" in mg.draw(mg.tensor([1.0, 2.0], requires_grad=True))
+
+
+def test_draw_needs_no_recursion():
+    y = mg.tensor(1.0, requires_grad=True)
+    for _ in range(5000):
+        y = -y
+    assert mg.draw(y).count("neg ()") == 5000
+
+
+# --- backend -----------------------------------------------------------------------------------
+
+
+def test_arrays_know_their_module_and_backend():
+    array = np.zeros(2)
+    assert backend.array_module(array) is np
+    assert backend.backend_of(array) == "numpy"
+    assert backend.move(array, "numpy") is array
+    assert backend.as_array(np.float64(1.0)).shape == ()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cupy:x", "numpy:0", "", "torch"])
+def test_unknown_backend_is_an_error(name):
+    with pytest.raises(ValueError, match="backend must be"):
+        mg.tensor([1.0], backend=name)
+
+
+def test_backend_without_cupy_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(RuntimeError, match=r'needs CuPy: pip install "minigrad-clip\[gpu\]"'):
+        mg.tensor([1.0]).to("cupy:1")
+
+
+def test_rows_that_repeat_are_added_up():
+    rng = np.random.default_rng(0)
+    rows, values = rng.integers(0, 5, 40), rng.standard_normal((40, 3))
+    target = np.ones((5, 3))
+    expected = target.copy()
+    np.add.at(expected, rows, values)
+    backend.add_rows(target, rows, values)
+    assert np.allclose(target, expected, rtol=1e-13)
+    for kind in (np.uint8, np.int16, np.uint64):
+        again = np.ones((5, 3))
+        backend.add_rows(again, rows.astype(kind), values)
+        assert np.array_equal(again, target)
+
+
+def test_dot_products_do_not_conjugate():
+    a = np.array([[1.0 + 2.0j, 3.0]])
+    assert backend.row_dot(a, a)[0] == (1 + 2j) ** 2 + 9
+
+
+def test_blas_threads_are_set_and_restored():
+    controls = backend._openblas_controls()
+    before = [getter() for getter, _ in controls]
+    with pytest.raises(ZeroDivisionError), backend.blas_threads(1):
+        assert [getter() for getter, _ in controls] == [1] * len(controls)
+        raise ZeroDivisionError
+    assert [getter() for getter, _ in controls] == before
+
+
+def test_profile_counts_calls_time_and_bytes():
+    x = mg.tensor(np.ones((200, 300), np.float32), requires_grad=True)
+    with mg.profile() as measured:
+        for _ in range(3):
+            (x @ x.T).tanh().sum().backward()
+    calls, forward, backward, size = measured.table["matmul"]
+    assert calls == 3 and size == 3 * 200 * 200 * 4
+    assert forward > 0 and backward > 0
+    lines = str(measured).splitlines()
+    assert lines[0].split() == ["operation", "calls", "forward", "ms", "backward", "ms", "MB"]
+    assert {line.split()[0] for line in lines[1:]} == {"matmul", "transpose", "tanh", "sum"}
+
+
+def test_profile_sees_nothing_outside_of_its_block_and_threads_inside():
+    x = mg.tensor(np.ones(5), requires_grad=True)
+    with mg.profile() as measured:
+        parallel_map(lambda _: mg.exp(x), range(4), 2)
+    mg.exp(x)
+    assert measured.table["exp"][0] == 4

@@ -1,0 +1,158 @@
+"""Imports run one way: the tables of the design, held against the code.
+
+Two tables say which room may use which. A third, the reading order in docs/reading_order.md, says
+in which order a reader meets the files; an import of a file that comes later is a place where the
+reader has to look ahead, and there may be few of those.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+# clip_np: a part may use the parts before it, and minigrad.
+PARTS = (
+    "files",
+    "data",
+    "tokens",
+    "encoders",
+    "losses",
+    "model",
+    "weights",
+    "evaluation",
+    "training",
+    "cli",
+)
+# `data` is the exception: it reads files and knows nothing of tokens or models.
+ALLOWED = {part: set(PARTS[:position]) for position, part in enumerate(PARTS)}
+ALLOWED["data"] = {"files"}
+
+# minigrad: a file may use the files of the rows above its own; in a row, those to its left.
+ROWS = (
+    ("context", "backend", "memory", "threads"),
+    ("tape", "tensor"),
+    ("inputs",),
+    ("ops.basic", "ops.shape", "ops.linear", "plain", "ops.activation", "ops.neural"),
+    ("ops.attention",),
+    ("nn", "flat", "optim"),
+    ("checking", "debug", "recompute"),
+)
+ENGINE = [name for row in ROWS for name in row]
+
+# Files above all rooms: they only hand names on.
+FACES = {"minigrad", "clip_np", "clip_np.__main__", "clip_np.search", "minigrad.ops"}
+MOST_FORWARD = 8
+
+
+def module_name(path: Path) -> str:
+    """ "clip_np.data.images" for clip_np/data/images.py, "clip_np.data" for its __init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(source: str, known: set[str]) -> list[str]:
+    """The project's modules that a file imports, each import once; a name of a package that is a
+    module itself counts as that module."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name in known]
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = [name for name in names if name in known]
+            found += modules
+            if len(modules) < len(names):
+                found.append(node.module)
+    return list(dict.fromkeys(found))
+
+
+def read_imports() -> dict[str, list[str]]:
+    """Each module of both packages with the project's modules that it imports."""
+    paths = sorted(ROOT.glob("minigrad/**/*.py")) + sorted(ROOT.glob("clip_np/**/*.py"))
+    sources = {module_name(path): path.read_text(encoding="utf-8") for path in paths}
+    return {name: imported_modules(text, set(sources)) for name, text in sources.items()}
+
+
+def part_of(module: str) -> str:
+    """The part of clip_np that a module belongs to."""
+    return module.split(".")[1]
+
+
+def wrong_way(imports: dict[str, list[str]]) -> list[str]:
+    """The imports that no table allows, as "a imports b"."""
+    wrong = []
+    for module, targets in imports.items():
+        if module in FACES:
+            continue
+        for target in targets:
+            if module.startswith("minigrad"):
+                own = module.removeprefix("minigrad.")
+                other = target.removeprefix("minigrad.")
+                allowed = other in ENGINE and ENGINE.index(other) < ENGINE.index(own)
+            elif target.startswith("minigrad"):
+                allowed = True
+            else:
+                own, other = part_of(module), target.partition(".")[2].partition(".")[0]
+                allowed = own == other or other in ALLOWED[own]
+            if not allowed:
+                wrong.append(f"{module} imports {target}")
+    return wrong
+
+
+def reading_order() -> list[str]:
+    """The modules in the order of docs/reading_order.md, whose table names each file once."""
+    text = (ROOT / "docs" / "reading_order.md").read_text(encoding="utf-8")
+    return [module_name(ROOT / name) for name in re.findall(r"^\| `([\w/]+\.py)`", text, re.M)]
+
+
+def forward_imports(imports: dict[str, list[str]], order: list[str]) -> list[str]:
+    """Imports of a file that the reader has not met yet.
+
+    `import minigrad as mg` and a part's `__init__.py` count as what they stand for: the earliest
+    file that belongs to them.
+    """
+    place = {module: position for position, module in enumerate(order)}
+    forward = []
+    for module, targets in imports.items():
+        for target in targets:
+            inside = [place[name] for name in order if f"{name}.".startswith(f"{target}.")]
+            if module in place and inside and min(inside) > place[module]:
+                forward.append(f"{module} imports {target}")
+    return forward
+
+
+def test_imports_between_rooms_run_one_way():
+    assert wrong_way(read_imports()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [
+        ("clip_np.files.whole", "clip_np.data"),
+        ("clip_np.data.images", "clip_np.tokens"),
+        ("clip_np.model", "clip_np.weights"),
+        ("clip_np.evaluation.metrics", "clip_np.training"),
+        ("minigrad.tape", "minigrad.tensor"),
+        ("minigrad.nn", "minigrad.optim"),
+        ("minigrad.ops.basic", "clip_np.model"),
+    ],
+)
+def test_an_import_turned_round_is_noticed(module, target):
+    imports = read_imports()
+    imports.setdefault(module, []).append(target)
+    assert wrong_way(imports) == [f"{module} imports {target}"]
+
+
+def test_the_reading_order_names_every_file_once():
+    order = reading_order()
+    assert len(set(order)) == len(order)
+    assert set(read_imports()) - FACES - set(order) <= {f"clip_np.{part}" for part in PARTS}
+
+
+def test_few_imports_point_forward_in_reading_order():
+    imports = read_imports()
+    forward = forward_imports(imports, reading_order())
+    assert len(forward) <= MOST_FORWARD, forward
+    assert sum(map(len, imports.values())) > 150

@@ -1,0 +1,321 @@
+"""One source, two array modules: training, checkpoints and devices on a strict stand-in for CuPy.
+
+The stand-in (strict_cupy) refuses what CuPy refuses, and some of what it allows at a price. That
+it does notice mistakes is tested by planting ten of them.
+"""
+
+import ast
+import importlib
+import inspect
+import runpy
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from paths import ROOT
+from strict_cupy import array as strict
+from strict_cupy.modules import counting_reads, installed
+
+import clip_np
+import minigrad as mg
+from clip_np import CLIP, CLIPConfig, TextConfig, VisionConfig
+from clip_np.data import shapes
+from clip_np.encoders import PRESETS
+from clip_np.training import ShapesTask, Trainer, TrainingOptions, tasks, training_step
+from clip_np.training import loop as train
+from clip_np.weights import read_checkpoint, save_checkpoint
+from minigrad.backend import move
+from minigrad.optim import AdamW
+
+MICRO = CLIPConfig(
+    embed_dim=8,
+    vision=VisionConfig(image_size=8, patch_size=4, width=8, layers=2, heads=2),
+    text=TextConfig(20, 7, width=8, layers=2, heads=2),
+)
+
+
+@pytest.fixture(autouse=True)
+def stand_in(request):
+    if request.config.getoption("--stand-in"):
+        pytest.skip("installs the stand-in by itself")
+    with installed():
+        yield
+
+
+def a_model(backend="numpy", dtype="float64"):
+    return CLIP(MICRO, np.random.default_rng(0)).astype(dtype).to(backend)
+
+
+def batches(count, dtype=np.float64):
+    """(images (8, 3, 8, 8), tokens (8, 7)) of `count` steps."""
+    rng = np.random.default_rng(1)
+    for _ in range(count):
+        images = rng.standard_normal((8, 3, 8, 8)).astype(dtype)
+        tokens = rng.integers(1, 18, (8, 7))
+        tokens[np.arange(8), rng.integers(1, 7, 8)] = 19  # the end token, the highest id
+        yield images, tokens
+
+
+def losses_of(backend, steps, **options):
+    """The losses of a run, and of what a step reads from the device."""
+    model, reads = a_model(backend), []
+    optimizer = AdamW(model.parameters(), lr=1e-2)
+    results = []
+    for images, tokens in batches(steps):
+        with counting_reads() as found:
+            results.append(training_step(model, optimizer, images, tokens, **options)["loss"])
+        reads += found
+    return [move(loss, "numpy").item() for loss in results], reads
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "backend, options",
+    [("cupy", {}), ("cupy:1", {"shards": 3, "workers": 2}), ("cupy", {"shards": 4, "workers": 2})],
+)
+def test_fifty_steps_are_those_of_numpy_and_read_nothing(backend, options):
+    expected, _ = losses_of("numpy", 50, **options)
+    found, reads = losses_of(backend, 50, **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert expected[-1] < expected[0]
+    assert reads == []
+
+
+def test_attention_with_dropout_masks_and_losses_are_those_of_numpy():
+    def outcome(backend):
+        rng = np.random.default_rng(3)
+        arrays = [rng.standard_normal((2, 2, 5, 4)) for _ in range(3)]
+        q, k, v = (mg.tensor(a, requires_grad=True, backend=backend) for a in arrays)
+        mask = np.tril(np.ones((5, 5), bool))
+        y = mg.attention(q, k, v, mask, dropout=0.3, rng=rng).reshape(20, 4)
+        loss = mg.cross_entropy(y, rng.integers(0, 4, 20)) + mg.dropout(y, 0.5, rng).sum()
+        loss.backward()
+        return [move(a, "numpy") for a in (loss.data, q.grad, k.grad, v.grad)]
+
+    for found, expected in zip(outcome("cupy"), outcome("numpy")):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.fixture
+def small_task(monkeypatch):
+    monkeypatch.setitem(
+        PRESETS,
+        "micro",
+        CLIPConfig(
+            embed_dim=16,
+            vision=VisionConfig(image_size=32, patch_size=16, width=16, layers=1, heads=2),
+            text=TextConfig(514, 77, width=16, layers=1, heads=2),
+        ),
+    )
+    monkeypatch.setattr(tasks, "TRAINING_IMAGES", 256)
+    monkeypatch.setattr(tasks, "VALIDATION_IMAGES", 64)
+    monkeypatch.setattr(shapes, "RETRIEVAL_IMAGES", 100)
+    return ShapesTask(0)
+
+
+def a_trainer(task, directory, backend, **options):
+    wanted = {"preset": "micro", "batch_size": 16, "vocab_size": 560, "steps": 50}
+    options = TrainingOptions(**{**wanted, "backend": backend, "workers": 1, **options})
+    return Trainer(task, options, directory)
+
+
+def test_a_logging_point_reads_once(small_task, tmp_path, monkeypatch):
+    trainer = a_trainer(small_task, tmp_path, "cupy", log_every=5, validate_every=1000)
+    held_out = {"validation_loss": 1.0, "validation_recall_at_1": 0.0}
+    monkeypatch.setattr(trainer, "_validate", lambda *pairs: held_out)
+    monkeypatch.setattr(trainer, "save", lambda *args: None)
+    with counting_reads() as reads:
+        trainer.run()
+    assert len(reads) == 10
+
+
+def test_train_tiny_learns_the_same_on_both(small_task, tmp_path, monkeypatch):
+    example = ROOT / "examples" / "train_tiny.py"
+    losses = {}
+    for backend in ("numpy", "cupy"):
+        out = tmp_path / backend
+        options = {"backend": backend, "steps": 50, "batch-size": 16, "seed": 3, "out": out}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        monkeypatch.setattr(sys, "argv", [str(example), *flags])
+        with pytest.raises(SystemExit, match="0"), counting_reads() as reads:
+            runpy.run_path(str(example), run_name="__main__")
+        assert bool(reads) == (backend == "cupy")
+        losses[backend] = [each["loss"] for each in train.read_metrics(out / train.METRICS)]
+    assert len(losses["cupy"]) == 5
+    np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-3)  # in float32
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written, read", [("cupy", "numpy"), ("numpy", "cupy"), ("cupy:1", "cupy")]
+)
+def test_a_checkpoint_goes_on_on_another_backend(tmp_path, written, read):
+    model = a_model(written, "float32")
+    optimizer = AdamW(model.parameters(), lr=1e-2)
+    (first, second) = batches(2, np.float32)
+    training_step(model, optimizer, *first)
+    tokenizer = clip_np.Tokenizer([], context_length=7)
+    save_checkpoint(tmp_path / "checkpoint.npz", model, tokenizer, optimizer, {})
+    expected = training_step(model, optimizer, *second)["loss"]
+
+    found = read_checkpoint(tmp_path)
+    again = found.model.to(read)
+    fresh = AdamW(again.parameters(), lr=1e-2)
+    fresh.load_state_dict(found.optimizer_state)
+    assert {p.backend for p in again.parameters()} == {read}
+    loss = training_step(again, fresh, *second)["loss"]
+    assert move(loss, "numpy") == pytest.approx(move(expected, "numpy"), rel=1e-6)
+    loaded, _, _ = clip_np.load(tmp_path, backend=read)
+    assert loaded.logit_scale.backend == read
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+
+def test_a_tensor_computes_where_it_lies():
+    x = mg.tensor([1.0, 2.0], requires_grad=True, backend="cupy:1")
+    other = mg.tensor([3.0, 4.0], requires_grad=True, backend="cupy")  # the current device now
+    y = (mg.exp(x) * 2.0 + x).sum()
+    y.backward()
+    assert y.backend == "cupy:1" and strict.current_device() == 1
+    (other * other.to("cupy:1").to("cupy")).sum().backward()
+    assert other.grad.tolist() == [6.0, 8.0]
+    assert x.grad.device.id == 1 and other.grad.device.id == 0
+
+
+@pytest.mark.parametrize("one, two", [("cupy", "cupy:1"), ("numpy", "cupy")])
+def test_different_devices_in_one_operation_raise(one, two):
+    a, b = mg.tensor([1.0], backend=one), mg.tensor([1.0], backend=two)
+    found = ", ".join(sorted((one, two)))
+    for op in (mg.add, mg.mul, mg.maximum, lambda *pair: mg.concatenate(pair)):
+        with pytest.raises(ValueError, match=rf"different backends \({found}\)"):
+            op(a, b)
+    with pytest.raises(ValueError, match=f"float32 on {two} beside float32"):
+        AdamW([mg.nn.Parameter(a.data), mg.nn.Parameter(b.data)])
+
+
+@pytest.mark.parametrize("index", [[0, 7], [-4, 0]])
+def test_an_index_out_of_range_raises(index):
+    x = mg.tensor(np.ones((3, 2)), backend="cupy")
+    with pytest.raises(IndexError, match="getitem"):
+        x[np.array(index)]
+    with pytest.raises(IndexError, match="getitem"):
+        x[:, index]
+    with pytest.raises(IndexError, match="take"):
+        mg.take(x, np.array(index))
+
+
+def test_out_of_memory_names_the_operation_the_shapes_the_pool_and_a_way_out():
+    model = a_model("cupy")
+    (batch,) = batches(1)
+    optimizer = AdamW(model.parameters())
+    strict.pool.set_limit(strict.pool.used_bytes() + 30_000)
+    with pytest.raises(MemoryError) as caught:
+        training_step(model, optimizer, *batch)
+    text = str(caught.value)
+    print(text)
+    assert text.split(":")[0] in mg.__all__
+    assert "(8, " in text and "CuPy's pool holds" in text and "shards=N" in text
+
+
+# --- ten planted mistakes ----------------------------------------------------------------------
+
+
+def changed(monkeypatch, path, old, new):
+    """The function `path` with one piece of its source replaced, in its module's place."""
+    module_name, _, name = path.rpartition(".")
+    try:
+        holder = module = importlib.import_module(module_name)
+    except ModuleNotFoundError:  # a method
+        module_name, _, owner = module_name.rpartition(".")
+        module = importlib.import_module(module_name)
+        holder = getattr(module, owner)
+    function = getattr(holder, name)
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) >= 1, f"{old!r} stands no more in {path}"
+    tree = ast.parse(source.replace(old, new))
+    found: dict = {}
+    exec(compile(tree, module.__file__, "exec"), vars(module), found)
+    monkeypatch.setattr(holder, name, found[name])
+
+
+def five_steps(directory):
+    losses, reads = losses_of("cupy", 5)
+    assert not reads, f"read {reads} from the device"
+    np.testing.assert_allclose(losses, losses_of("numpy", 5)[0], rtol=1e-12)
+
+
+def a_bad_id(directory):
+    embedding = importlib.import_module("minigrad.ops.linear").embedding
+    with pytest.raises(IndexError):
+        embedding(mg.tensor(np.ones((4, 2)), backend="cupy"), np.array([1, 4]))
+
+
+def a_checkpoint(directory):
+    model = a_model("cupy", "float32")
+    optimizer = AdamW(model.parameters())
+    training_step(model, optimizer, *next(batches(1, np.float32)))
+    tokenizer = clip_np.Tokenizer([], context_length=7)
+    path = directory / "checkpoint.npz"
+    clip_np.weights.save_checkpoint(path, model, tokenizer, optimizer, {})
+    assert read_checkpoint(path).optimizer_state["group0.moment0"].dtype == np.float32
+
+
+CLAMP, UPDATE = "clip_np.model.CLIP.clamp_temperature", "minigrad.optim.AdamW.update"
+SCATTER = "minigrad.backend.scatter_add"
+OF_CUPYX = 'importlib.import_module("cupyx").scatter_add(target, index, values)'
+BETA = "mean *= beta1"
+MISTAKES = {  # function, what stands there, what is put there, what notices, what it says
+    "float(x) in the step": (
+        *(CLAMP, "self.logit_scale.data", "self.logit_scale.data * 1; float(scale)"),
+        *(five_steps, "read .*float"),
+    ),
+    "if x.any()": (UPDATE, BETA, BETA + " if g.any() else 0.0", five_steps, "read .*bool"),
+    "a mixed-backend add": (
+        *("clip_np.encoders.transformer.Block.forward", "return x +", 'return x.to("numpy") +'),
+        *(five_steps, "different backends"),
+    ),
+    "last-write-wins embedding rows": (
+        *(SCATTER, OF_CUPYX, "target[index] += values"),
+        *(five_steps, "Not equal to tolerance"),
+    ),
+    "an out-of-range id": (
+        *("minigrad.ops.linear._pick", "check_indices(", "print("),
+        *(a_bad_id, "DID NOT RAISE"),
+    ),
+    "an np. function on a device array": (
+        *(CLAMP, "array_module(scale).clip", "np.clip"),
+        *(five_steps, "numpy.clip was given an array of the device"),
+    ),
+    "a missing cupyx import": (
+        *(SCATTER, OF_CUPYX, "cupyx.scatter_add(target, index, values)"),
+        *(five_steps, "'cupyx' is not defined"),
+    ),
+    "a where= reduction": (
+        *(UPDATE, BETA, BETA + "; array_module(g).sum(g, where=g != 0)"),
+        *(five_steps, "unexpected keyword argument 'where'"),
+    ),
+    "a device Generator.permutation": (
+        *("clip_np.training.step.loss_and_gradients", "xp.asarray(np.argsort(order))"),
+        *("xp.random.default_rng(0).permutation(len(order))", five_steps),
+        "'cupy.random.Generator' has no attribute 'permutation'",
+    ),
+    "a checkpoint that stores a device array": (
+        *("clip_np.weights.checkpoints.save_checkpoint", 'move(array, "numpy")', "array"),
+        *(a_checkpoint, "Implicit conversion|was given an array of the device"),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_caught(mistake, monkeypatch, tmp_path):
+    path, old, new, check, complaint = MISTAKES[mistake]
+    check(tmp_path)
+    changed(monkeypatch, path, old, new)
+    with pytest.raises((Exception, pytest.fail.Exception), match=complaint):
+        check(tmp_path)
