@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import ctypes
 import functools
 import importlib
+import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from minigrad.backend import Array, array_module
 from minigrad.memory import using
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def available_cores() -> int:
@@ -55,6 +61,45 @@ def parallel_map(function: Callable[[Any], Any], items: Sequence[Any], workers: 
 
     run_workers([lambda first=first: work(first) for first in range(workers)])
     return results
+
+
+def count_workers(array: Array, workers: int | None) -> int:
+    """How many threads work on arrays like `array`: `workers`, or if it is None, all cores.
+
+    A GPU always has one worker. More threads would only wait for each other there.
+
+    >>> count_workers(np.zeros(3), workers=2)
+    2
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if array_module(array) is not np:
+        return 1
+    return workers or available_cores()
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
+) -> Iterator[Result]:
+    """function(item) for each item, in order, computed by threads while the caller is busy.
+
+    At most `ahead` results wait or are being made. Items are taken lazily, in the caller's thread.
+    An error of the function is raised when its result is due. Closing the iterator, or leaving its
+    loop in any way, ends the threads.
+
+    >>> list(map_ahead(abs, [-1, -2, 3], workers=2, ahead=2))
+    [1, 2, 3]
+    """
+    pool = ThreadPoolExecutor(workers)
+    futures = (pool.submit(function, item) for item in items)
+    try:
+        pending = collections.deque(itertools.islice(futures, ahead))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(itertools.islice(futures, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 # NumPy's own wheels prefix the functions' names, and builds with 64-bit integers add a suffix.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ACTIVATIONS = ("quick_gelu", "gelu")
+HEAD_WIDTH = 64  # of the published models: heads = width / 64
 
 
 def _check_sizes(config: Any) -> None:

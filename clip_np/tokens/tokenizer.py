@@ -31,7 +31,7 @@ import numpy as np
 
 from clip_np.files import naming, replace_file
 from clip_np.tokens import vocabularies
-from clip_np.tokens.vocabularies import END, FORMAT, MAX_CONTEXT_LENGTH, PAD_KEY, START
+from clip_np.tokens.vocabularies import END, FORMAT, PAD_KEY, PUBLISHED_CONTEXT_LENGTH, START
 
 Pair = tuple[str, str]
 END_OF_WORD = "</w>"
@@ -169,7 +169,7 @@ class Tokenizer:
     def __init__(
         self,
         merges: Iterable[Pair],
-        context_length: int = MAX_CONTEXT_LENGTH,
+        context_length: int = PUBLISHED_CONTEXT_LENGTH,
         pad_token_id: int = 0,
     ) -> None:
         self.merges = tuple(map(tuple, merges))
@@ -200,7 +200,7 @@ class Tokenizer:
         del counts[START], counts[END]
         merges = learn_merges(counts, vocab_size - smallest)
         if context_length is None:
-            context_length = min(int(cls(merges).lengths(texts).max()), MAX_CONTEXT_LENGTH)
+            context_length = min(int(cls(merges).lengths(texts).max()), PUBLISHED_CONTEXT_LENGTH)
         return cls(merges, context_length)
 
     def _encode_words(self, text: str) -> list[int]:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from clip_np.files import naming, parse_json, read_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-MAX_CONTEXT_LENGTH = 77
+PUBLISHED_VOCABULARY_SIZE = 49_408  # 512 bytes, 48,894 merges, start and end
+PUBLISHED_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
 PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"
 # Of ours, in a file of Hugging Face's form. (Called the padding token there, "!", whose id is 0,
@@ -68,7 +69,7 @@ def read_vocabulary(path: Path) -> dict[str, Any]:
     merges = [tuple(line.split(" ")) if isinstance(line, str) else line for line in lines]
     length, pad = settings.get("model_max_length"), settings.get("pad_token", END)
     sensible = isinstance(length, int) and 2 <= length < 100_000  # "no limit" is 10^30 to them
-    length = length if sensible else MAX_CONTEXT_LENGTH
+    length = length if sensible else PUBLISHED_CONTEXT_LENGTH
     content = {"format": FORMAT, "merges": merges, "context_length": length}
     if "vocab" in model:
         ids = model["vocab"]
