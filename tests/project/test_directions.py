@@ -34,8 +34,10 @@ ROWS = (
     ("context", "backend", "memory", "threads"),
     ("tape", "tensor"),
     ("inputs",),
-    ("ops.basic", "ops.shape", "ops.linear", "plain", "ops.activation", "ops.neural"),
-    ("ops.attention",),
+    ("ops.basic", "ops.choice"),
+    ("ops.reductions", "ops.shape", "ops.indexing", "ops.linear", "ops.contractions"),
+    ("ops.error_function", "ops.activation", "plain"),
+    ("ops.gelus", "ops.probabilities", "ops.normalisation", "ops.noise", "ops.attention"),
     ("nn", "flat", "optim"),
     ("checking", "debug", "recompute"),
 )
