@@ -16,44 +16,30 @@ from minigrad.backend import as_array as _as_array
 from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw, profile
 from minigrad.inputs import tensor
-from minigrad.ops.activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
+from minigrad.ops.activation import relu, sigmoid, tanh
 from minigrad.ops.attention import attention, self_attention
-from minigrad.ops.basic import (
-    abs,
-    add,
-    clip,
-    div,
-    exp,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    power,
-    sqrt,
-    sub,
-    where,
-)
-from minigrad.ops.linear import einsum, embedding, linear, matmul, take
-from minigrad.ops.neural import cross_entropy, dropout, layer_norm, log_softmax, normalize, softmax
+from minigrad.ops.basic import add, div, exp, log, mul, neg, power, sqrt, sub
+from minigrad.ops.choice import abs, clip, maximum, minimum, where
+from minigrad.ops.contractions import einsum
+from minigrad.ops.error_function import erf
+from minigrad.ops.gelus import gelu, quick_gelu
+from minigrad.ops.indexing import embedding, getitem, take
+from minigrad.ops.linear import linear, matmul
+from minigrad.ops.noise import dropout
+from minigrad.ops.normalisation import layer_norm, normalize
+from minigrad.ops.probabilities import cross_entropy, log_softmax, softmax
+from minigrad.ops.reductions import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import (
     astype,
     broadcast_to,
     concatenate,
-    getitem,
-    logsumexp,
-    max,
-    mean,
-    min,
     pad,
     reshape,
     split,
     stack,
-    sum,
     swapaxes,
     to,
     transpose,
-    var,
 )
 from minigrad.recompute import checkpoint
 from minigrad.tensor import Tensor, backward_into, grad, no_grad

@@ -33,8 +33,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.backend import Array, array_module
-from minigrad.ops.activation import erf, tanh
-from minigrad.ops.basic import exp, log, maximum, sqrt, where
+from minigrad.ops.activation import tanh
+from minigrad.ops.basic import exp, log, sqrt
+from minigrad.ops.choice import maximum, where
+from minigrad.ops.error_function import erf
 from minigrad.tensor import Axis, Tensor
 
 # --- averages ---
