@@ -64,7 +64,8 @@ def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
     """`maximum` or `minimum`, as `name` says; wins(x, y) tells where x is chosen."""
     a, b = coerce(name, a, b)
     x, y = a.data, b.data
-    choose = getattr(array_module(x), name)
+    xp = array_module(x)
+    choose = xp.maximum if name == "maximum" else xp.minimum
     try:
         result = choose(x, y)
     except ValueError:
