@@ -30,8 +30,6 @@ on arrays.
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from minigrad.backend import Array, array_module
 from minigrad.ops.activation import tanh
 from minigrad.ops.basic import exp, log, sqrt
@@ -128,12 +126,17 @@ def cross_entropy(logits: Tensor, labels: Array, reduction: str = "mean") -> Ten
     >>> print(cross_entropy(logits, [2, 0], reduction="none").data.round(3))
     [0.408 1.099]
     """
-    classes = logits.shape[-1]
-    one_hot = np.eye(classes, dtype=logits.dtype)[np.asarray(labels)]  # (..., C)
+    one_hot = _one_hot(labels, logits.shape[-1], like=logits)  # (..., C)
     losses = -(log_softmax(logits) * one_hot).sum(axis=-1)  # (...)
     if reduction == "none":
         return losses
     return mean(losses) if reduction == "mean" else losses.sum()
+
+
+def _one_hot(indices: Array, count: int, like: Tensor) -> Array:
+    """Rows of `count` numbers with a single 1, at the index: (...) -> (..., count)."""
+    xp = array_module(like.data)
+    return xp.eye(count, dtype=like.dtype)[xp.asarray(indices)]
 
 
 # --- layers ---
@@ -162,8 +165,7 @@ def embedding(weight: Tensor, ids: Array) -> Tensor:
      [1.  1.5]
      [2.  2.5]]
     """
-    one_hot = np.eye(len(weight), dtype=weight.dtype)[np.asarray(ids)]  # (..., V)
-    return one_hot @ weight
+    return _one_hot(ids, len(weight), like=weight) @ weight
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
@@ -206,7 +208,7 @@ def dropout(x: Tensor, kept: Array, p: float) -> Tensor:
     >>> print(dropout(x, kept=[True, False, True], p=0.5).data)
     [2. 0. 6.]
     """
-    mask = np.asarray(kept, dtype=x.dtype) / (1.0 - p)
+    mask = array_module(x.data).asarray(kept, dtype=x.dtype) / (1.0 - p)
     return x * mask
 
 
@@ -314,6 +316,7 @@ def self_attention(qkv: Tensor, heads: int, mask: Any = None) -> Tensor:
     of D = W/heads.
 
     >>> import minigrad as mg
+    >>> import numpy as np
     >>> qkv = mg.tensor(np.ones((2, 5, 24), np.float32))
     >>> self_attention(qkv, heads=4, mask="causal").shape
     (2, 5, 8)
@@ -363,6 +366,7 @@ def adamw_update(
     step counts from 1. In the first step m' = g and v' = g^2, so every number moves by
     lr, whatever the size of its gradient:
 
+    >>> import numpy as np
     >>> p, g, zeros = np.array([1.0, 1.0]), np.array([0.01, -5.0]), np.zeros(2)
     >>> state = adamw_update(p, g, zeros, zeros, step=1, lr=0.1, weight_decay=0.0)
     >>> print(state.parameter.round(3), state.mean.round(3))

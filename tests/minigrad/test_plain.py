@@ -194,9 +194,10 @@ SETTINGS = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.3}
 @pytest.mark.parametrize("shape", [(3, 4), (2, 1)])
 def test_adamw_is_the_plain_update_over_twenty_steps(shape):
     rng = np.random.default_rng(3)
-    parameter = Parameter(rng.standard_normal(shape))
+    initial = rng.standard_normal(shape)
+    parameter = Parameter(initial.copy())
     optimizer = optim.AdamW([parameter], **SETTINGS)
-    state = plain.AdamWState(parameter.data.copy(), np.zeros(shape), np.zeros(shape))
+    state = plain.AdamWState(initial, np.zeros(shape), np.zeros(shape))
     for step in range(1, 21):
         gradient = rng.standard_normal(shape)
         parameter.grad = gradient.copy()
