@@ -47,7 +47,7 @@ def test_a_wrong_step_is_caught():
     def planted(vjp, spoil=0.0):
         def step(a, b, c, cuts):
             a.data[...] += spoil
-            return mg.autograd.record("planted", a.data * 2.0, (a,), vjp)
+            return record("planted", a.data * 2.0, (a,), vjp)
 
         return step
 

@@ -37,7 +37,7 @@ def logits(x):
 x = rng.standard_normal((64, 2)).astype(np.float32)
 labels = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
 losses = []
-with mg.backend.blas_threads(1):
+with mg.threads.blas_threads(1):
     for step in range(100):
         loss = mg.cross_entropy(mg.checkpoint(logits, x), labels)
         loss.backward()
