@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
+from minigrad.tensor import record
 
 RNG = np.random.default_rng(0)
 POINT, DIRECTION = RNG.standard_normal((2, 4, 3))

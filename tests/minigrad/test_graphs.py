@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from random_graphs import REAL_STEPS, STEPS, check_program
 
 import minigrad as mg
+from minigrad.tensor import record
 
 pytestmark = [
     pytest.mark.gradient,
