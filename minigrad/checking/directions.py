@@ -36,8 +36,7 @@ from minigrad.checking.numeric import (
 )
 from minigrad.tensor import grad
 
-# A remainder below this share of the result is rounding, and says nothing about the
-# slope.
+# Below this share of the result, a remainder is rounding, and says nothing.
 ROUNDING = 1e-13
 
 
@@ -49,8 +48,9 @@ def taylor_slope(
     halvings: int = 5,
     seed: int = 0,
 ) -> float:
-    """The slope of log r(h) against log h, for h = start, start/2, ..., `halvings` times.
+    """The slope of log r(h) against log h, for h = start, start/2, start/4, ...
 
+    `start` is halved `halvings` times.
     `direction` has an array for each input. The slope is about 2 if fn's gradient along
     the direction is right, and about 1 if it is wrong. Steps with a remainder that
     drowns in rounding are left out. If fewer than two are left, fn is a straight line,
@@ -93,7 +93,8 @@ def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np
     for vectors without the shapes of the inputs.
 
     >>> import minigrad as mg
-    >>> (product,) = mg.hvp(lambda x: (x * x * x).sum(), [np.array([1.0, 2.0])], [np.ones(2)])
+    >>> point, vector = np.array([1.0, 2.0]), np.ones(2)
+    >>> (product,) = mg.hvp(lambda x: (x * x * x).sum(), [point], [vector])
     >>> product.round(6)
     array([ 6., 12.])
     """

@@ -112,7 +112,7 @@ def gradcheck(
 def _worst(
     gradients: Sequence[np.ndarray], numeric: Arrays, method: str, tolerance: float, floor: float
 ) -> Report:
-    """The element at which the gradients of the tape and the numeric ones differ most."""
+    """The element at which the tape's gradients and the numeric ones differ most."""
     worst = Report(method, error=0.0, tolerance=tolerance)
     for position, (gradient, slopes) in enumerate(zip(gradients, numeric)):
         errors = np.abs(gradient - slopes) / max(floor, np.abs(slopes).max(initial=0.0))

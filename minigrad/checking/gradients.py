@@ -32,10 +32,11 @@ class Analytic(NamedTuple):
 
 
 def checked_gradients(fn: Function, arrays: Arrays, seed: int) -> Analytic:
-    """fn's value, a random cotangent c, and the gradients of <c, fn>, free of other faults.
+    """fn's value, a random cotangent c, and the gradients of <c, fn>.
 
-    fn runs twice, and so does the walk back. Raises GradientError for each fault that
-    the head of this file names.
+    fn runs twice, and so does the walk back. The gradients may have wrong values, but
+    no other fault. Raises GradientError for each fault that the head of this file
+    names.
     """
     leaves = [Tensor(array.copy(), requires_grad=True) for array in arrays]
     output = fn(*leaves)

@@ -17,7 +17,7 @@ Squire & Trapp 1998, "Using complex variables to estimate derivatives", SIAM Rev
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,13 @@ import numpy as np
 from minigrad.tensor import Tensor, no_grad
 
 COMPLEX_STEP = 1e-30
-# About the cube root of float64's rounding error, 1e-16: there, the error of the
-# formula and the error of the subtraction are equal. It grows with sqrt |x| for large
-# x.
 CENTRAL_STEP = 6e-6
+"""About the cube root of float64's rounding error, 2e-16.
+
+At this step the error of the formula and that of the subtraction are about equal. For
+an element x above 1 the step is multiplied by sqrt(x).
+"""
+
 TOLERANCE = {"complex": 1e-11, "central": 1e-6}
 """The relative error that each method allows by default."""
 
@@ -37,7 +40,7 @@ Arrays = list[np.ndarray]
 
 
 def float64_arrays(name: str, values: Any) -> Arrays:
-    """Copies of arrays or tensors, which must be float64. A lone one makes a list of one.
+    """Copies of arrays or tensors, which must be float64. A lone array is a list of one.
 
     `name` is the function that asks. Raises TypeError for other dtypes.
 
@@ -112,7 +115,8 @@ def directional_derivative(
 def numeric_gradients(fn: Function, arrays: Arrays, cotangent: np.ndarray, method: str) -> Arrays:
     """d<cotangent, fn>/d(input) for each input, one element at a time.
 
-    >>> numeric_gradients(lambda x: x * x, [np.array([1.0, 2.0])], np.ones(2), "complex")
+    >>> point = np.array([1.0, 2.0])
+    >>> numeric_gradients(lambda x: x * x, [point], np.ones(2), "complex")
     [array([2., 4.])]
     """
     directions = [np.zeros(array.shape) for array in arrays]
@@ -121,7 +125,7 @@ def numeric_gradients(fn: Function, arrays: Arrays, cotangent: np.ndarray, metho
         for index in np.ndindex(array.shape):
             step = COMPLEX_STEP
             if method == "central":
-                step = CENTRAL_STEP * max(1.0, abs(array[index])) ** 0.5
+                step = CENTRAL_STEP * max(1.0, float(abs(array[index]))) ** 0.5
             direction[index] = 1.0
             change = directional_derivative(fn, arrays, directions, method, step)
             direction[index] = 0.0
