@@ -40,7 +40,7 @@ Arrays = list[np.ndarray]
 
 
 def float64_arrays(name: str, values: Any) -> Arrays:
-    """Copies of arrays or tensors, which must be float64. A lone array is a list of one.
+    """Copies of arrays or tensors, which must be float64. A lone one is a list of one.
 
     `name` is the function that asks. Raises TypeError for other dtypes.
 
