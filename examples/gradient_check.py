@@ -2,15 +2,16 @@
 
     python examples/gradient_check.py
 
-draws gradient_check.png beside this file; needs matplotlib. On the left, the error of a numeric
-derivative of a small network against the step h. A difference loses digits on both sides: its
-formula is wrong by a power of h, and the subtraction of nearly equal numbers by the last bit of
-them over h. The complex step subtracts nothing, and is exact as soon as h is small.
+draws gradient_check.png beside this file; needs matplotlib. On the left, the error of a
+numeric derivative of a small network against the step h. A difference loses digits on
+both sides: its formula is wrong by a power of h, and the subtraction of nearly equal
+numbers by the last bit of them over h. The complex step subtracts nothing, and is exact
+as soon as h is small.
 
-On the right, r(h) = |f(x + h d) - f(x) - h <gradient, d>|, what is left of the network's change
-when its gradient has been taken off. If the gradient is right, that is the second-order term, and
-falls with h^2; if it is a tenth too large, the rest falls with h. `minigrad.taylor_slope` measures
-the two slopes.
+On the right, r(h) = |f(x + h d) - f(x) - h <gradient, d>|, what is left of the
+network's change when its gradient has been taken off. If the gradient is right, that is
+the second-order term, and falls with h^2; if it is a tenth too large, the rest falls
+with h. `minigrad.taylor_slope` measures the two slopes.
 """
 
 import pathlib

@@ -1,12 +1,13 @@
 """Random programs: graphs in which tensors are used again and again.
 
-A program is a list of (step, first, second, third): which step of STEPS to take, on which of the
-tensors made so far. The numbers wrap around, so any integers make a program, and a shorter list
-is a simpler one. Every tensor has a shape of 3s and 1s, so that each fits every other.
+A program is a list of (step, first, second, third): which step of STEPS to take, on
+which of the tensors made so far. The numbers wrap around, so any integers make a
+program, and a shorter list is a simpler one. Every tensor has a shape of 3s and 1s, so
+that each fits every other.
 
-`detach` and `no_grad` cut the tape, but not what the numbers depend on. So that a numeric
-derivative sees the same cut, the values behind a cut are kept from a first run (`Cuts`) and
-stand there as constants ever after.
+`detach` and `no_grad` cut the tape, but not what the numbers depend on. So that a
+numeric derivative sees the same cut, the values behind a cut are kept from a first run
+(`Cuts`) and stand there as constants ever after.
 """
 
 from collections.abc import Callable, Sequence
@@ -141,7 +142,8 @@ STEPS: tuple[Callable, ...] = (
     *(cut_branch, unrecorded_branch, constant_branch, checkpointed, nested_checkpoint),
     *(reductions, fused, kinked),
 )
-# gelu by erf computes with real numbers only, and a central difference may straddle a kink.
+# gelu by erf computes with real numbers only, and a central difference may straddle a
+# kink.
 REAL_STEPS = (*STEPS[:-1], lambda a, b, c, cuts: mg.gelu(a) - mg.erf(b) * c)
 
 

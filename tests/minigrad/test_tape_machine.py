@@ -1,9 +1,10 @@
 """The tape as a state machine: whatever is done in whatever order, `.grad` is what it should be.
 
-Beside every tensor the machine carries a dual number, made by plain NumPy: the tensor's value and
-its derivative with respect to every element of every leaf (forward mode, no tape). A backward
-pass must add <c, derivative> to the leaves' gradients. The machine also knows which operations an
-earlier walk has freed, and so when a walk must be refused.
+Beside every tensor the machine carries a dual number, made by plain NumPy: the tensor's
+value and its derivative with respect to every element of every leaf (forward mode, no
+tape). A backward pass must add <c, derivative> to the leaves' gradients. The machine
+also knows which operations an earlier walk has freed, and so when a walk must be
+refused.
 """
 
 from dataclasses import dataclass, replace

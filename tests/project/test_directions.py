@@ -37,7 +37,10 @@ ROWS = (
     ("ops.basic", "ops.shape", "ops.linear", "plain", "ops.activation", "ops.neural"),
     ("ops.attention",),
     ("nn", "flat", "optim"),
-    ("checking", "debug", "recompute"),
+    ("recompute",),
+    ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
+    ("debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
+    ("checking", "debug"),
 )
 ENGINE = [name for row in ROWS for name in row]
 
