@@ -76,7 +76,7 @@ def draw_errors(axes: plt.Axes) -> None:
 
 
 def draw_remainders(axes: plt.Axes) -> None:
-    """What Taylor's first two terms leave over, for a right and for a wrong gradient."""
+    """What Taylor's first two terms leave, for a right and for a wrong gradient."""
     steps = 0.5 ** np.arange(2, 16)
     for name, fn in (("right gradient", network), ("gradient a tenth too large", careless_network)):
         slope = mg.taylor_slope(fn, [POINT], [DIRECTION])

@@ -1,4 +1,4 @@
-"""Where arrays live, and what `move` and the command line say if a GPU cannot be had."""
+"""Where arrays live, and what `move` and the command line say if there is no GPU."""
 
 import sys
 import types

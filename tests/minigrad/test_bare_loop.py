@@ -1,4 +1,4 @@
-"""The loop of ten lines at the head of tape.py computes the gradients that `Walk` computes."""
+"""The loop of ten lines at the head of tape.py computes what `Walk` computes."""
 
 import textwrap
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def loop_of_the_head():
 
 @dataclass(eq=False)
 class PlainNode:
-    """A node as the loop reads it: no input that needs no gradient, vjp gives a tuple."""
+    """A node as the loop reads it: all parents need a gradient, vjp gives a list."""
 
     order: int
     parents: list
@@ -32,7 +32,7 @@ class PlainNode:
 
 
 def as_plain(place, made):
-    """The graph behind a place, in plain nodes. `made` holds those that exist already."""
+    """The graph behind a place, in plain nodes. `made` holds those made already."""
     if isinstance(place, Leaf):
         return place
     if place not in made:
@@ -50,7 +50,7 @@ def as_plain(place, made):
 
 
 def run_loop(output):
-    """Run the loop from a tensor with one element: the leaves then hold its gradients."""
+    """Run the loop from a tensor with one element: the leaves get their gradients."""
     names = {"np": np, "Leaf": Leaf, "output_node": as_plain(output._place, {})}
     exec(loop_of_the_head(), names)
 

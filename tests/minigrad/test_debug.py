@@ -22,7 +22,7 @@ def quiet():
         yield
 
 
-# --- detect_anomaly ----------------------------------------------------------------------------
+# --- detect_anomaly -------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("quiet")
@@ -80,7 +80,7 @@ def test_anomaly_mode_lets_finite_numbers_pass_and_ends_with_its_block():
         assert np.isnan(mg.log(mg.tensor([-1.0])).data).all()
 
 
-# --- draw --------------------------------------------------------------------------------------
+# --- draw -----------------------------------------------------------------------------
 
 
 def test_draw_lists_the_graph_inputs_first():
@@ -116,7 +116,7 @@ def test_draw_needs_no_recursion():
     assert mg.draw(y).count("neg ()") == 5000
 
 
-# --- profile ------------------------------------------------------------------------------------
+# --- profile --------------------------------------------------------------------------
 
 
 def test_profile_counts_calls_time_and_bytes():
@@ -140,7 +140,7 @@ def test_profile_sees_nothing_outside_of_its_block_and_threads_inside():
     assert measured.table["exp"].calls == 4
 
 
-# --- explain_memory ----------------------------------------------------------------------------
+# --- explain_memory -------------------------------------------------------------------
 
 
 def explained(function):

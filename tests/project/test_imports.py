@@ -82,11 +82,11 @@ def test_the_guard_of_that_test_does_refuse():
     assert "must not import hypothesis" in finished.stderr
 
 
-# --- the source --------------------------------------------------------------------------------
+# --- the source -----------------------------------------------------------------------
 
 
 def functions_of(path):
-    """(name, node) for the functions and methods of a file that are not nested in a function."""
+    """(name, node) for each function and method of a file, but for nested functions."""
     waiting = [("", ast.parse(path.read_text(encoding="utf-8")))]
     while waiting:
         prefix, parent = waiting.pop()
@@ -161,7 +161,7 @@ def test_a_module_opens_with_the_question_that_it_answers(path):
 
 
 def unseparated(source):
-    """The docstrings of a file without an empty line after their summary, by first line."""
+    """The summaries of a file's docstrings that no empty line follows."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
     docstrings = [ast.get_docstring(node) for node in nodes]
@@ -181,7 +181,7 @@ def test_a_summary_that_runs_on_is_noticed():
 
 
 def shadowed(init, modules):
-    """The names that a package's __init__ binds and that are modules of the package too."""
+    """The names that a package's __init__ binds although they are its modules' too."""
     bound = set()
     for node in ast.parse(init).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

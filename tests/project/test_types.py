@@ -1,4 +1,4 @@
-"""What a type checker knows: the packages are clean, and a user's expressions have types."""
+"""What a type checker knows: the packages are clean, expressions have types."""
 
 import importlib.util
 import re
