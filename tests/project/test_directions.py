@@ -39,7 +39,10 @@ ROWS = (
     ("ops.error_function", "ops.activation", "plain"),
     ("ops.gelus", "ops.probabilities", "ops.normalisation", "ops.noise", "ops.attention"),
     ("nn", "flat", "optim"),
-    ("checking", "debug", "recompute"),
+    ("recompute",),
+    ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
+    ("debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
+    ("checking", "debug"),
 )
 ENGINE = [name for row in ROWS for name in row]
 
