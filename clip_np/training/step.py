@@ -35,8 +35,9 @@ Which thread does what depends on the sizes alone (plan.py), and sums are taken 
 Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.06983.
 """
 
+import functools
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -230,7 +231,8 @@ def loss_and_gradients(
         caption_order = array_module(text_gradient).asarray(batch.caption_order)
         feature_gradients = {"vision": image_gradient, "text": text_gradient[caption_order]}
         sums = GradientSums(loads)
-        run_workers([worker.backward_job(feature_gradients, parameters, sums) for worker in team])
+        backward = {"feature_gradients": feature_gradients, "parameters": parameters, "sums": sums}
+        run_workers([functools.partial(worker.backward, **backward) for worker in team])
     totals = sums.finish()
     for position, parameter in enumerate(parameters):
         parameter.grad = totals.get(position)
