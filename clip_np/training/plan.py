@@ -1,32 +1,36 @@
 """Which thread does what in a training step?
 
-The work of a step is cut into *units*: one encoder, applied to a range of rows of its batch. The
-plan gives each worker thread a list of units. It depends on sizes only, never on how long anything
-took, so that the same batch is cut in the same way every time.
+The work of a step is cut into *units*: one encoder, applied to a range of rows of its
+batch. The plan gives each worker thread a list of units. It depends on sizes only,
+never on how long anything took, so that the same batch is cut in the same way every
+time.
 
-The cost of a unit is its number of rows times the multiplications of one row. The encoder itself
-knows them: `encoder.cost(length)`, where length is the longest sample of the unit, because shorter
-ones are padded to it. Three rules make a plan.
+The cost of a unit is its number of rows times the multiplications of one row. The
+encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
+the unit, because shorter ones are padded to it. Three rules make a plan.
 
-**Sorted by length, cut where that saves work.** The captions arrive with the short ones first:
+**Sorted by length, cut where that saves work.** The captions arrive with the short ones
+first:
 
-    lengths    5  5  6  6  6  30  31       one unit:   7 rows of 31 tokens        = 217 tokens
-                            |              two units:  5 rows of 6 and 2 of 31    =  92 tokens
+    lengths    5  5  6  6  6 | 30  31
+    one unit:  7 rows of 31 tokens                     = 217 tokens
+    two units: 5 rows of 6 tokens, 2 rows of 31 tokens =  92 tokens
 
-**One piece of the batch (shards=1): equal parts of a line.** The units are laid end to end, each
-as long as its cost. Two cuts divide the line among three workers:
+**One piece of the batch (shards=1): equal parts of a line.** The units are laid end to
+end, each as long as its cost. Two cuts divide the line among three workers:
 
     |----------- vision: 80 -----------|--- text: 40 ---|
     0                |                 |               120
                      40                80
         worker 0     |     worker 1    |    worker 2
 
-A cut inside a unit divides its rows. That has a price: both workers then make gradients for all
-parameters of this encoder, which have to be added up. So a cut near a *seam*, the end of a unit,
-moves onto the seam.
+A cut inside a unit divides its rows. That has a price: both workers then make gradients
+for all parameters of this encoder, which have to be added up. So a cut near a *seam*,
+the end of a unit, moves onto the seam.
 
-**Several pieces (shards > 1): the most expensive first.** There are more units than workers. Each
-unit, in the order of falling cost, goes to the worker that has the least to do.
+**Several pieces (shards > 1): the most expensive first.** Each unit, in the
+order of falling cost, goes to the worker that has the least
+to do.
 
 The last rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
 """
@@ -41,43 +45,44 @@ from clip_np.encoders import Encoder
 from minigrad.backend import Array
 
 PRICE_PER_PARAMETER = 50.0
-"""Multiplications that take about as long as making and adding up one more gradient number.
+"""Multiplications that take as long as making and adding up one more gradient number.
 
-A product of matrices does some ten multiplications for each number that memory delivers, and
-several numbers travel: the gradient is written, read again and added. With this price, ViT-B/32 at
-a batch of 8 is divided at the seam between its encoders. A cut inside one of them took 350 MB more.
+A product of matrices does some ten multiplications for each number that memory
+delivers, and several numbers travel: the gradient is written, read again and added.
+With this price, ViT-B/32 at a batch of 8 is divided at the seam between its encoders. A
+cut inside one of them took 350 MB more.
 """
 
 TOLERATED_IMBALANCE = 0.1
 """The part of a worker's share by which a cut may move to reach a seam.
 
-It is a compromise. At a fifth, the preset `tiny` got one encoder for each of two threads, and one
-core was idle for a fifth of the step.
+It is a compromise. At 0.22, the preset `tiny` got one encoder for each of two
+threads, and one core was idle for a fifth of the step.
 """
 
 WORTHWHILE_PADDING = 0.8
-"""Rows are cut by length if at most this part of their tokens, padding included, is then left.
+"""A cut by length is made if at most this part of the padded tokens is left then.
 
-A unit more means some hundred small operations more, forward and backward. Sparing a fifth of the
-tokens outweighs them at the sizes of the presets `tiny` and `small`.
+A unit more is some hundred calls of small operations more, forward and backward. A
+fifth of the tokens is a rough limit above which the calls surely take less time.
 """
 
 
 class Unit(NamedTuple):
-    """A piece of work: the encoder's name, the rows of its batch, the cost in multiplications."""
+    """An encoder's name, rows of its batch, and the cost in multiplications."""
 
     encoder: str
     rows: slice
     cost: float
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """The number of rows."""
         return self.rows.stop - self.rows.start
 
     def part(self, start: int, stop: int) -> "Unit":
-        """The unit for the rows from `start` to `stop`, which lie within this unit's."""
-        return Unit(self.encoder, slice(start, stop), self.cost * (stop - start) / self.count)
+        """The unit for the rows from `start` to `stop`, which lie in this unit."""
+        return Unit(self.encoder, slice(start, stop), self.cost * (stop - start) / self.size)
 
 
 def make_plan(
@@ -87,11 +92,12 @@ def make_plan(
     workers: int,
     parameter_count: int,
 ) -> list[list[Unit]]:
-    """A list of units for each of `workers` threads; together they cover every row once.
+    """A list of units for each thread. Together the units cover every row once.
 
-    lengths has, by encoder, the length of each sample in tokens, (B,), rising. shards is the number
-    of pieces into which each encoder's batch is cut at least. parameter_count is the number of
-    parameters for which two workers make gradients if they share an encoder.
+    lengths has, by encoder, the length of each sample in tokens, (B,), rising. shards
+    is the number of pieces into which each encoder's batch is cut at least.
+    parameter_count is the number of parameters for which two workers make gradients if
+    they share an encoder.
 
     Raises ValueError if the batch is empty or `shards` does not lie in 1..B.
     """
@@ -141,13 +147,16 @@ def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]
     A cut moves to the nearest seam if that costs less than `price`, or less than
     TOLERATED_IMBALANCE of a worker's share.
 
-    >>> line = [Unit("vision", slice(0, 8), cost=80.0), Unit("text", slice(0, 8), cost=40.0)]
+    >>> images = Unit("vision", slice(0, 8), cost=80.0)
+    >>> captions = Unit("text", slice(0, 8), cost=40.0)
+    >>> line = [images, captions]
     >>> for load in cut_evenly(line, workers=3, price=0.0):
     ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
     [('vision', 0, 4)]
     [('vision', 4, 8)]
     [('text', 0, 8)]
-    >>> for load in cut_evenly(line, workers=2, price=30.0):  # the cut at 60 moves to 80
+    >>> # The cut between two workers would be at 60. It moves to the seam at 80.
+    >>> for load in cut_evenly(line, workers=2, price=30.0):
     ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
     [('vision', 0, 8)]
     [('text', 0, 8)]
@@ -170,15 +179,15 @@ def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]
 
 
 def _row_at(unit: Unit, distance: float) -> int:
-    """The row of `unit` that lies this far, in multiplications, from where the unit begins."""
+    """The row of `unit` that is `distance` multiplications from its beginning."""
     covered = min(max(distance / unit.cost, 0.0), 1.0)
-    return unit.rows.start + round(unit.count * covered)
+    return unit.rows.start + round(unit.size * covered)
 
 
 def share_out(units: list[Unit], workers: int) -> list[list[Unit]]:
     """Give each unit, the most expensive first, to the worker that has the least to do.
 
-    >>> units = [Unit("vision", slice(row, row + 1), cost) for row, cost in enumerate([3., 5., 4.])]
+    >>> units = [Unit("vision", slice(0, 8), cost) for cost in (3.0, 5.0, 4.0)]
     >>> [sum(unit.cost for unit in load) for load in share_out(units, workers=2)]
     [5.0, 7.0]
     """

@@ -1,36 +1,42 @@
 """How is one training step shared among cores, and made to fit into memory?
 
-A step encodes a batch, takes the loss and its gradient, and moves the parameters. The samples of a
-batch meet in one place only, the loss. Write f_i for the embedding of image i, g_j for that of
-caption j, theta for the parameters of the encoders. The loss is a function of the embeddings:
+A step encodes a batch, takes the loss and its gradient, and moves the parameters. The
+samples of a batch meet in one place only, the loss. Write f_i for the embedding of
+image i, g_j for that of caption j, theta for the parameters of the encoders. The loss
+is a function of the embeddings:
 
     L = loss(f_1(theta), ..., f_N(theta), g_1(theta), ..., g_N(theta); s)
 
-and f_i depends on image i alone. So the chain rule turns the gradient into a sum over samples:
+and f_i depends on image i alone. So the chain rule turns the gradient into a sum over
+samples:
 
     dL/dtheta = sum_i (df_i/dtheta)^T dL/df_i  +  sum_j (dg_j/dtheta)^T dL/dg_j
 
-Once all dL/df_i and dL/dg_j are known, each term needs one sample only. Hence four stages:
+Once all dL/df_i and dL/dg_j are known, each term needs one sample only. Hence four
+stages:
 
     1. encode the batch in pieces, each piece by itself
-    2. gather the embeddings, (N, E) for each encoder: small, however large the images are
-    3. take the loss over the whole batch, and its gradient with respect to the embeddings
+    2. gather the embeddings, (N, E) for each encoder: small, however large images are
+    3. take the loss over the whole batch, and its gradient by the embeddings
     4. push each piece's rows of that gradient back through the piece, and add up
 
-This is the exact gradient of the whole batch, not an approximation. Taking the loss of each piece
-by itself would be another loss: every image has to be compared with every caption.
+This is the exact gradient of the whole batch, not an approximation. Taking the loss of
+each piece by itself would be another loss: every image has to be compared with every
+caption.
 
-The parameters of the loss, such as the temperature s, are used in stage 3 only. There the loss is
-taken once, over all samples. So their gradient is complete at once: it is added up over no pieces
-and multiplied by no number of them.
+The parameters of the loss, such as the temperature s, are used in stage 3 only. There
+the loss is taken once, over all samples. So dL/ds is complete at once. It is not added
+up over the pieces. (Programs that take the loss again for each of k pieces have to
+divide it by k.)
 
-The pieces do two jobs. They are given to worker threads (NumPy leaves Python's lock while it
-computes, so that threads do run at once). And if there are more pieces than threads, no tape is
-kept in stage 1. Each piece is encoded again in stage 4, when its gradient is known. Then the memory
-of a step is about that of one piece for each thread.
+The pieces do two jobs. They are given to worker threads (NumPy leaves Python's lock
+while it computes, so that threads do run at once). And if there are more pieces than
+threads, no tape is kept in stage 1. Each piece is encoded again in stage 4, when its
+gradient is known. Then the memory of a step is about that of one piece for each thread.
 
-Which thread does what depends on the sizes alone (plan.py), and sums are taken in a fixed order
-(sums.py). So the same inputs with the same `shards` and `workers` give the same bits.
+Which thread does what depends on the sizes alone (plan.py), and sums are taken in a
+fixed order (sums.py). So the same inputs with the same `shards` and `workers` give the
+same bits.
 
 Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.06983.
 """
@@ -66,13 +72,15 @@ Measured for a model of 361,025 parameters: one thread needs 0.9 ms, two need 2.
 class TrainingStep:
     """One whole step, called once for each batch: step(images, tokens).
 
-    It takes the gradients, clips their norm, updates the parameters, clamps the loss's parameters
-    (the temperature), and forgets the gradients. Between steps it keeps `arenas`, the memory that
-    the worker threads compute in, so that the next step need not ask the system for new pages.
+    It takes the gradients, clips their norm, updates the parameters, clamps the loss's
+    parameters (the temperature), and forgets the gradients. Between steps it keeps
+    `arenas`, the memory that the worker threads compute in, so that the next step need
+    not ask the system for new pages.
 
-    loss is "clip", or a `clip_np.losses.Loss`, a module whose forward takes (image_features,
-    text_features, positives). Its own parameters receive gradients too; hand them to the optimizer. For shards and workers see
-    `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must be None.
+    loss is "clip", or a `clip_np.losses.Loss`, a module whose forward takes
+    (image_features, text_features, positives). Its own parameters receive gradients
+    too; hand them to the optimizer. For shards and workers see `loss_and_gradients`.
+    max_norm=None leaves the gradients as they are. comm must be None.
     """
 
     def __init__(
@@ -99,16 +107,13 @@ class TrainingStep:
         self.arenas: list[Arena] = []
 
     def __call__(
-        self,
-        images: Array | mg.Tensor,
-        tokens: Array | mg.Tensor,
-        positives: Array | None = None,
+        self, images: Array | mg.Tensor, tokens: Array | mg.Tensor, positives: Array | None = None
     ) -> dict[str, Array]:
         """Take a step on images (B, 3, S, S) and tokens (B, T).
 
-        positives (B, B), boolean, marks pairs that must not count as wrong answers. Returns 0-d
-        arrays: "loss", "logit_scale" (a logarithm, after the step) and "grad_norm" (before it was
-        clipped).
+        positives (B, B), boolean, marks pairs that must not count as wrong answers.
+        Returns 0-d arrays: "loss", "logit_scale" (a logarithm, after the step) and
+        "grad_norm" (before it was clipped).
         """
         with blas_threads(1):
             loss = loss_and_gradients(
@@ -121,18 +126,14 @@ class TrainingStep:
                 loss=self.loss,
                 arenas=self.arenas,
             )
-            parameters = all_parameters(self.model, self.loss)
+            parameters = trained_parameters(self.model, self.loss)
             threads = self._update_threads(parameters)
             norm = clip_grad_norm(parameters, self.max_norm, threads)
             self.optimizer.step(threads)
         self.loss.clamp()
         for parameter in parameters:
             parameter.zero_grad()
-        return {
-            "loss": loss,
-            "logit_scale": self.model.logit_scale.data.copy(),
-            "grad_norm": norm,
-        }
+        return {"loss": loss, "logit_scale": self.model.logit_scale.data.copy(), "grad_norm": norm}
 
     def _update_threads(self, parameters: Sequence[Parameter]) -> int:
         """How many threads clip and update the parameters."""
@@ -159,7 +160,7 @@ def training_step(
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
     >>> optimizer = mg.optim.AdamW(model.parameters(), lr=1e-3)
     >>> images = np.zeros((4, 3, 32, 32), np.float32)
-    >>> tokens = np.array([[512, 72, 513], [512, 74, 513], [512, 76, 513], [512, 78, 513]])
+    >>> tokens = np.array([[512, letter, 513] for letter in (72, 73, 74, 75)])
     >>> result = training_step(model, optimizer, images, tokens)
     >>> sorted(result), optimizer.step_count
     (['grad_norm', 'logit_scale', 'loss'], 1)
@@ -180,8 +181,8 @@ def training_step(
 _arenas_of: weakref.WeakKeyDictionary[Optimizer, list[Arena]] = weakref.WeakKeyDictionary()
 """Memory that `training_step` uses again in the next call with the same optimizer.
 
-A loop that calls the function has no other object that lives from step to step. The dictionary does
-not keep an optimizer alive: when the optimizer goes, its arenas go too.
+A loop that calls the function has no other object that lives from step to step. The
+dictionary does not keep an optimizer alive: when the optimizer goes, its arenas go too.
 """
 
 
@@ -196,17 +197,21 @@ def loss_and_gradients(
     loss: str | Loss = "clip",
     arenas: list[Arena] | None = None,
 ) -> Array:
-    """The loss of a batch, a 0-d array. It sets the .grad of every parameter and adds to none.
+    """The loss of a batch, a 0-d array. It sets the .grad of every parameter.
 
-    images (B, 3, S, S), tokens (B, T). shards is the number of pieces, 1 to B, into which each
-    encoder's batch is cut. workers is the number of threads; None means all cores. If there are
-    more shards than workers, every piece is encoded twice and memory is saved. loss and positives
-    are those of `TrainingStep`. arenas is a list that keeps memory for the next call.
+    A gradient from before is replaced, not added to.
 
-    Raises ValueError for a batch that is empty or unequal, and for impossible shards and workers.
+    images (B, 3, S, S), tokens (B, T). shards is the number of pieces, 1 to B, into
+    which each encoder's batch is cut. workers is the number of threads; None means all
+    cores. If there are more shards than workers, every piece is encoded twice and
+    memory is saved. loss and positives are those of `TrainingStep`. arenas is a list
+    that keeps memory for the next call.
+
+    Raises ValueError for a batch that is empty or unequal, and for impossible shards
+    and workers.
     """
     loss_module = loss_for(model, loss)
-    parameters = all_parameters(model, loss_module)
+    parameters = trained_parameters(model, loss_module)
     use_device(model.logit_scale.data)
     threads = count_workers(model.logit_scale.data, workers)
     batch = sort_batch(model.encoders, images, tokens)
@@ -221,32 +226,29 @@ def loss_and_gradients(
     ]
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
-        image_features = gather(team, "vision")
-        text_features = gather(team, "text", order=batch.caption_positions)
-        value = loss_module(image_features, text_features, positives)
-        trained = [parameter for parameter in loss_module.parameters() if parameter.requires_grad]
-        image_gradient, text_gradient, *loss_gradients = mg.grad(
-            value, [image_features, text_features, *trained]
-        )
-        caption_order = array_module(text_gradient).asarray(batch.caption_order)
-        feature_gradients = {"vision": image_gradient, "text": text_gradient[caption_order]}
+        meeting = differentiate_loss(loss_module, team, batch, positives)
         sums = GradientSums(loads)
-        backward = {"feature_gradients": feature_gradients, "parameters": parameters, "sums": sums}
-        run_workers([functools.partial(worker.backward, **backward) for worker in team])
+        run_workers(
+            [
+                functools.partial(worker.backward, meeting.feature_gradients, parameters, sums)
+                for worker in team
+            ]
+        )
     totals = sums.finish()
     for position, parameter in enumerate(parameters):
         parameter.grad = totals.get(position)
-    for parameter, gradient in zip(trained, loss_gradients):
+    for parameter, gradient in meeting.loss_gradients:
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-    return value.data
+    return meeting.loss
 
 
 class SortedBatch(NamedTuple):
     """A batch with its captions in the order of their lengths, by encoder.
 
-    caption_order[k] is the row of the batch that is row k of the sorted captions. caption_positions
-    is the inverse: caption_positions[i] is the row of the sorted captions that is row i of the
-    batch. So `sorted = batch[caption_order]` and `batch = sorted[caption_positions]`.
+    caption_order[k] is the row of the batch that is row k of the sorted captions.
+    caption_positions is the inverse: caption_positions[i] is the row of the sorted
+    captions that is row i of the batch. So `sorted = batch[caption_order]` and `batch =
+    sorted[caption_positions]`.
     """
 
     inputs: dict[str, Array]
@@ -258,7 +260,7 @@ class SortedBatch(NamedTuple):
 def sort_batch(
     encoders: Mapping[str, Encoder], images: Array | mg.Tensor, tokens: Array | mg.Tensor
 ) -> SortedBatch:
-    """Sort the captions by length. Images stay in their order: all of them have one length."""
+    """Sort the captions by length. Images all have one length and stay in order."""
     images = images.data if isinstance(images, mg.Tensor) else images
     tokens = move(mg.tensor(tokens).data, "numpy")  # ids are looked at on the host
     if len(images) != len(tokens) or len(tokens) == 0:
@@ -273,6 +275,37 @@ def sort_batch(
         },
         caption_order=caption_order,
         caption_positions=np.argsort(caption_order),
+    )
+
+
+class Meeting(NamedTuple):
+    """What comes out where the samples meet: the loss, (), and its gradients.
+
+    feature_gradients are those of the embeddings, (B, E), by encoder, in the order in
+    which the encoders saw the samples. loss_gradients are pairs of a parameter of the
+    loss and its gradient.
+    """
+
+    loss: Array
+    feature_gradients: dict[str, Array]
+    loss_gradients: list[tuple[Parameter, Array]]
+
+
+def differentiate_loss(
+    loss: Loss, team: Sequence[Worker], batch: SortedBatch, positives: Array | None
+) -> Meeting:
+    """Gather the embeddings of all workers, and take the loss and its gradients."""
+    image_features = gather(team, "vision")
+    text_features = gather(team, "text", order=batch.caption_positions)
+    value = loss(image_features, text_features, positives)
+    trained = [parameter for parameter in loss.parameters() if parameter.requires_grad]
+    leaves = [image_features, text_features, *trained]
+    image_gradient, text_gradient, *loss_gradients = mg.grad(value, leaves)
+    caption_order = array_module(text_gradient).asarray(batch.caption_order)
+    return Meeting(
+        loss=value.data,
+        feature_gradients={"vision": image_gradient, "text": text_gradient[caption_order]},
+        loss_gradients=list(zip(trained, loss_gradients)),
     )
 
 
@@ -294,8 +327,7 @@ def gather(team: Sequence[Worker], encoder: str, order: np.ndarray | None = None
     return mg.tensor(rows, requires_grad=True)
 
 
-def all_parameters(model: CLIP, loss: Loss) -> list[Parameter]:
-    """The model's parameters, and those of the loss that are not among them."""
-    parameters = model.parameters()
-    known = {id(parameter) for parameter in parameters}
-    return parameters + [each for each in loss.parameters() if id(each) not in known]
+def trained_parameters(model: CLIP, loss: Loss) -> list[Parameter]:
+    """The parameters of the model and of the loss that require a gradient, each once."""
+    every = {id(parameter): parameter for parameter in model.parameters() + loss.parameters()}
+    return [parameter for parameter in every.values() if parameter.requires_grad]

@@ -1,21 +1,22 @@
 """What does one thread do in a training step?
 
-It runs its units twice: forward, to encode their rows, and backward, to push the gradients of the
-embeddings back through the encoder. In between all threads meet in the loss (step.py).
+It runs its units twice: forward, to encode their rows, and backward, to push the
+gradients of the embeddings back through the encoder. In between all threads meet in the
+loss (step.py).
 
-    forward                       units -> embeddings
-                                           embeddings -> loss -> gradients of the embeddings
-    backward                      units <- their rows of these gradients
+    forward            units -> embeddings
+    (all threads)      embeddings -> loss -> gradients of the embeddings
+    backward           units <- their rows of these gradients
 
 There are two ways to keep a unit's intermediate results until the way back:
 
 - *Keep the tape.* The forward pass is recorded, and `backward` walks along this tape.
-- *Recompute.* The forward pass records nothing. `backward` encodes one unit again, this time with a
-  tape, walks back, and lets go of the tape before it turns to the next unit. That is one forward
-  pass more, but only one unit at a time is in memory.
+- *Recompute.* The forward pass records nothing. `backward` encodes one unit again, this
+  time with a tape, walks back, and lets go of the tape before it turns to the next
+  unit. That is one forward pass more, but only one unit at a time is in memory.
 
-A thread has its own tapes and its own memory (`Arena`). The only thing that threads share on the
-way back is where gradients are added up (`GradientSums`).
+A thread has its own tapes and its own memory (`Arena`). The only thing that threads
+share on the way back is where gradients are added up (`GradientSums`).
 """
 
 import contextlib
@@ -31,9 +32,10 @@ from minigrad.nn import Parameter
 
 
 class Worker:
-    """One thread's part of a step: `units`, to be encoded from `inputs`, by encoder.
+    """One thread's part of a step: its units, and where their inputs are.
 
-    number is the thread's turn when gradients are added up. outputs are the units' embeddings.
+    inputs are whole batches, by encoder. number is the thread's turn when gradients are
+    added up. outputs are the units' embeddings.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class Worker:
         parameters: Sequence[Parameter],
         sums: GradientSums,
     ) -> None:
-        """Push the gradients of the embeddings, (B, E) for each encoder, back to `parameters`.
+        """Push the gradients of the embeddings back to `parameters`.
 
-        The gradients from all units of an encoder are added up here. In the last of these units,
-        each parameter's gradient is handed over to `sums` as soon as it is complete.
+        feature_gradients are those of whole batches, (B, E), by encoder. The gradients
+        from all units of an encoder are added up here. In the last of these units, each
+        parameter's gradient is handed over to `sums` as soon as it is complete.
         """
         so_far: dict[tuple[str, int], Array] = {}  # (encoder, position of the parameter) -> sum
         last_units = {unit.encoder: unit for unit in self.units}
@@ -88,7 +91,11 @@ class Worker:
     def _receiver(
         self, encoder: str, so_far: dict[tuple[str, int], Array], sums: GradientSums | None
     ) -> Callable[[int, Array], None]:
-        """What takes the gradients of one unit. It hands complete ones to `sums` if there is one."""
+        """A function that adds the gradients of one unit to `so_far`.
+
+        With `sums`, the unit is the last of its encoder, and complete gradients go
+        there.
+        """
 
         def receive(position: int, gradient: Array) -> None:
             key = encoder, position
