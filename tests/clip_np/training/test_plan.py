@@ -1,4 +1,4 @@
-"""The plan of a step: every row once, even shares, cuts only where they are worth it."""
+"""The plan of a step: every row once, even shares, cuts only if they are worth it."""
 
 import numpy as np
 import pytest

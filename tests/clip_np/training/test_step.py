@@ -189,11 +189,11 @@ def test_unequal_batches():
         loss_and_gradients(model, images[:3], tokens)
 
 
-# --- the loss is a module ----------------------------------------------------------------------
+# --- the loss is a module ------------------------------------------------------------
 
 
 class SigmoidLoss(Loss):
-    """Each cell of the table of cosines is a question by itself. The bias belongs to the loss."""
+    """Each cell of the table of cosines is a question. The bias belongs to the loss."""
 
     def __init__(self, logit_scale) -> None:
         self.logit_scale = logit_scale
@@ -269,7 +269,7 @@ def test_a_parameter_of_loss_and_encoder_gets_both_gradients():
     np.testing.assert_allclose(model.vision.proj.grad, expected, rtol=1e-12)
 
 
-# --- memory from step to step ------------------------------------------------------------------
+# --- memory from step to step --------------------------------------------------------
 
 
 def buffers_of(arenas):

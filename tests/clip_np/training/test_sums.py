@@ -1,4 +1,4 @@
-"""Gradients of several workers are added in the order of the workers, whoever is first."""
+"""Gradients are added in the order of the workers, whoever is ready first."""
 
 import itertools
 
@@ -14,7 +14,7 @@ CAPTIONS = Unit("text", slice(0, 1), 1.0)
 
 @pytest.mark.parametrize("arrival", list(itertools.permutations(range(3))))
 def test_gradients_are_added_in_the_order_of_the_workers(arrival):
-    """Of (a + b) + c and a + (b + c), rounding makes two numbers. Nothing is copied or kept."""
+    """Rounding tells (a + b) + c from a + (b + c). Nothing is copied or kept."""
     loads = [[IMAGES], [IMAGES, IMAGES], [CAPTIONS], [CAPTIONS, IMAGES]]  # three share the images
     sums = GradientSums(loads)
     parts = [np.array([number], np.float32) for number in (1.0, 1e8, -1e8)]
