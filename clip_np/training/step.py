@@ -328,6 +328,6 @@ def gather(team: Sequence[Worker], encoder: str, order: np.ndarray | None = None
 
 
 def trained_parameters(model: CLIP, loss: Loss) -> list[Parameter]:
-    """The parameters of the model and of the loss that require a gradient, each once."""
+    """The parameters of the model and the loss that require a gradient."""
     every = {id(parameter): parameter for parameter in model.parameters() + loss.parameters()}
     return [parameter for parameter in every.values() if parameter.requires_grad]
