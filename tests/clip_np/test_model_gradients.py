@@ -21,6 +21,8 @@ from clip_np.encoders import (
     TextTransformer,
     Transformer,
     VisionTransformer,
+    pooled_block,
+    pooled_transformer,
 )
 from clip_np.training import loss_and_gradients
 from minigrad import nn
@@ -85,8 +87,15 @@ def causal(module, x):
     return module(x, "causal")
 
 
-def pooled(module, x):
-    return module.pooled(x, np.array([2, 1]), lengths=np.array([3, 2]))
+POSITIONS = np.array([2, 1])
+
+
+def one_row_of_a_block(module, x):
+    return pooled_block(module, x, POSITIONS, "causal")
+
+
+def one_row_of_a_stack(module, x):
+    return pooled_transformer(module, x, POSITIONS, "causal")
 
 
 def in_turn(module, x):
@@ -111,8 +120,9 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
     "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", 2, rng), call, SEQUENCE),
     "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", 2, rng), call, SEQUENCE),
     "Block": (lambda rng: Block(SMALL.vision, rng), causal, SEQUENCE),
-    "Block, pooled": (lambda rng: Block(SMALL.vision, rng), pooled, SEQUENCE),
-    "Transformer": (lambda rng: Transformer(SMALL.text, rng), pooled, SEQUENCE),
+    "Block, pooled": (lambda rng: Block(SMALL.vision, rng), one_row_of_a_block, SEQUENCE),
+    "Transformer": (lambda rng: Transformer(SMALL.text, rng), causal, SEQUENCE),
+    "Transformer, pooled": (lambda rng: Transformer(SMALL.text, rng), one_row_of_a_stack, SEQUENCE),
     "VisionTransformer": (
         lambda rng: VisionTransformer(SMALL.vision, 6, rng),
         lambda module, x: module(x),
