@@ -2,8 +2,9 @@
 
     python -m benchmarks.sides ours micro batch=32
 
-It builds its model, says "ready", and then does one step for each line it reads, answering
-with a JSON line. So two sides can take turns, and each has its memory for itself.
+It builds its model, says "ready", and then does one step for each line it reads,
+answering with a JSON line. So two sides can take turns, and each has its memory for
+itself.
 """
 
 import json

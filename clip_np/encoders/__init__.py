@@ -3,9 +3,10 @@
     images    (B, 3, S, S)  ->  VisionTransformer  ->  features (B, E)
     captions  (B, T) ids    ->  TextTransformer    ->  features (B, E)
 
-A configuration says how large they are; PRESETS holds the usual ones. Both encoders are stacks of
-the same block (transformer.py), of which they read one row (pooled.py). `Encoder` is what the rest
-of the program needs to know of them. Features are not normalised.
+A configuration says how large they are; PRESETS holds the usual ones. Both encoders are
+stacks of the same block (transformer.py), of which they read one row (pooled.py).
+`Encoder` is what the rest of the program needs to know of them. Features are not
+normalised.
 
 >>> import numpy as np
 >>> config = PRESETS["tiny"]

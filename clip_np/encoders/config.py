@@ -1,12 +1,12 @@
 """Which numbers define a CLIP?
 
-A model is described by three small configurations: the sizes of the vision encoder, the sizes of
-the text encoder, and the width of the space in which the two meet. They are checked when they are
-made and never change afterwards.
+A model is described by three small configurations: the sizes of the vision encoder, the
+sizes of the text encoder, and the width of the space in which the two meet. They are
+checked when they are made and never change afterwards.
 
-PRESETS names the sizes used in this project and those of the published models (Radford et al.
-2021, arXiv:2103.00020, table 20). A model is trained with the vocabulary of its tokenizer:
-`config.for_tokenizer(tokenizer)` replaces that of the preset.
+PRESETS names the sizes used in this project and those of the published models (Radford
+et al. 2021, arXiv:2103.00020, table 20). A model is trained with the vocabulary of its
+tokenizer: `config.for_tokenizer(tokenizer)` replaces that of the preset.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 class MLPWidth:
     """The field mlp_width of a configuration: MLP_RATIO * width unless a value is passed.
 
-    A dataclass asks such an object for the default of the field (None), hands it what is passed to
-    the constructor, and asks it at every reading. See "descriptor-typed fields" in Python's
-    documentation of dataclasses.
+    A dataclass asks such an object for the default of the field (None), hands it what
+    is passed to the constructor, and asks it at every reading. See "descriptor-typed
+    fields" in Python's documentation of dataclasses.
     """
 
     @overload
@@ -85,8 +85,8 @@ class VisionConfig:
 class TextConfig:
     """A text transformer in which a token sees itself and those before it.
 
-    eos_token_id is the id of the end token. None means that the end token is the highest id of each
-    caption, which is so in OpenAI's vocabulary.
+    eos_token_id is the id of the end token. None means that the end token is the
+    highest id of each caption, which is so in OpenAI's vocabulary.
     """
 
     vocab_size: int

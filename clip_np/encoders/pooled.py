@@ -1,32 +1,36 @@
 """What is left of the last block, if only one row of its result is read?
 
-CLIP reads one row of what its transformer computes: the class token of an image, the end token of
-a caption. In the last block, the other T - 1 rows are computed for nobody. The chosen row needs
-its own query, attention row and perceptron, but the keys and values of all tokens, and those would
-be the larger part of what remains: 2 T W^2 multiplications. They can be avoided, too.
+CLIP reads one row of what its transformer computes: the class token of an image, the
+end token of a caption. In the last block, the other T - 1 rows are computed for nobody.
+The chosen row needs its own query, attention row and perceptron, but the keys and
+values of all tokens, and those would be the larger part of what remains: 2 T W^2
+multiplications. They can be avoided, too.
 
 *The keys.* With a single query q, the score of token j is
 
     q . k_j = q . (K x_j + b_K) = (K^T q) . x_j + q . b_K
 
-On the left, K is applied to T tokens; on the right, K^T is applied to one query. The last term is
-the same for every j. A softmax does not change when all scores grow by the same number, so the
-bias b_K drops out.
+On the left, K is applied to T tokens; on the right, K^T is applied to one query. The
+last term is the same for every j. A softmax does not change when all scores grow by the
+same number, so the bias b_K drops out.
 
-*The values.* The mixture of the values is the value of the mixture, as probabilities sum to 1:
+*The values.* The mixture of the values is the value of the mixture, as probabilities
+sum to 1:
 
     sum of p_j v_j = sum of p_j (V x_j + b_V) = V (sum of p_j x_j) + b_V
 
-So each head needs one query of width W, K^T q, and the tokens x themselves serve as its keys and
-as its values. This is what `mg.attention` computes, with H heads where there usually are T tokens:
+So each head needs one query of width W, K^T q, and the tokens x themselves serve as its
+keys and as its values. This is what `mg.attention` computes, with H heads where there
+usually are T tokens:
 
     queries (B, H, W),  keys = values = x (B, T, W)   ->   mixtures (B, H, W)
 
-Its scale needs a correction. It divides scores by the root of the width of its queries, sqrt(W). A
-head divides by sqrt(D), and W = H D, so the queries are multiplied by sqrt(H) beforehand.
+Its scale needs a correction. It divides scores by the root of the width of its queries,
+sqrt(W). A head divides by sqrt(D), and W = H D, so the queries are multiplied by
+sqrt(H) beforehand.
 
-What remains is 4 W^2 + 2 W mlp_width for the row, and 2 H W for each token. Compared with the
-whole block (`block_cost`), that is about one part in T.
+What remains is 4 W^2 + 2 W mlp_width for the row, and 2 H W for each token. Compared
+with the whole block (`block_cost`), that is about one part in T.
 """
 
 import numpy as np
@@ -55,7 +59,8 @@ def pooled_attention(
 ) -> mg.Tensor:
     """What `rows` (B, W), one token of each sequence of x (B, T, W), gather: (B, W).
 
-    visible (B, 1, T), boolean, says which tokens each row may see; None for all of them.
+    visible (B, 1, T), boolean, says which tokens each row may see; None for all of
+    them.
     """
     batch, _, width = x.shape
     heads = attention.heads

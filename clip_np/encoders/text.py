@@ -1,25 +1,27 @@
 """How does a caption become a vector?
 
-A caption arrives as a row of token ids, with a start token in front, an end token after the last
-word, and padding up to a common length T:
+A caption arrives as a row of token ids, with a start token in front, an end token after
+the last word, and padding up to a common length T:
 
     "a red circle"   ->   512   5   17   42   513   0   0   0        (T = 8)
 
-Each id picks a row of a table, and a learned position is added. The blocks let every token look at
-itself and the tokens before it (a causal mask, as in GPT). So only the end token has seen the
-whole caption, and its row, projected into the shared space, is the caption's vector.
+Each id picks a row of a table, and a learned position is added. The blocks let every
+token look at itself and the tokens before it (a causal mask, as in GPT). So only the
+end token has seen the whole caption, and its row, projected into the shared space, is
+the caption's vector.
 
-*Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it stands at the
-largest id of each row, and `tokens.argmax(axis=1)` finds it. Other vocabularies name its id in
-`TextConfig.eos_token_id`; it is then the first occurrence of this id.
+*Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it
+stands at the largest id of each row, and `tokens.argmax(axis=1)` finds it. Other
+vocabularies name its id in `TextConfig.eos_token_id`; it is then the first occurrence
+of this id.
 
-*What about the padding?* Nothing before the end token can see it, because of the causal mask, and
-nobody reads a row after the end token. So the padding needs no mask of its own. And columns that
-hold nothing but padding can be cut off: T becomes the length of the longest caption in the batch,
-and the features stay the same.
+*What about the padding?* Nothing before the end token can see it, because of the causal
+mask, and nobody reads a row after the end token. So the padding needs no mask of its
+own. And columns that hold nothing but padding can be cut off: T becomes the length of
+the longest caption in the batch, and the features stay the same.
 
-`plain_forward` computes all rows of all columns. `forward` cuts the padding and leaves out the rows
-of the last block that nobody reads (clip_np/encoders/pooled.py).
+`plain_forward` computes all rows of all columns. `forward` cuts the padding and leaves
+out the rows of the last block that nobody reads (clip_np/encoders/pooled.py).
 
 Radford et al. 2021, arXiv:2103.00020, section 2.4.
 """

@@ -1,31 +1,32 @@
 """What is one layer of a transformer?
 
-A sequence of T tokens, each a row of W numbers, passes through a stack of *blocks*. A block adds
-two things to every row: what the token gathers from the other tokens (attention), and what it
-makes of that by itself (a perceptron of two layers):
+A sequence of T tokens, each a row of W numbers, passes through a stack of *blocks*. A
+block adds two things to every row: what the token gathers from the other tokens
+(attention), and what it makes of that by itself (a perceptron of two layers):
 
     x = x + attn(ln_1(x))
     x = x + mlp(ln_2(x))
 
-*Attention.* Each token asks a question, offers an answer to others, and says which questions its
-answer is for. These three are linear maps of its row: the query q, the value v and the key k. The
-score of two tokens is the product of one's query with the other's key. A softmax over the scores
-turns them into probabilities, and the token receives the mixture of all values:
+*Attention.* Each token asks a question, offers an answer to others, and says which
+questions its answer is for. These three are linear maps of its row: the query q, the
+value v and the key k. The score of two tokens is the product of one's query with the
+other's key. A softmax over the scores turns them into probabilities, and the token
+receives the mixture of all values:
 
     q_i = Q x_i + b_Q       k_j = K x_j + b_K       v_j = V x_j + b_V
     p_ij = softmax over j of (q_i . k_j / sqrt(D))
     o_i = sum over j of p_ij v_j
 
-This is done H times in parallel, in *heads* with matrices of their own. Each head works with D =
-W / H numbers; the H results are put side by side and mixed by one more matrix. A sum of D products
-of independent numbers with variance 1 has variance D; dividing by sqrt(D) brings it back to 1, so
-that the softmax starts out neither flat nor certain.
+This is done H times in parallel, in *heads* with matrices of their own. Each head works
+with D = W / H numbers; the H results are put side by side and mixed by one more matrix.
+A sum of D products of independent numbers with variance 1 has variance D; dividing by
+sqrt(D) brings it back to 1, so that the softmax starts out neither flat nor certain.
 
-*The perceptron* widens a row to mlp_width numbers, bends them with an activation, and narrows them
-again.
+*The perceptron* widens a row to mlp_width numbers, bends them with an activation, and
+narrows them again.
 
-Normalising inside the two branches ("pre-LN") leaves a straight path through the sums, along which
-gradients reach the first block undiminished.
+Normalising inside the two branches ("pre-LN") leaves a straight path through the sums,
+along which gradients reach the first block undiminished.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; Xiong et al. 2020,
 arXiv:2002.04745 (pre-LN).
@@ -42,9 +43,9 @@ from minigrad.nn import LayerNorm, Linear, Module, ModuleList
 class MultiHeadAttention(Module):
     """Attention of a sequence to itself: (B, T, W) -> (B, T, W).
 
-    One projection, in_proj, makes queries, keys and values: the rows of its weight (3*W, W) are
-    those of Q, K and V, in this order. layers is the number of blocks in the whole stack; it sets
-    the size of the initial weights (see `Block`).
+    One projection, in_proj, makes queries, keys and values: the rows of its weight
+    (3*W, W) are those of Q, K and V, in this order. layers is the number of blocks in
+    the whole stack; it sets the size of the initial weights (see `Block`).
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class MLP(Module):
 class Block(Module):
     """Attention and a perceptron, each added to what comes in: (B, T, W) -> (B, T, W).
 
-    Names and initial weights are OpenAI's. Their rule for the text encoder serves both encoders
-    here, which is a choice of this project. Weights are normal with standard deviation W^-1/2, so
-    that a layer keeps the size of its input. In a stack of L blocks, 2L branches add to the
-    straight path; each branch therefore ends in a projection that is smaller by (2L)^-1/2.
+    Names and initial weights are OpenAI's. Their rule for the text encoder serves both
+    encoders here, which is a choice of this project. Weights are normal with standard
+    deviation W^-1/2, so that a layer keeps the size of its input. In a stack of L
+    blocks, 2L branches add to the straight path; each branch therefore ends in a
+    projection that is smaller by (2L)^-1/2.
 
     >>> from clip_np.encoders import PRESETS
     >>> block = Block(PRESETS["tiny"].vision, np.random.default_rng(0))
@@ -130,8 +132,9 @@ class Transformer(Module):
 def block_cost(config: TransformerConfig, length: int) -> int:
     """The multiplications in one block for a sequence of `length` tokens.
 
-    Each token costs 3 W^2 for in_proj, W^2 for out_proj and 2 W mlp_width for the perceptron, and
-    for each token that it looks at, W for the score and W for the mixture.
+    Each token costs 3 W^2 for in_proj, W^2 for out_proj and 2 W mlp_width for the
+    perceptron, and for each token that it looks at, W for the score and W for the
+    mixture.
 
     >>> from clip_np.encoders import TextConfig
     >>> config = TextConfig(vocab_size=100, context_length=8, width=10, layers=1, heads=2)

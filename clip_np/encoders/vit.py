@@ -1,15 +1,18 @@
 """How does an image become a vector?
 
-Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in three
-colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class token, the same for
-every image, is put in front. It has no content of its own and is there to gather that of the
-others. Learned positions tell the patches apart. After the blocks, the row of the class token is
-projected into the space that images and captions share:
+Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in
+three colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class
+token, the same for every image, is put in front. It has no content of its own and is
+there to gather that of the others. Learned positions tell the patches apart. After the
+blocks, the row of the class token is projected into the space that images and captions
+share:
 
-    image (3, S, S)  ->  patches (N, 3 P^2)  ->  tokens (1 + N, W)  ->  class token (W,)  ->  (E,)
+    image (3, S, S)  ->  patches (N, 3 P^2)  ->  tokens (1 + N, W)  ->  class token (W,)
+    ->  (E,)
 
-`plain_forward` says this in two lines. `forward` computes the same features for less work, because
-it leaves out the rows of the last block that nobody reads (clip_np/encoders/pooled.py).
+`plain_forward` says this in two lines. `forward` computes the same features for less
+work, because it leaves out the rows of the last block that nobody reads
+(clip_np/encoders/pooled.py).
 
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv:2010.11929.
 """
@@ -27,9 +30,9 @@ from minigrad.nn import LayerNorm, Linear, Module, normal
 class VisionTransformer(Module):
     """Images (B, 3, image_size, image_size) -> features (B, embed_dim).
 
-    The patch embedding is called conv1 because the published weights call it so. There it is a
-    convolution with stride P; applied to patches that are laid out as rows, the same numbers are a
-    matrix product.
+    The patch embedding is called conv1 because the published weights call it so. There
+    it is a convolution with stride P; applied to patches that are laid out as rows, the
+    same numbers are a matrix product.
     """
 
     def __init__(

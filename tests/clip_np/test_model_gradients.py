@@ -1,8 +1,9 @@
 """Gradients of layers, of both encoders, of the loss and of a whole sharded step.
 
-Two judges. The remainder of Taylor's series must fall with the square of the step, a slope of 2
-(1.9 is asked) over five halvings. And one complex step moves all parameters of the model at once
-along a random direction, which gives the slope of the loss there to almost all digits.
+Two judges. The remainder of Taylor's series must fall with the square of the step, a
+slope of 2 (1.9 is asked) over five halvings. And one complex step moves all parameters
+of the model at once along a random direction, which gives the slope of the loss there
+to almost all digits.
 """
 
 import copy
@@ -184,7 +185,8 @@ def test_gradient_of_a_module_by_complex_step(name):
     assert abs(sum(products) - numeric) <= 1e-11 * sum(np.abs(products))
 
 
-# --- the loss ----------------------------------------------------------------------------------
+# --- the loss
+# ----------------------------------------------------------------------------------
 
 
 def loss_inputs(count=5):
@@ -207,7 +209,8 @@ def test_contrastive_loss(positives):
         assert 1.9 <= mg.taylor_slope(loss, inputs, directions_for(inputs, seed)) <= 2.1
 
 
-# --- the whole step ----------------------------------------------------------------------------
+# --- the whole step
+# ----------------------------------------------------------------------------
 
 CUTS = [(1, 1), (1, 2), (2, 1), (3, 2), (8, 1), (8, 3)]
 each_cut = pytest.mark.parametrize(("shards", "workers"), CUTS)

@@ -1,9 +1,9 @@
 """CLIP written plainly in PyTorch, to hold clip_np against.
 
-Nothing here is clever: PyTorch's own layers, convolution and attention, every token computed to
-the last block, captions at their full padded length, one tape for the whole batch. The names of
-the parameters are clip_np's, so weights go over by name; the patch embedding alone changes shape,
-because it is a real convolution here.
+Nothing here is clever: PyTorch's own layers, convolution and attention, every token
+computed to the last block, captions at their full padded length, one tape for the whole
+batch. The names of the parameters are clip_np's, so weights go over by name; the patch
+embedding alone changes shape, because it is a real convolution here.
 
 Radford et al. 2021, arXiv:2103.00020.
 """
