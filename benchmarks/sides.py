@@ -45,7 +45,7 @@ def ours(setting: Setting) -> Step:
 
 
 def same_work(setting: Setting) -> Step:
-    """`ours` without skipping anything: every token through every layer, as PyTorch's side."""
+    """`ours` without skipping anything: every token passes through every layer."""
     from clip_np.encoders import TextTransformer, VisionTransformer
     from clip_np.training import step
 

@@ -72,16 +72,18 @@ def match_probabilities(cosines: np.ndarray, logit_scale: float) -> np.ndarray:
     logarithm. It is the softmax over each row of the logits, so rows sum to 1. A single
     caption always gets 1.
 
-    >>> match_probabilities(np.array([[0.30, 0.25, 0.10]]), logit_scale=math.log(20)).round(2)
+    >>> cosines = np.array([[0.30, 0.25, 0.10]])
+    >>> match_probabilities(cosines, logit_scale=math.log(20)).round(2)
     array([[0.72, 0.27, 0.01]])
     """
     return mg.softmax(mg.tensor(math.exp(logit_scale) * cosines)).numpy()
 
 
 def plain_contrastive_loss(logits: mg.Tensor) -> mg.Tensor:
-    """The loss of logits (N, N), written as at the head of this file. Slow, and meant to be read.
+    """The loss of logits (N, N) as at the head of this file: to be read, not used.
 
-    >>> round(plain_contrastive_loss(mg.tensor([[2.0, 2.0], [2.0, 2.0]])).item(), 4)  # ln 2
+    >>> logits = mg.tensor([[2.0, 2.0], [2.0, 2.0]])
+    >>> round(plain_contrastive_loss(logits).item(), 4)  # ln 2
     0.6931
     """
     count = len(logits)
@@ -109,7 +111,8 @@ def contrastive_loss(
     gradient 0: they take no part in the comparison. The diagonal always takes part.
 
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
-    >>> round(contrastive_loss(features, features, mg.tensor(math.log(100.0))).item(), 6)
+    >>> logit_scale = mg.tensor(math.log(100.0))
+    >>> round(contrastive_loss(features, features, logit_scale).item(), 6)
     0.0
     """
     count = len(image_features)
@@ -132,7 +135,7 @@ def contrastive_loss(
 
 
 class Loss(Module):
-    """A loss with parameters of its own. A subclass defines `forward` and may define `clamp`.
+    """A loss with parameters. A subclass defines `forward` and may define `clamp`.
 
     forward(image_features, text_features, positives=None) takes features (N, E), not
     normalised, and returns a tensor with one number. positives is as in
@@ -140,7 +143,7 @@ class Loss(Module):
     """
 
     def clamp(self) -> None:
-        """Bring the parameters back into their bounds. A training step calls this at its end."""
+        """Bring the parameters back into their bounds, after a training step."""
 
 
 class ContrastiveLoss(Loss):

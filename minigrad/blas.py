@@ -46,7 +46,7 @@ class Control(NamedTuple):
 
 
 def _library_paths() -> list[str]:
-    """The OpenBLAS libraries in this process, or, if no list exists, those that NumPy ships."""
+    """The OpenBLAS libraries in this process; without a list, those of NumPy."""
     if LOADED_FILES.exists():
         text = LOADED_FILES.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if "openblas" in line]
@@ -109,7 +109,7 @@ def blas_threads(count: int) -> Iterator[None]:
 
 
 def _threadpoolctl_limits(count: int) -> contextlib.AbstractContextManager:
-    """The same through threadpoolctl; a block without any effect if it is not installed."""
+    """The same through threadpoolctl; without any effect if it is not installed."""
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")
     except ImportError:

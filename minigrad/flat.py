@@ -33,7 +33,8 @@ class Flat:
 
     ValueError if they differ in dtype or backend.
 
-    >>> a, b = Parameter(np.array([1.0, 2.0, 3.0])), Parameter(np.array([[4.0, 5.0], [6.0, 7.0]]))
+    >>> a = Parameter(np.array([1.0, 2.0, 3.0]))
+    >>> b = Parameter(np.array([[4.0, 5.0], [6.0, 7.0]]))
     >>> flat = Flat([a, b])
     >>> flat.data[:] *= 10.0
     >>> b.data
@@ -61,13 +62,13 @@ class Flat:
             parameter.data = view
 
     def intact(self) -> bool:
-        """Whether every parameter still is a view of the buffer; `.to` and `.astype` end that."""
+        """Whether every parameter is a view of the buffer; `.to` ends that."""
         return all(parameter.data.base is self.data for parameter in self.parameters)
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of the buffer, at most BLOCK long, that cover each parameter with a gradient.
+        """Slices of the buffer, at most BLOCK long, where there are gradients.
 
-        >>> a, b, c = Parameter(np.zeros(3)), Parameter(np.zeros(4)), Parameter(np.zeros(2))
+        >>> a, b, c = [Parameter(np.zeros(size)) for size in (3, 4, 2)]
         >>> flat = Flat([a, b, c])
         >>> a.grad, c.grad = np.ones(3), np.ones(2)
         >>> list(flat.blocks())
@@ -92,7 +93,7 @@ class Flat:
     def gradient(self, block: slice) -> Array:
         """A new array with the gradients of the numbers in `block`.
 
-        >>> a, b, c = Parameter(np.zeros(3)), Parameter(np.zeros(4)), Parameter(np.zeros(2))
+        >>> a, b, c = [Parameter(np.zeros(size)) for size in (3, 4, 2)]
         >>> flat = Flat([a, b, c])
         >>> a.grad, b.grad, c.grad = np.full(3, 1.0), np.full(4, 2.0), np.full(2, 3.0)
         >>> flat.gradient(slice(2, 8))

@@ -19,7 +19,7 @@ each object, so this can be asked. A view refers to the array that it looks at, 
 count as well.
 
     with using(arena):
-        y = mg.gelu(x)          # y lies on a buffer of the arena, an old one if one is free
+        y = mg.gelu(x)          # y lies on a buffer of the arena
 
 A training step (clip_np/training) keeps one arena for each of its threads. Without an
 arena, and for small arrays, `empty` is numpy.empty.
@@ -40,16 +40,21 @@ from minigrad.backend import Array, array_module
 from minigrad.context import setting
 
 BLOCK = 1 << 17
-"""Numbers in a block: half a MiB in float32, so that a core's cache of 1 to 2 MiB holds a few of
-them. With smaller blocks, threads would hand Python's lock to each other more often."""
+"""Numbers in a block: half a MiB in float32.
+
+A core's cache of 1 or 2 MiB holds a few of them. With smaller blocks, threads would
+hand Python's lock to each other more often.
+"""
 
 SMALL = 1 << 12
-"""Arrays with fewer numbers are not taken from an arena: 16 KiB of new memory costs no more than
-the search for old memory."""
+"""Arrays with fewer numbers are not taken from an arena.
+
+16 KiB of new memory costs no more than the search for old memory.
+"""
 
 
 def blocks(array: Array) -> Iterator[slice]:
-    """Slices along the first axis, each with at most BLOCK numbers but at least one row.
+    """Slices along the first axis, of at most BLOCK numbers but at least one row.
 
     A row is all that one index of the first axis selects. On a GPU, which prefers few
     and large operations, there is one slice with everything.
@@ -68,7 +73,7 @@ def blocks(array: Array) -> Iterator[slice]:
 
 
 def round_up(count: int) -> int:
-    """The size of the buffer for `count` numbers: there are eight sizes for each doubling.
+    """The size of the buffer for `count` numbers: eight sizes for each doubling.
 
     Between 8,192 and 16,384 the sizes are 1,024 apart. So captions that are a token
     longer than those of the step before mostly fit into the buffers of that step, and a
@@ -148,7 +153,7 @@ def using(arena: Arena | None) -> contextlib.AbstractContextManager[Arena | None
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
-    """An uninitialised array with the dtype and backend of `like`, from the arena in use.
+    """An uninitialised array of the dtype and backend of `like`, from the arena in use.
 
     >>> arena = Arena()
     >>> with using(arena):

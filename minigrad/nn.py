@@ -44,7 +44,7 @@ class Parameter(Tensor):
 
 
 class Module:
-    """A piece of a model: attributes that are Parameters or Modules, and a `forward`."""
+    """A piece of a model: attributes that are Parameters or Modules, and `forward`."""
 
     training = True
     forward: Callable[..., Any]
@@ -65,7 +65,7 @@ class Module:
             yield from child.modules()
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter) for every parameter. A shared one comes under its first path only.
+        """(path, parameter) for every parameter; a shared one under its first path.
 
         >>> layer = Linear(3, 2, np.random.default_rng(0))
         >>> [(path, parameter.shape) for path, parameter in layer.named_parameters()]
@@ -118,7 +118,7 @@ class Module:
         return self.train(False)
 
     def to(self, backend: str) -> Self:
-        """Move every parameter to "numpy", "cupy" or "cupy:1"; gradients are forgotten."""
+        """Move every parameter to "numpy", "cupy" or "cupy:1", without gradients."""
         for parameter in self.parameters():
             parameter.data = move(parameter.data, backend)
             parameter.zero_grad()
@@ -141,7 +141,7 @@ class Module:
 
 
 def _check_state(parameters: Mapping[str, Parameter], state: Mapping[str, Array]) -> None:
-    """ValueError unless `state` has an array of the right shape for each parameter, and no more."""
+    """ValueError unless `state` has exactly the parameters, in the right shapes."""
     missing = [path for path in parameters if path not in state]
     unexpected = [path for path in state if path not in parameters]
     if missing or unexpected:
@@ -178,7 +178,10 @@ def normal(rng: np.random.Generator | None, shape: Sequence[int], std: float) ->
 
 
 def uniform(rng: np.random.Generator | None, shape: Sequence[int], bound: float) -> Parameter:
-    """Independent uniform numbers in [-bound, bound), float32; without a generator: `unfilled`."""
+    """Independent uniform numbers in [-bound, bound), float32.
+
+    With None for a generator: `unfilled`.
+    """
     if rng is None:
         return unfilled(shape)
     return Parameter(rng.uniform(-bound, bound, shape).astype(np.float32))
@@ -238,7 +241,7 @@ class Linear(Module):
 
 
 class LayerNorm(Module):
-    """Each row to mean 0 and variance 1, then scaled and shifted: (..., width) -> the same.
+    """Each row to mean 0 and variance 1, then scaled and shifted: (..., width).
 
     >>> LayerNorm(2)(Tensor(np.array([[1.0, 3.0]], np.float32))).data.round(2)
     array([[-1.,  1.]], dtype=float32)

@@ -50,7 +50,7 @@ GROUP_KEYS = {"params", "lr", "weight_decay"}
 
 
 class Optimizer:
-    """What SGD and AdamW share: groups of parameters, and what is remembered between steps.
+    """What SGD and AdamW share: groups of parameters, and memory between steps.
 
     params is a list of parameters, or of groups. A group is a dict with "params" and,
     if it is to differ from the rest, "lr" and "weight_decay". A plain list becomes two
@@ -136,7 +136,7 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Restore `state_dict`; ValueError, before anything is changed, if it does not fit."""
+        """Restore `state_dict`; ValueError, and nothing changed, if it does not fit."""
         shapes = {key: array.shape for key, array in state.items()}
         expected = {key: array.shape for key, array in self.state_dict().items()}
         if shapes != expected:
@@ -152,7 +152,7 @@ class Optimizer:
 
 
 def _make_groups(params: Sequence[Any], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Complete groups from what an optimizer was called with; empty ones are left out."""
+    """Complete groups from what an optimizer was called with, without empty ones."""
     groups = list(params)
     if not groups or not isinstance(groups[0], Mapping):
         matrices = [parameter for parameter in groups if parameter.ndim >= 2]
@@ -306,7 +306,8 @@ def warmup_cosine(step: int, total: int, warmup: int, base_lr: float, min_lr: fl
     It rises in equal steps to base_lr during the first `warmup` steps, and then falls
     along half a cosine to min_lr.
 
-    >>> [round(warmup_cosine(step, total=8, warmup=4, base_lr=1.0), 3) for step in range(8)]
+    >>> rates = [warmup_cosine(step, 8, warmup=4, base_lr=1.0) for step in range(8)]
+    >>> [round(rate, 3) for rate in rates]
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
     if step < warmup:

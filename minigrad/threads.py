@@ -44,7 +44,7 @@ def available_cores() -> int:
 
 
 def count_workers(array: Array, workers: int | None) -> int:
-    """How many threads work on arrays like `array`: `workers`, or if it is None, all cores.
+    """How many threads work on arrays like `array`: `workers`, or for None all cores.
 
     A GPU always has one worker. More threads would only wait for each other there.
 
@@ -113,7 +113,7 @@ def parallel_map(
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
 ) -> Iterator[Result]:
-    """function(item) for each item, in order, computed by threads while the caller is busy.
+    """function(item) for each item, in order, computed while the caller is busy.
 
     At most `ahead` results wait or are being made. Items are taken lazily, in the
     caller's thread. An error of the function is raised when its result is due. Closing

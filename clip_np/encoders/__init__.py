@@ -10,7 +10,8 @@ normalised.
 
 >>> import numpy as np
 >>> config = PRESETS["tiny"]
->>> vision = VisionTransformer(config.vision, config.embed_dim, np.random.default_rng(0))
+>>> rng = np.random.default_rng(0)
+>>> vision = VisionTransformer(config.vision, config.embed_dim, rng)
 >>> vision(np.zeros((2, 3, 32, 32), np.float32)).shape
 (2, 64)
 """

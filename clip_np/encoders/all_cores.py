@@ -28,7 +28,7 @@ from minigrad.threads import blas_threads, count_workers, parallel_map
 
 
 def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tensor:
-    """encoder(inputs), shared among the cores if no tape is recorded: (B, ...) -> (B, E)."""
+    """encoder(inputs), shared among the cores if no tape is recorded: -> (B, E)."""
     weights = encoder.parameters()[0].data
     workers = min(count_workers(weights, workers=None), len(inputs))
     if is_recording() or workers < 2:

@@ -24,7 +24,7 @@ GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 
 
 class MLPWidth:
-    """The field mlp_width of a configuration: MLP_RATIO * width unless a value is passed.
+    """The field mlp_width of a configuration: MLP_RATIO * width unless it is passed.
 
     A dataclass asks such an object for the default of the field (None), hands it what
     is passed to the constructor, and asks it at every reading. See "descriptor-typed
@@ -50,10 +50,10 @@ class MLPWidth:
 class VisionConfig:
     """A vision transformer; image_size and patch_size are in pixels.
 
-    >>> config = VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12)
+    >>> config = VisionConfig(224, patch_size=32, width=768, layers=12, heads=12)
     >>> config.mlp_width
     3072
-    >>> config.n_tokens
+    >>> config.n_tokens  # 7 x 7 patches and the class token
     50
     """
 
@@ -139,7 +139,9 @@ class CLIPConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; ValueError for missing, unknown or impossible settings.
+        """The inverse of `to_dict`.
+
+        ValueError for missing, unknown or impossible settings.
 
         >>> CLIPConfig.from_dict(PRESETS["tiny"].to_dict()) == PRESETS["tiny"]
         True

@@ -85,7 +85,7 @@ def pooled_attention(
 def pooled_block(
     block: Block, x: mg.Tensor, positions: Array, mask: str | None = None
 ) -> mg.Tensor:
-    """The fast form of `pick_rows(block(x, mask), positions)`: (B, T, W), (B,) -> (B, W).
+    """The fast form of `pick_rows(block(x, mask), positions)`: (B, T, W) -> (B, W).
 
     mask is None or "causal": the row at position t then sees the tokens 0 to t.
     """
@@ -103,7 +103,7 @@ def pooled_block(
 def pooled_transformer(
     transformer: Transformer, x: mg.Tensor, positions: Array, mask: str | None = None
 ) -> mg.Tensor:
-    """The fast form of `pick_rows(transformer(x, mask), positions)`: (B, T, W) -> (B, W)."""
+    """The fast form of `pick_rows(transformer(x, mask), positions)`: -> (B, W)."""
     *whole_blocks, last_block = transformer.resblocks
     for block in whole_blocks:
         x = block(x, mask)
@@ -115,8 +115,9 @@ def pooled_cost(config: TransformerConfig, length: int) -> int:
 
     >>> from clip_np.encoders import PRESETS
     >>> config = PRESETS["ViT-B/32"].vision
-    >>> pooled_cost(config, length=50) / block_cost(config, length=50)  # instead of 12 blocks
-    11.02...
+    >>> blocks = pooled_cost(config, length=50) / block_cost(config, length=50)
+    >>> round(blocks, 2)  # instead of 12
+    11.02
     """
     width = config.width
     row = 4 * width**2 + 2 * width * config.mlp_width

@@ -34,7 +34,7 @@ class Encoder(Protocol):
         ...
 
     def lengths(self, inputs: Array) -> Array:
-        """The number of tokens that each sample has to pass through the encoder: (B,), integers."""
+        """How many tokens each sample has to pass through the encoder: (B,) integers."""
         ...
 
     def cost(self, length: int) -> float:

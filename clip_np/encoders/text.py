@@ -68,7 +68,7 @@ class TextTransformer(Module):
         return is_end.argmax(axis=1)  # the first True
 
     def plain_forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
-        """The features as the paper defines them. `forward` is faster; a test holds both equal."""
+        """The features as the paper defines them. `forward` is faster and equal."""
         ids = self._checked(tokens)  # (B, T)
         length = ids.shape[1]
         x = self.token_embedding(ids) + self.positional_embedding[:length]  # (B, T, W)
@@ -87,15 +87,15 @@ class TextTransformer(Module):
         return self.ln_final(rows) @ self.text_projection  # (B, E)
 
     def lengths(self, inputs: Array) -> Array:
-        """The number of tokens up to the end token, the last one that matters: (B, T) -> (B,)."""
+        """The tokens up to the end token, the last one that matters: (B, T) -> (B,)."""
         return self.end_positions(inputs) + 1
 
     def cost(self, length: int) -> float:
-        """Multiplications in the blocks for one caption; look-ups in the tables are free."""
+        """Multiplications in the blocks for one caption; look-ups need none."""
         return pooled_cost(self.config, length)
 
     def _checked(self, tokens: Array | mg.Tensor) -> Array:
-        """The ids as an array (B, T) on the host, where they stay until they are cut."""
+        """The ids (B, T) as an array on the host, where they are looked at and cut."""
         ids = move(mg.tensor(tokens).data, "numpy")
         limit = self.config.context_length
         if ids.ndim != 2 or ids.shape[1] > limit or ids.dtype.kind not in "iu":

@@ -60,7 +60,7 @@ class MultiHeadAttention(Module):
         return self.out_proj(mg.self_attention(qkv, self.heads, mask))
 
     def probabilities(self, x: mg.Tensor) -> mg.Tensor:
-        """How much each token looks at each other: (B, T, W) -> (B, H, T, T), rows sum to 1."""
+        """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T)."""
         batch, length, width = x.shape
         depth = width // self.heads
         qkv = self.in_proj(x).reshape(batch, length, 3, self.heads, depth)  # (B, T, 3, H, D)
@@ -72,7 +72,7 @@ class MultiHeadAttention(Module):
 
 
 class MLP(Module):
-    """Two layers with an activation between: (..., W) -> (..., mlp_width) -> (..., W)."""
+    """Two layers with an activation between: (..., W) -> (..., W)."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ def block_cost(config: TransformerConfig, length: int) -> int:
     mixture.
 
     >>> from clip_np.encoders import TextConfig
-    >>> config = TextConfig(vocab_size=100, context_length=8, width=10, layers=1, heads=2)
+    >>> config = TextConfig(100, context_length=8, width=10, layers=1, heads=2)
     >>> block_cost(config, length=8)
     10880
     """

@@ -74,7 +74,7 @@ class VisionTransformer(Module):
         return self.ln_pre(x + self.positional_embedding)  # (1 + N, W) is added to each image
 
     def plain_forward(self, images: Array | mg.Tensor) -> mg.Tensor:
-        """The features as the paper defines them. `forward` is faster; a test holds both equal."""
+        """The features as the paper defines them. `forward` is faster and equal."""
         x = self.transformer(self.tokens(images))  # (B, 1 + N, W)
         return self.ln_post(x[:, 0]) @ self.proj  # (B, E)
 
@@ -86,15 +86,15 @@ class VisionTransformer(Module):
         return self.ln_post(rows) @ self.proj  # (B, E)
 
     def lengths(self, inputs: Array) -> Array:
-        """The number of tokens, which is the same for every image: (B, 3, S, S) -> (B,)."""
+        """The number of tokens, the same for every image: (B, 3, S, S) -> (B,)."""
         return np.full(len(inputs), self.config.n_tokens)
 
     def cost(self, length: int) -> float:
-        """Multiplications in the blocks for one image; the embedding of patches is left out."""
+        """Multiplications in the blocks for one image; those of conv1 are left out."""
         return pooled_cost(self.config, length)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
-        """How every token looks at every other: (layers, B, heads, T, T) with T = 1 + N."""
+        """How the tokens look at each other: (layers, B, H, T, T) with T = 1 + N."""
         maps = []
         with mg.no_grad():
             x = self.tokens(images)

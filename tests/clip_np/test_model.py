@@ -1,4 +1,4 @@
-"""The encoders and the loss: exactness of the shortcuts, published sizes, clear errors."""
+"""The encoders and the loss: exact shortcuts, published sizes, clear errors."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from clip_np.losses import MAX_LOGIT_SCALE, loss_for
 
 
 def plain_block(block, x, mask):
-    """A block written out with one op for each formula, the reference for the fused ones."""
+    """A block written out with one op for each formula: the reference."""
     batch_size, length, width = x.shape
     heads = block.attn.heads
     depth = width // heads
@@ -219,7 +219,7 @@ def test_attention_maps_are_those_of_the_forward_pass():
 
 def test_published_sizes():
     class Counter:
-        """Stands in for a random generator; the sizes are wanted, not 150 million numbers."""
+        """Stands in for a random generator; only the sizes are wanted."""
 
         def standard_normal(self, shape):
             return np.broadcast_to(np.float32(0), shape)

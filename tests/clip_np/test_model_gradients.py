@@ -50,8 +50,11 @@ def install(module, path, tensor):
 
 
 def as_function(module, forward):
-    """fn(x, *parameters): `forward(module, x)` with these tensors as the parameters, and the
-    arrays at which to start, biases and gains moved away from their initial 0 and 1."""
+    """fn(x, *parameters) and the arrays at which to start.
+
+    fn is `forward(module, x)` with these tensors as the parameters. Biases and gains
+    start away from their initial 0 and 1.
+    """
     module = copy.deepcopy(module)
     names = [path for path, _ in module.named_parameters()]
     rng = generator(1)
@@ -217,7 +220,7 @@ each_cut = pytest.mark.parametrize(("shards", "workers"), CUTS)
 
 
 def step_function(model, images, tokens, shards, workers):
-    """The sharded step as a function of all parameters, its own gradients as the vjp."""
+    """The sharded step as a function of all parameters, with its gradients as vjp."""
 
     def fn(*tensors):
         for parameter, tensor in zip(model.parameters(), tensors, strict=True):

@@ -1,4 +1,4 @@
-"""The number of threads that BLAS uses: set, restored, and harmless where nothing is known."""
+"""The number of BLAS threads: set, restored, left alone for an unknown library."""
 
 import sys
 import types

@@ -112,7 +112,7 @@ def test_blocks_of_any_size_give_the_same_numbers(monkeypatch, block):
 
 
 def test_training_in_used_memory_is_training_in_new_memory(monkeypatch):
-    """Batches and captions of changing sizes, two workers: the same weights to the last bit."""
+    """Batches of changing sizes, two workers: the same weights to the last bit."""
     config = CLIPConfig(16, VisionConfig(16, 4, 64, 2, 4), TextConfig(40, 12, 64, 2, 4))
 
     def train():

@@ -1,4 +1,4 @@
-"""Modules find their parameters, name them, load them and convert them; layers compute."""
+"""Modules find, name, load and convert their parameters; layers compute."""
 
 import math
 

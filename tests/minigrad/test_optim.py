@@ -1,4 +1,4 @@
-"""Optimizers next to plain references of a few lines; norm clipping and the schedule."""
+"""Optimizers next to references of a few lines; norm clipping, the schedule."""
 
 import math
 
@@ -231,7 +231,7 @@ def change_data(model):
 
 @pytest.mark.parametrize("change", [change_astype, change_data])
 def test_buffers_are_packed_again_when_parameters_move(change):
-    """A step after the change equals that of an optimizer with the same memory, made after it."""
+    """A step after the change equals that of an optimizer made after it."""
     model, twin = Net().eval(), Net().eval()
     optimizer, other = optim.AdamW(model.parameters(), lr=0.1), None
     for net, opt in ((model, optimizer), (twin, optim.AdamW(twin.parameters(), lr=0.1))):

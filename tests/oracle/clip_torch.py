@@ -139,7 +139,7 @@ class TorchCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(0.0))
 
     def loss(self, images: Tensor, tokens: Tensor, positives: Tensor | None = None) -> Tensor:
-        """Symmetric cross-entropy over the batch: (B, 3, S, S), (B, T), (B, B) bool -> ()."""
+        """Symmetric cross-entropy: (B, 3, S, S), (B, T), (B, B) bool -> ()."""
         image_features = F.normalize(self.vision(images), dim=-1)  # (B, E)
         text_features = F.normalize(self.text(tokens), dim=-1)  # (B, E)
         logits = self.logit_scale.exp() * image_features @ text_features.T  # (B, B)
