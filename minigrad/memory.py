@@ -123,8 +123,8 @@ class Arena:
     def sweep(self) -> None:
         """Forget the buffers that nobody has asked for since the last sweep.
 
-        Called once a step, it keeps the buffers of sizes that no longer occur from
-        piling up. An array that is still in use stays as it is.
+        A training step calls this each time. Otherwise the buffers of sizes that no
+        longer occur would pile up. An array that is still in use stays as it is.
         """
         for candidates in self.buffers.values():
             candidates[:] = [buffer for buffer in candidates if id(buffer) in self.used]

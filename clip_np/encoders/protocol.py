@@ -34,7 +34,7 @@ class Encoder(Protocol):
         ...
 
     def lengths(self, inputs: Array) -> Array:
-        """How many tokens each sample has to pass through the encoder: (B,) integers."""
+        """How many tokens of each sample have to pass through the encoder: (B,)."""
         ...
 
     def cost(self, length: int) -> float:
