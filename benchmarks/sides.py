@@ -47,11 +47,11 @@ def ours(setting: Setting) -> Step:
 def same_work(setting: Setting) -> Step:
     """`ours` without skipping anything: every token passes through every layer."""
     from clip_np.encoders import TextTransformer, VisionTransformer
-    from clip_np.training import step
+    from clip_np.training import plan
 
     VisionTransformer.forward = VisionTransformer.plain_forward
     TextTransformer.forward = TextTransformer.plain_forward
-    step._by_length = lambda lengths, rows: [rows]  # captions of all lengths in one piece
+    plan.cut_by_length = lambda lengths, rows: [rows]  # captions of all lengths in one piece
     return ours(setting)
 
 

@@ -93,7 +93,8 @@ def _resumed_run(arguments: argparse.Namespace) -> Trainer:
     if resumed.training is None:
         raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
     options = TrainingOptions.of(resumed.training["options"], **_given(arguments, OF_TRAINING))
-    return Trainer(open_task(resumed.training["source"]), options, directory, resumed)
+    task = open_task(resumed.training["source"])
+    return Trainer(task, options, directory, checkpoint=resumed)
 
 
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
