@@ -42,6 +42,7 @@ HOST_ONLY = {
     "test_autograd.py::test_a_repeated_gradient*": "makes a view by NumPy's strides",
     "test_memory.py::test_operations_take*": "an arena holds the host's memory",
     "test_types.py::test_attributes_and_conversions": "moves to NumPy",
+    "test_declarations.py::*": "looks at functions that the plugin has wrapped",
     "test_checking.py::test_*caught*": "gradcheck watches the host's memory",
     "test_checking.py::test_the_picture*": "an example with arrays of its own",
     "test_debug.py::test_anomaly*": "names the calling line, which is the plugin's here",
