@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clip_np.encoders import CLIPConfig
-from clip_np.files import File, naming, read_record, require_finite, write_record
+from clip_np.files import File, file_errors, read_archive, require_finite, write_archive
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 from minigrad.backend import move
@@ -44,7 +44,7 @@ def save_checkpoint(
     is what the training wants back. ValueError, and nothing written, where a weight is NaN or
     infinite."""
     state = {name: p.numpy() for name, p in model.named_parameters()}
-    with naming(path, "not saved"):
+    with file_errors(path, "not saved"):
         require_finite(state, "not saved")
     record = {"config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
     record["training"] = training
@@ -52,7 +52,7 @@ def save_checkpoint(
     if optimizer is not None:
         state = optimizer.state_dict()
         arrays |= {f"optimizer/{key}": move(array, "numpy") for key, array in state.items()}
-    write_record(path, "checkpoint", record, arrays)
+    write_archive(path, "checkpoint", record, arrays)
 
 
 def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
@@ -63,14 +63,14 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         path = path / CHECKPOINT
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
-    record, arrays = read_record(path, "checkpoint")
-    with naming(path, "no checkpoint of clip_np that can be read"):
+    record, arrays = read_archive(path, "checkpoint")
+    with file_errors(path, "no checkpoint of clip_np that can be read"):
         for tower in ("vision", "text") if activation is not None else ():
             record["config"][tower]["activation"] = activation
         config = CLIPConfig.from_dict(record["config"])
         tokenizer = Tokenizer.from_json(record["tokenizer"])
         training = record["training"]
-    with naming(path, "weights and configuration disagree: no model"):
+    with file_errors(path, "weights and configuration disagree: no model"):
         weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
         # Version 0.1 called the image encoder "visual".
         weights = {re.sub("^visual[.]", "vision.", name): array for name, array in weights.items()}

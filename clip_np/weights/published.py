@@ -31,7 +31,7 @@ from clip_np.encoders import ACTIVATIONS, CLIPConfig
 from clip_np.files import (
     File,
     FileError,
-    naming,
+    file_errors,
     parse_json,
     read_json,
     read_safetensors,
@@ -183,7 +183,7 @@ def read_published(
     """Read a file of weights and the configuration beside it, if there is one, which is believed
     in what the weights do not show. FileError for whatever is wrong in either."""
     arrays, notes = _read_arrays(path)
-    with naming(path, UNFIT):
+    with file_errors(path, UNFIT):
         given, images, source = _configuration(path, parse_json(notes.get(NOTE, "{}")))
         if activation is not None:
             for part in ("vision", "text"):
@@ -197,7 +197,7 @@ def read_published(
             state = {name: np.asarray(array, dtype) for name, array in state.items()}
         require_finite(state)
         model.load_state_dict(state, assign=True)
-    with naming(source, UNFIT):
+    with file_errors(source, UNFIT):
         preprocess = _preprocess(images, model.config.vision.image_size)
     return Published(layout, stored, model, preprocess)
 
@@ -210,7 +210,7 @@ def _configuration(path: pathlib.Path, note: Record) -> tuple[Record, Record, pa
     if note or not beside.exists():
         return note.get("config", {}), note.get("preprocess", {}), path
     record, more = read_json(beside), path.with_name(PREPROCESSING)
-    with naming(beside, UNFIT):
+    with file_errors(beside, UNFIT):
         if name in OPEN_CLIP:
             return _open_clip_sizes(record["model_cfg"]), record.get("preprocess_cfg", {}), beside
         if name not in STANDARD and record.get("model_type") != "clip":
@@ -228,7 +228,7 @@ def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, s
             return read_torch_state(path), {}
         case ".json":
             arrays: dict[str, np.ndarray] = {}
-            with naming(path, "no index of weights"):
+            with file_errors(path, "no index of weights"):
                 for shard in sorted(set(read_json(path)["weight_map"].values())):
                     if pathlib.PurePath(shard).name != shard or shard.endswith(".json"):
                         raise FileError(f"{shard!r} is not the name of a file beside it")
@@ -345,6 +345,6 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
 def _write_weights(model: CLIP, path: File, layout: str, notes: dict[str, str]) -> None:
     """FileError, and nothing written, where a weight is NaN or infinite."""
     arrays = export_arrays(model, layout)
-    with naming(path, "not saved"):
+    with file_errors(path, "not saved"):
         require_finite(arrays, "not saved")
     write_safetensors(path, arrays, notes)

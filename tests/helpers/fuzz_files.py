@@ -69,7 +69,7 @@ SNIPPETS += [b"\x96" + b"\xff" * 8, b"\x8e" + b"\xff" * 7 + b"\x7f", b"\x8b\xff\
 SNIPPETS += [b"(ios\nsystem\n", b"\x8c\2os\x8c\6system\x93", b"\x82\1", b"\x94", b"\x95" + bytes(8)]
 
 
-# --- changes -----------------------------------------------------------------------------------
+# --- changes --------------------------------------------------------------------------
 
 
 def change_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -160,7 +160,7 @@ def change_program(code: bytes, rng: random.Random) -> bytes:
     return b"".join(steps)
 
 
-# --- one file ----------------------------------------------------------------------------------
+# --- one file -------------------------------------------------------------------------
 
 
 class Watch:

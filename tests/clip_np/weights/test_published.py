@@ -58,7 +58,7 @@ def small_model(seed: int = 0, **changes) -> CLIP:
     return CLIP(TINY, np.random.default_rng(seed))
 
 
-# --- their numbers -----------------------------------------------------------------------------
+# --- their numbers --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["hf", "openai"])
@@ -101,7 +101,7 @@ def test_what_the_files_say_is_believed(tmp_path):
     assert config.vision.activation == "quick_gelu"
 
 
-# --- round trips -------------------------------------------------------------------------------
+# --- round trips ----------------------------------------------------------------------
 
 
 def test_ours_to_hugging_face_and_back_is_bit_equal(tmp_path):
@@ -173,7 +173,7 @@ def test_exported_names():
         export_arrays(model, "torch")
 
 
-# --- memory ------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------
 
 
 def test_weights_stay_in_the_file_until_they_are_written(tmp_path):
@@ -208,7 +208,7 @@ def test_half_precision_is_widened(tmp_path):
         assert (model.vision.proj.numpy() == halves["visual_projection.weight"].T).all()
 
 
-# --- finding the files -------------------------------------------------------------------------
+# --- finding the files ----------------------------------------------------------------
 
 
 def test_shards(tmp_path):
@@ -324,7 +324,7 @@ def test_a_run_is_still_a_run(tmp_path):
     assert again.vision.proj.dtype == np.float64
 
 
-# --- what must be refused ----------------------------------------------------------------------
+# --- what must be refused -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
