@@ -1,21 +1,24 @@
 """Bytes, safely in and out. This part knows nothing of CLIP.
 
-Writing: every writer goes through `replace_file`, so a file is whole or not there at all.
+Writing: every writer goes through `replace_file`, so a file is whole or not there at
+all.
 
-Reading: a file comes from a stranger. It may only be read: no program in it runs, and nothing it
-claims is believed before it is checked against the size of the file. Whatever is wrong ends as a
-`FileError` that says which file and why.
+Reading: a file comes from a stranger. It may only be read: no program in it runs, and
+nothing it claims is believed before it is checked against the size of the file.
+Whatever is wrong ends as a `FileError` that says which file and why.
 
-    .safetensors     read_safetensors, write_safetensors     named arrays, mapped, not copied
-    .pt .pth .bin    read_torch, read_torch_state            the same out of PyTorch's files
-    .npz             read_npz, write_npz                     named arrays, copied
-                     read_archive, write_archive             the same with settings, in one file
-    .json            read_json, write_json                   an object
-    .txt .gz         read_text                               text, at most 8 MB
+    .safetensors     read_safetensors, write_safetensors    named arrays, mapped
+    .pt .pth .bin    read_torch, read_torch_state           the same, PyTorch's files
+    .npz             read_npz, write_npz                    named arrays, copied
+                     read_archive, write_archive            the same, and settings
+    .json            read_json, write_json                  an object
+    .txt .gz         read_text                              text, at most 8 MB
 
-    errors <- whole <- text_files, npz <- archives
-    errors <- arrays <- safetensors
-              arrays <- torch_tensors, torch_archive <- pickles      pickle_machine <- pickles
+A file uses those to the left of it:
+
+    errors    whole         text_files    safetensors
+                            npz           archives
+              arrays        torch_archive, pickle_machine, torch_tensors    pickles
 
 >>> import tempfile
 >>> import numpy as np

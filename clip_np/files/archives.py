@@ -1,9 +1,9 @@
 """How do arrays and the settings that explain them stay together?
 
-Two files can come apart: weights meet the wrong vocabulary. So the project's own files, checkpoints
-and search indexes, are single .npz files. One more array in it, "header", holds the settings as
-JSON text. Their entry "format" says what kind of file it is, so that a search index is never taken
-for a checkpoint.
+Two files can come apart: weights meet the wrong vocabulary. So the project's own files,
+checkpoints and search indexes, are single .npz files. One more array in it, "header",
+holds the settings as JSON text. Their entry "format" says what kind of file it is, so
+that a search index is never taken for a checkpoint.
 """
 
 import json
@@ -27,12 +27,13 @@ def _format_of(kind: str) -> str:
 def write_archive(
     path: File, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write settings (anything JSON can hold) and named arrays as one file of this kind.
+    """Write settings (anything JSON can hold) and named arrays as one file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_archive(f"{folder}/a.npz", "index", {"model": "tiny"}, {"rows": np.zeros(2)})
-    ...     settings, arrays = read_archive(f"{folder}/a.npz", "index")
+    ...     path = f"{folder}/a.npz"
+    ...     write_archive(path, "index", {"model": "tiny"}, {"rows": np.zeros(2)})
+    ...     settings, arrays = read_archive(path, "index")
     >>> settings
     {'format': 'clip_np index 1', 'model': 'tiny'}
     >>> arrays

@@ -1,13 +1,15 @@
 """How do the bytes of a file become arrays, without a copy?
 
-The system can *map* a file into memory: the file's bytes get addresses, and a page of them is
-fetched when someone looks there. So a gigabyte of weights opens in no time. The mapping is "copy
-on write": whoever writes to such an array gets a private page, and the file stays as it is. (A
-mapped file may be replaced, as `replace_file` does it, but must not be overwritten in place.)
+The system can *map* a file into memory: the file's bytes get addresses, and a page of
+them is fetched when someone looks there. So a gigabyte of weights opens in no time. The
+mapping is "copy on write": whoever writes to such an array gets a private page, and the
+file stays as it is. (A mapped file may be replaced, as `replace_file` does it, but must
+not be overwritten in place.)
 
-An array over mapped bytes is a view: a type, a shape and an address. Two cases need a copy:
-numbers that do not start at a multiple of their size, and bfloat16, which NumPy does not know. A
-bfloat16 is the upper half of a float32, so a shift by 16 bits makes it one.
+An array over mapped bytes is a view: a type, a shape and an address. Two cases need a
+copy: numbers that do not start at a multiple of their size, and bfloat16, which NumPy
+does not know. A bfloat16 is the upper half of a float32, so a shift by 16 bits makes it
+one.
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,8 @@ import numpy as np
 from clip_np.files.errors import File, FileError
 from minigrad.threads import available_cores, parallel_map
 
-# The names that the safetensors format gives to types of numbers, and NumPy's for the same.
+# The names that the safetensors format gives to types of numbers, and NumPy's for the
+# same.
 DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -48,8 +51,9 @@ def map_file(path: File) -> np.ndarray:
 def as_numbers(name: str, content: np.ndarray, code: str) -> np.ndarray:
     """Bytes (n,) as numbers (n / itemsize,) of a type in `DTYPES`: a view, if possible.
 
-    "BF16" gives float32. ValueError if the bytes are no whole number of numbers. FileError, naming
-    `name`, for truth values other than 0 and 1: NumPy's results for those are undefined.
+    "BF16" gives float32. ValueError if the bytes are no whole number of numbers.
+    FileError, naming `name`, for truth values other than 0 and 1: NumPy's results for
+    those are undefined.
 
     >>> as_numbers("bias", np.array([0, 0, 128, 63, 0, 0, 0, 192], np.uint8), "F32")
     array([ 1., -2.], dtype=float32)
@@ -67,7 +71,8 @@ def as_numbers(name: str, content: np.ndarray, code: str) -> np.ndarray:
 def require_finite(arrays: Mapping[str, np.ndarray], consequence: str = "not read") -> None:
     """FileError, naming the array, if a number is NaN or infinite.
 
-    `consequence` ends the message. The cores share the arrays, since all numbers are read.
+    `consequence` ends the message. The cores share the arrays, since all numbers are
+    read.
 
     >>> require_finite({"scale": np.array([1.0, np.inf])}, "not saved")
     Traceback (most recent call last):

@@ -5,11 +5,11 @@ An .npz file is a zip archive of .npy files, one for each array:
     name.npy    "\\x93NUMPY", a version, a header, then the numbers
     header      Python text: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 
-`np.load` would do, but for three things. It unpickles arrays of Python objects if asked to, which
-runs programs. It unpacks compressed entries, and a few kilobytes can unpack to gigabytes. It
-believes the shape in the header and allocates before it looks. Here an entry is not compressed, is
-no longer than the file, and has a shape that accounts for its bytes.
-https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+`np.load` would do, but for three things. It unpickles arrays of Python objects if asked
+to, which runs programs. It unpacks compressed entries, and a few kilobytes can unpack
+to gigabytes. It believes the shape in the header and allocates before it looks. Here an
+entry is not compressed, is no longer than the file, and has a shape that accounts for
+its bytes. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
 import io
@@ -23,7 +23,8 @@ import numpy as np
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.whole import replace_file
 
-# By version of the .npy format. Version 3 is for names of fields beyond Latin-1: not for weights.
+# By version of the .npy format. Version 3 is for names of fields beyond Latin-1: not
+# for weights.
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -31,7 +32,7 @@ HEADER_READERS = {
 
 
 def write_npz(path: File, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays, uncompressed, whole or not at all; equal arrays give equal bytes.
+    """Write named arrays, whole or not at all; equal arrays give equal bytes.
 
     ValueError for arrays of Python objects.
     """
@@ -44,8 +45,8 @@ def write_npz(path: File, arrays: Mapping[str, np.ndarray]) -> None:
 def read_npz(path: File) -> dict[str, np.ndarray]:
     """All arrays of an uncompressed .npz file, as `write_npz` and `np.savez` write it.
 
-    FileError for anything but plain, complete arrays. Whatever the file claims, reading it takes at
-    most twice its size of memory.
+    FileError for anything but plain, complete arrays. Whatever the file claims, reading
+    it takes at most twice its size of memory.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,8 @@ def _parse_array(name: str, content: bytes) -> np.ndarray:
     # Python objects are stored as pickles, and a pickle is a program.
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never loaded")
-    # Python's integers do not overflow. NumPy's do, and a huge product could pass as a small one.
+    # Python's integers do not overflow. NumPy's do, and a huge product could pass as a
+    # small one.
     n_bytes = math.prod(shape) * dtype.itemsize
     if any(size < 0 for size in shape) or n_bytes != len(content) - file.tell():
         raise FileError(f"{name} has shape {shape}, which does not fit its size")

@@ -8,15 +8,16 @@ A pickle is a program for a machine with a stack. This one makes {"width": 64}:
     SETITEM                take a key and a value, put them into the dict below
     STOP                   the result is on top
 
-Python's own machine also has GLOBAL, which imports whatever the program names, and REDUCE, which
-calls it: `pickle.load` of a stranger's file hands the computer to the stranger. So here is another
-machine. It knows the instructions that weights need and no others. A name is text to it, and what
-the few allowed names mean is decided in `torch_tensors`. Nothing is imported, and no method of an
-object out of the file is called.
+Python's own machine also has GLOBAL, which imports whatever the program names, and
+REDUCE, which calls it: `pickle.load` of a stranger's file hands the computer to the
+stranger. So here is another machine. It knows the instructions that weights need and no
+others. A name is text to it, and what the few allowed names mean is decided in
+`torch_tensors`. Nothing is imported, and no method of an object out of the file is
+called.
 
-`pickletools`, which takes pickles apart and never runs them, reads the instructions. None makes
-more than a few hundred bytes beyond those that it brings along, so the length of a program limits
-the memory that it takes.
+`pickletools`, which takes pickles apart and never runs them, reads the instructions.
+None makes more than a few hundred bytes beyond those that it brings along, so the
+length of a program limits the memory that it takes.
 https://docs.python.org/3/library/pickletools.html
 """
 
@@ -59,13 +60,13 @@ class Attributes(dict[str, Any]):
 
 
 class Names(Protocol):
-    """What the names in a program mean; `torch_tensors.TorchNames` is the one there is."""
+    """What the names in a program mean: `torch_tensors.TorchNames`."""
 
     def is_known(self, name: str) -> bool:
         """Whether the program may use this name."""
 
     def call(self, name: Any, arguments: Any) -> Any:
-        """What a call gives; both may be anything. FileError for a call that is not allowed."""
+        """The result of a call with anything; FileError if it is not allowed."""
 
     def storage(self, description: Any) -> Any:
         """The numbers that are described; FileError if they are not in the file."""
@@ -74,16 +75,18 @@ class Names(Protocol):
 def run_pickle(program: bytes, names: Names) -> Any:
     """What the program leaves on the stack.
 
-    FileError for an instruction, a name or a call that weights do not need. Programs that make no
-    sense raise other exceptions, such as IndexError: use `file_errors` around it. The result may
-    contain itself, so whoever walks through it needs a limit.
+    FileError for an instruction, a name or a call that weights do not need. Programs
+    that make no sense raise other exceptions, such as IndexError: use `file_errors`
+    around it. The result may contain itself, so whoever walks through it needs a limit.
 
-    >>> run_pickle(b"\\x80\\x02}X\\x05\\x00\\x00\\x00widthK@s.", names=None)
-    {'width': 64}
     >>> import pickle
-    >>> run_pickle(pickle.dumps(b"bytes", protocol=3), names=None)
+    >>> from clip_np.files.torch_tensors import TorchNames
+    >>> names = TorchNames(entries={})
+    >>> run_pickle(pickle.dumps({"width": 64}, protocol=2), names)
+    {'width': 64}
+    >>> run_pickle(pickle.dumps(print, protocol=2), names)
     Traceback (most recent call last):
-    clip_np.files.errors.FileError: uses the instruction SHORT_BINBYTES, which weights do not need
+    clip_np.files.errors.FileError: asks for '__builtin__.print', which ...
     """
     machine = _Machine(names)
     for instruction, argument, _ in pickletools.genops(program):
@@ -92,7 +95,7 @@ def run_pickle(program: bytes, names: Names) -> Any:
 
 
 class _Machine:
-    """A stack, the stacks below the marks, and the values that the program wants to use again."""
+    """A stack, the stacks below the marks, and the values to be used again."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
@@ -161,7 +164,7 @@ class _Machine:
 
 
 def _append(target: Any, items: list[Any]) -> None:
-    """Add items to a list. Only a list: an array or an object could do anything in `extend`."""
+    """Add items to a list, and to nothing else that might have an `extend`."""
     if type(target) is not list:
         raise FileError(f"appends to a {type(target).__name__}")
     target.extend(items)
@@ -170,8 +173,8 @@ def _append(target: Any, items: list[Any]) -> None:
 def _set_items(target: Any, items: list[Any]) -> None:
     """Put keys and values, in turn, into a dict.
 
-    Only text and small integers are keys. The hash of a tuple walks through all that is in it, and
-    a tuple of two times the same tuple, 60 levels deep, has 2^60 leaves.
+    Only text and small integers are keys. The hash of a tuple walks through all that is
+    in it, and a tuple of two times the same tuple, 60 levels deep, has 2^60 leaves.
     """
     if not isinstance(target, dict):
         raise FileError(f"sets items of a {type(target).__name__}")
@@ -185,9 +188,9 @@ def _set_items(target: Any, items: list[Any]) -> None:
 def _set_attributes(target: Any, attributes: Any) -> None:
     """Give a module its attributes.
 
-    They are moved and not copied: a large dict that were copied into many modules would take
-    memory without end. An OrderedDict has attributes too, the versions of its modules; they are
-    left out.
+    They are moved and not copied: a large dict that were copied into many modules would
+    take memory without end. An OrderedDict has attributes too, the versions of its
+    modules; they are left out.
     """
     if type(target) is Attributes and type(attributes) is dict:
         target.update(attributes)

@@ -6,8 +6,8 @@ Three files share the work, and this one puts them together:
     pickle_machine.py    the pickle: dicts, lists and names, and nothing runs
     torch_tensors.py     the names: storages, and tensors as views of them
 
-What comes out is a tree of dicts and lists with arrays in it. `read_torch_state` makes one dict of
-it, because weights are arrays with names.
+What comes out is a tree of dicts and lists with arrays in it. `read_torch_state` makes
+one dict of it, because weights are arrays with names.
 """
 
 from collections.abc import Iterator
@@ -20,21 +20,24 @@ from clip_np.files.pickle_machine import run_pickle
 from clip_np.files.torch_archive import PICKLE, read_entries
 from clip_np.files.torch_tensors import TorchNames
 
-# Under which of these keys people put the weights, when they save more than the weights.
+# Under which of these keys people put the weights, when they save more than the
+# weights.
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPER = "module."  # what PyTorch's DataParallel puts in front of every name
-# A dict that contains itself has no end, and a tree of shared dicts can have 2^60 leaves. Both
-# stop at these limits; the largest published CLIP has fewer than 2,000 names.
+# A dict that contains itself has no end, and a tree of shared dicts can have 2^60
+# leaves. Both stop at these limits; the largest published CLIP has fewer than 2,000
+# names.
 NAMES_LIMIT = 100_000
 NAME_LENGTH_LIMIT = 300  # characters
 
 
 def read_torch(path: File) -> Any:
-    """What a .pt, .pth or .bin file holds: dicts, lists, tuples, numbers, text and arrays.
+    """What a .pt, .pth or .bin file holds: dicts, lists, numbers, text, arrays.
 
-    Arrays are views of the file, mapped copy-on-write; bfloat16 becomes float32. TorchScript's
-    modules are dicts of their attributes. FileError if the file is damaged or asks for anything
-    else. Dicts and lists may contain themselves: whoever walks through them needs a limit.
+    Arrays are views of the file, mapped copy-on-write; bfloat16 becomes float32.
+    TorchScript's modules are dicts of their attributes. FileError if the file is
+    damaged or asks for anything else. Dicts and lists may contain themselves: whoever
+    walks through them needs a limit.
     """
     with file_errors(path, "damaged, or no PyTorch file"):
         entries = read_entries(path)
@@ -42,10 +45,11 @@ def read_torch(path: File) -> Any:
 
 
 def read_torch_state(path: File) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint or TorchScript file by dotted name: "visual.conv1.weight".
+    """The arrays in a PyTorch file by dotted name, as "visual.conv1.weight".
 
-    If there is a dict under one of `STATE_KEYS`, only that one is searched. A "module." in front of
-    all names is dropped. FileError as for `read_torch`, and for a file without arrays.
+    If there is a dict under one of `STATE_KEYS`, only that one is searched. A "module."
+    in front of all names is dropped. FileError as for `read_torch`, and for a file
+    without arrays.
     """
     tree = _find_state(read_torch(path))
     arrays: dict[str, np.ndarray] = {}
@@ -62,7 +66,7 @@ def read_torch_state(path: File) -> dict[str, np.ndarray]:
 
 
 def _find_state(tree: Any) -> Any:
-    """The part of a checkpoint that holds the weights: a dict under a usual key, or all of it."""
+    """The part that holds the weights: a dict under a usual key, or all of it."""
     if type(tree) is dict:
         for key in STATE_KEYS:
             if type(tree.get(key)) is dict:
@@ -73,8 +77,8 @@ def _find_state(tree: Any) -> Any:
 def _named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
     """All arrays in a tree of dicts, with the keys on the way to each joined by dots.
 
-    A list of what is still to be looked at takes the place of recursion, which a deep tree would
-    exhaust.
+    A list of what is still to be looked at takes the place of recursion, which a deep
+    tree would exhaust.
     """
     waiting = [("", tree)]
     names_seen = 0

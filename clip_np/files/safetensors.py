@@ -3,12 +3,13 @@
 A safetensors file is the numbers themselves with a table of contents in front:
 
     8 bytes     n, the length of the table (little-endian)
-    n bytes     the table, JSON: {"ln.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-                "__metadata__": {"format": "pt"}}; offsets count from the end of the table
+    n bytes     the table, JSON; offsets count from the end of the table:
+                {"ln.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                 "__metadata__": {"format": "pt"}}
     the rest    the arrays back to back, little-endian, row after row
 
-So only the table has to be parsed, and an array is a view of the mapped file. The table is believed
-only if it accounts for every byte exactly once.
+So only the table has to be parsed, and an array is a view of the mapped file. The table
+is believed only if it accounts for every byte exactly once.
 https://github.com/huggingface/safetensors#format
 """
 
@@ -28,12 +29,13 @@ LENGTH_BYTES = 8  # in front of the table
 TABLE_LIMIT = 100_000_000  # bytes; the format itself sets it
 ALIGNMENT = 8  # bytes; the arrays begin at a multiple, which is enough for every type
 METADATA = "__metadata__"
-# NumPy's names of types -> the format's. NumPy has no bfloat16: its bits alone would be integers.
+# NumPy's names of types -> the format's. NumPy has no bfloat16: its bits alone would be
+# integers.
 CODES = {dtype: code for code, dtype in DTYPES.items() if code != "BF16"}
 
 
 class Entry(NamedTuple):
-    """What the table says of an array: its bytes are `start` up to, not including, `end`."""
+    """What the table says of an array: its bytes are [start, end)."""
 
     code: str
     shape: list[int]
@@ -44,8 +46,9 @@ class Entry(NamedTuple):
 def read_safetensors(path: File) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """All arrays of a file by name, in the order of its table, and its metadata.
 
-    BF16 becomes float32. Arrays are views of the file, mapped copy-on-write. FileError, naming the
-    array, for a file that is not exactly as the format demands. The values are not looked at.
+    BF16 becomes float32. Arrays are views of the file, mapped copy-on-write. FileError,
+    naming the array, for a file that is not exactly as the format demands. The values
+    are not looked at.
     """
     with file_errors(path, "damaged header, or no safetensors file"):
         content = map_file(path)
@@ -60,7 +63,7 @@ def read_safetensors(path: File) -> tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 def _read_table(content: np.ndarray) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The table of a mapped file, its metadata, and the position at which the arrays start."""
+    """The table of a mapped file, its metadata, and where the arrays start."""
     table_length = int.from_bytes(content[:LENGTH_BYTES].tobytes(), "little")
     data_start = LENGTH_BYTES + table_length
     if data_start > min(len(content), LENGTH_BYTES + TABLE_LIMIT):
@@ -87,8 +90,9 @@ def _parse_entry(name: str, value: Any) -> Entry:
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2:
         raise FileError(f"{name!r} has {len(shape)} dimensions and {len(offsets)} data_offsets")
     start, end = offsets
-    # Python's integers do not overflow. NumPy's do, and it multiplies the sizes other than 0 also
-    # if one of them is 0. So a shape such as (0, 2^62, 2^62) must not reach it.
+    # Python's integers do not overflow. NumPy's do, and it multiplies the sizes other
+    # than 0 also if one of them is 0. So a shape such as (0, 2^62, 2^62) must not reach
+    # it.
     itemsize = np.dtype(DTYPES[code]).itemsize
     fits = math.prod(shape) * itemsize == end - start
     overflows = math.prod(max(size, 1) for size in shape) * itemsize >= 2**63
@@ -98,14 +102,15 @@ def _parse_entry(name: str, value: Any) -> Entry:
 
 
 def _are_natural(numbers: Any) -> bool:
-    """Whether this is a list of integers >= 0. (`isinstance(True, int)` holds, so types count.)"""
+    """Whether this is a list of integers >= 0. (True is an instance of int.)"""
     return type(numbers) is list and all(type(n) is int and n >= 0 for n in numbers)
 
 
 def _require_every_byte_once(entries: Mapping[str, Entry], n_bytes: int) -> None:
-    """FileError unless the arrays lie back to back, without holes, overlap or bytes left over.
+    """FileError unless the arrays lie back to back and use up all bytes.
 
-    Holes could hide data from those who check a file, and overlaps make a small file large.
+    Holes could hide data from those who check a file, and overlaps make a small file
+    large.
     """
     claimed = max((entry.end for entry in entries.values()), default=0)
     if n_bytes != claimed:
@@ -120,15 +125,19 @@ def _require_every_byte_once(entries: Mapping[str, Entry], n_bytes: int) -> None
 def write_safetensors(
     path: File, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays and metadata, whole or not at all; equal arrays give equal bytes.
+    """Write named arrays and metadata, whole or not at all.
 
-    TypeError for anything but arrays of real numbers or truth values, and for names or metadata
-    that are not text. Wide types come first, so that every array is aligned for its type.
+    Equal arrays give equal bytes.
+
+    TypeError for anything but arrays of real numbers or truth values, and for names or
+    metadata that are not text. Wide types come first, so that every array is aligned
+    for its type.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_safetensors(f"{folder}/a.safetensors", {"bias": np.zeros(2)}, {"made by": "me"})
-    ...     read_safetensors(f"{folder}/a.safetensors")
+    ...     path = f"{folder}/a.safetensors"
+    ...     write_safetensors(path, {"bias": np.zeros(2)}, {"made by": "me"})
+    ...     read_safetensors(path)
     ({'bias': array([0., 0.])}, {'made by': 'me'})
     """
     arrays = {name: np.asanyarray(array) for name, array in arrays.items()}

@@ -1,9 +1,10 @@
 """How is text from a stranger read, and JSON in particular?
 
-Three things can go wrong besides nonsense. The text may be huge, or a small packed file may unpack
-to something huge: reading stops at a limit. A JSON text may hold a list where an object belongs.
-And a JSON object may have two values for one key: JSON readers differ in which one counts, so two
-programs could see two different files. Such a text is refused.
+Three things can go wrong besides nonsense. The text may be huge, or a small packed file
+may unpack to something huge: reading stops at a limit. A JSON text may hold a list
+where an object belongs. And a JSON object may have two values for one key: JSON readers
+differ in which one counts, so two programs could see two different files. Such a text
+is refused.
 """
 
 import gzip
@@ -20,7 +21,8 @@ TEXT_LIMIT = 8 << 20  # bytes, unpacked; the largest published vocabulary has ha
 def read_text(path: File) -> str:
     """The UTF-8 text of a file, unpacked if its name ends in ".gz".
 
-    FileError for more than `TEXT_LIMIT` bytes. Use it inside `file_errors`, which adds the path.
+    FileError for more than `TEXT_LIMIT` bytes. Use it inside `file_errors`, which adds
+    the path.
     """
     open_file = gzip.open if str(path).endswith(".gz") else open
     with open_file(path, "rb") as file:
@@ -33,7 +35,8 @@ def read_text(path: File) -> str:
 def parse_json(text: str) -> dict[str, Any]:
     """The object that a JSON text holds.
 
-    ValueError for a text that is no JSON, holds no object, or has two values for one key.
+    ValueError for a text that is no JSON, holds no object, or has two values for one
+    key.
 
     >>> parse_json('{"width": 64, "layers": [1, 2]}')
     {'width': 64, 'layers': [1, 2]}
@@ -58,12 +61,12 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: File) -> dict[str, Any]:
-    """The object in a JSON file; FileError for any other contents, or more than 8 MB."""
+    """The object in a JSON file; FileError for other contents or over 8 MB."""
     with file_errors(path, "expected a JSON object"):
         return parse_json(read_text(path))
 
 
 def write_json(path: File, content: Mapping[str, Any]) -> None:
-    """Write an object as a JSON file, whole or not at all, with a line for every entry."""
+    """Write an object as JSON, whole or not at all, a line for every entry."""
     with replace_file(path) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

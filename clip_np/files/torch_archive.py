@@ -6,10 +6,11 @@
     NAME/data/0, 1 ..  the storages: numbers, one after the other
     NAME/byteorder     "little"
 
-A zip archive describes each entry twice: in a table of contents at the end of the file, and in a
-header right in front of the entry's bytes. An attacker can make the two disagree, point two entries
-at the same bytes, or claim bytes that are not there. Here the two must agree, and the entries must
-not overlap. Checksums are not looked at, because that would read the whole file.
+A zip archive describes each entry twice: in a table of contents at the end of the file,
+and in a header right in front of the entry's bytes. An attacker can make the two
+disagree, point two entries at the same bytes, or claim bytes that are not there. Here
+the two must agree, and the entries must not overlap. Checksums are not looked at,
+because that would read the whole file.
 https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7
 """
 
@@ -21,24 +22,30 @@ import numpy as np
 from clip_np.files.arrays import map_file
 from clip_np.files.errors import File, FileError
 
-# The header in front of an entry: signature, 2 bytes that do not matter, flags, compression,
-# 16 that do not matter, the lengths of the name and of the padding that follow.
+# The header in front of an entry: signature, 2 bytes that do not matter, flags,
+# compression, 16 that do not matter, the lengths of the name and of the padding that
+# follow.
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
 SIGNATURE = b"PK\3\4"
 ENCRYPTED = 1  # a bit of the flags
 PICKLE, BYTE_ORDER, STORAGE_FOLDER = "data.pkl", "byteorder", "data/"
-# The first bytes of a file of PyTorch before 1.6, which was no archive: a pickled magic number.
+# The first bytes of a file of PyTorch before 1.6, which was no archive: a pickled magic
+# number.
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-# A pickle of 1 byte, "}", makes an empty dict of 64 bytes. So a pickle may not be longer than this
-# or a tenth of its file, whichever is more; those of weights are some 100 bytes for each tensor.
+# A pickle of 1 byte, "}", makes an empty dict of 64 bytes. So a pickle may not be
+# longer than this or a tenth of its file, whichever is more; those of weights are some
+# 100 bytes for each tensor.
 PICKLE_LIMIT = 1_000_000  # bytes
 PICKLE_SHARE = 10
 
 
 def read_entries(path: File) -> dict[str, np.ndarray]:
-    """The entries that say what the tensors are, by name without the folder, each (n,) uint8.
+    """The entries that make up the tensors, by name without the folder.
 
-    They are views of the mapped file. FileError and others for a file that is no such archive.
+    Each is (n,) uint8.
+
+    They are views of the mapped file. FileError and others for a file that is no such
+    archive.
     """
     content = map_file(path)
     if content[: len(LEGACY_START)].tobytes() == LEGACY_START:
@@ -73,14 +80,15 @@ def _find_entries(content: np.ndarray, listed: list[zipfile.ZipInfo]) -> dict[st
         if name in entries:
             raise FileError(f"{info.filename!r} is there twice")
         entries[name] = _bytes_of_entry(content, info)
-    # Against many entries that are the same bytes: each storage could become a copy of its own.
+    # Against many entries that are the same bytes: each storage could become a copy of
+    # its own.
     if sum(len(entry) for entry in entries.values()) > len(content):
         raise FileError("its entries overlap")
     return entries
 
 
 def _bytes_of_entry(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
-    """The bytes (n,) of one entry, if the header in front of them agrees with the contents."""
+    """The bytes (n,) of an entry; FileError if its header says otherwise."""
     name_start = info.header_offset + LOCAL_HEADER.size
     header = content[info.header_offset : name_start].tobytes()
     signature, flags, compression, name_length, padding = LOCAL_HEADER.unpack(header)

@@ -1,18 +1,20 @@
 """What is a tensor in a PyTorch file?
 
-A *storage* is a row of numbers, and a tensor is a way to walk through it: the position where it
-starts, its shape and its strides. Strides (3, 1) mean that the next row is 3 numbers further and
-the next column 1. So a transpose is two strides swapped, and tied weights are two tensors of one
-storage:
+A *storage* is a row of numbers, and a tensor is a way to walk through it: the position
+where it starts, its shape and its strides. Strides (3, 1) mean that the next row is 3
+numbers further and the next column 1. So a transpose is two strides swapped, and tied
+weights are two tensors of one storage:
 
-    storage  0 1 2 3 4 5      shape (2, 3), strides (3, 1)      shape (3, 2), strides (1, 3)
-                                  0 1 2                             0 3
-                                  3 4 5                             1 4
-                                                                    2 5
+    storage  0 1 2 3 4 5     shape (2, 3), strides (3, 1)     0 1 2
+                                                              3 4 5
 
-The pickle in the file makes a tensor by calling `torch._utils._rebuild_tensor_v2`. This file says
-what the few names that such pickles use mean here. Every tensor is a view of the mapped file.
-https://docs.pytorch.org/docs/stable/notes/serialization.html
+                             shape (3, 2), strides (1, 3)     0 3
+                                                              1 4
+                                                              2 5
+
+The pickle in the file makes a tensor by calling `torch._utils._rebuild_tensor_v2`. This
+file says what the few names that such pickles use mean here. Every tensor is a view of
+the mapped file. https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
 
 import math
@@ -42,7 +44,10 @@ SCRIPT_CLASSES = "__torch__."  # what the names of TorchScript's own classes sta
 
 
 class TorchNames:
-    """What the names in a PyTorch pickle mean; `entries` are the archive's, each (n,) uint8."""
+    """What the names in a PyTorch pickle mean.
+
+    `entries` are the archive's, each (n,) uint8.
+    """
 
     def __init__(self, entries: Mapping[str, np.ndarray]) -> None:
         self.entries = entries
@@ -54,7 +59,7 @@ class TorchNames:
         return name in FUNCTIONS or name in STORAGES or name.startswith(SCRIPT_CLASSES)
 
     def call(self, name: Any, arguments: Any) -> Any:
-        """What the call of a known name gives. FileError for anything else that is called."""
+        """The result of calling a known name; FileError for anything else."""
         if type(name) is str and type(arguments) is tuple:
             if name in FUNCTIONS:
                 return FUNCTIONS[name](*arguments)
@@ -63,10 +68,10 @@ class TorchNames:
         raise FileError("calls something that it may not call, or in another way")
 
     def storage(self, description: Any) -> np.ndarray:
-        """The numbers (n,) of ("storage", type, key, device, n); the device does not matter.
+        """The numbers (n,) of ("storage", type, key, device, n) on any device.
 
-        FileError if the archive has no entry for the key, or one of another length, or if the same
-        storage is to be of two types.
+        FileError if the archive has no entry for the key, or one of another length, or
+        if the same storage is to be of two types.
         """
         match description:
             case (str("storage"), str(type_name), str(key), _, int(count)):
@@ -91,9 +96,9 @@ def rebuild_tensor(
     array([[0, 3],
            [1, 4],
            [2, 5]])
-    >>> rebuild_tensor(np.arange(6), 2, (3, 2), (1, 3), False, {})
+    >>> rebuild_tensor(np.arange(6), 2, (3,), (2,), False, {})
     Traceback (most recent call last):
-    clip_np.files.errors.FileError: has a tensor (3, 2) that does not fit its storage of 6
+    clip_np.files.errors.FileError: has a tensor (3,) that does not fit its storage of 6
     """
     types = type(storage), type(shape), type(strides)
     if types != (np.ndarray, tuple, tuple) or not len(shape) == len(strides) <= MAX_DIMENSIONS:
@@ -103,8 +108,9 @@ def rebuild_tensor(
     # Python's integers do not overflow, so the two numbers below are exact.
     count = math.prod(shape)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
-    # `last` stops a tensor that reaches past its storage, into memory of others. `count` stops
-    # strides of 0, with which a tensor could have more numbers than the memory holds.
+    # `last` stops a tensor that reaches past its storage, into memory of others.
+    # `count` stops strides of 0, with which a tensor could have more numbers than the
+    # memory holds.
     if count > len(storage) or (count > 0 and last >= len(storage)):
         raise FileError(f"has a tensor {shape} that does not fit its storage of {len(storage)}")
     itemsize = storage.itemsize

@@ -1,16 +1,16 @@
 """How is a file written so that nothing is lost?
 
-A program can be killed at any instant, and a half-written checkpoint is worse than an old one. So
-a file is never changed where it lies:
+A program can be killed at any instant, and a half-written checkpoint is worse than an
+old one. So a file is never changed where it lies:
 
     1. write the new contents to a temporary file in the same folder
     2. fsync: force the contents to the disk
-    3. rename the temporary file to the real name, which replaces the old file in one step
+    3. rename the temporary file to the real name: one step, which replaces the old file
     4. fsync the folder: force the new name to the disk
 
-Whoever looks, at any instant, sees the whole old file or the whole new one. Step 2 must come
-before step 3: otherwise a power cut can leave the new name with contents that never arrived.
-Pillai et al. 2014, "All File Systems Are Not Created Equal", OSDI.
+Whoever looks, at any instant, sees the whole old file or the whole new one. Step 2 must
+come before step 3: otherwise a power cut can leave the new name with contents that
+never arrived. Pillai et al. 2014, "All File Systems Are Not Created Equal", OSDI.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from clip_np.files.errors import File
 
 @contextlib.contextmanager
 def replace_file(path: File) -> Iterator[BinaryIO]:
-    """A binary file to write; it takes the place of `path` if the block ends without an error.
+    """A binary file to write; it replaces `path` if the block ends without an error.
 
-    After an error the old file is as it was, and the temporary one is removed. OSError if the
-    folder is missing or the disk is full.
+    After an error the old file is as it was, and the temporary one is removed. OSError
+    if the folder is missing or the disk is full.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +41,8 @@ def replace_file(path: File) -> Iterator[BinaryIO]:
     b'new'
     """
     path = pathlib.Path(path)
-    # The random part keeps two programs that write the same file out of each other's way.
+    # The random part keeps two programs that write the same file out of each other's
+    # way.
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with _create(temporary, path) as file:

@@ -1,4 +1,4 @@
-"""Files of weights and the libraries that own the formats: theirs read here, ours read there."""
+"""Files of the libraries that own the formats are read here, and ours there."""
 
 import collections
 import tracemalloc

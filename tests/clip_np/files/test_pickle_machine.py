@@ -1,4 +1,4 @@
-"""Programs in pickles: nothing in them runs, and what weights do not need is refused."""
+"""Programs in pickles: nothing runs, and what weights do not need is refused."""
 
 import collections
 import os
