@@ -163,9 +163,9 @@ def test_the_activation_can_be_replaced(saved, model, tokenizer):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"activation": "relu"}, r"activation must be one of \('quick_gelu', 'gelu'\), not 'relu'"),
-        ({"dtype": "float16"}, r"dtype must be one of \('float32', 'float64'\), not 'float16'"),
-        ({"dtype": "nonsense"}, "dtype must be one of .* not 'nonsense'"),
+        ({"activation": "relu"}, r"`activation` must be one of \('quick_gelu', 'gelu'\), not 'relu'"),
+        ({"dtype": "float16"}, r"`dtype` must be one of \('float32', 'float64'\), not 'float16'"),
+        ({"dtype": "nonsense"}, "`dtype` must be one of .* not 'nonsense'"),
         ({"backend": "abacus"}, "backend must be .* not 'abacus'"),
     ],
 )

@@ -169,7 +169,7 @@ def test_exported_names():
     assert len(theirs) == 16 * 6 + 14
     assert (arrays["text_projection"] == theirs["text_projection.weight"].T).all()
     assert export_arrays(model, grad=True) == {}
-    with pytest.raises(ValueError, match="layout 'torch' is none of openai, hf"):
+    with pytest.raises(ValueError, match="`layout` 'torch' is none of openai, hf"):
         export_arrays(model, "torch")
 
 
@@ -227,7 +227,7 @@ def test_shards(tmp_path):
         load(tmp_path)
     for elsewhere in ("../model-1.safetensors", "/etc/passwd", "a/b.bin", "x.index.json"):
         write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": elsewhere}})
-        with pytest.raises(FileError, match="is not the name of a file beside it"):
+        with pytest.raises(FileError, match="is not the name of a file next to it"):
             load(tmp_path)
 
 
@@ -241,9 +241,9 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"\x89PNG")
     with pytest.raises(FileError, match=r"weights are read from \.safetensors, \.pt"):
         load(tmp_path / "cat.png")
-    with pytest.raises(ValueError, match="activation must be one of"):
+    with pytest.raises(ValueError, match="`activation` must be one of"):
         load(tmp_path, activation="relu")
-    with pytest.raises(ValueError, match="dtype must be one of"):
+    with pytest.raises(ValueError, match="`dtype` must be one of"):
         load(tmp_path, dtype="float16")
 
 
