@@ -2,8 +2,8 @@
 
 One file, `checkpoint.npz`, holds all of it:
 
-    header           sizes of the model, the tokenizer, and what the training wants back:
-                     the step, the options
+    header           sizes of the model, the tokenizer, and what the training wants
+                     back: the step, the options
     model/...        the parameters
     optimizer/...    the optimizer's memory
 

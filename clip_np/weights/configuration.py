@@ -7,6 +7,7 @@ makes a `Configuration` of what it finds.
 """
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from clip_np.weights.preprocessing import Words
@@ -26,3 +27,15 @@ class Configuration(NamedTuple):
     images: Settings
     words: Words
     source: pathlib.Path
+
+
+class Dialect(NamedTuple):
+    """How a library's files are called, and how its configuration is read.
+
+    weights: names of files of weights, the best first. config: the name of the
+    configuration in the same folder. read: makes a Configuration of a folder with one.
+    """
+
+    weights: tuple[str, ...]
+    config: str
+    read: Callable[[pathlib.Path], Configuration]

@@ -20,7 +20,7 @@ import numpy as np
 from clip_np.data import Preprocess
 from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError, file_errors, read_json
-from clip_np.weights.configuration import UNFIT, Configuration, Settings
+from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
 from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.preprocessing import Words
 
@@ -244,3 +244,6 @@ def image_settings(preprocess: Preprocess) -> Settings:
 def processor_settings(preprocess: Preprocess) -> dict[str, Any]:
     """The contents of preprocessor_config.json."""
     return {"image_processor_type": "CLIPImageProcessor", **image_settings(preprocess)}
+
+
+DIALECT = Dialect(weights=WEIGHTS, config=CONFIG, read=read_configuration)

@@ -2,11 +2,11 @@
 
 The same CLIP is on offer in several files, which differ in names and packing only:
 
-    here                         OpenAI, open_clip          Hugging Face
-    vision.ln_pre.bias           visual.ln_pre.bias         vision_model.pre_layrnorm.bias
-    text.positional_embedding    positional_embedding       text_model.embeddings.posi...
-    ...attn.in_proj.weight       ...attn.in_proj_weight     ...self_attn.{q,k,v}_proj....
-    vision.proj (W, E)           visual.proj (W, E)         visual_projection.weight (E, W)
+    here                      OpenAI, open_clip        Hugging Face
+    vision.ln_pre.bias        visual.ln_pre.bias       vision_model.pre_layrnorm.bias
+    text.ln_final.bias        ln_final.bias            text_model.final_layer_norm.bias
+    ...attn.in_proj.weight    ...attn.in_proj_weight   ...self_attn.{q,k,v}_proj.weight
+    vision.proj (W, E)        visual.proj (W, E)       visual_projection.weight (E, W)
 
 So a layout is a list of replacements in names, read one way to load and the other way
 to save, and a few arrays that change their form. In this part of the program a *name*

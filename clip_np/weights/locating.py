@@ -1,8 +1,10 @@
 """Which file does a path mean?
 
-a file                    itself
-a folder                  checkpoint.npz, or weights under a standard name, the best first
-openai/clip-vit-...       if there is no such folder: the model of that name on the hub
+People give what they have at hand:
+
+    a file           itself
+    a folder         checkpoint.npz, or weights under a standard name, the best first
+    openai/clip-...  the model of that name on the hub, if there is no such folder
 """
 
 import pathlib
@@ -10,7 +12,7 @@ import pathlib
 from clip_np.files import File
 from clip_np.weights import hub
 from clip_np.weights.checkpoints import CHECKPOINT
-from clip_np.weights.dialects import INDEX, names_of_weights
+from clip_np.weights.companions import INDEX, names_of_weights
 
 
 def locate(path: File) -> pathlib.Path:

@@ -15,7 +15,7 @@ import pathlib
 
 from clip_np.encoders import HEAD_WIDTH
 from clip_np.files import FileError, file_errors, read_json
-from clip_np.weights.configuration import UNFIT, Configuration, Settings
+from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
 from clip_np.weights.preprocessing import Words
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # better first
@@ -79,3 +79,6 @@ def parse_sizes(settings: Settings) -> Settings:
         }
         sizes[encoder] |= {word: part[word] for word in sorted(SAME_AS_OURS & part.keys())}
     return sizes
+
+
+DIALECT = Dialect(weights=WEIGHTS, config=CONFIG, read=read_configuration)

@@ -3,8 +3,8 @@
 The ending of the name says which kind it is. A large model may come in parts, with an
 index that says which array is in which file:
 
-    model.safetensors.index.json    {"weight_map": {"logit_scale": "model-1.safetensors",
-                                                    ...}}
+    model.safetensors.index.json
+    {"weight_map": {"logit_scale": "model-1.safetensors", ...}}
 """
 
 import pathlib

@@ -13,7 +13,8 @@ from clip_np.files import File, file_errors, require_finite, write_json, write_s
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, Tokenizer
 from clip_np.weights import huggingface
-from clip_np.weights.dialects import NOTE, export_arrays
+from clip_np.weights.companions import NOTE
+from clip_np.weights.dialects import export_arrays
 from clip_np.weights.loading import load
 
 

@@ -11,7 +11,7 @@ import pathlib
 from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError
 from clip_np.tokens import PUBLISHED_VOCABULARY_SIZE, MissingTokenizer, Tokenizer, find_vocabulary
-from clip_np.weights.dialects import has_standard_name
+from clip_np.weights.companions import has_standard_name
 
 
 def find_tokenizer(path: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
