@@ -23,8 +23,8 @@ and gives a model, the preparation of its images and its tokenizer:
     model, preprocess, tokenizer = load("openai/clip-vit-base-patch32")
 
 `save_checkpoint` writes our own form, from which training goes on. `save_pretrained`
-and `convert` write what others read. A new layout is a new file and a line in `dialects.py`,
-a new configuration a file and a line in `companions.py`.
+and `convert` write what others read. A new layout is a new file and a line in
+`dialects.py`; a new kind of configuration is a new file and a line in `companions.py`.
 """
 
 from clip_np.weights.checkpoints import (
