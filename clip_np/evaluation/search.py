@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from clip_np.data import BAR_SECONDS, IMAGE_SUFFIXES, DataError, Preprocess, opened
 from clip_np.evaluation.metrics import embed_texts, unit_features
-from clip_np.files import File, naming, read_record, write_record
+from clip_np.files import File, file_errors, read_archive, write_archive
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 
@@ -129,7 +129,7 @@ def build_index(
         # Files below the index's folder are named from there: the two may move together.
         entries = [[file.removeprefix(folder), *entry] for file, entry in files.items()]
         record = {"model": index.model, "checksum": index.checksum, "files": entries}
-        write_record(path, "index", record, {"features": index.features})
+        write_archive(path, "index", record, {"features": index.features})
 
     save()  # a place that cannot be written to shows before the work
     unsaved = False
@@ -149,9 +149,9 @@ def build_index(
 
 def read_index(path: File) -> Index:
     """Open an index file. FileNotFoundError where none is, FileError where something else is."""
-    record, arrays = read_record(path, "index")
+    record, arrays = read_archive(path, "index")
     folder = os.path.dirname(os.path.abspath(path))
-    with naming(path, "no index of clip_np"):
+    with file_errors(path, "no index of clip_np"):
         features = arrays["features"]
         files = {
             os.path.normpath(os.path.join(folder, name)): (int(size), int(time), str(cause))

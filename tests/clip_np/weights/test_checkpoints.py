@@ -74,7 +74,7 @@ def rewrite(path, change) -> None:
     write_npz(path, arrays)
 
 
-# --- what is saved comes back ------------------------------------------------------------------
+# --- what is saved comes back ---------------------------------------------------------
 
 
 def test_a_run_directory_and_its_file_open_alike(saved, model, tokenizer):
@@ -157,15 +157,15 @@ def test_the_activation_can_be_replaced(saved, model, tokenizer):
     assert_same_features(clip_np.load(saved)[0], found, tokenizer)
 
 
-# --- what is refused ---------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"activation": "relu"}, r"activation must be one of \('quick_gelu', 'gelu'\), not 'relu'"),
-        ({"dtype": "float16"}, r"dtype must be one of \('float32', 'float64'\), not 'float16'"),
-        ({"dtype": "nonsense"}, "dtype must be one of .* not 'nonsense'"),
+        ({"activation": "relu"}, r"`activation` must be one of \('quick_gelu', 'gelu'\), not 'relu'"),
+        ({"dtype": "float16"}, r"`dtype` must be one of \('float32', 'float64'\), not 'float16'"),
+        ({"dtype": "nonsense"}, "`dtype` must be one of .* not 'nonsense'"),
         ({"backend": "abacus"}, "backend must be .* not 'abacus'"),
     ],
 )

@@ -58,7 +58,7 @@ def small_model(seed: int = 0, **changes) -> CLIP:
     return CLIP(TINY, np.random.default_rng(seed))
 
 
-# --- their numbers -----------------------------------------------------------------------------
+# --- their numbers --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["hf", "openai"])
@@ -101,7 +101,7 @@ def test_what_the_files_say_is_believed(tmp_path):
     assert config.vision.activation == "quick_gelu"
 
 
-# --- round trips -------------------------------------------------------------------------------
+# --- round trips ----------------------------------------------------------------------
 
 
 def test_ours_to_hugging_face_and_back_is_bit_equal(tmp_path):
@@ -169,11 +169,11 @@ def test_exported_names():
     assert len(theirs) == 16 * 6 + 14
     assert (arrays["text_projection"] == theirs["text_projection.weight"].T).all()
     assert export_arrays(model, grad=True) == {}
-    with pytest.raises(ValueError, match="layout 'torch' is none of openai, hf"):
+    with pytest.raises(ValueError, match="`layout` 'torch' is none of openai, hf"):
         export_arrays(model, "torch")
 
 
-# --- memory ------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------
 
 
 def test_weights_stay_in_the_file_until_they_are_written(tmp_path):
@@ -208,7 +208,7 @@ def test_half_precision_is_widened(tmp_path):
         assert (model.vision.proj.numpy() == halves["visual_projection.weight"].T).all()
 
 
-# --- finding the files -------------------------------------------------------------------------
+# --- finding the files ----------------------------------------------------------------
 
 
 def test_shards(tmp_path):
@@ -227,7 +227,7 @@ def test_shards(tmp_path):
         load(tmp_path)
     for elsewhere in ("../model-1.safetensors", "/etc/passwd", "a/b.bin", "x.index.json"):
         write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": elsewhere}})
-        with pytest.raises(FileError, match="is not the name of a file beside it"):
+        with pytest.raises(FileError, match="is not the name of a file next to it"):
             load(tmp_path)
 
 
@@ -241,9 +241,9 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"\x89PNG")
     with pytest.raises(FileError, match=r"weights are read from \.safetensors, \.pt"):
         load(tmp_path / "cat.png")
-    with pytest.raises(ValueError, match="activation must be one of"):
+    with pytest.raises(ValueError, match="`activation` must be one of"):
         load(tmp_path, activation="relu")
-    with pytest.raises(ValueError, match="dtype must be one of"):
+    with pytest.raises(ValueError, match="`dtype` must be one of"):
         load(tmp_path, dtype="float16")
 
 
@@ -324,7 +324,7 @@ def test_a_run_is_still_a_run(tmp_path):
     assert again.vision.proj.dtype == np.float64
 
 
-# --- what must be refused ----------------------------------------------------------------------
+# --- what must be refused -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
