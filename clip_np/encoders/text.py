@@ -41,6 +41,14 @@ class TextTransformer(Module):
             raise ValueError(f"encode_text: row {missing[0]} has no end token (id {eos})")
         return present.argmax(axis=1)
 
+    def lengths(self, inputs: Array) -> Array:
+        """A caption's tokens up to its end token, which is the last to matter: (B, T) -> (B,)."""
+        return self.end_positions(inputs) + 1
+
+    def cost(self, length: int) -> float:
+        """Multiplications for one caption, as `Encoder` asks for them."""
+        return self.transformer.cost(length)
+
     def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         # Ids stay on the host until they are checked and cut.
         tokens = move(mg.tensor(tokens).data, "numpy")

@@ -114,6 +114,7 @@ class Transformer(Module):
     """A stack of blocks of which one row of the last is used."""
 
     def __init__(self, config: VisionConfig | TextConfig, rng: np.random.Generator) -> None:
+        self.config = config
         self.resblocks = ModuleList([Block(config, rng) for _ in range(config.layers)])
 
     def pooled(
@@ -124,3 +125,20 @@ class Transformer(Module):
         for block in body:
             x = block(x, mask)
         return last.pooled(x, positions, lengths)
+
+    def cost(self, length: int) -> float:
+        """Multiplications for one sample of `length` tokens, one row of the last block wanted."""
+        whole_blocks = self.config.layers - 1
+        return whole_blocks * block_cost(self.config, length) + pooled_cost(self.config, length)
+
+
+def block_cost(config: VisionConfig | TextConfig, length: int) -> float:
+    """Multiplications in a block for one sample of `length` tokens."""
+    width, mlp_width = config.width, config.mlp_width
+    return length * width * (4 * width + 2 * mlp_width + 2 * length)
+
+
+def pooled_cost(config: VisionConfig | TextConfig, length: int) -> float:
+    """Multiplications in a block of which one row is wanted: about block_cost / length."""
+    width, mlp_width = config.width, config.mlp_width
+    return width * (4 * width + 2 * mlp_width + 2 * config.heads * length)

@@ -61,6 +61,14 @@ class VisionTransformer(Module):
         x = self.tokens(images)
         return self.ln_post(self.transformer.pooled(x, np.zeros(len(x), int))) @ self.proj
 
+    def lengths(self, inputs: Array) -> Array:
+        """Every image has the same number of tokens: (B, 3, H, W) -> (B,)."""
+        return np.full(len(inputs), self.config.n_tokens)
+
+    def cost(self, length: int) -> float:
+        """Multiplications for one image, as `Encoder` asks for them."""
+        return self.transformer.cost(length)
+
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How every token looks at every other: -> (layers, B, heads, T, T), T = 1 + N."""
         with mg.no_grad():

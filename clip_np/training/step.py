@@ -29,8 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad as mg
-from clip_np.encoders import TextConfig, VisionConfig
-from clip_np.losses import contrastive_loss
+from clip_np.losses import contrastive_loss, loss_for
 from clip_np.model import CLIP
 from minigrad.backend import Array, array_module, move, use_device
 from minigrad.debug import explain_memory
@@ -47,22 +46,15 @@ class Unit(NamedTuple):
     cost: float
 
 
-def _row_cost(config: VisionConfig | TextConfig, n_tokens: int) -> float:
-    """Multiplications that one sample of n_tokens takes, up to a common factor. The last block,
-    of which one row is wanted, is about a twelfth of one (see `Block.pooled`)."""
-    per_token = config.width * (4 * config.width + 2 * config.mlp_width + 2 * n_tokens)
-    return (config.layers - 1 + 1 / 12) * n_tokens * per_token
-
-
 def plan(model: CLIP, tokens: Array, shards: int, workers: int) -> list[list[Unit]]:
     """Cut a batch with the captions `tokens` (B, T), short ones first, into units for workers."""
-    vision, text = model.config.vision, model.config.text
-    lengths = model.text.end_positions(tokens) + 1  # (B,)
+    vision, text = model.vision, model.text
+    lengths = text.lengths(tokens)  # (B,)
     bounds = np.linspace(0, len(tokens), shards + 1).astype(int).tolist()
     pieces = [slice(low, high) for low, high in itertools.pairwise(bounds)]
     short = [part for rows in pieces for part in _by_length(lengths, rows)]
-    image_costs = [(rows, _row_cost(vision, vision.n_tokens)) for rows in pieces]
-    text_costs = [(rows, _row_cost(text, int(lengths[rows].max()))) for rows in short]
+    image_costs = [(rows, vision.cost(vision.config.n_tokens)) for rows in pieces]
+    text_costs = [(rows, text.cost(int(lengths[rows].max()))) for rows in short]
     units = [Unit("image", rows, cost * (rows.stop - rows.start)) for rows, cost in image_costs]
     units += [Unit("text", rows, cost * (rows.stop - rows.start)) for rows, cost in text_costs]
     if shards == 1:
@@ -227,8 +219,8 @@ def loss_and_gradients(
     order = np.argsort(model.text.end_positions(tokens), kind="stable")  # captions by length
     inputs = {"image": images, "text": tokens[order]}
     loads = [load for load in plan(model, inputs["text"], shards, n_workers) if load]
-    model.arenas += [Arena() for _ in range(len(loads) - len(model.arenas))]
-    team = [_Worker(model, inputs, *pair, shards > n_workers) for pair in zip(loads, model.arenas)]
+    arenas = [Arena() for _ in loads]
+    team = [_Worker(model, inputs, *pair, shards > n_workers) for pair in zip(loads, arenas)]
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
         features = [_gather(team, "image"), _gather(team, "text", xp.asarray(np.argsort(order)))]
@@ -279,7 +271,7 @@ def training_step(
         value = loss_and_gradients(model, images, tokens, shards, workers, positives)
         norm = clip_grad_norm(parameters, max_norm, threads)
         optimizer.step(threads)
-    model.clamp_temperature()
+    loss_for(model, loss).clamp()
     for parameter in parameters:
         parameter.zero_grad()
     return {"loss": value, "logit_scale": model.logit_scale.data.copy(), "grad_norm": norm}

@@ -9,7 +9,7 @@ from small_models import SMALL, batch, small_model
 
 import minigrad as mg
 from clip_np import CLIP, PRESETS, CLIPConfig, contrastive_loss
-from clip_np.losses import MAX_LOGIT_SCALE
+from clip_np.losses import MAX_LOGIT_SCALE, loss_for
 
 
 def plain_block(block, x, mask):
@@ -182,11 +182,12 @@ def test_wrong_dtype_names_the_op():
 
 def test_temperature_is_clamped():
     model = small_model()
+    loss = loss_for(model, "clip")
     model.logit_scale.data[...] = 9.0
-    model.clamp_temperature()
+    loss.clamp()
     assert model.logit_scale.item() == MAX_LOGIT_SCALE == math.log(100)
     model.logit_scale.data[...] = -1.0
-    model.clamp_temperature()
+    loss.clamp()
     assert model.logit_scale.item() == 0.0
 
 

@@ -266,7 +266,7 @@ def a_checkpoint(directory):
     assert read_checkpoint(path).optimizer_state["group0.moment0"].dtype == np.float32
 
 
-CLAMP, UPDATE = "clip_np.model.CLIP.clamp_temperature", "minigrad.optim.AdamW.update"
+CLAMP, UPDATE = "clip_np.losses.ContrastiveLoss.clamp", "minigrad.optim.AdamW.update"
 SCATTER = "minigrad.backend.scatter_add"
 OF_CUPYX = 'importlib.import_module("cupyx").scatter_add(target, index, values)'
 BETA = "mean *= beta1"

@@ -287,7 +287,7 @@ def test_features_do_not_depend_on_the_number_of_cores(model, tokenizer, monkeyp
     texts = [f"a {CLASSES[row % 48]} {'very ' * (row % 5)}small" for row in range(300)]
     found = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr("clip_np.model.available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("minigrad.threads.available_cores", lambda cores=cores: cores)
         found.append([embed_images(model, images), embed_texts(model, tokenizer, texts)])
     for features in found[1:]:
         np.testing.assert_allclose(features, found[0], atol=1e-6)

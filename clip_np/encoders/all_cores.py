@@ -1,0 +1,42 @@
+"""How does every core help to encode a batch, if nothing has to be learned from it?
+
+Samples do not meet inside an encoder. So the batch is cut into as many parts as there are cores,
+each part is encoded in a thread of its own, and the features are put together again:
+
+    images (B, 3, S, S)  ->  B/2 images | B/2 images  ->  (B/2, E) | (B/2, E)  ->  (B, E)
+
+This works because NumPy lets other threads run while it computes. Each thread keeps the memory of
+its intermediate results in an arena of its own (minigrad/memory.py) and uses one thread of BLAS.
+
+While operations are recorded, the batch stays whole. One tape belongs to one thread; a training
+step shares out its work in another way (clip_np/training).
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.encoders.protocol import Encoder
+from minigrad.backend import Array
+from minigrad.memory import Arena, using
+from minigrad.tensor import is_recording
+from minigrad.threads import blas_threads, count_workers, parallel_map
+
+
+def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tensor:
+    """encoder(inputs), shared among the cores if no tape is recorded: (B, ...) -> (B, E)."""
+    weights = encoder.parameters()[0].data
+    workers = min(count_workers(weights, workers=None), len(inputs))
+    if is_recording() or workers < 2:
+        return encoder(inputs)
+
+    def encode(part: slice) -> Array:
+        with using(Arena()):
+            return encoder(inputs[part]).data
+
+    bounds = np.linspace(0, len(inputs), workers + 1).astype(int).tolist()
+    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
+    with blas_threads(1):
+        features = parallel_map(encode, parts, workers)
+    return mg.tensor(np.concatenate(features))  # (B, E)
