@@ -3,9 +3,9 @@
 python -m benchmarks.start                      makes a model of random weights, 605 MB, and times
 python -m benchmarks.start --model DIRECTORY    one of yours
 
-Prints the median seconds and the largest resident memory of each command, and one JSON line. The
-commands take turns. `clip-np classify` opens weights, vocabulary and image, embeds three labels and
-the image, and prints the table; the other side only imports.
+Prints the median seconds and the largest resident memory of each command, and one JSON
+line. The commands take turns. `clip-np classify` opens weights, vocabulary and image,
+embeds three labels and the image, and prints the table; the other side only imports.
 """
 
 import argparse

@@ -4,9 +4,9 @@
     python examples/train_tiny.py --data FOLDER      your own images and captions
     python examples/train_tiny.py --help             all options
 
-It is the command `clip-np train`. Results go to runs/: a checkpoint that clip_np.load opens,
-metrics.jsonl, and pictures of the loss, the similarities, the captions chosen for test images,
-and where the class token looks.
+It is the command `clip-np train`. Results go to runs/: a checkpoint that clip_np.load
+opens, metrics.jsonl, and pictures of the loss, the similarities, the captions chosen
+for test images, and where the class token looks.
 """
 
 import sys

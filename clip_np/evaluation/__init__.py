@@ -1,11 +1,12 @@
-"""Vectors become figures and pictures: how good is a trained model, and what does it see?
+"""Vectors become figures and pictures: how good is a model, and what does it see?
 
     images ── embed_images ──> unit rows (N, E) ─┬─ retrieval_metrics ──────> figures
     captions ─ embed_texts ──> unit rows (N, E) ─┼─ similarity_matrix ──────> a picture
-    files ─── build_index ───> unit rows (N, E) ─┴─ search_index ───────────> the nearest images
+    files ─── build_index ───> unit rows (N, E) ─┴─ search_index ───────────> the
+    nearest images
 
-Everything here starts from unit features, whose products are cosines. It knows no data set
-and trains nothing.
+Everything here starts from unit features, whose products are cosines. It knows no data
+set and trains nothing.
 
     >>> import numpy as np
     >>> from clip_np.evaluation import retrieval_metrics
@@ -20,15 +21,18 @@ reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
 index, search       the rows kept in a file, and asked for the nearest
 drawing             figures whose coordinates are inches
-curves, matrices, galleries, attention_pictures, page       a kind of picture each
+curves, matrices, galleries, attention_pictures      a kind of picture each
+page                a web page of results
 
-Pictures need matplotlib; all but the page do. It is imported when the first one is drawn.
+Pictures need matplotlib, which is imported when the first one is drawn. The page does
+not.
 """
 
-from clip_np.evaluation.features import embed_images, embed_texts, unit_features
+from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
 from clip_np.evaluation.metrics import multiple_choice_accuracy, ranks, retrieval_metrics
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.reports import pairs_report
+from clip_np.evaluation.shapes_figures import shapes_report
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.index import (
     Index,
@@ -47,6 +51,7 @@ from clip_np.evaluation.attention_pictures import attention_maps
 from clip_np.evaluation.page import html_page, read_picture
 
 __all__ = [
+    "AnyTokenizer",
     "Index",
     "IndexedFile",
     "Match",

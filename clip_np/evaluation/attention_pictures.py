@@ -1,9 +1,9 @@
 """Where does a model look in an image?
 
-In each layer of the vision transformer, the class token asks all tokens, and the softmax of
-its attention says how much it takes from each: T = 1 + N numbers that sum to 1. The N of the
-patches are drawn over the image as light. What is dark plays no role for the class token in
-that layer; full yellow is the patch that it looks at most.
+In each layer of the vision transformer, the class token asks all tokens, and the
+softmax of its attention says how much it takes from each: T = 1 + N numbers that sum to
+1. The N of the patches are drawn over the image as light. What is dark plays no role
+for the class token in that layer; full yellow is the patch that it looks at most.
 
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv:2010.11929, figure 6.
 """
@@ -27,11 +27,11 @@ DIMMED, LIFTED = 0.5, 25  # the image below the light: half its contrast, and no
 def attention_maps(
     images: np.ndarray, maps: np.ndarray, path: File, captions: Sequence[str]
 ) -> Path:
-    """Draw where the class token looks in each layer, mean over heads, and return the path.
+    """Draw where the class token looks in each layer, and return the path.
 
-    images: uint8 (B, H, W, 3). maps: (layers, B, heads, T, T) as `CLIP.attention_maps` gives
-    them, with T = 1 + N tokens, the N patches in a square grid. A row of the picture is an
-    image, then its layers.
+    The attention is the mean over heads. images: uint8 (B, H, W, 3). maps: (layers, B,
+    heads, T, T) as `CLIP.attention_maps` gives them, with T = 1 + N tokens, the N
+    patches in a square grid. A row of the picture is an image, then its layers.
     """
     side = _patches_in_a_row(maps)
     layers, count, heads = maps.shape[:3]
@@ -66,7 +66,7 @@ def _patches_in_a_row(maps: np.ndarray) -> int:
 
 
 def _lit(image: np.ndarray, patches: np.ndarray) -> np.ndarray:
-    """The dimmed image (H, W, 3) with yellow over its patches (G, G): uint8 (H, W, 3)."""
+    """The dimmed image (H, W, 3), uint8, with yellow over its patches (G, G)."""
     height, width = image.shape[:2]
     side = len(patches)
     # The grid may not divide the image evenly: pixel y belongs to patch floor(y G / H).

@@ -1,13 +1,15 @@
 """Has the training learned anything, and does it still?
 
-The loss over the steps says so, when one knows what to compare it with. A model that has
-learned nothing gives each of the N captions of a batch the probability 1/N, so its loss is
+The loss over the steps says so, when one knows what to compare it with. A model that
+has learned nothing gives each of the N captions of a batch the probability 1/N, so its
+loss is
 
     -ln(1/N) = ln N
 
-This level is drawn as a line. The training loss is a new batch's at every step, and jumps. So
-the curve is drawn twice: as it is, and as a mean over neighbouring values. The loss of pairs
-that are held out, the validation loss, rises again when a model learns its pairs by heart.
+This level is drawn as a line. The training loss is a new batch's at every step, and
+jumps. So the curve is drawn twice: as it is, and as a mean over neighbouring values.
+The loss of pairs that are held out, the validation loss, rises again when a model
+learns its pairs by heart.
 """
 
 import math
@@ -28,9 +30,9 @@ HEADROOM = 1.06  # how far the chart reaches above the highest value
 def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: int) -> Path:
     """Draw the loss of a training run in batches of `batch_size`, and return the path.
 
-    entries: as `read_metrics` gives them, with "step", "loss" and perhaps "validation_loss".
-    If a step comes twice, because a run was resumed, the last entry counts. ValueError without
-    a loss.
+    entries: as `read_metrics` gives them, with "step", "loss" and perhaps
+    "validation_loss". If a step comes twice, because a run was resumed, the last entry
+    counts. ValueError without a loss.
     """
     steps, losses = _column(entries, "loss")
     if len(steps) == 0:
@@ -79,7 +81,7 @@ def _column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarra
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-    """The mean of the values around each one (n,); near the ends there are fewer of them."""
+    """The mean of the values around each one, (n,); near the ends of fewer values."""
     reach = len(values) // SMOOTHING
     window = np.ones(2 * reach + 1)
     sums = np.convolve(values, window, "same")

@@ -1,24 +1,25 @@
 """How is a figure built so that everything on it has a known size?
 
-matplotlib places things in fractions of the figure's width and height: (0.5, 0.5) is the
-middle, whatever the figure's size. The figures here are 1 inch wide and 1 inch high. So a
-fraction and an inch are the same number, and all coordinates are inches: x to the right and y
-up, from the lower left corner of that first inch.
+matplotlib places things in fractions of the figure's width and height: (0.5, 0.5) is
+the middle, whatever the figure's size. The figures here are 1 inch wide and 1 inch
+high. So a fraction and an inch are the same number, and all coordinates are inches: x
+to the right and y up, from the lower left corner of that first inch.
 
     figure = new_figure()
     draw_image(figure, pixels, x=0.0, y=-2.2, width=2.2, colour=GREY)
     draw_text(figure, x=0.0, y=-2.26, text="a small red circle", colour=INK)
     save(figure, path, title="...", note="...", left=0.0, top=0.0)
 
-Most of it lies outside of that inch. This does no harm, because `save` writes the rectangle
-that holds everything drawn. A page may grow to any side, and nobody has to know its final size
-beforehand.
+Most of it lies outside of that inch. This does no harm, because `save` writes the
+rectangle that holds everything drawn. A page may grow to any side, and nobody has to
+know its final size beforehand.
 
-matplotlib is imported when a picture is drawn, and never its pyplot, whose state is global.
+matplotlib is imported when a picture is drawn, and never its pyplot, whose state is
+global.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ import numpy as np
 from clip_np.files import File, replace_file
 
 DPI = 150  # pixels in an inch
-# The font comes with matplotlib, so pictures look the same on every system. All its letters
-# have the same width, so how many fit into a line is known without drawing them.
+# The font comes with matplotlib, so pictures look the same on every system. All its
+# letters have the same width, so how many fit into a line is known without drawing
+# them.
 FONT = "DejaVu Sans Mono"
 LETTER_WIDTH = 0.602  # of the font's size
 POINTS = 72  # in an inch
@@ -64,10 +66,10 @@ def new_figure() -> Any:
 
 
 def wrap(text: str, width: float, max_lines: int) -> str:
-    """The text in at most `max_lines` lines of body size, none wider than `width` inches.
+    """The text in lines of body size, none wider than `width` inches.
 
-    White space becomes single spaces. What does not fit ends in "…", and a character that the
-    font lacks becomes a box.
+    There are at most `max_lines` of them. White space becomes single spaces. What does
+    not fit ends in "…", and a character that the font lacks becomes a box.
     """
     manager = load_matplotlib().font_manager
     font = manager.get_font(manager.findfont(FONT))
@@ -88,20 +90,19 @@ def draw_text(
     ha: str = "left",
     va: str = "top",
 ) -> None:
-    """Write text as it is; by default (x, y) is the upper left corner of its first line.
+    """Write text as it is.
 
-    ha and va are matplotlib's horizontal and vertical alignment.
+    By default (x, y) is the upper left corner of its first line. ha and va are
+    matplotlib's horizontal and vertical alignment.
     """
     # A "$" in a caption is a dollar, not the beginning of a formula.
-    figure.text(
-        x, y, text, color=colour, size=size, family=FONT, ha=ha, va=va, parse_math=False
-    )
+    figure.text(x, y, text, color=colour, size=size, family=FONT, ha=ha, va=va, parse_math=False)
 
 
 def draw_image(
     figure: Any, pixels: np.ndarray, x: float, y: float, width: float, colour: str
 ) -> None:
-    """Show an image (H, W, 3) in a frame of a colour, its lower left corner at (x, y)."""
+    """Show an image (H, W, 3) in a coloured frame, its lower left corner at (x, y)."""
     height = width * pixels.shape[0] / pixels.shape[1]
     axes = figure.add_axes((x, y, width, height), xticks=[], yticks=[])
     axes.imshow(pixels, aspect="auto", interpolation="antialiased")
@@ -123,18 +124,21 @@ def save(figure: Any, path: File, title: str, note: str, left: float, top: float
     return Path(path)
 
 
-def check_images(images: np.ndarray, **others: Sequence) -> None:
-    """ValueError unless images are uint8 (B, H, W, 3), B > 0, and each of `others` has B items.
+def check_images(images: np.ndarray, **others: Sized) -> None:
+    """ValueError unless images are uint8 (B, H, W, 3), and the others have B items.
 
-    >>> check_images(np.zeros((2, 8, 8, 3), np.uint8), captions=["a dog"])
+    B is at least 1.
+
+    >>> images = np.zeros((2, 8, 8, 3), np.uint8)
+    >>> check_images(images, captions=["a dog", "a cat"])
+    >>> check_images(images, captions=["a dog"])
     Traceback (most recent call last):
-    ValueError: needed: uint8 images (B > 0, H, W, 3), B of the rest; got uint8 (2, 8, 8, 3), \
-{'captions': 1}
+    ValueError: needed: ... B of the rest; got uint8 (2, 8, 8, 3), {'captions': 1}
     """
     counts = {name: len(items) for name, items in others.items()}
     are_images = images.dtype == np.uint8 and images.shape[3:] == (3,) and images.size > 0
     if not are_images or set(counts.values()) != {len(images)}:
         raise ValueError(
-            f"needed: uint8 images (B > 0, H, W, 3), B of the rest; "
+            "needed: uint8 images (B > 0, H, W, 3), B of the rest; "
             f"got {images.dtype} {images.shape}, {counts}"
         )

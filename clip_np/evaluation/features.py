@@ -1,16 +1,17 @@
 """What do images and captions look like to a trained model?
 
-They look like directions. Each encoder turns its input into a vector of E numbers, and the
-training compared only the angles between vectors. Their lengths carry no meaning. So every
-vector f is scaled to length 1,
+They look like directions. Each encoder turns its input into a vector of E numbers, and
+the training compared only the angles between vectors. Their lengths carry no meaning.
+So every vector f is scaled to length 1,
 
     u = f / |f|                                             (E,)
 
-and the product of two such vectors is their cosine, between -1 and 1. The features of N images
-are a table of N unit rows, (N, E). All metrics, pictures and searches work on such tables.
+and the product of two such vectors is their cosine, between -1 and 1. The features of N
+images are a table of N unit rows, (N, E). All metrics, pictures and searches work on
+such tables.
 
-Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-arXiv:2103.00020, figure 3.
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+Supervision", arXiv:2103.00020, figure 3.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +21,10 @@ import numpy as np
 import minigrad as mg
 from clip_np.data import to_model_input
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import MissingTokenizer, Tokenizer
 
+# A missing tokenizer raises when it is called, and says which file it needs.
+AnyTokenizer = Tokenizer | MissingTokenizer
 CHUNK_SIZE = 256  # rows that pass through an encoder together; more would need more memory
 
 
@@ -30,8 +33,8 @@ def unit_features(
 ) -> np.ndarray:
     """The unit features that an encoder of the model makes of its inputs.
 
-    encode: `model.encode_image`, `model.encode_text`, or a function that calls one of them.
-    inputs (N, ...): what `encode` takes. Returns (N, E), float32, on the host.
+    encode: `model.encode_image`, `model.encode_text`, or a function that calls one of
+    them. inputs (N, ...): what `encode` takes. Returns (N, E), float32, on the host.
     """
     features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
     with mg.no_grad():
@@ -50,8 +53,8 @@ def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     return unit_features(model, encode, images)
 
 
-def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
-    """Unit features (N, E) of N texts; what exceeds the model's context length is cut off."""
+def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
     context_length = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context_length, truncate=True)  # (N, T)
     return unit_features(model, model.encode_text, tokens)

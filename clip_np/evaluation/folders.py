@@ -1,8 +1,8 @@
 """How are thousands of image files embedded without waiting for the disk?
 
-Two kinds of work take turns: to read and decode an image, and to pass a batch of images through
-the model. Threads decode the next batch while the model computes the present one. No more than
-two batches of images are in memory at any time.
+Two kinds of work take turns: to read and decode an image, and to pass a batch of images
+through the model. Threads decode the next batch while the model computes the present
+one. No more than two batches of images are in memory at any time.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ DECODING_THREADS = 4
 
 
 def image_files(sources: Iterable[File]) -> list[str]:
-    """The images in folders, at any depth, and every source that is no folder; each path once.
+    """The images in folders, at any depth, and all sources that are no folders.
 
-    A source that is no folder is taken for an image file, whatever its name. DataError for a
-    folder without images.
+    Each path comes once. A source that is no folder is taken for an image file,
+    whatever its name. DataError for a folder without images.
     """
     paths: list[str] = []
     for source in map(Path, sources):
@@ -39,7 +39,7 @@ def image_files(sources: Iterable[File]) -> list[str]:
 
 
 def _images_below(folder: Path) -> list[str]:
-    """The image files in a folder and its folders, known by their suffixes, sorted by path."""
+    """The image files in a folder and the folders in it, sorted; DataError for none."""
     images = [
         path
         for path in folder.rglob("*")
@@ -53,9 +53,10 @@ def _images_below(folder: Path) -> list[str]:
 def embed_files(
     model: CLIP, preprocess: Preprocess, paths: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray | DataError]]:
-    """Each path with the unit features (E,) of its image, or with the error that it raised.
+    """Each path with the unit features (E,) of its image, or with the error it raised.
 
-    The results come in the order of the paths. A progress bar shows after a few seconds.
+    The results come in the order of the paths. A progress bar shows after a few
+    seconds.
     """
 
     def decode(path: str) -> np.ndarray | DataError:

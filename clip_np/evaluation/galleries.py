@@ -1,11 +1,11 @@
 """What does a model say about many images at once?
 
-A gallery shows images in rows, each above its labels. A label has a mark, such as "71%", and
-words, such as "a small red circle". The words are wrapped, and every row leaves room for the
-longest labels, so nothing overlaps.
+A gallery shows images in rows, each above its labels. A label has a mark, such as
+"71%", and words, such as "a small red circle". The words are wrapped, and every row
+leaves room for the longest labels, so nothing overlaps.
 
-Two pictures are galleries: images with any labels, and images with the captions that a model
-chose for them, green for right and red for wrong.
+Two pictures are galleries: images with any labels, and images with the captions that a
+model chose for them, green for right and red for wrong.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ def labelled_images(
 ) -> Path:
     """Draw images under a title, each above its labels, and return the path.
 
-    images: uint8 (B, H, W, 3). labels: for each image, pairs of a short mark and words, such
-    as ("71%", "a dog"); the mark may be "".
+    images: uint8 (B, H, W, 3). labels: for each image, pairs of a short mark and words,
+    such as ("71%", "a dog"); the mark may be "".
     """
     check_images(images, labels=labels)
     cells = [
@@ -82,9 +82,9 @@ def caption_grid(
 ) -> Path:
     """Draw images with the captions that a model chose for each, and return the path.
 
-    images: uint8 (B, H, W, 3); captions: the B true ones. choices: captions for each image,
-    best first; scores: their probabilities. The frame is green if the first choice is the true
-    caption. If it is not, the true caption stands below in grey.
+    images: uint8 (B, H, W, 3); captions: the B true ones. choices: captions for each
+    image, best first; scores: their probabilities. The frame is green if the first
+    choice is the true caption. If it is not, the true caption stands below in grey.
     """
     check_images(images, captions=captions, choices=choices, scores=scores)
     choice_counts = [len(chosen) for chosen in choices]
@@ -118,9 +118,9 @@ def draw_gallery(
     columns: int = COLUMNS,
     width: float = IMAGE_WIDTH,
 ) -> Path:
-    """Draw cells in rows of `columns`, with images `width` inches wide, and return the path.
+    """Draw cells in rows of `columns`, and return the path.
 
-    All images have the same shape.
+    The images are `width` inches wide. All images have the same shape.
     """
     figure = new_figure()
     wrapped = [[_wrapped(label, width) for label in cell.labels] for cell in cells]

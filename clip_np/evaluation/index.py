@@ -1,17 +1,18 @@
 """What has to be kept so that no image is looked at twice?
 
-The features of all images, and for each file enough to know it again. An *index* is one file
-with
+The features of all images, and for each file enough to know it again. An *index* is one
+file with
 
     features   the unit rows (N, E) of the N images that can be read
-    files      for each image its path, size and time of change, and why it cannot be read
+    files      for each file its path, size and time of change, and any problem with it
     model      the path or name of the model that looked at them
     checksum   a fingerprint of that model
 
-To embed 100,000 images takes a ViT-B/32 more than an hour on two cores. So `build_index` knows
-an unchanged file by its size and time and does not read it again, saves its work every minute,
-and goes on where it was stopped. Features of different models have nothing in common, so an
-index belongs to one model, which its fingerprint tells from all others.
+To embed 100,000 images takes a ViT-B/32 more than an hour on two cores. So
+`build_index` knows an unchanged file by its size and time and does not read it again,
+saves its work every minute, and goes on where it was stopped. Features of different
+models have nothing in common, so an index belongs to one model, which its fingerprint
+tells from all others.
 """
 
 import os
@@ -71,11 +72,12 @@ class Index:
 def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
     """Eight hexadecimal digits that tell models apart.
 
-    They are a checksum of all that features depend on: sizes, weights, and preprocessing.
+    They are a checksum of all that features depend on: sizes, weights, and
+    preprocessing.
     """
     checksum = zlib.crc32(f"{model.config} {preprocess}".encode())
     for parameter in model.parameters():
-        checksum = zlib.crc32(np.ascontiguousarray(parameter.numpy()), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(parameter.numpy()).data, checksum)
     return f"{checksum:08x}"
 
 
@@ -84,12 +86,13 @@ def build_index(
 ) -> Index:
     """Embed images, given as files and folders, into the index file `path`.
 
-    name: the path or name of the model. If there is an index at `path`, it grows: of its files
-    and the new ones, those that are unchanged are not read again, and those that are gone are
-    dropped. The index is saved every minute, at the end, and if anything ends the work early.
+    name: the path or name of the model. If there is an index at `path`, it grows: of
+    its files and the new ones, those that are unchanged are not read again, and those
+    that are gone are dropped. The index is saved every minute, at the end, and if
+    anything ends the work early.
 
-    FileError or ValueError if `path` is no index of this model, FileNotFoundError for a source
-    that is missing, DataError for a folder without images.
+    FileError or ValueError if `path` is no index of this model, FileNotFoundError for a
+    source that is missing, DataError for a folder without images.
     """
     index = _open_or_begin(path, model, preprocess)
     index.model = os.path.abspath(name) if os.path.exists(name) else str(name) or index.model
@@ -146,8 +149,8 @@ def _look_at(file: str) -> IndexedFile:
 def write_index(path: File, index: Index) -> None:
     """Write an index file, whole or not at all.
 
-    Files below the folder of the index are named from there, so that the folder may be moved
-    together with its images.
+    Files below the folder of the index are named from there, so that the folder may be
+    moved together with its images.
     """
     folder = os.path.join(_folder_of(path), "")  # with the separator at its end
     files = [
@@ -159,7 +162,10 @@ def write_index(path: File, index: Index) -> None:
 
 
 def read_index(path: File) -> Index:
-    """Open an index file; FileNotFoundError if there is none, FileError for another file."""
+    """Open an index file.
+
+    FileNotFoundError if there is none, FileError if the file is something else.
+    """
     header, arrays = read_record(path, KIND)
     folder = _folder_of(path)
     with naming(path, "no index of clip_np"):

@@ -1,8 +1,8 @@
 """Which images and captions lie near to each other?
 
-The table of all their cosines answers it. Each column is an image and each row a caption, in
-the same order, so pairs stand on the diagonal. A model that has learned them is dark there and
-light elsewhere.
+The table of all their cosines answers it. Each column is an image and each row a
+caption, in the same order, so pairs stand on the diagonal. A model that has learned
+them is dark there and light elsewhere.
 
 Radford et al. 2021, arXiv:2103.00020, figure 1 (the same table, as it is trained).
 """
@@ -42,20 +42,19 @@ def similarity_matrix(
     captions: Sequence[str],
     path: File,
 ) -> Path:
-    """Draw the cosines of N images (columns) with their N captions (rows), and return the path.
+    """Draw the cosines of N images (columns) with their N captions (rows).
 
     image_features, text_features: (N, E), of any length; images: uint8 (N, H, W, 3).
+    Returns the path.
     """
     check_images(
-        images,
-        captions=captions,
-        image_features=image_features,
-        text_features=text_features,
+        images, captions=captions, image_features=image_features, text_features=text_features
     )
     cosines = _cosines(image_features, text_features).T  # (captions, images)
     side = len(images) * CELL
     figure = new_figure()
-    # The table hangs down from (0, 0); the images stand on it, the captions at its left.
+    # The table hangs down from (0, 0); the images stand on it, the captions at its
+    # left.
     axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     _draw_cells(axes, cosines)
     for number, (image, caption) in enumerate(zip(images, captions)):
@@ -76,7 +75,7 @@ def _cosines(image_features: np.ndarray, text_features: np.ndarray) -> np.ndarra
 
 
 def _draw_cells(axes: Any, cosines: np.ndarray) -> None:
-    """Shade the table of cosines, frame its diagonal, and write each value into its cell."""
+    """Shade the table of cosines, frame its diagonal, and write each into its cell."""
     shades = axes.imshow(cosines, cmap="Blues", aspect="auto")
     diagonal = np.arange(len(cosines))
     axes.plot(

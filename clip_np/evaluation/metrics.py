@@ -1,15 +1,16 @@
 """How good is a model that has no classes?
 
-A CLIP is judged by how well images find their captions, and captions their images. Both are
-rows of unit features, so the score of an image and a caption is their cosine.
+A CLIP is judged by how well images find their captions, and captions their images. Both
+are rows of unit features, so the score of an image and a caption is their cosine.
 
-- Retrieval: given an image, rank all captions by their score, and the other way round. The
-  *recall at k* is the share of questions with a right answer among the first k. The *median
-  rank* says where the first right answer usually stands.
+- Retrieval: given an image, rank all captions by their score; given a caption, rank all
+  images. The *recall at k* is the share of questions with a right answer among the
+  first k. The *median rank* says where the first right answer usually stands.
 - Multiple choice: the right caption against a few wrong ones.
 
-Equal captions are one answer: an image finds its caption in any copy. Every other tie counts
-against the model, so a model that gives all pairs the same score gets 0 and not 1.
+Equal captions are one answer: an image finds its caption in any copy. Every other tie
+counts against the model, so a model that gives all pairs the same score gets 0 and not
+1.
 
 Radford et al. 2021, arXiv:2103.00020, section 3.1; Karpathy and Fei-Fei 2015,
 arXiv:1412.2306, section 4.1 (recall at k and median rank).
@@ -63,8 +64,8 @@ def number_names(names: Names, count: int) -> DistinctNames:
 def ranks(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
     """The rank, from 1, of the best right answer to each of Q questions: (Q,).
 
-    scores (Q, A) rate A answers to each question; is_right (Q, A), boolean, says which are
-    right, at least one in each row. A wrong answer with an equal score comes first.
+    scores (Q, A) rate A answers to each question; is_right (Q, A), boolean, says which
+    are right, at least one in each row. A wrong answer with an equal score comes first.
 
     >>> scores = np.array([[0.9, 0.5, 0.1], [0.2, 0.2, 0.1]])
     >>> is_right = np.array([[True, False, False], [True, False, False]])
@@ -84,23 +85,26 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """Recall at 1, 5, 10 and the median rank of N pairs, in both directions.
 
-    image_features, text_features: (N, E), of any length. Equal `captions` are one answer:
-    images are ranked against the distinct ones, and a caption finds any of its images.
-    Likewise rows with equal `image_names` are one image, and all its captions are right.
+    image_features, text_features: (N, E), of any length. Equal `captions` are one
+    answer: images are ranked against the distinct ones, and a caption finds any of its
+    images. Likewise rows with equal `image_names` are one image, and all its captions
+    are right.
 
-    Keys: pairs, distinct_captions, image_to_text_recall_at_1, ..., text_to_image_median_rank,
-    and recall_at_1, recall_at_5, recall_at_10, the means of both directions. ValueError for
-    features that are no pairs, or hold a NaN.
+    Keys: pairs, distinct_captions, image_to_text_recall_at_1, ...,
+    text_to_image_median_rank, and recall_at_1, recall_at_5, recall_at_10, the means of
+    both directions. ValueError for features that are no pairs, or hold a NaN.
 
     Of three captions, the first lies nearer to image 1 than to its own image 0:
 
     >>> images = np.eye(3)
     >>> texts = np.array([[0.6, 0.8, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     >>> metrics = retrieval_metrics(images, texts)
-    >>> round(metrics["text_to_image_recall_at_1"], 3), metrics["image_to_text_recall_at_1"]
-    (0.667, 1.0)
-    >>> round(metrics["recall_at_1"], 3), metrics["text_to_image_median_rank"]
-    (0.833, 1.0)
+    >>> round(metrics["text_to_image_recall_at_1"], 3)
+    0.667
+    >>> metrics["image_to_text_recall_at_1"]
+    1.0
+    >>> round(metrics["recall_at_1"], 3)
+    0.833
     """
     pairs = _unit_pairs(image_features, text_features)
     count = len(pairs.images)
@@ -131,20 +135,22 @@ def multiple_choice_accuracy(
 ) -> float:
     """How often an image prefers its caption to `choices` - 1 wrong ones.
 
-    image_features, text_features: (N, E), of any length. The wrong captions are those of other
-    pairs, never equal `captions`. A tie is a wrong answer.
+    image_features, text_features: (N, E), of any length. The wrong captions are those
+    of other pairs, never equal `captions`. A tie is a wrong answer.
 
     Nothing is drawn at random: the result is the mean over all ways to draw the wrong
-    captions. If the right caption beats b of the w wrong ones, and n of the w are drawn, there
-    are C(w, n) draws, and the right caption wins in C(b, n) of them:
+    captions. If the right caption beats b of the w wrong ones, and n of the w are
+    drawn, there are C(w, n) draws, and the right caption wins in C(b, n) of them:
 
         P(win) = C(b, n) / C(w, n)
 
-    For example w = 4 wrong captions a, b, c, d, of which the right one beats a, b, c; n = 2.
-    The draws are ab, ac, ad, bc, bd, cd. It wins in ab, ac and bc: C(3, 2) / C(4, 2) = 3/6.
+    For example w = 4 wrong captions a, b, c, d, of which the right one beats a, b, c; n
+    = 2. The draws are ab, ac, ad, bc, bd, cd. It wins in ab, ac and bc: C(3, 2) / C(4,
+    2) = 3/6.
 
-    Five pairs with equal images. Their captions lie at different angles to them. The captions
-    beat b = 3, 2, 1, 0 and 4 others, so the mean is (3 + 1 + 0 + 0 + 6) / 6 / 5 = 1/3:
+    Five pairs with equal images. Their captions lie at different angles to them. The
+    captions beat b = 3, 2, 1, 0 and 4 others, so the mean is (3 + 1 + 0 + 0 + 6) / 6 /
+    5 = 1/3:
 
     >>> images = np.array([[1.0, 0.0]] * 5)
     >>> angles = np.radians([30, 40, 50, 60, 20])

@@ -1,7 +1,7 @@
 """How can results be looked at without any program but a browser?
 
-As one HTML file that needs no other: every image is in it as a small copy, encoded as text
-(base64), and links to the file it was made from. No matplotlib is needed.
+As one HTML file that needs no other: every image is in it as a small copy, encoded as
+text (base64), and links to the file it was made from. No matplotlib is needed.
 """
 
 import base64
@@ -17,7 +17,8 @@ from clip_np.files import File, replace_file
 
 THUMBNAIL = 256  # pixels of the longer side
 JPEG_QUALITY = 90
-# Braces are doubled where they belong to the style sheet: {title} and {note} are filled in.
+# Braces are doubled where they belong to the style sheet: {title} and {note} are filled
+# in.
 HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -47,8 +48,8 @@ def read_picture(path: str) -> Image.Image | None:
 def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:
     """Write a page of images, and return its path.
 
-    files: for each image its absolute path and a mark, such as a score. An image that cannot
-    be read is shown as "not found".
+    files: for each image its absolute path and a mark, such as a score. An image that
+    cannot be read is shown as "not found".
     """
     page = HEAD.format(title=html.escape(title), note=html.escape(note))
     for name, mark in files:

@@ -1,15 +1,16 @@
 """Which figures describe a model on image-caption pairs?
 
-Retrieval over all pairs, and multiple choice with one caption of each image. Data sets such as
-Flickr8k have several captions for each image. In retrieval all of them are right answers; the
-multiple choice takes the first, so that no wrong choice is another caption of the same image.
+Retrieval over all pairs, and multiple choice with one caption of each image. Data sets
+such as Flickr8k have several captions for each image. In retrieval all of them are
+right answers; the multiple choice takes the first, so that no wrong choice is another
+caption of the same image.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from clip_np.evaluation.features import embed_images, embed_texts
+from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.evaluation.metrics import (
     Names,
     multiple_choice_accuracy,
@@ -17,14 +18,13 @@ from clip_np.evaluation.metrics import (
     retrieval_metrics,
 )
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
 
 CHOICES = 3  # captions in a multiple choice: the right one and two wrong ones
 
 
 def pairs_report(
     model: CLIP,
-    tokenizer: Tokenizer,
+    tokenizer: AnyTokenizer,
     images: np.ndarray,
     captions: Sequence[str],
     image_names: Names,

@@ -1,14 +1,14 @@
 """How is one picture found among thousands?
 
-All of them are embedded once, and their features kept in an index. Then a question takes one
-product of a matrix and a vector. With the unit features of N images as the rows of F (N, E),
-and those of the query as q (E,), the cosines are
+All of them are embedded once, and their features kept in an index. Then a question
+takes one product of a matrix and a vector. With the unit features of N images as the
+rows of F (N, E), and those of the query as q (E,), the cosines are
 
     F q                                                     (N,)
 
-The query may be a sentence or another image: both encoders point into the same space. A search
-costs N E multiplications and one reading of F. For 100,000 images and E = 512 these are 205 MB
-and less than 0.1 s.
+The query may be a sentence or another image: both encoders point into the same space. A
+search costs N E multiplications and one reading of F. For 100,000 images and E = 512
+these are 205 MB and less than 0.1 s.
 """
 
 import os
@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_np.data import IMAGE_SUFFIXES, DataError, Preprocess
-from clip_np.evaluation.features import embed_texts
+from clip_np.evaluation.features import AnyTokenizer, embed_texts
 from clip_np.evaluation.folders import embed_files
 from clip_np.evaluation.index import Index
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
 
 
 class Match(NamedTuple):
@@ -45,12 +44,17 @@ def names_an_image(query: str) -> bool:
 
 
 def search_index(
-    index: Index, query: str, model: CLIP, preprocess: Preprocess, tokenizer: Tokenizer, k: int = 12
+    index: Index,
+    query: str,
+    model: CLIP,
+    preprocess: Preprocess,
+    tokenizer: AnyTokenizer,
+    k: int = 12,
 ) -> list[Match]:
     """The k images nearest to a query, best first.
 
-    The query is a sentence, or the path of an image (see `names_an_image`). DataError for an
-    image that cannot be read, ValueError for another model than the index's.
+    The query is a sentence, or the path of an image (see `names_an_image`). DataError
+    for an image that cannot be read, ValueError for another model than the index's.
     """
     index.check(model, preprocess)
     paths = index.paths
