@@ -52,12 +52,12 @@ def slow_metrics(images, texts, captions, names) -> dict[str, float]:
     }
     result = {"pairs": len(names), "distinct_captions": len(text_rows)}
     for k in (1, 5, 10):
-        for way, ranks in ways.items():
-            result[f"{way}_recall_at_{k}"] = sum(rank <= k for rank in ranks) / len(ranks)
+        for way, way_ranks in ways.items():
+            result[f"{way}_recall_at_{k}"] = sum(rank <= k for rank in way_ranks) / len(way_ranks)
         both = [result[f"{way}_recall_at_{k}"] for way in ways]
         result[f"recall_at_{k}"] = sum(both) / 2
-    for way, ranks in ways.items():
-        result[f"{way}_median_rank"] = float(np.median(ranks))
+    for way, way_ranks in ways.items():
+        result[f"{way}_median_rank"] = float(np.median(way_ranks))
     return result
 
 

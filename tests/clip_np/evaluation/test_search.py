@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from image_folders import features_of
 
+import clip_np
 import minigrad as mg
 from clip_np.data import DataError
 from clip_np.evaluation import build_index, names_an_image, search_index
