@@ -46,7 +46,7 @@ def ours(setting: Setting) -> Step:
 def same_work(setting: Setting) -> Step:
     """`ours` without skipping anything: every token through every layer, as PyTorch's side."""
     from clip_np.encoders import text, transformer
-    from clip_np.training import step
+    from clip_np.training import plan
     from minigrad import take
 
     def pooled(self, x, positions, mask=None, lengths=None):
@@ -63,7 +63,7 @@ def same_work(setting: Setting) -> Step:
 
     text.TextTransformer.forward = forward
     transformer.Transformer.pooled = pooled
-    step._by_length = lambda lengths, rows: [rows]
+    plan.cut_by_length = lambda lengths, rows: [rows]
     return ours(setting)
 
 

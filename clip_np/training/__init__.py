@@ -1,6 +1,74 @@
-"""training."""
+"""From a loss to a step, and from steps to a run.
 
-from clip_np.training.loop import METRICS, Trainer, TrainingError, TrainingOptions, read_metrics
-from clip_np.training.step import Unit, loss_and_gradients, plan, training_step
+    TrainingOptions
+           |
+    Task --+--> Trainer ---- a batch ----> TrainingStep
+     |             |                         |  forward in pieces (plan, worker)
+     |             |                         |  the loss of the whole batch
+     |             |                         |  backward in pieces (worker, sums)
+     |             | <--- loss and norm ---- +  clip, update, clamp
+     |             |
+     |             +--> checkpoint.npz, best.npz, metrics.jsonl, warnings
+     |
+     +--> report: the figures of the test split, at the end
+
+A whole run, as `clip-np train` starts it:
+
+    task = FilesTask("photos")
+    options = TrainingOptions.of(task.settings, steps=2000)
+    trainer = Trainer(task, options, directory=Path("runs/photos"))
+    trainer.run()
+    task.report(trainer.model, trainer.tokenizer)
+
+Or a loop of one's own:
+
+    optimizer = minigrad.optim.AdamW(model.parameters(), lr=1e-3)
+    step = TrainingStep(model, optimizer, shards=4)
+    for images, tokens in batches:
+        print(step(images, tokens)["loss"])
+"""
+
+from clip_np.training.plan import Unit, make_plan
+from clip_np.training.sums import GradientSums
+from clip_np.training.worker import Worker
+from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
+from clip_np.training.shapes_figures import shapes_report
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
-from clip_np.training.watch import PATIENCE, RECORDS, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training.options import RECIPES, TrainingOptions
+from clip_np.training.schedule import expected_steps, is_finished, learning_rate
+from clip_np.training.log import METRICS, read_metrics
+from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training.validation import Validation
+from clip_np.training.vocabulary import train_tokenizer
+from clip_np.training.loop import Trainer, TrainingError
+
+__all__ = [
+    "METRICS",
+    "PATIENCE",
+    "RECIPES",
+    "WINDOW",
+    "FilesTask",
+    "GradientSums",
+    "ShapesTask",
+    "Task",
+    "Trainer",
+    "TrainingError",
+    "TrainingOptions",
+    "TrainingStep",
+    "TrainingWarning",
+    "Unit",
+    "Validation",
+    "Watch",
+    "Worker",
+    "expected_steps",
+    "is_finished",
+    "learning_rate",
+    "loss_and_gradients",
+    "make_plan",
+    "open_task",
+    "read_metrics",
+    "shapes_report",
+    "train_tokenizer",
+    "training_step",
+    "warn_of_truncation",
+]

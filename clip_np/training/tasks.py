@@ -1,12 +1,18 @@
-"""Chapter 27: what is there to learn, and how is it measured?
+"""What is there to learn, and how is it measured?
 
-A task brings together what belongs together: pairs to train on, pairs to validate on, the
-measurement at the end, and the settings that suit it. There are two, the built-in shapes and
-image-caption data. The test split takes part in no decision and is looked at once, at the end.
+A task brings together what belongs together: pairs to train on, pairs to validate on,
+the measurement at the end, and the settings that suit it. There are two of them, the
+shapes task with its built-in drawings, and image-caption data from files. Both offer:
 
-Both have `train` and `validation` (Pairs, or None), `settings` for TrainingOptions, `source`, which
-is what it takes to open the same data again, report(model, tokenizer), the figures of the test
-split by name, and test_samples(count, size), images and as many different captions.
+    train, validation       Pairs, or None
+    settings                for TrainingOptions.of
+    source                  what it takes to open the same data again (for checkpoints)
+    report(...)             the figures of the test split, by name
+    test_samples(...)       images of the test split, and as many different captions
+    skip_bad                whether unreadable images are left out
+    measured_on             which pairs the figures are about, in words
+
+The test split takes part in no decision. It is looked at once, at the end.
 """
 
 import os
@@ -15,52 +21,100 @@ from typing import Any
 import numpy as np
 
 from clip_np.data import DataError, Pairs, load_images, open_dataset, shapes
-from clip_np.evaluation import pairs_report, shapes_report
+from clip_np.evaluation import pairs_report
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
+from clip_np.training.shapes_figures import shapes_report
 
 TRAINING_IMAGES = 60_000
+"""Drawings that the shapes task trains on."""
+
 VALIDATION_IMAGES = 512
-TEST_SEED = 2103_00020  # any fixed number: this is what makes the test split the same for all
+"""Drawings that the shapes task holds out, and the most pairs that a validation uses.
+
+A validation has to be quick: it interrupts the training every 100 steps.
+"""
+
+SHAPES_STREAM = 3
+"""The stream of random numbers for the shapes: the generator's seed is [seed, 3].
+
+The batches of a run use the streams 1 (their order) and 2 (their augmentation) of the
+same seed. Streams do not depend on each other.
+"""
+
+TEST_SEED = 2103_00020
+"""Any fixed number: it makes the test split the same for all. It is CLIP's on arXiv."""
 
 
 class ShapesTask:
-    """The built-in drawings; `test` is a file that holds another test split of the same form."""
+    """The built-in drawings.
+
+    seed draws the training pairs. test is a file with another test split of the same
+    form. With training=False there are no pairs to train and validate on.
+    """
 
     measured_on = "the test split"
+    skip_bad = False
 
     def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
-        self.train = self.validation = None
+        self.train: Pairs | None = None
+        self.validation: Pairs | None = None
         if training:
-            rng, held_out = np.random.default_rng([seed, 3]), VALIDATION_IMAGES
+            rng = np.random.default_rng([seed, SHAPES_STREAM])
+            held_out = VALIDATION_IMAGES
             images, captions = shapes.training_pairs(TRAINING_IMAGES + held_out, rng)
             self.train = Pairs.from_arrays(images[held_out:], captions[held_out:])
             self.validation = Pairs.from_arrays(images[:held_out], captions[:held_out])
-        self.settings = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
-        self.source = {"task": "shapes", "seed": seed, "test": test and os.path.abspath(test)}
-        self.splits = shapes.read_test_split(test) if test else shapes.test_split(TEST_SEED)
+        self.settings: dict[str, Any] = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
+        test_path = None if test is None else os.path.abspath(test)
+        self.source = {"task": "shapes", "seed": seed, "test": test_path}
+        if test is None:
+            self.splits = shapes.test_split(TEST_SEED)
+        else:
+            self.splits = shapes.read_test_split(test)
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        """Recall and zero-shot accuracy, as in `shapes_report`."""
         return shapes_report(model, tokenizer, self.splits)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
+        """The first `count` test images, uint8 (count, 32, 32, 3), with captions."""
         split = self.splits["all"]
         return split.images[:count], list(split.captions[:count])
 
 
 class FilesTask:
-    """Image-caption data, measured on the test split, else on validation; how: what `open_dataset`
-    is told, such as seed and image_column."""
+    """Image-caption data, measured on its test split, or if it has none, on validation.
 
-    def __init__(self, path: str | os.PathLike, skip_bad: bool = False, **how: Any) -> None:
-        splits = open_dataset(path, **how)
-        self.train, self.validation = splits.get("train"), splits.get("validation")
-        self.settings = {"preset": "small", "steps": None, "seconds": 240.0, "learning_rate": 1e-3}
-        self.settings |= {"batch_size": 64, "shift": 3, "zoom": 0.1}
+    columns_and_split is passed on to `open_dataset`: seed, image_column and so on.
+    skip_bad leaves unreadable images out. Raises DataError if no pair can be held out.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], skip_bad: bool = False, **columns_and_split: Any
+    ) -> None:
+        splits = open_dataset(os.fspath(path), **columns_and_split)
+        self.train = splits.get("train")
+        self.validation = splits.get("validation")
+        self.settings: dict[str, Any] = {
+            "preset": "small",
+            "steps": None,
+            "seconds": 240.0,
+            "learning_rate": 1e-3,
+            "batch_size": 64,
+            "shift": 3,
+            "zoom": 0.1,
+        }
         if self.train is not None and self.train.tags is not None:
             self.settings["tag_probability"] = 0.6
-        place = os.path.abspath(path) if os.path.exists(path) else str(path)  # or a hub's name
-        self.source = {"task": "files", "path": place, "skip_bad": skip_bad, **how}
+        is_on_disk = os.path.exists(path)  # if not, it is the name of a data set on a hub
+        self.source = {
+            "task": "files",
+            "path": os.path.abspath(path) if is_on_disk else str(path),
+            "skip_bad": skip_bad,
+            **columns_and_split,
+        }
+        self.skip_bad = skip_bad
         name = "test" if "test" in splits else "validation"
         if name not in splits:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
@@ -68,24 +122,34 @@ class FilesTask:
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
 
     def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        """Recall, median ranks and multiple choice, as in `pairs_report`."""
         size = model.config.vision.image_size
-        images, test = load_images(self.test, size, self.source["skip_bad"])
+        images, test = load_images(self.test, size, self.skip_bad)
         return pairs_report(model, tokenizer, images, test.captions, test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-        rows = list({caption: row for row, caption in enumerate(self.test.captions)}.values())
+        """At most `count` test images, uint8 (n, size, size, 3), no caption twice.
+
+        They are spread evenly over the split.
+        """
+        row_of = {caption: row for row, caption in enumerate(self.test.captions)}
+        rows = list(row_of.values())
         spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
-        chosen = self.test.select([rows[place] for place in spread])
-        images, kept = load_images(chosen, size, self.source["skip_bad"])
-        return images, kept.captions
+        chosen = self.test.select([rows[index] for index in spread])
+        images, readable = load_images(chosen, size, self.skip_bad)
+        return images, readable.captions
 
 
 Task = ShapesTask | FilesTask
 
 
 def open_task(source: dict[str, Any], training: bool = True) -> Task:
-    """The task that a checkpoint's `source` describes."""
+    """The task that a checkpoint's `source` describes.
+
+    With training=False, a shapes task draws no training pairs.
+    """
     settings = dict(source)
-    if settings.pop("task") == "shapes":
-        return ShapesTask(**settings, training=training)
+    kind = settings.pop("task")
+    if kind == "shapes":
+        return ShapesTask(training=training, **settings)
     return FilesTask(**settings)

@@ -1,67 +1,135 @@
-"""Chapter 29: how does one notice that training goes wrong?
+"""How does one notice that training goes wrong?
 
-A training that fails rarely stops; it goes on and learns nothing. There are signs, and each has
-its usual cause. The loss of a model that guesses evenly among the N pairs of a batch is ln N, so
-a loss that stays there says that nothing is learned. The temperature is held between bounds, and
-should not lie at one. Captions longer than the context lose their end. A model that waits for
-its images computes less than it could. (A loss that is no number ends the run: clip_np/train.py.)
+A training that fails rarely stops. It goes on and learns nothing. There are signs, and
+each has a usual cause:
+
+- *The loss stays at ln N.* That is the loss of guessing evenly among the N captions of
+  a batch, so nothing is learned.
+- *The temperature is at its bound.* It is held between 1 and 100, and should find a
+  value between them.
+- *Captions are longer than the context.* They lose their end.
+- *The model waits for its images.* It computes less than it could.
+
+A loss that is NaN or infinite is no sign but the end: see loop.py.
 """
 
 import math
 from collections import deque
 from collections.abc import Mapping
+from typing import NamedTuple
 from warnings import warn
 
 import numpy as np
 
 from clip_np.losses import MAX_LOGIT_SCALE
 
-RECORDS = 20  # how many records of metrics.jsonl are looked at together
-PATIENCE = 300  # steps after which something should have been learned
-SHARE_TRUNCATED, SHARE_WAITING, SECONDS = 0.05, 0.25, 5.0
+WINDOW = 20
+"""How many entries of metrics.jsonl are looked at together."""
+
+PATIENCE = 300
+"""Steps after which something should have been learned."""
+
+GUESSING_MARGIN = 0.02
+"""The part of ln N within which a loss counts as that of guessing."""
+
+BOUND_MARGIN = 1e-4
+"""The part of a bound within which the temperature counts as being at it."""
+
+TRUNCATED_SHARE = 0.05
+"""The part of the captions that may lose their end without a warning."""
+
+WAITING_SHARE = 0.25
+"""The part of the time that the model may wait for images without a warning."""
+
+WAITING_SECONDS = 5.0
+"""Time that must have passed in the window. A shorter wait may be chance."""
 
 
 class TrainingWarning(UserWarning):
-    """Training goes on, but perhaps not as it should; the message names the usual cause."""
+    """Training goes on, but perhaps not as it should. The message names a cause."""
 
 
 def warn_of_truncation(lengths: np.ndarray, context_length: int) -> None:
-    """Warn where more than 5 % of captions, of `lengths` (N,) in tokens, exceed the context."""
+    """Warn if too many captions, of `lengths` (N,) in tokens, exceed the context.
+
+    >>> warn_of_truncation(np.array([5, 7, 16]), context_length=16)  # all fit
+    """
     share = float(np.mean(lengths > context_length))
-    if share > SHARE_TRUNCATED:
-        message = f"{share:.0%} of the captions are longer than {context_length} tokens and lose "
-        message += "their end. Usual cause: captions of several sentences, or too small a "
-        warn(message + "vocabulary for their words (--vocab-size)", TrainingWarning, stacklevel=2)
+    if share > TRUNCATED_SHARE:
+        warn(
+            f"{share:.0%} of the captions are longer than {context_length} tokens and lose "
+            "their end. Usual cause: captions of several sentences, or too small a vocabulary "
+            "for their words (`vocab_size`)",
+            TrainingWarning,
+            stacklevel=2,
+        )
+
+
+class Moment(NamedTuple):
+    """What the watch remembers of an entry, with the seconds waited until then."""
+
+    loss: float
+    seconds: float
+    waited: float
 
 
 class Watch:
-    """Looks at the records of a run as they are made, and warns of each sign once."""
+    """Looks at the entries of a run as they are made, and warns of each sign once.
+
+    >>> watch = Watch(batch_size=32)
+    >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "temperature": 14.0}
+    >>> watch.look(entry, waited=0.1)  # a good start: no warning
+    """
 
     def __init__(self, batch_size: int) -> None:
-        self.guessing = math.log(batch_size)
-        self.seen: deque[tuple[float, float, float]] = deque(maxlen=RECORDS)
+        self.guessing = math.log(batch_size)  # the loss of a model that guesses
+        self.window: deque[Moment] = deque(maxlen=WINDOW)
         self.warned: set[str] = set()
 
-    def look(self, record: Mapping[str, float], waited: float) -> None:
-        """`record`: a line of metrics.jsonl; waited: seconds without a batch since the start."""
-        self.seen.append((record["loss"], record["seconds"], waited))
-        losses, seconds, waits = np.array(self.seen).T  # (3, n)
-        stuck = max(abs(losses - self.guessing)) < 0.02 * self.guessing
-        if stuck and len(losses) == RECORDS and record["step"] >= PATIENCE:
+    def look(self, entry: Mapping[str, float], waited: float) -> None:
+        """Look at a line of metrics.jsonl.
+
+        waited is how long, in seconds since the start of the run, the model has been
+        without a batch.
+        """
+        self.window.append(Moment(entry["loss"], entry["seconds"], waited))
+        self._look_at_loss(entry["step"])
+        self._look_at_temperature(entry["temperature"])
+        self._look_at_waiting()
+
+    def _look_at_loss(self, step: float) -> None:
+        if len(self.window) < WINDOW or step < PATIENCE:
+            return
+        farthest = max(abs(moment.loss - self.guessing) for moment in self.window)
+        if farthest < GUESSING_MARGIN * self.guessing:
             self._warn(
-                f"the loss stays at ln N = {self.guessing:.2f}, that of guessing",
-                "a learning rate that is too high or too low, or captions that do not belong to "
-                "their images. Can 100 pairs alone be learned?",
+                sign=f"the loss stays at ln N = {self.guessing:.2f}, that of guessing",
+                cause="a `learning_rate` that is too high or too low, or captions that do not "
+                "belong to their images. Can 100 pairs alone be learned?",
             )
-        if not 1.0001 < record["temperature"] < 0.9999 * math.exp(MAX_LOGIT_SCALE):
-            cause = "few pairs, learned by heart (at 100), or a learning rate that is too high"
-            self._warn("the temperature is at its bound", cause)
-        passed, waiting = seconds[-1] - seconds[0], waits[-1] - waits[0]
-        if passed > SECONDS and waiting > SHARE_WAITING * passed:
-            cause = "large image files, or a slow disk or network: store them smaller, or nearer"
-            self._warn(f"the model waits for images {waiting / passed:.0%} of the time", cause)
+
+    def _look_at_temperature(self, temperature: float) -> None:
+        lowest = 1.0 + BOUND_MARGIN
+        highest = math.exp(MAX_LOGIT_SCALE) * (1.0 - BOUND_MARGIN)
+        if not lowest < temperature < highest:
+            self._warn(
+                sign="the temperature is at its bound",
+                cause="few pairs, learned by heart (at 100), or a `learning_rate` that is too high",
+            )
+
+    def _look_at_waiting(self) -> None:
+        first = self.window[0]
+        last = self.window[-1]
+        passed = last.seconds - first.seconds
+        waited = last.waited - first.waited
+        if passed > WAITING_SECONDS and waited > WAITING_SHARE * passed:
+            self._warn(
+                sign=f"the model waits for images {waited / passed:.0%} of the time",
+                cause="large image files, or a slow disk or network: store them smaller, or nearer",
+            )
 
     def _warn(self, sign: str, cause: str) -> None:
+        """Warn, unless this cause was named before. The sign may hold other numbers."""
         if cause not in self.warned:
             self.warned.add(cause)
-            warn(f"{sign}. Usual cause: {cause}", TrainingWarning, stacklevel=3)
+            warn(f"{sign}. Usual cause: {cause}", TrainingWarning, stacklevel=4)

@@ -1,8 +1,10 @@
 """The sharded step: exact for every way to cut it, deterministic, small in memory."""
 
-import itertools
+import copy
+import gc
 import threading
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from small_models import batch, small_model
 
 import minigrad as mg
 from clip_np import contrastive_loss, training_step
-from clip_np.training import Unit, loss_and_gradients, plan
-from clip_np.training.step import _Sums
-from minigrad.optim import AdamW
+from clip_np.losses import Loss, similarity_logits
+from clip_np.training import TrainingStep, loss_and_gradients
+from clip_np.training.step import _arenas_of
+from clip_np.training.sums import GradientSums
+from minigrad.nn import Parameter
+from minigrad.optim import SGD, AdamW
 from minigrad.threads import run_workers
 
 
@@ -68,45 +73,32 @@ def test_same_seed_same_bits():
     assert run() == run()
 
 
-@pytest.mark.parametrize("arrival", list(itertools.permutations(range(3))))
-def test_gradients_are_added_in_the_order_of_the_workers(arrival):
-    """Of (a + b) + c and a + (b + c), rounding makes two numbers. Nothing is copied or kept."""
-    image, text = Unit("image", slice(0, 1), 1.0), Unit("text", slice(0, 1), 1.0)
-    sums = _Sums([[image], [image, image], [text], [text, image]])  # three share the images
-    parts = [np.array([each], np.float32) for each in (1.0, 1e8, -1e8)]
-    workers = (0, 1, 3)
-    for position in arrival:
-        sums.add("image", "weight", workers[position], parts[position])
-    assert sums.totals["weight"] is parts[0]
-    assert sums.totals["weight"] == (np.float32(1.0) + np.float32(1e8)) - np.float32(1e8)
-    assert not sums.early
-
-
-def test_workers_that_do_not_reach_a_leaf_hold_up_no_others():
-    sums = _Sums([[Unit("image", slice(0, 1), 1.0)]] * 4)
-    for worker, part in ((3, 4.0), (1, 2.0), (2, 3.0)):
-        sums.add("image", "weight", worker, np.array([part]))
-    sums.add("image", "bias", 0, np.array([5.0]))
-    assert sums.finish() == {"weight": 9.0, "bias": 5.0}
-
-
-def test_a_leaf_that_some_samples_do_not_reach_loses_nothing():
-    """A layer that an encoder skips for captions with an odd number of tokens."""
+@pytest.mark.gradient
+def test_a_parameter_that_some_samples_do_not_reach_loses_nothing(monkeypatch):
+    """A layer that an encoder skips unless all captions of a unit are short."""
     model, (images, tokens) = small_model(), batch(9)
     encode = model.text.forward
+    extra = model.text.extra = Parameter(np.full(6, 0.3))
+    finish, held_up = GradientSums.finish, []
 
     def forward(part):
-        return encode(part) * extra if len(part) % 2 else encode(part)
+        return encode(part) + extra if model.text.lengths(part).max() < 5 else encode(part)
 
-    model.text.forward, model.text.extra = forward, mg.nn.Parameter(np.ones(()))
-    extra = model.text.extra
+    def finish_and_count(sums):
+        held_up.append(len(sums.waiting))
+        return finish(sums)
+
+    model.text.forward = forward
+    monkeypatch.setattr(GradientSums, "finish", finish_and_count)
     found = {}
-    for shards, workers in ((2, 1), (2, 2), (4, 2), (4, 3), (9, 2)):
+    for shards, workers in ((2, 1), (2, 2), (4, 1), (4, 2), (4, 3), (9, 1), (9, 2), (9, 4)):
         loss_and_gradients(model, images, tokens, shards=shards, workers=workers)
-        found[shards, workers] = extra.grad
-    assert all(gradient is not None for gradient in found.values())
-    np.testing.assert_allclose(found[2, 1], found[2, 2], rtol=1e-9)
-    np.testing.assert_allclose(found[4, 2], found[4, 3], rtol=1e-9)
+        found.setdefault(shards, []).append(extra.grad)
+    assert any(held_up)  # for a worker that never came
+    for expected, *others in found.values():
+        assert np.abs(expected).max() > 1e-3
+        for gradient in others:
+            np.testing.assert_allclose(gradient, expected, rtol=1e-9)
 
 
 def test_step_reports_clips_clamps_and_clears():
@@ -183,32 +175,14 @@ def test_an_error_in_a_worker_comes_out():
     assert threading.active_count() == before
 
 
-def test_plan_covers_every_sample_once():
-    model = small_model()
-    for count in (1, 2, 7, 64):
-        _, tokens = batch(count)
-        for workers in (1, 2, 3, 5):
-            for shards in {1, min(2, count), min(5, count)}:
-                loads = plan(model, tokens, shards, workers)
-                assert len(loads) == workers
-                for tower in ("image", "text"):
-                    rows = [
-                        row
-                        for load in loads
-                        for unit in load
-                        if unit.tower == tower
-                        for row in range(unit.rows.start, unit.rows.stop)
-                    ]
-                    assert sorted(rows) == list(range(count)), (count, workers, shards)
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"shards": 0}, r"shards must lie in 1..4 \(the batch\), got 0"),
+        ({"shards": 0}, r"`shards` must lie in 1..4 \(the batch\), got 0"),
         ({"shards": 5}, "got 5"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"loss": "triplet"}, 'only loss="clip"'),
+        ({"loss": "triplet"}, "loss must be .clip. or a module .*, got 'triplet'"),
+        ({"comm": object()}, "`comm` must be None, got <object .* one process"),
     ],
 )
 def test_impossible_steps(options, message):
@@ -223,3 +197,140 @@ def test_unequal_batches():
     model, (images, tokens) = small_model(), batch(4)
     with pytest.raises(ValueError, match="3 images but 4 captions"):
         loss_and_gradients(model, images[:3], tokens)
+
+
+# --- the loss is a module ------------------------------------------------------------
+
+
+class SigmoidLoss(Loss):
+    """Each cell of the table of cosines is a question. The bias belongs to the loss."""
+
+    def __init__(self, logit_scale) -> None:
+        self.logit_scale = logit_scale
+        self.bias = Parameter(np.array(-1.5))
+
+    def forward(self, image_features, text_features, positives=None):
+        logits = similarity_logits(image_features, text_features, self.logit_scale) + self.bias
+        signs = 2.0 * np.eye(len(image_features)) - 1.0
+        return mg.sum(mg.log(1.0 + mg.exp(logits * -signs))) * (1.0 / len(image_features))
+
+    def clamp(self) -> None:
+        np.minimum(self.bias.data, -1.0, out=self.bias.data)
+
+
+def sigmoid_case(count):
+    model, (images, tokens) = small_model(), batch(count)
+    loss = SigmoidLoss(model.logit_scale)
+    value = loss(model.encode_image(images), model.encode_text(tokens))
+    expected = mg.grad(value, [*model.parameters(), loss.bias])
+    return model, loss, images, tokens, value.item(), expected
+
+
+@pytest.mark.gradient
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_a_loss_with_a_parameter_of_its_own_gets_exact_gradients(shards, workers):
+    model, loss, images, tokens, value, expected = sigmoid_case(9)
+    found = loss_and_gradients(model, images, tokens, shards=shards, workers=workers, loss=loss)
+    assert found.item() == pytest.approx(value, rel=1e-14)
+    for parameter, want in zip([*model.parameters(), loss.bias], expected, strict=True):
+        assert np.abs(parameter.grad - want).max() <= 1e-12 * np.abs(want).max() + 1e-15
+    assert abs(loss.bias.grad) > 0.01
+
+
+def test_a_step_moves_clamps_and_clears_the_parameters_of_its_loss():
+    model, loss, images, tokens, _, expected = sigmoid_case(6)
+    norm = np.sqrt(sum((gradient * gradient).sum() for gradient in expected))
+    optimizer = SGD([*model.parameters(), loss.bias], lr=0.1)
+    start = loss.bias.item()
+    result = training_step(model, optimizer, images, tokens, loss=loss, max_norm=None)
+    assert result["grad_norm"].item() == pytest.approx(norm)  # the bias counts too
+    assert loss.bias.item() == pytest.approx(min(start - 0.1 * expected[-1].item(), -1.0))
+    assert loss.bias.grad is None
+    loss.bias.data[...] = 5.0
+    training_step(model, optimizer, images, tokens, loss=loss)
+    assert loss.bias.item() == -1.0
+
+
+def test_frozen_parameters_get_no_gradient():
+    model, loss, images, tokens, _, _ = sigmoid_case(4)
+    loss.bias = Parameter(loss.bias.data, requires_grad=False)
+    model.vision.proj = Parameter(model.vision.proj.data, requires_grad=False)
+    loss_and_gradients(model, images, tokens, loss=loss)
+    assert loss.bias.grad is model.vision.proj.grad is None
+    assert model.logit_scale.grad is not None
+
+
+@pytest.mark.gradient
+def test_a_parameter_of_loss_and_encoder_gets_both_gradients():
+    model, (images, tokens) = small_model(), batch(5)
+
+    class Weighted(Loss):
+        def __init__(self) -> None:
+            self.proj = model.vision.proj
+
+        def forward(self, image_features, text_features, positives=None):
+            value = contrastive_loss(image_features, text_features, model.logit_scale.detach())
+            return value + mg.sum(self.proj * self.proj)
+
+    loss = Weighted()
+    value = loss(model.encode_image(images), model.encode_text(tokens))
+    (expected,) = mg.grad(value, [model.vision.proj])
+    loss_and_gradients(model, images, tokens, shards=2, workers=2, loss=loss)
+    np.testing.assert_allclose(model.vision.proj.grad, expected, rtol=1e-12)
+
+
+# --- memory from step to step --------------------------------------------------------
+
+
+def buffers_of(arenas):
+    return {id(buffer) for arena in arenas for held in arena.buffers.values() for buffer in held}
+
+
+def test_steps_with_one_optimizer_compute_in_the_same_memory():
+    model, (images, tokens) = small_model(np.float32), batch(256, np.float32)
+    optimizer = AdamW(model.parameters())
+    training_step(model, optimizer, images, tokens, workers=1)
+    before = buffers_of(_arenas_of[optimizer])
+    training_step(model, optimizer, images, tokens, workers=1)
+    assert before and buffers_of(_arenas_of[optimizer]) == before
+    step = TrainingStep(model, optimizer, workers=1)
+    step(images, tokens)
+    assert step.arenas is not _arenas_of[optimizer]
+    before = buffers_of(step.arenas)
+    step(images, tokens)
+    assert before and buffers_of(step.arenas) == before
+
+
+def test_memory_goes_with_its_optimizer_and_none_is_in_the_model():
+    model, (images, tokens) = small_model(np.float32), batch(64, np.float32)
+    state = set(vars(model))
+    optimizer = AdamW(model.parameters())
+    training_step(model, optimizer, images, tokens, workers=1)
+    assert set(vars(model)) == state
+    copy.deepcopy(model)
+    arena = weakref.ref(_arenas_of[optimizer][0])
+    del optimizer
+    gc.collect()
+    assert arena() is None
+
+
+def test_the_function_and_the_object_take_the_same_steps():
+    def run(make):
+        model, (images, tokens) = small_model(np.float32), batch(11, np.float32)
+        optimizer = AdamW(model.parameters(), lr=1e-2)
+        step = make(model, optimizer)
+        results = [step(images, tokens) for _ in range(3)]
+        return [float(result["loss"]) for result in results], model.state_dict()
+
+    def call_by_call(model, optimizer):
+        return lambda images, tokens: training_step(
+            model, optimizer, images, tokens, shards=2, workers=2, max_norm=0.1
+        )
+
+    losses, weights = run(call_by_call)
+    again, same = run(
+        lambda model, optimizer: TrainingStep(model, optimizer, shards=2, workers=2, max_norm=0.1)
+    )
+    assert losses == again
+    assert all((weights[name] == same[name]).all() for name in weights)

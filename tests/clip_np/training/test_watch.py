@@ -1,4 +1,4 @@
-"""What goes wrong in training without stopping it is said once, with its usual cause."""
+"""What goes wrong without stopping a run is said once, with its usual cause."""
 
 import math
 import warnings
@@ -6,14 +6,14 @@ import warnings
 import numpy as np
 import pytest
 
-from clip_np.training import PATIENCE, RECORDS, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
 
 
-def records(loss=1.0, temperature=20.0, waiting=0.0, count=RECORDS, first_step=PATIENCE):
+def entries(loss=1.0, temperature=20.0, waiting=0.0, count=WINDOW, first_step=PATIENCE):
     """One a second; `waiting` is the share of time without a batch."""
     for second in range(count):
-        record = {"step": first_step + 10 * second, "seconds": float(second), "loss": loss}
-        yield record | {"temperature": temperature}, waiting * second
+        entry = {"step": first_step + 10 * second, "seconds": float(second), "loss": loss}
+        yield entry | {"temperature": temperature}, waiting * second
 
 
 def messages(*runs, batch_size: int = 32) -> list[str]:
@@ -21,44 +21,44 @@ def messages(*runs, batch_size: int = 32) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for run in runs:
-            for record, waited in run:
-                watch.look(record, waited)
+            for entry, waited in run:
+                watch.look(entry, waited)
     assert all(issubclass(each.category, TrainingWarning) for each in caught)
     assert all("Usual cause: " in str(each.message) for each in caught)
     return [str(each.message) for each in caught]
 
 
 def test_a_good_run_is_left_in_peace():
-    assert messages(records(), records(3.3), records(waiting=0.2)) == []
+    assert messages(entries(), entries(3.3), entries(waiting=0.2)) == []
 
 
 def test_a_loss_that_stays_at_that_of_guessing():
     stuck = math.log(32) + 0.03
-    (message,) = messages(records(stuck), records(stuck))
+    (message,) = messages(entries(stuck), entries(stuck))
     assert message.startswith(
-        "the loss stays at ln N = 3.47, that of guessing. Usual cause: a lear"
+        "the loss stays at ln N = 3.47, that of guessing. Usual cause: a `lear"
     )
-    assert messages(records(stuck, count=RECORDS - 1)) == []
-    assert messages(records(stuck, count=RECORDS - 1), records(3.2, count=1)) == []
-    assert messages(records(stuck, first_step=0)) == []
-    assert messages(records(0.0), batch_size=1) == []
+    assert messages(entries(stuck, count=WINDOW - 1)) == []
+    assert messages(entries(stuck, count=WINDOW - 1), entries(3.2, count=1)) == []
+    assert messages(entries(stuck, first_step=0)) == []
+    assert messages(entries(0.0), batch_size=1) == []
 
 
 @pytest.mark.parametrize("bound", [1.0, 100.0])
 def test_a_temperature_at_its_bound(bound):
-    (message,) = messages(records(temperature=bound))
+    (message,) = messages(entries(temperature=bound))
     assert message.startswith("the temperature is at its bound. Usual cause: few pairs")
-    assert messages(records(temperature=1.5), records(temperature=99.0)) == []
+    assert messages(entries(temperature=1.5), entries(temperature=99.0)) == []
 
 
 def test_a_loader_that_starves():
-    (message,) = messages(records(waiting=0.6))
+    (message,) = messages(entries(waiting=0.6))
     assert message.startswith("the model waits for images 60% of the time. Usual cause: large")
-    assert messages(records(waiting=0.9, count=5)) == []  # a few seconds say nothing yet
+    assert messages(entries(waiting=0.9, count=5)) == []  # a few seconds say nothing yet
 
 
 def test_different_signs_are_told_each():
-    assert len(messages(records(math.log(32), 100.0, 0.5))) == 3
+    assert len(messages(entries(math.log(32), 100.0, 0.5))) == 3
 
 
 def test_captions_that_are_cut_off():

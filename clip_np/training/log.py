@@ -1,0 +1,145 @@
+"""How can one see what a training run does?
+
+A run keeps a file, metrics.jsonl. Each line is an *entry*, one JSON object:
+
+    {"step": 10, "seconds": 1.3, "loss": 5.0, "temperature": 14.2, "learning_rate": ...}
+
+Lines are only ever added, so a program may read the file while the run goes on. The
+last line may be cut short if the power goes. For people there is a progress bar too.
+
+The same file tells a resumed run what happened before: entries later than its
+checkpoint are dropped, and the lowest validation loss so far is found in it.
+"""
+
+import contextlib
+import json
+import math
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from clip_np.files import replace_file
+from clip_np.training.options import TrainingOptions
+
+METRICS = "metrics.jsonl"
+
+Entry = dict[str, float]
+
+
+def read_metrics(path: Path) -> list[Entry]:
+    """The entries of a metrics.jsonl. A last line that was cut short is left out.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "metrics.jsonl")
+    ...     size = path.write_text('{"step": 10}\\n{"step": 20}\\n{"ste')
+    ...     read_metrics(path)
+    [{'step': 10}, {'step': 20}]
+    """
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+class Stopwatch:
+    """Seconds since it was started, and those that were on it at the start."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.started = time.perf_counter() - seconds
+
+    def seconds(self) -> float:
+        """What it shows."""
+        return time.perf_counter() - self.started
+
+    def restart(self) -> None:
+        """Back to zero."""
+        self.started = time.perf_counter()
+
+
+class MetricsFile:
+    """The metrics of one run in its directory.
+
+    A run that starts at `step` keeps the entries up to this step. A new run, which
+    starts at step 0, keeps none. lowest_validation_loss is that of the kept entries.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        entries = read_metrics(path) if path.exists() else []
+        kept = [entry for entry in entries if entry["step"] <= step]
+        with replace_file(path) as file:
+            file.writelines((json.dumps(entry) + "\n").encode("utf-8") for entry in kept)
+        losses = [entry["validation_loss"] for entry in kept if "validation_loss" in entry]
+        self.lowest_validation_loss = min(losses, default=math.inf)
+
+    def append(self, entry: Entry) -> None:
+        """Add a line."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+class ProgressBar:
+    """The bar on stderr: steps, or seconds if only the clock ends the run."""
+
+    def __init__(self, options: TrainingOptions, step: int, elapsed: float) -> None:
+        self.counts_steps = options.steps is not None
+        total = options.steps or math.ceil(options.seconds or 0)
+        unit = "step" if self.counts_steps else "s"
+        self.bar = tqdm(total=total, initial=self._position(step, elapsed), unit=unit)
+
+    def close(self) -> None:
+        """Leave the bar as it is and end its line."""
+        self.bar.close()
+
+    def show(self, entry: Entry) -> None:
+        """Move on to an entry of the metrics, and show it."""
+        self.bar.n = self._position(int(entry["step"]), entry["seconds"])
+        shown = (
+            f"loss={entry['loss']:.3f}, temperature={entry['temperature']:.1f}, "
+            f"{entry['samples_per_second']:.0f} samples/s"
+        )
+        if not self.counts_steps:
+            shown = f"step {entry['step']}, {shown}"
+        self.bar.set_postfix_str(shown)
+
+    def _position(self, step: int, elapsed: float) -> int:
+        return step if self.counts_steps else round(elapsed)
+
+
+class Log:
+    """The metrics file and the bar of a run that starts at `step`.
+
+    lowest_validation_loss is the lowest of all entries so far, also of earlier runs.
+    """
+
+    def __init__(
+        self, path: Path, options: TrainingOptions, step: int, elapsed: float, batch_size: int
+    ) -> None:
+        self.metrics = MetricsFile(path, step)
+        self.lowest_validation_loss = self.metrics.lowest_validation_loss
+        self.bar = ProgressBar(options, step, elapsed)
+        self.batch_size = batch_size
+        self.last_step = step  # of the last entry
+        self.since_last = Stopwatch()
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def samples_per_second(self, step: int) -> float:
+        """The pace of the steps since the last entry."""
+        return (step - self.last_step) * self.batch_size / self.since_last.seconds()
+
+    def write(self, entry: Entry) -> None:
+        """Add an entry to the file, and show it."""
+        self.metrics.append(entry)
+        self.bar.show(entry)
+        validation_loss = entry.get("validation_loss", math.inf)
+        self.lowest_validation_loss = min(self.lowest_validation_loss, validation_loss)
+        self.last_step = int(entry["step"])
+        self.since_last.restart()

@@ -1,0 +1,131 @@
+"""What can be chosen about a training run, and what holds if nobody chooses?
+
+The options of a run come from three places. A later one overrides those before it:
+
+    settings of the task  ->  recipe of the preset  ->  choices of the caller
+
+The task knows what suits its data. A few presets are always trained in a way of their
+own, whatever the data: that is their recipe. What nobody sets has the default below.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clip_np.encoders import PRESETS
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "tutorial": {
+        "steps": 5000,
+        "seconds": None,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.1,
+        "warmup": 0.1,
+        "final_ratio": 0.0,
+    }
+}
+"""Presets that are trained in a way of their own."""
+
+MUST_BE_POSITIVE = {
+    "steps": "a run of no steps learns nothing",
+    "seconds": "a run of no time learns nothing",
+    "batch_size": "a step needs a batch",
+    "learning_rate": "without it no parameter moves",
+    "workers": "the work needs somebody to do it",
+    "shards": "the batch itself is one piece",
+    "log_every": "it counts steps",
+    "validate_every": "it counts steps",
+}
+"""Options for which 0 has no meaning, and why. In all others 0 means "none"."""
+
+
+def command_line_field(default: Any, value: str, meaning: str) -> Any:
+    """A field of TrainingOptions that is also an option of the command line.
+
+    value stands for the option's value in the help text, and tells its type. meaning is
+    the help text.
+    """
+    return dataclasses.field(default=default, metadata={"value": value, "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    A run ends after `steps` steps or after `seconds` seconds. If both are set,
+    whichever comes first ends it. Raises ValueError for values that no run can have.
+
+    >>> TrainingOptions(preset="small", steps=100).batch_size
+    128
+    >>> TrainingOptions(steps=0)
+    Traceback (most recent call last):
+    ValueError: `steps` must be positive, got 0: a run of no steps learns nothing
+    """
+
+    preset: str = command_line_field("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
+    steps: int | None = command_line_field(
+        1200, "N", "steps to take (shapes 1200, preset tutorial 5000)"
+    )
+    seconds: float | None = command_line_field(
+        None, "S", "time limit (for other data than shapes 240)"
+    )
+    batch_size: int = command_line_field(128, "N", "pairs in a step")
+    learning_rate: float = command_line_field(2e-3, "X", "highest learning rate")
+    final_ratio: float = 0.02  # the last step's learning rate, as a part of the highest
+    warmup: float = command_line_field(
+        100, "X", "steps of rising rate, below 1 their share; at most a tenth"
+    )
+    weight_decay: float = command_line_field(0.1, "X", "AdamW's weight decay (0.1)")
+    max_norm: float = 1.0  # gradients are scaled down to this norm
+    vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
+    shift: int = command_line_field(0, "PIXELS", "move training images by up to this")
+    zoom: float = command_line_field(0.0, "X", "stretch training images by up to exp(X), each way")
+    tag_probability: float = 0.0  # of adding some of a pair's tags to its caption
+    seed: int = command_line_field(0, "N", "for all random numbers; same seed, same run (0)")
+    backend: str = command_line_field(
+        "numpy", "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"
+    )
+    workers: int | None = command_line_field(
+        None, "N", "threads (default: the cores, or one beside a GPU)"
+    )
+    shards: int = command_line_field(1, "N", "cut each batch into N pieces: less memory (1)")
+    log_every: int = 10  # steps from one line of the metrics to the next
+    validate_every: int = 100  # steps; a validation is part of a line, so it needs one
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
+        if self.steps is None and self.seconds is None:
+            raise ValueError("training needs an end: `steps`, `seconds` or both")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # NaN is neither positive nor not negative: both comparisons are false.
+            if not isinstance(value, int | float):
+                continue
+            if field.name in MUST_BE_POSITIVE and not value > 0:
+                raise ValueError(
+                    f"`{field.name}` must be positive, got {value}: {MUST_BE_POSITIVE[field.name]}"
+                )
+            if not value >= 0:
+                raise ValueError(f"`{field.name}` must not be negative, got {value}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **choices: Any) -> "TrainingOptions":
+        """The options of a run, from a task's settings and the caller's choices.
+
+        A preset that is chosen brings its recipe. Choosing one of steps and seconds
+        drops the other: both are limits, and the new one is meant to count.
+
+        >>> options = TrainingOptions.of({"seconds": 240.0, "steps": None}, steps=7)
+        >>> options.steps, options.seconds
+        (7, None)
+        >>> TrainingOptions.of({"batch_size": 64}, preset="tutorial").batch_size
+        32
+        """
+        recipe = RECIPES.get(choices.get("preset", ""), {})
+        limits = {}
+        if "steps" in choices or "seconds" in choices:
+            limits = {"steps": None, "seconds": None}
+        return cls(**{**settings, **recipe, **limits, **choices})

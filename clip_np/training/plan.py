@@ -1,0 +1,200 @@
+"""Which thread does what in a training step?
+
+The work of a step is cut into *units*: one encoder, applied to a range of rows of its
+batch. The plan gives each worker thread a list of units. It depends on sizes only,
+never on how long anything took, so that the same batch is cut in the same way every
+time.
+
+The cost of a unit is its number of rows times the multiplications of one row. The
+encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
+the unit, because shorter ones are padded to it. Three rules make a plan.
+
+**Sorted by length, cut where that saves work.** The captions arrive with the short ones
+first:
+
+    lengths    5  5  6  6  6 | 30  31
+    one unit:  7 rows of 31 tokens                     = 217 tokens
+    two units: 5 rows of 6 tokens, 2 rows of 31 tokens =  92 tokens
+
+**One piece of the batch (shards=1): equal parts of a line.** The units are laid end to
+end, each as long as its cost. Two cuts divide the line among three workers:
+
+    |----------- vision: 80 -----------|--- text: 40 ---|
+    0                |                 |               120
+                     40                80
+        worker 0     |     worker 1    |    worker 2
+
+A cut inside a unit divides its rows. That has a price: both workers then make gradients
+for all parameters of this encoder, which have to be added up. So a cut near a *seam*,
+the end of a unit, moves onto the seam.
+
+**Several pieces (shards > 1): the most expensive first.** Each unit, in the
+order of falling cost, goes to the worker that has the least
+to do.
+
+The last rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from clip_np.encoders import Encoder
+from minigrad.backend import Array
+
+PRICE_PER_PARAMETER = 50.0
+"""Multiplications that take as long as making and adding up one more gradient number.
+
+A product of matrices does some ten multiplications for each number that memory
+delivers, and several numbers travel: the gradient is written, read again and added.
+With this price, ViT-B/32 at a batch of 8 is divided at the seam between its encoders. A
+cut inside one of them took 350 MB more.
+"""
+
+TOLERATED_IMBALANCE = 0.1
+"""The part of a worker's share by which a cut may move to reach a seam.
+
+It is a compromise. At 0.22, the preset `tiny` got one encoder for each of two
+threads, and one core was idle for a fifth of the step.
+"""
+
+WORTHWHILE_PADDING = 0.8
+"""A cut by length is made if at most this part of the padded tokens is left then.
+
+A unit more is some hundred calls of small operations more, forward and backward. A
+fifth of the tokens is a rough limit above which the calls surely take less time.
+"""
+
+
+class Unit(NamedTuple):
+    """An encoder's name, rows of its batch, and the cost in multiplications."""
+
+    encoder: str
+    rows: slice
+    cost: float
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.rows.stop - self.rows.start
+
+    def part(self, start: int, stop: int) -> "Unit":
+        """The unit for the rows from `start` to `stop`, which lie in this unit."""
+        return Unit(self.encoder, slice(start, stop), self.cost * (stop - start) / self.size)
+
+
+def make_plan(
+    encoders: Mapping[str, Encoder],
+    lengths: Mapping[str, Array],
+    shards: int,
+    workers: int,
+    parameter_count: int,
+) -> list[list[Unit]]:
+    """A list of units for each thread. Together the units cover every row once.
+
+    lengths has, by encoder, the length of each sample in tokens, (B,), rising. shards
+    is the number of pieces into which each encoder's batch is cut at least.
+    parameter_count is the number of parameters for which two workers make gradients if
+    they share an encoder.
+
+    Raises ValueError if the batch is empty or `shards` does not lie in 1..B.
+    """
+    batch_size = len(next(iter(lengths.values())))
+    if not 1 <= shards <= batch_size:
+        raise ValueError(
+            f"training_step: `shards` must lie in 1..{batch_size} (the batch), got {shards}"
+        )
+    bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
+    units = []
+    for name, encoder in encoders.items():
+        for start, stop in itertools.pairwise(bounds):
+            for rows in cut_by_length(lengths[name], slice(start, stop)):
+                longest = int(lengths[name][rows].max())
+                cost = encoder.cost(longest) * (rows.stop - rows.start)
+                units.append(Unit(name, rows, cost))
+    if shards == 1:
+        return cut_evenly(units, workers, price=PRICE_PER_PARAMETER * parameter_count)
+    return share_out(units, workers)
+
+
+def cut_by_length(lengths: Array, rows: slice) -> list[slice]:
+    """Cut `rows`, of rising length, where that saves tokens; again in both parts.
+
+    >>> cut_by_length(np.array([5, 5, 6, 6, 6, 30, 31]), slice(0, 7))
+    [slice(0, 5, None), slice(5, 7, None)]
+    >>> cut_by_length(np.array([6, 6, 7, 7]), slice(0, 4))
+    [slice(0, 4, None)]
+    """
+    inside = lengths[rows]  # (n,)
+    count = len(inside)
+    if count < 2:
+        return [rows]
+    before = np.arange(1, count)  # rows in front of each possible cut, (n - 1,)
+    tokens = before * inside[:-1] + (count - before) * inside[-1]  # with a cut there, (n - 1,)
+    if tokens.min() > WORTHWHILE_PADDING * count * inside[-1]:
+        return [rows]
+    middle = rows.start + 1 + int(tokens.argmin())
+    short = cut_by_length(lengths, slice(rows.start, middle))
+    long = cut_by_length(lengths, slice(middle, rows.stop))
+    return short + long
+
+
+def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]]:
+    """Lay the units end to end and cut the line into equal parts, one for each worker.
+
+    A cut moves to the nearest seam if that costs less than `price`, or less than
+    TOLERATED_IMBALANCE of a worker's share.
+
+    >>> images = Unit("vision", slice(0, 8), cost=80.0)
+    >>> captions = Unit("text", slice(0, 8), cost=40.0)
+    >>> line = [images, captions]
+    >>> for load in cut_evenly(line, workers=3, price=0.0):
+    ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
+    [('vision', 0, 4)]
+    [('vision', 4, 8)]
+    [('text', 0, 8)]
+    >>> # The cut between two workers would be at 60. It moves to the seam at 80.
+    >>> for load in cut_evenly(line, workers=2, price=30.0):
+    ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
+    [('vision', 0, 8)]
+    [('text', 0, 8)]
+    """
+    seams = np.cumsum([0.0, *[unit.cost for unit in units]])  # (units + 1,)
+    share = seams[-1] / workers
+    cuts = np.arange(workers + 1) * share
+    nearest_seams = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
+    is_near = np.abs(nearest_seams - cuts) < max(TOLERATED_IMBALANCE * share, price)
+    cuts = np.where(is_near, nearest_seams, cuts)
+    loads = []
+    for low, high in itertools.pairwise(cuts.tolist()):
+        load = []
+        for unit, seam in zip(units, seams.tolist()):
+            start, stop = _row_at(unit, low - seam), _row_at(unit, high - seam)
+            if start < stop:
+                load.append(unit.part(start, stop))
+        loads.append(load)
+    return loads
+
+
+def _row_at(unit: Unit, distance: float) -> int:
+    """The row of `unit` that is `distance` multiplications from its beginning."""
+    covered = min(max(distance / unit.cost, 0.0), 1.0)
+    return unit.rows.start + round(unit.size * covered)
+
+
+def share_out(units: list[Unit], workers: int) -> list[list[Unit]]:
+    """Give each unit, the most expensive first, to the worker that has the least to do.
+
+    >>> units = [Unit("vision", slice(0, 8), cost) for cost in (3.0, 5.0, 4.0)]
+    >>> [sum(unit.cost for unit in load) for load in share_out(units, workers=2)]
+    [5.0, 7.0]
+    """
+    loads: list[list[Unit]] = [[] for _ in range(workers)]
+    totals = [0.0] * workers
+    for unit in sorted(units, key=lambda unit: -unit.cost):
+        lightest = totals.index(min(totals))
+        loads[lightest].append(unit)
+        totals[lightest] += unit.cost
+    return loads

@@ -1,0 +1,78 @@
+"""How are the gradients of several threads added up so that the sum is always the same?
+
+Each worker makes gradients for the parameters of the encoders that it runs. The
+gradient of a parameter is the sum over the workers. In floating point the order of a
+sum matters:
+
+    (1 + 1e8) - 1e8 = 0        but        1 + (1e8 - 1e8) = 1        in float32
+
+Which worker is ready first is a matter of chance, so its turn must not depend on that.
+The rule is that worker 0 comes first, then worker 1, and so on. A gradient that comes
+before its turn waits.
+
+Gradients are added as they come in. So at no time does each worker hold a whole set of
+them, which for a large model would be most of the memory.
+
+Goldberg 1991, "What Every Computer Scientist Should Know About Floating-Point
+Arithmetic".
+"""
+
+import threading
+from collections.abc import Sequence
+
+from clip_np.training.plan import Unit
+from minigrad.backend import Array
+
+
+class GradientSums:
+    """The gradient of each parameter, summed over the workers in their order.
+
+    A parameter is known by its position in a list that all workers share.
+
+    >>> import numpy as np
+    >>> unit = Unit("text", slice(0, 4), cost=1.0)
+    >>> sums = GradientSums([[unit], [unit]])  # two workers run the text encoder
+    >>> sums.add("text", position=7, worker=1, gradient=np.array([30.0]))  # waits
+    >>> sums.add("text", position=7, worker=0, gradient=np.array([4.0]))
+    >>> sums.finish()
+    {7: array([34.])}
+    """
+
+    def __init__(self, loads: Sequence[Sequence[Unit]]) -> None:
+        self.workers_of: dict[str, list[int]] = {}  # the encoder's name -> who runs it, in order
+        for worker, load in enumerate(loads):
+            for encoder in dict.fromkeys(unit.encoder for unit in load):
+                self.workers_of.setdefault(encoder, []).append(worker)
+        self.totals: dict[int, Array] = {}  # by position
+        self.turns: dict[int, list[int]] = {}  # by position: the workers still to be added
+        self.waiting: dict[tuple[int, int], Array] = {}  # (position, worker): came before its turn
+        self.lock = threading.Lock()
+
+    def add(self, encoder: str, position: int, worker: int, gradient: Array) -> None:
+        """Take the gradient of one worker. Nobody else may hold the array.
+
+        Other gradients are added to it in place.
+        """
+        with self.lock:
+            self.waiting[position, worker] = gradient
+            turns = self.turns.setdefault(position, self.workers_of[encoder].copy())
+            while turns and (position, turns[0]) in self.waiting:
+                self._add_up(position, self.waiting.pop((position, turns.pop(0))))
+
+    def finish(self) -> dict[int, Array]:
+        """The sums by position, once all workers are done.
+
+        A worker never reaches a parameter that its samples do not use. The gradients of
+        the workers after it still wait for their turn. They are added now, again in the
+        order of the workers.
+        """
+        for position, worker in sorted(self.waiting):
+            self._add_up(position, self.waiting[position, worker])
+        self.waiting.clear()
+        return self.totals
+
+    def _add_up(self, position: int, gradient: Array) -> None:
+        if position in self.totals:
+            self.totals[position] += gradient
+        else:
+            self.totals[position] = gradient

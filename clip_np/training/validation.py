@@ -1,0 +1,52 @@
+"""Does the model do well on pairs that it does not train on?
+
+A model may learn its training pairs by heart. So some pairs are held out. Their loss is
+measured now and then during the training. It falls as long as the model learns what the
+pairs have in common, and rises when it begins to learn by heart. The weights with the
+lowest validation loss are kept in a file of their own.
+
+The loss of guessing is ln N, so losses can be compared for equal N only. The held-out
+pairs are therefore measured in batches of the size of the training batches.
+"""
+
+import numpy as np
+
+from clip_np.data import Pairs, load_images
+from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
+from clip_np.losses import contrastive_loss
+from clip_np.model import CLIP
+from clip_np.tokens import Tokenizer
+from clip_np.training.tasks import VALIDATION_IMAGES
+from minigrad.inputs import tensor
+
+
+class Validation:
+    """Held-out pairs, the first VALIDATION_IMAGES of them, loaded once.
+
+    image_size is the side of the images in pixels. batch_size is that of the training.
+    skip_bad leaves unreadable images out.
+    """
+
+    def __init__(self, pairs: Pairs, image_size: int, batch_size: int, skip_bad: bool) -> None:
+        some = pairs.select(range(min(len(pairs), VALIDATION_IMAGES)))
+        self.images, readable = load_images(some, image_size, skip_bad)
+        self.captions = readable.captions
+        self.batch_size = min(batch_size, len(self.images))
+
+    def measure(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+        """The keys validation_loss, a mean over batches, and validation_recall_at_1."""
+        image_features = embed_images(model, self.images)
+        text_features = embed_texts(model, tokenizer, self.captions)
+        logit_scale = tensor(model.logit_scale.item())
+        losses = []
+        for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            loss = contrastive_loss(
+                tensor(image_features[rows]), tensor(text_features[rows]), logit_scale
+            )
+            losses.append(loss.item())
+        metrics = retrieval_metrics(image_features, text_features, self.captions)
+        return {
+            "validation_loss": float(np.mean(losses)),
+            "validation_recall_at_1": metrics["recall_at_1"],
+        }

@@ -1,0 +1,57 @@
+"""Metrics: what happened in a run, for programs and for people."""
+
+import io
+import json
+import math
+import sys
+
+import pytest
+from small_runs import trainer_of
+
+from clip_np.training import METRICS, read_metrics
+
+pytestmark = pytest.mark.usefixtures("small")
+
+
+def test_metrics_tell_what_happened(task, tmp_path):
+    trainer = trainer_of(task, tmp_path, steps=23, validate_every=10)
+    trainer.run()
+    lines = (tmp_path / METRICS).read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert records == read_metrics(tmp_path / METRICS)
+    assert [record["step"] for record in records] == [10, 20, 23]
+    seconds = [record["seconds"] for record in records]
+    assert seconds == sorted(seconds)
+    for record in records:
+        assert set(record) == {
+            *("step", "seconds", "loss", "temperature", "grad_norm", "learning_rate"),
+            *("samples_per_second", "validation_loss", "validation_recall_at_1"),
+        }
+        assert all(math.isfinite(value) for value in record.values())
+        assert record["samples_per_second"] > 0
+        assert 1 <= record["temperature"] <= 100
+        assert 0 <= record["validation_recall_at_1"] <= 1
+    assert records[2]["learning_rate"] < records[1]["learning_rate"]
+
+
+def test_a_new_run_begins_new_metrics(task, tmp_path):
+    trainer_of(task, tmp_path).run()
+    trainer_of(task, tmp_path, steps=10).run()
+    assert [record["step"] for record in read_metrics(tmp_path / METRICS)] == [10]
+
+
+def test_half_written_metrics_are_read_as_far_as_they_go(tmp_path):
+    path = tmp_path / METRICS
+    path.write_text('{"step": 10}\n{"step": 20}\n{"ste', encoding="utf-8")
+    assert read_metrics(path) == [{"step": 10}, {"step": 20}]
+
+
+def test_the_progress_bar_shows_the_loss(task, tmp_path, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    trainer_of(task, tmp_path / "steps", steps=10).run()
+    assert "10/10" in stream.getvalue()
+    assert "loss=2." in stream.getvalue()
+    trainer_of(task, tmp_path / "time", steps=None, seconds=0.3, log_every=1).run()
+    assert "/1 [" in stream.getvalue()
+    assert "step " in stream.getvalue()

@@ -1,0 +1,49 @@
+"""Options: where they come from, and which values no run can have."""
+
+import math
+
+import pytest
+
+from clip_np.training import TrainingOptions
+
+
+def test_settings_of_task_preset_and_user():
+    settings = {"preset": "small", "steps": None, "seconds": 240.0, "shift": 3, "batch_size": 64}
+    assert TrainingOptions.of(settings) == TrainingOptions(**settings)
+    found = TrainingOptions.of(settings, preset="tutorial", learning_rate=0.5)
+    assert (found.steps, found.seconds, found.batch_size) == (5000, None, 32)
+    assert (found.warmup, found.weight_decay, found.learning_rate, found.shift) == (
+        0.1,
+        0.1,
+        0.5,
+        3,
+    )
+    found = TrainingOptions.of(settings, steps=7)
+    assert (found.steps, found.seconds, found.preset) == (7, None, "small")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"preset": "giant"}, "`preset` 'giant' is none of tiny, small"),
+        ({"steps": None}, "training needs an end: `steps`, `seconds` or both"),
+        ({"steps": 0}, "`steps` must be positive, got 0"),
+        ({"seconds": -1.0}, r"`seconds` must be positive, got -1\.0"),
+        ({"seconds": math.nan}, "`seconds` must be positive, got nan"),
+        ({"batch_size": 0}, "`batch_size` must be positive, got 0"),
+        ({"learning_rate": 0.0}, r"`learning_rate` must be positive, got 0\.0"),
+        ({"learning_rate": math.nan}, "`learning_rate` must be positive, got nan"),
+        ({"workers": 0}, "`workers` must be positive, got 0"),
+        ({"shards": -2}, "`shards` must be positive, got -2"),
+        ({"warmup": -1}, "`warmup` must not be negative, got -1"),
+        ({"weight_decay": math.nan}, "`weight_decay` must not be negative, got nan"),
+        ({"shift": -3}, "`shift` must not be negative, got -3"),
+        ({"zoom": math.nan}, "`zoom` must not be negative, got nan"),
+        ({"seed": -1}, "`seed` must not be negative, got -1"),
+        ({"log_every": 0}, "`log_every` must be positive, got 0"),
+        ({"validate_every": 0}, "`validate_every` must be positive, got 0"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**options)
