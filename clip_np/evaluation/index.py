@@ -26,7 +26,7 @@ import numpy as np
 
 from clip_np.data import DataError, Preprocess
 from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.files import File, naming, read_record, write_record
+from clip_np.files import File, file_errors, read_archive, write_archive
 from clip_np.model import CLIP
 
 SAVE_SECONDS = 60.0  # the most work that can be lost
@@ -158,7 +158,7 @@ def write_index(path: File, index: Index) -> None:
         for file, entry in index.files.items()
     ]
     header = {"model": index.model, "checksum": index.checksum, "files": files}
-    write_record(path, KIND, header, {"features": index.features})
+    write_archive(path, KIND, header, {"features": index.features})
 
 
 def read_index(path: File) -> Index:
@@ -166,9 +166,9 @@ def read_index(path: File) -> Index:
 
     FileNotFoundError if there is none, FileError if the file is something else.
     """
-    header, arrays = read_record(path, KIND)
+    header, arrays = read_archive(path, KIND)
     folder = _folder_of(path)
-    with naming(path, "no index of clip_np"):
+    with file_errors(path, "no index of clip_np"):
         files = {}
         for name, size, modified, problem in header["files"]:
             file = os.path.normpath(os.path.join(folder, name))

@@ -129,14 +129,14 @@ def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
 
 
 def test_it_is_saved_while_it_grows(model, photos, monkeypatch):
-    saved, write = [], index_module.write_record
+    saved, write = [], index_module.write_archive
 
     def watched(path, kind, record, arrays):
         saved.append(len(arrays["features"]))
         write(path, kind, record, arrays)
 
     monkeypatch.setattr(index_module, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(index_module, "write_record", watched)
+    monkeypatch.setattr(index_module, "write_archive", watched)
     build_index("index.npz", [photos], *model[:2])
     assert saved[0] == 0  # before the work
     assert saved[-1] == 9
