@@ -143,7 +143,7 @@ def _resumed_run(arguments: argparse.Namespace) -> Trainer:
         checkpoint.training["options"], **_options_given(arguments, TRAINING_OPTIONS)
     )
     task = open_task(checkpoint.training["source"])
-    return Trainer(task, options, directory, checkpoint)
+    return Trainer(task, options, directory, checkpoint=checkpoint)
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:

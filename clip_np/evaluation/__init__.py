@@ -32,7 +32,6 @@ from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts,
 from clip_np.evaluation.metrics import multiple_choice_accuracy, ranks, retrieval_metrics
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.reports import pairs_report
-from clip_np.evaluation.shapes_figures import shapes_report
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.index import (
     Index,
