@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_np.cli import parser as cli
+from clip_np import cli
 from clip_np.data import BatchLoader, DataError, Pairs, hub, load_images, open_dataset
 from clip_np.data.splits import tutorial_split
 from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
