@@ -14,7 +14,7 @@ from clip_np.data import shapes, to_model_input
 from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
 from clip_np.losses import MAX_LOGIT_SCALE, contrastive_loss
 
-BATCH_SIZE = 160
+BATCH_SIZE = 128
 PAIRS = 20_000
 
 
@@ -26,7 +26,7 @@ def train(steps, pairs=PAIRS, seed=0):
     tokens = tokenizer(captions)  # (pairs, T)
     config = PRESETS["tiny"].for_tokenizer(tokenizer)
     model = CLIP(config, rng)
-    optimizer = mg.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.1)
+    optimizer = mg.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
 
     for step in range(steps):
         rows = rng.choice(pairs, size=BATCH_SIZE, replace=False)
