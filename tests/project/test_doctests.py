@@ -1,0 +1,57 @@
+"""The examples in the docstrings print what they say: each `>>>` line of both packages is run."""
+
+import doctest
+import importlib
+
+import pytest
+from paths import ROOT
+
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+FEWEST_EXAMPLES = 60
+FEWEST_FUNCTIONS = 40
+
+
+def all_modules() -> list[str]:
+    """The names of the modules of both packages; `__main__` would start the program."""
+    names = []
+    for folder in ("minigrad", "clip_np"):
+        for path in sorted(ROOT.glob(f"{folder}/**/*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if parts[-1] != "__main__":
+                names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+MODULES = all_modules()
+
+
+def doctests_of(name: str) -> list[doctest.DocTest]:
+    """The docstrings of a module's own functions and classes that have examples."""
+    module = importlib.import_module(name)
+    return [test for test in doctest.DocTestFinder().find(module, name) if test.examples]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_print_what_they_say(name, tmp_path, monkeypatch):
+    """They run in an empty folder, so an example may write files."""
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    report: list[str] = []
+    for test in doctests_of(name):
+        runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+def test_many_functions_have_examples():
+    tests = [test for name in MODULES for test in doctests_of(name)]
+    assert len(tests) >= FEWEST_FUNCTIONS
+    assert sum(len(test.examples) for test in tests) >= FEWEST_EXAMPLES
+
+
+def test_a_wrong_example_is_noticed():
+    parser = doctest.DocTestParser()
+    wrong = parser.get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=OPTIONS).run(wrong, out=report.append)
+    assert result.failed == 1
+    assert "Expected:\n    3\nGot:\n    2" in "".join(report)
