@@ -2,10 +2,10 @@
 
     python examples/tape_in_60_lines.py
 
-Each operation computes its result, and keeps a function `vjp` that turns the gradient of
-the result into the gradients of the inputs. `backward` walks from the youngest value to the
-oldest. A result is younger than its inputs, so when the walk reaches a value, everything
-that was computed from this value has already handed its gradient over.
+Each operation computes its result, and keeps a function `vjp` that turns the gradient
+of the result into the gradients of the inputs. `backward` walks from the youngest value
+to the oldest. A result is younger than its inputs. So when the walk reaches a value,
+all that was computed from this value has already handed its gradient over.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What does a training loop do? CLIP learns drawings of shapes, with every step in sight.
+"""What does a training loop do? CLIP learns drawings of shapes, each step in sight.
 
     python examples/train_by_hand.py
 

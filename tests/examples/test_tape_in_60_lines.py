@@ -27,8 +27,7 @@ def combine(operation, left, right):
 
 
 def evaluate(leaves, plan):
-    """Each step of the plan computes from two of the values so far; the sum of the last is the
-    result."""
+    """The sum of the last value; each step makes a value from two earlier ones."""
     values = list(leaves)
     for operation, first, second in plan:
         values.append(combine(operation, values[first % len(values)], values[second % len(values)]))

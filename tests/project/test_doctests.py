@@ -1,4 +1,4 @@
-"""The examples in the docstrings print what they say: each `>>>` line of both packages is run."""
+"""The examples in the docstrings (`>>>`) of both packages print what they say."""
 
 import doctest
 import importlib

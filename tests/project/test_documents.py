@@ -1,14 +1,15 @@
-"""README.md and the pages in docs/ are true: their code runs, and prints what they say it prints.
+"""README.md and the pages in docs/ are true: their code runs and prints what they say.
 
 Every `python` and `sh` block is run, unless an HTML comment above it says why not:
 
     <!-- not run: needs a GPU -->
 
-The blocks of a page run in order, in a folder of its own that holds a trained run in runs/shapes.
-Its Python blocks share their names, like one session. A `text` block right after a `python` block
-is the output of that block, compared as in a doctest: `...` stands for any text, and white space of
-any length is the same. In shell blocks, `.venv/bin/python` and `.venv/bin/clip-np` are the interpreter
-that runs the tests and this source.
+The blocks of a page run in order, in a folder of its own that holds a trained run in
+runs/shapes. The Python blocks of a page share their names, like one session. A `text`
+block right after a `python` block is the output of that block. The two are compared as
+in a doctest: `...` stands for any text, and white space of any length is the same. In
+shell blocks, `.venv/bin/python` is the interpreter that runs the tests, and
+`.venv/bin/clip-np` is this source.
 """
 
 import contextlib
@@ -22,8 +23,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from paths import ROOT
+
+import minigrad as mg
+import minigrad.nn
+import minigrad.ops.activation
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MORE_PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
@@ -46,7 +52,7 @@ class Block(NamedTuple):
 
 
 def read_blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, each with the comment above it and the output below it."""
+    """The fenced blocks of a page, with the comments above and the outputs below them."""
     blocks: list[Block] = []
     lines = page.read_text(encoding="utf-8").splitlines()
     reason, follows, number = None, False, 0  # follows: the previous line closed a python block
@@ -70,11 +76,11 @@ def read_blocks(page: Path) -> list[Block]:
     return blocks
 
 
-# --- the code ------------------------------------------------------------------------------------
+# --- the code ---
 
 
 def start(*arguments: str, folder: Path) -> None:
-    """Run a program in `folder`, with this source; AssertionError with its output if it fails."""
+    """Run a program in `folder` with this source; AssertionError if it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     finished = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -84,7 +90,7 @@ def start(*arguments: str, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A folder with a run in runs/shapes, trained for long enough to know red from blue."""
+    """A folder with a run in runs/shapes, trained long enough to know red from blue."""
     folder = tmp_path_factory.mktemp("trained")
     options = ("--steps", "100", "--batch-size", "64", "--out", "runs/shapes")
     start(sys.executable, "-m", "clip_np", "train", *options, folder=folder)
@@ -190,7 +196,24 @@ def test_the_test_command_is_where_ci_looks_for_it():
     assert "<!-- test command -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-# --- the pages -----------------------------------------------------------------------------------
+def test_the_worked_examples_of_contributing_are_right():
+    """Its Python blocks, with the names of the files to which the text adds them."""
+    names = {**vars(minigrad.nn), **vars(minigrad.ops.activation), "mg": mg, "nn": minigrad.nn}
+    for block in read_blocks(ROOT / "CONTRIBUTING.md"):
+        if block.language == "python":
+            exec(block.text, names)
+    examples = doctest.DocTestFinder()
+    for name in ("softsign", "Scale"):
+        for example in examples.find(names[name], name, globs=names):
+            assert doctest.DocTestRunner().run(example).failed == 0
+    mg.gradcheck(names["softsign"], [np.array([-2.0, -0.1, 0.0, 3.0])])
+    x = np.array([[0.5, -1.0, 2.0]], np.float32)
+    layer = names["Scale"](3)
+    layer.weight.data[:] = [1.0, 2.0, 3.0]
+    assert np.allclose(layer(mg.Tensor(x)).data, x * [1.0, 2.0, 3.0])
+
+
+# --- the pages ---
 
 
 def test_the_readme_is_one_page():
@@ -208,8 +231,10 @@ def test_links_and_pictures_exist(page):
 
 @pytest.mark.parametrize("page", [*PAGES, *MORE_PAGES], ids=lambda page: page.stem)
 def test_paths_in_the_text_exist(page):
-    """A path in backticks that begins with a folder of the project is one. The changelog may name
-    files of the past."""
+    """Paths in backticks that begin with a folder of the project.
+
+    The changelog may name files of the past.
+    """
     text = page.read_text(encoding="utf-8")
     folders = r"(?:minigrad|clip_np|tests|examples|benchmarks|docs|\.ci|\.github)"
     paths = re.findall(rf"`({folders}/[\w./]+)`", text) if page.stem != "CHANGELOG" else []
@@ -245,7 +270,7 @@ def test_the_lengths_of_the_parts_hold():
 
 
 def test_the_reading_order_asks_the_questions_of_the_files():
-    """Each row has the question that its file opens with. The failure shows the right rows."""
+    """Each row has the question that its file opens with; the failure shows it."""
     text = (ROOT / "docs" / "reading_order.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", text, re.M)
     assert len(rows) > 20
@@ -259,7 +284,7 @@ def question_of(path: Path) -> str:
     return " ".join(head.strip().split("\n\n")[0].split())
 
 
-# --- settings that must agree ---------------------------------------------------------------------
+# --- settings that must agree ---
 
 
 def test_pre_commit_uses_the_versions_of_the_test_extra():
