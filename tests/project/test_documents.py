@@ -52,7 +52,7 @@ class Block(NamedTuple):
 
 
 def read_blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, with the comments above and the outputs below them."""
+    """The fenced blocks of a page, with the comments above and outputs below them."""
     blocks: list[Block] = []
     lines = page.read_text(encoding="utf-8").splitlines()
     reason, follows, number = None, False, 0  # follows: the previous line closed a python block
