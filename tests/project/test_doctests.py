@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+from types import ModuleType
 
 import pytest
 from paths import ROOT
@@ -25,10 +26,23 @@ def all_modules() -> list[str]:
 MODULES = all_modules()
 
 
+def module_of(module: ModuleType, name: str) -> str:
+    """Where the object of a docstring was defined: "minigrad.ops.shape" for "Tensor.T"."""
+    value: object = module
+    for part in name.removeprefix(module.__name__).split(".")[1:]:
+        value = getattr(value, part)
+    function = value.fget if isinstance(value, property) else value
+    return getattr(function, "__module__", module.__name__)
+
+
 def doctests_of(name: str) -> list[doctest.DocTest]:
-    """The docstrings of a module's own functions and classes that have examples."""
+    """The docstrings of a module's own functions and classes that have examples.
+
+    The finder takes a property for the module's own, whoever defined its function.
+    """
     module = importlib.import_module(name)
-    return [test for test in doctest.DocTestFinder().find(module, name) if test.examples]
+    tests = [test for test in doctest.DocTestFinder().find(module, name) if test.examples]
+    return [test for test in tests if module_of(module, test.name) == name]
 
 
 @pytest.mark.parametrize("name", MODULES)
