@@ -27,7 +27,7 @@ MODULES = all_modules()
 
 
 def module_of(module: ModuleType, name: str) -> str:
-    """Where the object of a docstring was defined: "minigrad.ops.shape" for "Tensor.T"."""
+    """Where the object of a docstring comes from: minigrad.ops.shape for `Tensor.T`."""
     value: object = module
     for part in name.removeprefix(module.__name__).split(".")[1:]:
         value = getattr(value, part)
