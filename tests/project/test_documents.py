@@ -296,3 +296,12 @@ def test_pre_commit_uses_the_versions_of_the_test_extra():
     known = {line.strip() for line in settings.splitlines()}
     assert len(wanted) >= 3
     assert wanted <= known
+
+
+def test_the_version_is_the_same_everywhere():
+    settings = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = re.findall(r"^version = (.+)$", settings, re.M)
+    assert re.findall(r"^version: (.+)$", citation, re.M) == version
+    assert re.findall(r"^## \[(.+?)\]", changes, re.M)[:1] == version
