@@ -13,6 +13,7 @@ shell blocks, `.venv/bin/python` is the interpreter that runs the tests, and
 """
 
 import contextlib
+import csv
 import doctest
 import io
 import os
@@ -26,10 +27,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from paths import ROOT
+from PIL import Image
 
 import minigrad as mg
 import minigrad.nn
 import minigrad.ops.activation
+from clip_np.data import shapes
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MORE_PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
@@ -88,12 +91,30 @@ def start(*arguments: str, folder: Path) -> None:
     assert finished.returncode == 0, f"{arguments[-1]}\n{finished.stdout}{finished.stderr}"
 
 
+def write_drawings(folder: Path, count: int) -> None:
+    """A folder of images with captions.csv, from the shapes task."""
+    images, captions = shapes.training_pairs(count, np.random.default_rng(0))
+    folder.mkdir()
+    with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "caption"])
+        for number, (image, caption) in enumerate(zip(images, captions)):
+            Image.fromarray(image).save(folder / f"{number}.png")
+            table.writerow([f"{number}.png", caption])
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A folder with a run in runs/shapes, trained long enough to know red from blue."""
+    """A folder with a run in runs/shapes, trained long enough to know red from blue.
+
+    `clip-np train` would draw 60,000 images first, so this run has a few in files.
+    """
     folder = tmp_path_factory.mktemp("trained")
-    options = ("--steps", "100", "--batch-size", "64", "--out", "runs/shapes")
-    start(sys.executable, "-m", "clip_np", "train", *options, folder=folder)
+    images = tmp_path_factory.mktemp("images") / "drawings"
+    write_drawings(images, count=2000)
+    command = f"train --data {images} --preset tiny --steps 100 --batch-size 64 --out runs/shapes"
+    still = "--learning-rate 0.002 --shift 0 --zoom 0"
+    start(sys.executable, "-m", "clip_np", *command.split(), *still.split(), folder=folder)
     return folder
 
 
