@@ -26,9 +26,11 @@ GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 class MLPWidth:
     """The field mlp_width of a configuration: MLP_RATIO * width unless it is passed.
 
-    A dataclass asks such an object for the default of the field (None), hands it what
-    is passed to the constructor, and asks it at every reading. See "descriptor-typed
-    fields" in Python's documentation of dataclasses.
+    A configuration cannot be changed, so it cannot be completed after it is made. This
+    field works its value out when it is read. A dataclass asks such an object for the
+    default of the field (None), hands it what is passed to the constructor, and asks it
+    at every reading. See "descriptor-typed fields" in Python's documentation of
+    dataclasses.
     """
 
     @overload
