@@ -250,7 +250,7 @@ def test_load_images_stops_at_an_error():
 
 
 def failing_stream(good: int) -> Stream:
-    """A stream that breaks after `good` rows; `read_rows` counts those that were read."""
+    """A stream that breaks after `good` rows; `read_rows` counts the rows read."""
     first = some_pairs(4)
     stream = Stream(first.captions, first.names, first.tags, first.sources, read=None)
     stream.read_rows = 0
