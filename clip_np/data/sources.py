@@ -8,8 +8,8 @@ few ways, and `open_dataset` recognises these:
     paired files    cat.jpg next to cat.txt, in any depth of folders (paired_files.py)
     sets            of the `datasets` library, saved or on the Hugging Face hub (hub.py)
 
-The names of folders, train/, test/ and validation/, are the split of what is in them,
-and so do such words in the name of a file. Every split becomes one `Pairs`.
+A folder called train/, test/ or validation/ says the split of all that is in it. Such a
+word in the name of a file does the same. Every split becomes one `Pairs`.
 
 KINDS is the table of the readers. To read a new kind of data file, write a function
 that turns a file into entries (see columns.py), and add a line to KINDS.
@@ -132,11 +132,9 @@ def read_files(path: Path, columns: Columns) -> Iterator[Row]:
         raise DataError(f"{path} does not exist")
     root = path if path.is_dir() else path.parent
     files = _list_files(path, root)
-    kind_of = {}
-    for file in files:
-        for kind in KINDS:
-            if kind.recognises(file, file == path):
-                kind_of[file] = kind
+    kind_of = {
+        file: kind for file in files for kind in KINDS if kind.recognises(file, file == path)
+    }
     _refuse_two_descriptions(path, kind_of)
     for file, kind in kind_of.items():
         table = file.relative_to(root).as_posix()
@@ -153,7 +151,12 @@ def _list_files(path: Path, root: Path) -> list[Path]:
     """The file `path`, or all files below it, without hidden ones (".name")."""
     # Sorted by POSIX path, so that the same seed means the same rows on every system.
     below = sorted((file for file in path.rglob("*") if file.is_file()), key=Path.as_posix)
-    return [file for file in below or [path] if "/." not in f"/{file.relative_to(root).as_posix()}"]
+    files = below or [path]
+    return [file for file in files if not _is_hidden(file.relative_to(root))]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _split_of_file(file: Path, root: Path) -> str:
