@@ -93,7 +93,7 @@ def parse_saved(content: Mapping[str, Any]) -> Vocabulary:
     return Vocabulary(
         merges=content["merges"],
         context_length=content["context_length"],
-        pad_token_id=content.get("pad_token_id", 0),  # files of before have none
+        pad_token_id=content.get("pad_token_id", 0),  # older files have none
         ids=content.get("vocabulary"),
     )
 

@@ -22,7 +22,6 @@ import functools
 import html
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable
 from reprlib import repr as shortened
 
@@ -35,7 +34,7 @@ _WORDS = re.compile(
 )
 # White space by Unicode's rules. Python also counts the four separators 1C to 1F.
 _SPACE = re.compile(r"[^\S\x1c-\x1f]+")
-_SHADOW_OF = defaultdict(lambda: "#", L="z", N="0")  # by the first letter of the category
+_SHADOW_OF = {"L": "z", "N": "0"}  # by the first letter of the Unicode category
 
 
 @functools.cache
@@ -83,5 +82,6 @@ def _shadow(text: str) -> str:
     # and the mark U+0345, which has a capital letter, is in no class at all.
     signs = text.replace("ſ", "s").replace("\u0345", " ")
     return "".join(
-        sign if sign.isascii() else _SHADOW_OF[unicodedata.category(sign)[0]] for sign in signs
+        sign if sign.isascii() else _SHADOW_OF.get(unicodedata.category(sign)[0], "#")
+        for sign in signs
     )
