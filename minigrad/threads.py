@@ -20,7 +20,7 @@ import collections
 import contextvars
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -111,7 +111,7 @@ def parallel_map(
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """function(item) for each item, in order, computed while the caller is busy.
 
     At most `ahead` results wait or are being made. Items are taken lazily, in the

@@ -14,11 +14,11 @@ nothing.
 
 import functools
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple, TypeGuard, cast
+from typing import NamedTuple, TypeGuard
 from warnings import warn
 
 import numpy as np
@@ -111,7 +111,7 @@ class BatchLoader:
 
         steps = ((step, reader.submit(next, chosen)) for step in range(start_step, stop_step))
         ahead = self.workers + SPARE_BATCHES
-        made = cast(Generator[Batch, None, None], map_ahead(make, steps, self.workers, ahead))
+        made = map_ahead(make, steps, self.workers, ahead)
         try:
             for _ in range(start_step, stop_step):
                 started = perf_counter()

@@ -65,7 +65,7 @@ def embed_files(
 
     decoded = map_ahead(decode, paths, workers=DECODING_THREADS, ahead=BATCH_SIZE)
     bar = tqdm(total=len(paths), desc="images", delay=BAR_SECONDS)
-    with bar, contextlib.closing(decoded):  # type: ignore[type-var]  # a generator has close()
+    with bar, contextlib.closing(decoded):
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
             results = list(itertools.islice(decoded, len(batch)))

@@ -22,7 +22,7 @@ import numpy as np
 from clip_np.encoders import CLIPConfig
 from clip_np.files import File, file_errors, read_archive, require_finite, write_archive
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import Tokenizer, tokenizer_from_json
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
@@ -88,7 +88,7 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
             for encoder in ("vision", "text"):
                 settings["config"][encoder]["activation"] = activation
         config = CLIPConfig.from_dict(settings["config"])
-        tokenizer = Tokenizer.from_json(settings["tokenizer"])
+        tokenizer = tokenizer_from_json(settings["tokenizer"])
         training = settings["training"]
     with file_errors(path, "weights and configuration disagree: no model"):
         model = CLIP(config, None)
