@@ -26,9 +26,10 @@ from clip_np.cli.output import (
     print_text,
     print_unreadable,
 )
-from clip_np.data import DataError
-from clip_np.evaluation import embed_files, image_files, zero_shot_classifier
+from clip_np.data import DataError, Preprocess
+from clip_np.evaluation import AnyTokenizer, embed_files, image_files, zero_shot_classifier
 from clip_np.losses import match_probabilities
+from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer
 from clip_np.weights import find_tokenizer, locate, read_checkpoint, read_published
 from minigrad.nn import count_parameters
@@ -69,7 +70,7 @@ def _describe_weights(path: Path) -> dict[str, Any]:
     return description | _describe_model(published.model, tokenizer)
 
 
-def _describe_model(model: Any, tokenizer: Any) -> dict[str, Any]:
+def _describe_model(model: CLIP, tokenizer: AnyTokenizer) -> dict[str, Any]:
     """The sizes of a model, its temperature, its tokenizer or what that lacks."""
     if isinstance(tokenizer, MissingTokenizer):
         vocabulary = tokenizer.message
@@ -144,7 +145,9 @@ def read_labels(text: str) -> list[str]:
     return [label.strip() for label in labels if label.strip()]
 
 
-def _readable_features(model: Any, preprocess: Any, files: list[str]) -> dict[str, np.ndarray]:
+def _readable_features(
+    model: CLIP, preprocess: Preprocess, files: list[str]
+) -> dict[str, np.ndarray]:
     """The unit features (E,) of each readable file; the others are named on stderr."""
     features: dict[str, np.ndarray] = {}
     problems: list[DataError | str] = []

@@ -1,9 +1,8 @@
 """Which commands and options are there?
 
-Each command has a function here that declares its arguments, and one elsewhere that
-runs it; `set_defaults` ties them together. Options have no defaults of their own unless
-the help says so: one that is not given is None, and whoever reads it knows what suits
-the task.
+Each command has a function here that adds it with its arguments, and one elsewhere that
+runs it. An option that is not given is None, unless its help names a default. The code
+that reads it then chooses what suits the task.
 
 The options of the training itself are declared once, as fields of `TrainingOptions`. A
 field's type is the option's type; its metadata has a word for the value and the help.
@@ -22,11 +21,18 @@ from clip_np.cli.runs import evaluate_command, plot_command, train_command
 from clip_np.cli.searching import embed_command, search_command
 from clip_np.training import TrainingOptions
 
-Command = Callable[[argparse.Namespace], dict[str, Any]]
+Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
+Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
 
 MODEL_HELP = "a run directory or a file of weights"
 RUN_HELP = "a run directory, or a checkpoint file in it"
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
+
+TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."
+EVALUATE = "Measure a trained model on its test split, or on other data."
+PLOT = "Draw the loss of a run again, also while it is training."
+INFO = "Say what a model is: its file, its sizes, its tokenizer, how long it was trained."
+SEARCH = "Find the images of an index that fit a sentence, or that resemble an image."
 
 CLASSIFY = """\
 Say which label fits an image, or which images fit a sentence.
@@ -61,65 +67,41 @@ The tokenizer goes into the directory; a single file has no room for it."""
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `clip-np`.
 
-    What it parses has `function`, which runs the command, and `command_parser`, its
-    parser.
+    Parsed arguments have a `function`, which runs the command, and a `command_parser`.
     """
     parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, function: Command, description: str) -> argparse.ArgumentParser:
-        """Add a command; the first line of its description is its help."""
-        command = commands.add_parser(
-            name,
-            help=description.partition("\n")[0],
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(function=function, command_parser=command)
-        return command
-
-    add_train_arguments(
-        add(
-            "train",
-            train_command,
-            "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures.",
-        )
-    )
-    add_evaluate_arguments(
-        add(
-            "evaluate",
-            evaluate_command,
-            "Measure a trained model on its test split, or on other data.",
-        )
-    )
-    add_plot_arguments(
-        add("plot", plot_command, "Draw the loss of a run again, also while it is training.")
-    )
-    add_info_arguments(
-        add(
-            "info",
-            info_command,
-            "Say what a model is: its file, its sizes, its tokenizer, how long it was trained.",
-        )
-    )
-    add_classify_arguments(add("classify", classify_command, CLASSIFY))
-    add_embed_arguments(add("embed", embed_command, EMBED))
-    add_search_arguments(
-        add(
-            "search",
-            search_command,
-            "Find the images of an index that fit a sentence, or that resemble an image.",
-        )
-    )
-    add_convert_arguments(add("convert", convert_command, CONVERT))
+    add_train(commands)
+    add_evaluate(commands)
+    add_plot(commands)
+    add_info(commands)
+    add_classify(commands)
+    add_embed(commands)
+    add_search(commands)
+    add_convert(commands)
     return parser
 
 
-# --- the commands, one function each --------------------------------------------------
+def _add_command(
+    commands: Commands, name: str, function: Function, description: str
+) -> argparse.ArgumentParser:
+    """Add a command without arguments. Its description's first line is its help."""
+    command = commands.add_parser(
+        name,
+        help=description.partition("\n")[0],
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(function=function, command_parser=command)
+    return command
 
 
-def add_train_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np train`."""
+# --- the commands, a function each ----------------------------------------------------
+
+
+def add_train(commands: Commands) -> None:
+    """Add `clip-np train` and its arguments."""
+    command = _add_command(commands, "train", train_command, TRAIN)
     _add_data_options(command)
     command.add_argument(
         "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
@@ -135,28 +117,32 @@ def add_train_arguments(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
-def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np evaluate`."""
+def add_evaluate(commands: Commands) -> None:
+    """Add `clip-np evaluate` and its arguments."""
+    command = _add_command(commands, "evaluate", evaluate_command, EVALUATE)
     command.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_data_options(command)
     _add_backend(command)
     _add_json(command)
 
 
-def add_plot_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np plot`."""
+def add_plot(commands: Commands) -> None:
+    """Add `clip-np plot` and its arguments."""
+    command = _add_command(commands, "plot", plot_command, PLOT)
     command.add_argument("run", metavar="RUN", help=RUN_HELP)
     _add_json(command)
 
 
-def add_info_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np info`."""
+def add_info(commands: Commands) -> None:
+    """Add `clip-np info` and its arguments."""
+    command = _add_command(commands, "info", info_command, INFO)
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     _add_json(command)
 
 
-def add_classify_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np classify`."""
+def add_classify(commands: Commands) -> None:
+    """Add `clip-np classify` and its arguments."""
+    command = _add_command(commands, "classify", classify_command, CLASSIFY)
     _add_model_and_images(command)
     command.add_argument(
         "--labels",
@@ -178,8 +164,9 @@ def add_classify_arguments(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
-def add_embed_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np embed`."""
+def add_embed(commands: Commands) -> None:
+    """Add `clip-np embed` and its arguments."""
+    command = _add_command(commands, "embed", embed_command, EMBED)
     _add_model_and_images(command)
     command.add_argument(
         "-o",
@@ -192,8 +179,9 @@ def add_embed_arguments(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
-def add_search_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np search`."""
+def add_search(commands: Commands) -> None:
+    """Add `clip-np search` and its arguments."""
+    command = _add_command(commands, "search", search_command, SEARCH)
     command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
     command.add_argument(
         "query", metavar="QUERY", help="a sentence, or an image to find similar ones"
@@ -208,8 +196,9 @@ def add_search_arguments(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
-def add_convert_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `clip-np convert`."""
+def add_convert(commands: Commands) -> None:
+    """Add `clip-np convert` and its arguments."""
+    command = _add_command(commands, "convert", convert_command, CONVERT)
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     command.add_argument(
         "target", metavar="TARGET", help="the directory to write, or the .safetensors file"

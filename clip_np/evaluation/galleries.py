@@ -93,7 +93,9 @@ def caption_grid(
     cells = []
     right = 0
     for image, caption, chosen, chances in zip(images, captions, choices, scores):
-        labels = [_choice_label(*pair, caption) for pair in zip(chosen, chances)]
+        labels = [
+            _choice_label(choice, chance, truth=caption) for choice, chance in zip(chosen, chances)
+        ]
         if chosen[0] == caption:
             right += 1
         else:

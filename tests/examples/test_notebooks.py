@@ -19,7 +19,7 @@ for needed in ("ipykernel", "matplotlib"):
     pytest.importorskip(needed, reason=MISSING)
 
 NAMES = ("train", "predict")
-DATA_LINE = 'task, preset = ShapesTask(seed=0), "tiny"'
+DATA_LINE = 'task, preset = training.ShapesTask(seed=0), "tiny"'
 
 
 def read(name: str):
@@ -79,7 +79,7 @@ def test_one_line_changes_the_data(few_steps):
         notebook = read(name)
         cells = [cell for cell in notebook.cells if DATA_LINE in cell.source]
         assert len(cells) == 1
-        changed = f'task, preset = FilesTask({str(data)!r}), "tiny"'
+        changed = f'task, preset = training.FilesTask({str(data)!r}), "tiny"'
         cells[0].source = cells[0].source.replace(DATA_LINE, changed)
         text = printed(execute(notebook, few_steps))
         assert {"train": "114 pairs to train on, 6 to", "predict": "6 test pictures"}[name] in text
