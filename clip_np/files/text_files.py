@@ -67,6 +67,13 @@ def read_json(path: File) -> dict[str, Any]:
 
 
 def write_json(path: File, content: Mapping[str, Any]) -> None:
-    """Write an object as JSON, whole or not at all, a line for every entry."""
+    """Write an object as JSON, whole or not at all, a line for every entry.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(f"{folder}/a.json", {"width": 64})
+    ...     read_json(f"{folder}/a.json")
+    {'width': 64}
+    """
     with replace_file(path) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -102,7 +102,7 @@ def rebuild_tensor(
     """
     types = type(storage), type(shape), type(strides)
     if types != (np.ndarray, tuple, tuple) or not len(shape) == len(strides) <= MAX_DIMENSIONS:
-        raise FileError("has a tensor whose storage, shape and strides do not belong together")
+        raise FileError("has a tensor with a storage, shape and strides that do not fit each other")
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
         raise FileError("has a tensor with a shape, strides or offset that are no natural numbers")
     # Python's integers do not overflow, so the two numbers below are exact.

@@ -55,6 +55,18 @@ def save_checkpoint(
 
     `training` is what the training wants back, anything that JSON can hold. ValueError,
     and nothing written, if a weight is NaN or infinite.
+
+    >>> import tempfile
+    >>> from clip_np.encoders import PRESETS
+    >>> tokenizer = Tokenizer([], context_length=9)
+    >>> config = PRESETS["tiny"].for_tokenizer(tokenizer)
+    >>> model = CLIP(config, np.random.default_rng(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, CHECKPOINT)
+    ...     save_checkpoint(path, model, tokenizer, training={"step": 7})
+    ...     checkpoint = read_checkpoint(folder)
+    >>> checkpoint.training, checkpoint.model.config == config
+    ({'step': 7}, True)
     """
     state = {name: parameter.numpy() for name, parameter in model.named_parameters()}
     with file_errors(path, "not saved"):

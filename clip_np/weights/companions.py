@@ -1,7 +1,7 @@
 """Which files in a folder belong together?
 
 Weights come with a configuration, the settings for images and a vocabulary, in files
-next to them. The name of the weights shows whose they are:
+next to them. The name of the weights shows which library they are for:
 
     model.safetensors, pytorch_model.bin      config.json, preprocessor_config.json
     open_clip_model.safetensors and so on     open_clip_config.json

@@ -1,4 +1,4 @@
-"""Whose names do the arrays of a file have?
+"""Which library do the names of a file's arrays come from?
 
 Every layout has an array that no other one has, its signature. Models of other kinds
 are recognised by what some of their names begin with, so that the message can say what
@@ -50,7 +50,16 @@ def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> 
 
     `layout` is "openai" or "hf". With `grad`, gradients take the place of parameters,
     and parameters without one are left out. The arrays are views, if the model is on
-    the host: whoever writes to them changes the model.
+    the host: whoever writes to them changes the model. ValueError for another layout.
+
+    >>> import numpy as np
+    >>> from clip_np.encoders import PRESETS
+    >>> from clip_np.model import CLIP
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> export_arrays(model, "openai")["visual.conv1.weight"].shape
+    (64, 3, 8, 8)
+    >>> export_arrays(model, "hf")["visual_projection.weight"].shape
+    (64, 64)
     """
     if layout not in LAYOUTS:
         raise ValueError(f"export_arrays: `layout` {layout!r} is none of {', '.join(LAYOUTS)}")

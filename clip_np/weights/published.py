@@ -2,7 +2,7 @@
 
     read_arrays          -> names and arrays, as they are in the file
     find_configuration   -> what the files next to it say
-    recognise_layout     -> whose names these are
+    recognise_layout     -> which library's names these are
     Layout.to_ours       -> the state of a model: our paths, our forms
     infer_config         -> the sizes, from shapes and configuration
     CLIP                 -> a model with these arrays as parameters

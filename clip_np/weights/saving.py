@@ -29,6 +29,17 @@ def save_pretrained(
     `preprocess` None means that of the published models. Without a tokenizer, no
     tokenizer files are written. Each file replaces an older one when it is complete.
     FileError, and no weights written, if one of them is NaN or infinite.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from clip_np.encoders import PRESETS
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(model, folder)
+    ...     print(sorted(path.name for path in pathlib.Path(folder).iterdir()))
+    ...     load(folder).model.config == model.config
+    ['config.json', 'model.safetensors', 'preprocessor_config.json']
+    True
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -48,6 +59,16 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
     "hf" writes the folder of `save_pretrained`; "openai" one .safetensors file under
     OpenAI's names, which has no room for a tokenizer. ValueError for another name of
     that file, FileError for what is wrong in the source.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from clip_np.encoders import PRESETS
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(model, folder)
+    ...     convert(folder, f"{folder}/a.safetensors", layout="openai")
+    ...     load(f"{folder}/a.safetensors").model.config == model.config
+    True
     """
     if layout == "openai" and pathlib.Path(target).suffix != ".safetensors":
         raise ValueError(f"convert: the name of `target`, {target}, must end in .safetensors")

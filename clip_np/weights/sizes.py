@@ -32,6 +32,14 @@ def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIP
 
     `stated`, in the form of `CLIPConfig.to_dict` with gaps, says what shapes cannot.
     FileError if it contradicts the arrays; KeyError and others if arrays are missing.
+
+    >>> import numpy as np
+    >>> from clip_np.encoders import PRESETS
+    >>> from clip_np.model import CLIP
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> heads = {"vision": {"heads": 4}, "text": {"heads": 4}}
+    >>> infer_config(model.state_dict(), heads) == PRESETS["tiny"]
+    True
     """
     stated = stated or {}
     sizes = read_sizes(state)

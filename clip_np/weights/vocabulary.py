@@ -19,6 +19,13 @@ def find_tokenizer(path: pathlib.Path, config: CLIPConfig) -> Tokenizer | Missin
 
     FileError for a damaged vocabulary next to weights with a standard name. Next to
     other weights it may be another model's, and is left alone.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> weights = pathlib.Path("nowhere", "model.safetensors")
+    >>> tokenizer = find_tokenizer(weights, PRESETS["tiny"])
+    >>> tokenizer("a red circle")
+    Traceback (most recent call last):
+    FileNotFoundError: the texts of this model need a vocabulary of 514 pieces: ...
     """
     size = config.text.vocab_size
     tokenizer: Tokenizer | None = None
