@@ -19,7 +19,7 @@ class Setting:
     shards: int = 1  # pieces of the batch that are in memory one after the other (ours only)
 
     def data(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Images (B, 3, S, S) of normal noise, and ids (B, T): an end token, zeros behind it."""
+        """Images (B, 3, S, S) of noise; ids (B, T): words, an end token, zeros."""
         rng = np.random.default_rng(seed)
         size, text = self.config.vision.image_size, self.config.text
         images = rng.standard_normal((self.batch, 3, size, size), dtype=np.float32)
@@ -58,7 +58,7 @@ SETTINGS = {
 
 
 def resized(setting: Setting, quantity: str, value: int) -> Setting:
-    """The setting with another batch size, image size in pixels, or context length in tokens."""
+    """The setting with another batch, image size in pixels or context length."""
     if quantity == "batch":
         return replace(setting, batch=value)
     config = setting.config

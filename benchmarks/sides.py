@@ -2,8 +2,9 @@
 
     python -m benchmarks.sides ours micro batch=32
 
-It builds its model, says "ready", and then does one step for each line it reads, answering
-with a JSON line. So two sides can take turns, and each has its memory for itself.
+It builds its model, says "ready", and then does one step for each line it reads,
+answering with a JSON line. So two sides can take turns, and each has its memory for
+itself.
 """
 
 import json
@@ -44,26 +45,13 @@ def ours(setting: Setting) -> Step:
 
 
 def same_work(setting: Setting) -> Step:
-    """`ours` without skipping anything: every token through every layer, as PyTorch's side."""
-    from clip_np.encoders import text, transformer
+    """`ours` without skipping anything: every token passes through every layer."""
+    from clip_np.encoders import TextTransformer, VisionTransformer
     from clip_np.training import plan
-    from minigrad import take
 
-    def pooled(self, x, positions, mask=None, lengths=None):
-        for block in self.resblocks:
-            x = block(x, mask)
-        batch, length, width = x.shape
-        return take(x.reshape(batch * length, width), np.arange(batch) * length + positions)
-
-    def forward(self, tokens):
-        ends = self.end_positions(tokens)
-        x = self.token_embedding(tokens) + self.positional_embedding
-        rows = self.transformer.pooled(x, ends, mask="causal", lengths=ends + 1)
-        return self.ln_final(rows) @ self.text_projection
-
-    text.TextTransformer.forward = forward
-    transformer.Transformer.pooled = pooled
-    plan.cut_by_length = lambda lengths, rows: [rows]
+    VisionTransformer.forward = VisionTransformer.plain_forward
+    TextTransformer.forward = TextTransformer.plain_forward
+    plan.cut_by_length = lambda lengths, rows: [rows]  # captions of all lengths in one piece
     return ours(setting)
 
 

@@ -1,32 +1,34 @@
 """How do two batches of vectors become one number to make small?
 
-A batch holds N images and their N captions. The encoders turn them into vectors; scaled to length
-1, a product of two of them is the cosine of the angle between them. The N^2 cosines, times a
-factor that is learned, are the *logits*:
+A batch holds N images and their N captions. The encoders turn them into vectors; scaled
+to length 1, a product of two of them is the cosine of the angle between them. The N^2
+cosines, times a factor that is learned, are the *logits*:
 
     S = exp(logit_scale) * I T^T                            (N, N)
 
-Row i compares image i with every caption. Read it as a multiple choice: which caption belongs to
-this image? The right answer is number i. Column j asks in the same way which image belongs to
-caption j. The loss is the mean of both cross-entropies, known as the symmetric InfoNCE loss:
+Row i compares image i with every caption. Read it as a multiple choice: which caption
+belongs to this image? The right answer is number i. Column j asks in the same way which
+image belongs to caption j. The loss is the mean of both cross-entropies, known as the
+symmetric InfoNCE loss:
 
     P = softmax over each row of S         Q = softmax over each column of S
     L = (mean of -log P_ii + mean of -log Q_ii) / 2
 
-The derivative of a cross-entropy with respect to its logits is "probabilities minus one-hot
-answer". With 1/N from each mean and 1/2 from the average of both, this gives
+The derivative of a cross-entropy with respect to its logits is "probabilities minus
+one-hot answer". With 1/N from each mean and 1/2 from the average of both, this gives
 
     dL/dS = ((P - Id) / N + (Q - Id) / N) / 2 = (P + Q - 2 Id) / 2N
 
-where Id is the identity matrix. A pair that belongs together is pulled together, until its
-probability is 1 both ways; all other pairs are pushed apart.
+where Id is the identity matrix. A pair that belongs together is pulled together, until
+its probability is 1 both ways; all other pairs are pushed apart.
 
-Why the factor exp(logit_scale)? A cosine lies in [-1, 1], and a softmax over such numbers could
-never be sure of anything. The factor (one over the *temperature*) starts at 1/0.07 and is held
-below 100. A model that knows nothing has a loss of ln N.
+Why the factor exp(logit_scale)? A cosine lies in [-1, 1], and a softmax over such
+numbers could never be sure of anything. The factor (one over the *temperature*) starts
+at 1/0.07 and is held below 100. A model that knows nothing has a loss of ln N.
 
-Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748 (InfoNCE).
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+Supervision", arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748
+(InfoNCE).
 """
 
 import math
@@ -66,19 +68,22 @@ def similarity_logits(
 def match_probabilities(cosines: np.ndarray, logit_scale: float) -> np.ndarray:
     """How likely each of M captions is for each of N images: (N, M) -> (N, M).
 
-    cosines are those of all images with all captions; logit_scale is the model's, a logarithm. It
-    is the softmax over each row of the logits, so rows sum to 1. A single caption always gets 1.
+    cosines are those of all images with all captions; logit_scale is the model's, a
+    logarithm. It is the softmax over each row of the logits, so rows sum to 1. A single
+    caption always gets 1.
 
-    >>> match_probabilities(np.array([[0.30, 0.25, 0.10]]), logit_scale=math.log(20)).round(2)
+    >>> cosines = np.array([[0.30, 0.25, 0.10]])
+    >>> match_probabilities(cosines, logit_scale=math.log(20)).round(2)
     array([[0.72, 0.27, 0.01]])
     """
     return mg.softmax(mg.tensor(math.exp(logit_scale) * cosines)).numpy()
 
 
 def plain_contrastive_loss(logits: mg.Tensor) -> mg.Tensor:
-    """The loss of logits (N, N), written as at the head of this file. Slow, and meant to be read.
+    """The loss of logits (N, N) as at the head of this file: to be read, not used.
 
-    >>> round(plain_contrastive_loss(mg.tensor([[2.0, 2.0], [2.0, 2.0]])).item(), 4)  # ln 2
+    >>> logits = mg.tensor([[2.0, 2.0], [2.0, 2.0]])
+    >>> round(plain_contrastive_loss(logits).item(), 4)  # ln 2
     0.6931
     """
     count = len(logits)
@@ -97,16 +102,17 @@ def contrastive_loss(
 ) -> mg.Tensor:
     """The symmetric cross-entropy over a batch of N pairs: (N, E), (N, E), () -> ().
 
-    The fast and overflow-safe form of `plain_contrastive_loss`. Features need not be normalised;
-    logit_scale is a logarithm.
+    The fast and overflow-safe form of `plain_contrastive_loss`. Features need not be
+    normalised; logit_scale is a logarithm.
 
-    positives (N, N), boolean, marks pairs that belong together although they are not on the
-    diagonal, such as two images with the same caption. It would be wrong to push these apart. They
-    get the logit minus infinity, hence the probability 0 and the gradient 0: they take no part in
-    the comparison. The diagonal always takes part.
+    positives (N, N), boolean, marks pairs that belong together although they are not on
+    the diagonal, such as two images with the same caption. It would be wrong to push
+    these apart. They get the logit minus infinity, hence the probability 0 and the
+    gradient 0: they take no part in the comparison. The diagonal always takes part.
 
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
-    >>> round(contrastive_loss(features, features, mg.tensor(math.log(100.0))).item(), 6)
+    >>> logit_scale = mg.tensor(math.log(100.0))
+    >>> round(contrastive_loss(features, features, logit_scale).item(), 6)
     0.0
     """
     count = len(image_features)
@@ -129,14 +135,15 @@ def contrastive_loss(
 
 
 class Loss(Module):
-    """A loss with parameters of its own. A subclass defines `forward` and may define `clamp`.
+    """A loss with parameters. A subclass defines `forward` and may define `clamp`.
 
-    forward(image_features, text_features, positives=None) takes features (N, E), not normalised,
-    and returns a tensor with one number. positives is as in `contrastive_loss`.
+    forward(image_features, text_features, positives=None) takes features (N, E), not
+    normalised, and returns a tensor with one number. positives is as in
+    `contrastive_loss`.
     """
 
     def clamp(self) -> None:
-        """Bring the parameters back into their bounds. A training step calls this at its end."""
+        """Bring the parameters back into their bounds, after a training step."""
 
 
 class ContrastiveLoss(Loss):
@@ -171,8 +178,8 @@ class HasLogitScale(Protocol):
 def loss_for(model: HasLogitScale, loss: str | Loss) -> Loss:
     """The loss that a caller of a training step asks for, as a module.
 
-    "clip" is the contrastive loss with the model's own temperature. A `Loss` is returned as it is.
-    ValueError for anything else.
+    "clip" is the contrastive loss with the model's own temperature. A `Loss` is
+    returned as it is. ValueError for anything else.
     """
     if isinstance(loss, Loss):
         return loss

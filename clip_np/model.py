@@ -1,17 +1,18 @@
 """How do images and captions learn to meet?
 
-CLIP is two encoders and one loss. Each encoder turns its input into a vector of the same width:
+CLIP is two encoders and one loss. Each encoder turns its input into a vector of the
+same width:
 
     images    (B, 3, S, S)  ->  vision  ->  (B, E)
     captions  (B, T)        ->  text    ->  (B, E)
 
-Training moves the vector of an image towards the vector of its own caption, and away from those of
-the other captions in the batch (clip_np/losses.py). Nothing else connects the encoders. After
-training, "does this caption fit this image?" is a product of two vectors: a class is a caption,
-and a search is a matrix product.
+Training moves the vector of an image towards the vector of its own caption, and away
+from those of the other captions in the batch (clip_np/losses.py). Nothing else connects
+the encoders. After training, "does this caption fit this image?" is a product of two
+vectors: a class is a caption, and a search is a matrix product.
 
-Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-arXiv:2103.00020, figure 1.
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+Supervision", arXiv:2103.00020, figure 1.
 """
 
 import numpy as np
@@ -32,8 +33,8 @@ from minigrad.nn import Module, Parameter
 class CLIP(Module):
     """Both encoders and the temperature.
 
-    rng draws the initial weights. With None they are left unfilled, for weights that are loaded
-    next.
+    rng draws the initial weights. With None they are left unfilled, for weights that
+    are loaded next.
     """
 
     def __init__(self, config: CLIPConfig, rng: np.random.Generator | None) -> None:

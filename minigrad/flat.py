@@ -1,4 +1,22 @@
-"""Why is one long array faster than hundreds of small ones?"""
+"""Why is one long array faster than hundreds of small ones?
+
+A model has hundreds of parameters, and many of them are small. An optimizer that visits
+them one by one makes a dozen calls of NumPy for each, and for a bias of 64 numbers the
+calls cost more than the arithmetic. `Flat` puts all parameters of a group into one long
+buffer. Each parameter becomes a view of its stretch of the buffer, so the model notices
+nothing:
+
+    parameters    a (3,)        b (2, 2)          c (2,)
+    buffer        a a a         b b b b           c c              9 numbers
+    starts        0             3                 7
+    stops         3             7                 9
+
+The optimizer then updates the buffer in blocks of a size that suits the cache
+(minigrad/memory.py), wherever the parameters begin and end. It needs the gradients in
+the same layout. They come from the walk back as separate arrays, so the ones that a
+block covers are copied together. The block 2:8 covers the last number of a, all of b,
+and the first number of c.
+"""
 
 import bisect
 from collections.abc import Iterator, Sequence
@@ -11,49 +29,87 @@ from minigrad.nn import Parameter
 
 
 class Flat:
-    """The parameters of one group as views of one buffer."""
+    """The parameters of one group as views of one buffer.
+
+    ValueError if they differ in dtype or backend.
+
+    >>> a = Parameter(np.array([1.0, 2.0, 3.0]))
+    >>> b = Parameter(np.array([[4.0, 5.0], [6.0, 7.0]]))
+    >>> flat = Flat([a, b])
+    >>> flat.data[:] *= 10.0
+    >>> b.data
+    array([[40., 50.],
+           [60., 70.]])
+    """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.parameters = list(parameters)
         first = self.parameters[0].data
-        for each in self.parameters:
-            if each.dtype != first.dtype or each.backend != backend_of(first):
-                found = f"{each.dtype} on {each.backend} beside {first.dtype}"
-                raise ValueError(f"optimizer: a group must share dtype and backend; found {found}")
+        for parameter in self.parameters:
+            if parameter.dtype != first.dtype or parameter.backend != backend_of(first):
+                raise ValueError(
+                    f"optimizer: a group must share one dtype and backend, got {parameter.dtype} "
+                    f"on {parameter.backend} and {first.dtype} on {backend_of(first)}; convert the "
+                    "model with .astype or .to, or put the parameters into separate groups"
+                )
         use_device(first)
-        self.stops = np.cumsum([each.size for each in self.parameters]).tolist()
+        self.stops: list[int] = np.cumsum([each.size for each in self.parameters]).tolist()
         self.starts = [0, *self.stops[:-1]]
         self.data = array_module(first).empty(self.stops[-1], first.dtype)
-        for each, start, stop in zip(self.parameters, self.starts, self.stops):
-            view = self.data[start:stop].reshape(each.shape)  # shape of the parameter
-            view[...] = each.data
-            each.data = view
+        for parameter, start, stop in zip(self.parameters, self.starts, self.stops):
+            view = self.data[start:stop].reshape(parameter.shape)  # the parameter's shape
+            view[...] = parameter.data
+            parameter.data = view
 
     def intact(self) -> bool:
-        """Whether every parameter still is a view of the buffer (`.to` and `.astype` end that)."""
-        return all(each.data.base is self.data for each in self.parameters)
+        """Whether every parameter is a view of the buffer; `.to` ends that."""
+        return all(parameter.data.base is self.data for parameter in self.parameters)
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of the buffer, at most BLOCK long, that cover every parameter with a gradient."""
-        runs: list[list[int]] = []
-        for each, start, stop in zip(self.parameters, self.starts, self.stops):
-            if each.grad is not None and runs and runs[-1][1] == start:
-                runs[-1][1] = stop
-            elif each.grad is not None:
-                runs.append([start, stop])
-        for start, stop in runs:
+        """Slices of the buffer, at most BLOCK long, where there are gradients.
+
+        >>> a, b, c = [Parameter(np.zeros(size)) for size in (3, 4, 2)]
+        >>> flat = Flat([a, b, c])
+        >>> a.grad, c.grad = np.ones(3), np.ones(2)
+        >>> list(flat.blocks())
+        [slice(0, 3, None), slice(7, 9, None)]
+        """
+        for start, stop in self._runs():
             step = BLOCK if type(self.data) is np.ndarray else max(stop - start, 1)
             for low in range(start, stop, step):
                 yield slice(low, min(low + step, stop))
 
+    def _runs(self) -> list[tuple[int, int]]:
+        """(start, stop) of each unbroken run of parameters that have gradients."""
+        runs: list[tuple[int, int]] = []
+        for parameter, start, stop in zip(self.parameters, self.starts, self.stops):
+            if parameter.grad is None:
+                continue
+            if runs and runs[-1][1] == start:
+                start = runs.pop()[0]  # the run before goes on
+            runs.append((start, stop))
+        return runs
+
     def gradient(self, block: slice) -> Array:
-        """A new array with the gradients of the numbers in `block`."""
+        """A new array with the gradients of the numbers in `block`.
+
+        >>> a, b, c = [Parameter(np.zeros(size)) for size in (3, 4, 2)]
+        >>> flat = Flat([a, b, c])
+        >>> a.grad, b.grad, c.grad = np.full(3, 1.0), np.full(4, 2.0), np.full(2, 3.0)
+        >>> flat.gradient(slice(2, 8))
+        array([1., 2., 2., 2., 2., 3.])
+        """
         gathered = array_module(self.data).empty(block.stop - block.start, self.data.dtype)
-        position = bisect.bisect_right(self.stops, block.start)
-        while position < len(self.starts) and self.starts[position] < block.stop:
-            start, stop = self.starts[position], self.stops[position]
-            low, high = max(start, block.start), min(stop, block.stop)
-            flat = self.parameters[position].grad.reshape(-1)  # (n,)
-            gathered[low - block.start : high - block.start] = flat[low - start : high - start]
-            position += 1
+        # Stops rise, so a binary search finds the first parameter that ends after
+        # block.start.
+        index = bisect.bisect_right(self.stops, block.start)
+        while index < len(self.starts) and self.starts[index] < block.stop:
+            start = self.starts[index]
+            low = max(start, block.start)  # what the parameter and the block have in common:
+            high = min(self.stops[index], block.stop)  # low .. high
+            gradient = self.parameters[index].grad
+            assert gradient is not None  # `blocks` leaves parameters without a gradient out
+            numbers = gradient.reshape(-1)  # (n,)
+            gathered[low - block.start : high - block.start] = numbers[low - start : high - start]
+            index += 1
         return gathered

@@ -1,25 +1,34 @@
-"""Chapter 10: why is the same arithmetic faster in another order?
+"""Why is the same arithmetic faster if it touches less memory?
 
-A processor computes faster than its memory delivers. A formula of eight elementwise steps over
-an array that does not fit into the cache fetches and stores that array eight times. Over a *block*
-of it that does fit, the eight steps run one after the other at the cache's speed, and memory is
-touched once: `blocks` cuts the rows of an array into such pieces.
+A processor computes faster than its memory delivers. Two habits follow from that.
 
-The second cost is hidden in numpy.empty. A large new array is memory that the system hands out
-page by page, at the first touch of each, and takes back when the array goes: a step of training
-pays that for every result, every time. An `Arena` keeps the buffers that it handed out and hands
-them out again once nothing but itself refers to them (CPython counts references, so that can be
-asked; a view refers to its buffer, so it counts). A training step (clip_np/step.py) keeps an arena
-for each of its threads, from step to step. Without one, and for small arrays, `empty` below is
-numpy.empty.
+**Blocks.** A formula of eight elementwise steps over an array that does not fit into
+the cache fetches and stores the whole array eight times. Over a *block*, a few rows
+that do fit, the eight steps run one after the other at the cache's speed, and memory is
+touched once. `blocks` cuts the rows of an array into such pieces:
 
-Third, there is more than one core. NumPy leaves Python's lock while it computes, so threads that
-call it run at once: `run_workers` and `parallel_map`.
+    for rows in blocks(x):
+        y = x[rows] * 2.0
+        ...
+
+**Arenas.** A large new array is memory that the system hands out page by page, at the
+first touch of each page, and takes back when the array is gone. A training step would
+pay for that again for every intermediate result. An `Arena` keeps its buffers and hands
+them out again as soon as nobody else refers to them. CPython counts the references to
+each object, so this can be asked. A view refers to the array that it looks at, so views
+count as well.
+
+    with using(arena):
+        y = mg.gelu(x)          # y lies on a buffer of the arena
+
+A training step (clip_np/training) keeps one arena for each of its threads. Without an
+arena, and for small arrays, `empty` is numpy.empty.
+
+On blocking: Lam, Rothberg, Wolf 1991, "The Cache Performance and Optimizations of
+Blocked Algorithms".
 """
 
-from __future__ import annotations  # else every call evaluates those of inner functions
-
-import functools
+import contextlib
 import math
 import sys
 from collections.abc import Iterator
@@ -30,70 +39,128 @@ import numpy as np
 from minigrad.backend import Array, array_module
 from minigrad.context import setting
 
-SMALL = 1 << 12  # with fewer numbers, new memory costs no more than looking for old
-# Numbers in a block: half a MiB in float32, of which a core's cache holds some; with less, threads
-# would hand Python's lock to each other more often.
 BLOCK = 1 << 17
+"""Numbers in a block: half a MiB in float32.
+
+A core's cache of 1 or 2 MiB holds a few of them. With smaller blocks, threads would
+hand Python's lock to each other more often.
+"""
+
+SMALL = 1 << 12
+"""Arrays with fewer numbers are not taken from an arena.
+
+16 KiB of new memory costs no more than the search for old memory.
+"""
 
 
 def blocks(array: Array) -> Iterator[slice]:
-    """Slices along the first axis, in each at most BLOCK numbers but at least one row, which is all
-    that lies behind that axis; on a GPU, which wants few and large operations, one slice of all."""
+    """Slices along the first axis, of at most BLOCK numbers but at least one row.
+
+    A row is all that one index of the first axis selects. On a GPU, which prefers few
+    and large operations, there is one slice with everything.
+
+    >>> list(blocks(np.zeros((300, 1024), np.float32)))
+    [slice(0, 128, None), slice(128, 256, None), slice(256, 300, None)]
+    """
     rows = array.shape[0]
-    step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 1)
-    for low in range(0, rows, max(step, 1)):
-        yield slice(low, min(low + max(step, 1), rows))
+    step = rows
+    if type(array) is np.ndarray:
+        row_size = array.size // max(rows, 1)
+        step = BLOCK // max(row_size, 1)
+    step = max(step, 1)
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
+def round_up(count: int) -> int:
+    """The size of the buffer for `count` numbers: eight sizes for each doubling.
+
+    Between 8,192 and 16,384 the sizes are 1,024 apart. So captions that are a token
+    longer than those of the step before mostly fit into the buffers of that step, and a
+    buffer is at most an eighth larger than it needs to be.
+
+    >>> round_up(10_000), round_up(10_240), round_up(10_241)
+    (10240, 10240, 11264)
+    """
+    # A number of n bits lies between 2^(n-1) and 2^n. An eighth of 2^(n-1) is 2^(n-4).
+    unit = 1 << max(count.bit_length() - 4, 0)
+    return -(-count // unit) * unit  # rounded up to whole units
 
 
 class Arena:
     """Memory that is handed out again when nobody else holds an array on it.
-    Sizes are rounded up to one of eight steps for each doubling, so that captions that are a token
-    longer than those of the last step mostly find what those left behind. An arena is for one
-    thread: two could find the same buffer free."""
+
+    buffers maps (size, type of number) to the buffers of that kind. used has the ids of
+    those that were handed out since the last `sweep`. An arena is for one thread: two
+    threads could take the same free buffer at the same moment.
+
+    >>> arena = Arena()
+    >>> first = arena.empty((100, 100), np.dtype(np.float32))
+    >>> address = first.ctypes.data
+    >>> del first
+    >>> arena.empty((99, 101), np.dtype(np.float32)).ctypes.data == address
+    True
+    """
 
     def __init__(self) -> None:
         self.buffers: dict[tuple[int, str], list[np.ndarray]] = {}
         self.used: set[int] = set()
 
-    def __reduce__(self) -> tuple:
-        return Arena, ()  # a copy of a model starts with memory of its own
-
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array whose contents are whatever was there before."""
+        """An array of this shape; its contents are whatever was there before."""
         count = math.prod(shape)
-        unit = 1 << max(count.bit_length() - 4, 0)  # an eighth of the power of two below
-        room = -(-count // unit) * unit  # rounded up to whole units
-        held = self.buffers.setdefault((room, dtype.char), [])
-        position = 0
-        while position < len(held) and sys.getrefcount(held[position]) > _UNSHARED:
-            position += 1
-        if position == len(held):
-            held.append(np.empty(room, dtype))
-        self.used.add(id(held[position]))
-        return held[position][:count].reshape(shape)  # a view, which keeps the buffer taken
+        size = round_up(count)
+        candidates = self.buffers.setdefault((size, dtype.char), [])
+        # By index, because a loop variable would be one more reference to the buffer.
+        index = 0
+        while index < len(candidates) and sys.getrefcount(candidates[index]) > _UNSHARED:
+            index += 1
+        if index == len(candidates):
+            candidates.append(np.empty(size, dtype))
+        self.used.add(id(candidates[index]))
+        return candidates[index][:count].reshape(shape)  # a view, so that the buffer is taken
 
     def sweep(self) -> None:
-        """Forget the buffers that nobody asked for since the last sweep, lest old sizes pile up;
-        called once a step. An array that is still held stays as it is."""
-        for held in self.buffers.values():
-            held[:] = [buffer for buffer in held if id(buffer) in self.used]
+        """Forget the buffers that nobody has asked for since the last sweep.
+
+        A training step calls this each time. Otherwise the buffers of sizes that no
+        longer occur would pile up. An array that is still in use stays as it is.
+        """
+        for candidates in self.buffers.values():
+            candidates[:] = [buffer for buffer in candidates if id(buffer) in self.used]
         self.used.clear()
 
 
 def _count_unshared() -> int:
-    held = [np.empty(0)]
-    return sys.getrefcount(held[0])
+    """What `sys.getrefcount` says of a buffer that only the list in an arena refers to.
+
+    It counts its own argument, too, and versions of Python differ by one.
+    """
+    candidates = [np.empty(0)]
+    return sys.getrefcount(candidates[0])
 
 
-_UNSHARED = _count_unshared()  # measured, as versions of Python differ by one
+_UNSHARED = _count_unshared()
 _arena: ContextVar[Arena | None] = ContextVar("arena", default=None)
 
 
-using = functools.partial(setting, _arena)  # with using(arena): operations take arrays from it
+def using(arena: Arena | None) -> contextlib.AbstractContextManager[Arena | None]:
+    """Within the block, operations of this thread take large arrays from `arena`.
+
+    With None they take new memory, as they do outside of such a block.
+    """
+    return setting(_arena, arena)
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
-    """An uninitialised array of `like`'s dtype and backend, from the arena in use, if any."""
+    """An uninitialised array of the dtype and backend of `like`, from the arena in use.
+
+    >>> arena = Arena()
+    >>> with using(arena):
+    ...     x = empty((100, 100), like=np.zeros(3, np.float32))
+    >>> x.dtype, list(arena.buffers)
+    (dtype('float32'), [(10240, 'f')])
+    """
     arena = _arena.get()
     if arena is None or type(like) is not np.ndarray or math.prod(shape) < SMALL:
         return array_module(like).empty(shape, like.dtype)
@@ -101,16 +168,24 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """a @ b for matrices, (N, K) and (K, M); by itself, it would always be given new memory."""
+    """a @ b for matrices, (N, K) and (K, M), the result in memory from `empty`."""
     return array_module(a).matmul(a, b, out=empty((a.shape[0], b.shape[1]), a))
 
 
 def times(a: Array, b: Array) -> Array:
-    """a * b, element by element, for arrays of one shape and type; the same."""
+    """a * b for arrays of one shape and dtype, the result in memory from `empty`."""
     return array_module(a).multiply(a, b, out=empty(a.shape, a))
 
 
 def as_rows(x: Array) -> Array:
-    """x as a matrix, (..., W) -> (N, W), a view where that is possible; an empty x has no rows."""
+    """x as a matrix, (..., W) -> (N, W), as a view if that is possible.
+
+    >>> as_rows(np.zeros((2, 3, 4))).shape
+    (6, 4)
+    >>> as_rows(np.zeros((2, 0, 4))).shape
+    (0, 4)
+    """
     width = x.shape[-1] if x.ndim else 1
-    return x.reshape(-1, width) if x.size else x.reshape(0, max(width, 1))  # (N, W)
+    if x.size == 0:
+        return x.reshape(0, max(width, 1))
+    return x.reshape(-1, width)  # (N, W)

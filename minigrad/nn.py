@@ -1,17 +1,28 @@
-"""Chapter 11: how do operations become layers with parameters?
+"""How do operations become layers with parameters?
 
-A layer is a function with memory: numbers that training adjusts. `Parameter` marks such an
-array, `Module` finds the parameters of a whole model by looking through its attributes, and
-the names it gives them ("blocks.0.attn.in_proj.weight") are the paths to them. There is
-nothing else to a module: no hooks, no registration.
+A layer is a function with memory: numbers that training adjusts. `Parameter` marks such
+an array. `Module` finds the parameters of a whole model by looking through its
+attributes, and the names it gives them are the paths to them:
 
-Conventions are PyTorch's, so that weights carry over: Linear.weight is (out, in). A layer that
-draws its initial numbers takes the random generator to draw them from.
+    class Net(Module):
+        def __init__(self, rng):
+            self.hidden = Linear(2, 8, rng)         # "hidden.weight", "hidden.bias"
+            self.out = Linear(8, 1, rng)            # "out.weight", "out.bias"
+
+        def forward(self, x):
+            return self.out(relu(self.hidden(x)))
+
+There is nothing else to a module: no hooks, no registration.
+
+Conventions are PyTorch's, so that weights carry over: Linear.weight is (out, in). A
+layer that draws its initial numbers takes the random generator to draw them from. With
+None for a generator, its weights are left `unfilled`; a model that is about to be
+loaded needs no random numbers.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -19,6 +30,8 @@ from minigrad.backend import Array, move
 from minigrad.ops.linear import embedding, linear
 from minigrad.ops.neural import dropout, layer_norm
 from minigrad.tensor import Tensor
+
+NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed
 
 
 class Parameter(Tensor):
@@ -31,9 +44,10 @@ class Parameter(Tensor):
 
 
 class Module:
-    """A part of a model: attributes that are Parameters or Modules, and a `forward`."""
+    """A piece of a model: attributes that are Parameters or Modules, and `forward`."""
 
     training = True
+    forward: Callable[..., Any]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)
@@ -51,14 +65,25 @@ class Module:
             yield from child.modules()
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter) for every parameter, a shared one under its first path only."""
-        pairs = [(prefix + name, p) for name, p in vars(self).items() if isinstance(p, Parameter)]
+        """(path, parameter) for every parameter; a shared one under its first path.
+
+        >>> layer = Linear(3, 2, np.random.default_rng(0))
+        >>> [(path, parameter.shape) for path, parameter in layer.named_parameters()]
+        [('weight', (2, 3)), ('bias', (2,))]
+        """
+        seen: set[int] = set()
+        for path, parameter in self._all_paths(prefix):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield path, parameter
+
+    def _all_paths(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
+        """Every path to every parameter: this module's own parameters first."""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
         for name, child in self.children():
-            pairs += child.named_parameters(f"{prefix}{name}.")
-        first: dict[int, tuple[str, Parameter]] = {}
-        for path, parameter in pairs:
-            first.setdefault(id(parameter), (path, parameter))
-        yield from first.values()
+            yield from child._all_paths(f"{prefix}{name}.")
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the order of `named_parameters`."""
@@ -69,48 +94,41 @@ class Module:
         return {path: parameter.data.copy() for path, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
-        """Copy the arrays into the parameters, in place; their dtype and backend stay. With
-        `assign` nothing is copied: the arrays become the parameters, as they are.
-        Raises ValueError, before anything is written, where names or shapes do not match."""
-        own = dict(self.named_parameters())
-        missing = [path for path in own if path not in state]
-        unknown = [path for path in state if path not in own]
-        if missing or unknown:
-            missed = f"missing {missing[:5]} ({len(missing)} in all)"
-            extra = f"unexpected {unknown[:5]} ({len(unknown)} in all)"
-            raise ValueError(f"load_state_dict: {missed}, {extra}")
-        for path, parameter in own.items():
-            shape, dtype = tuple(state[path].shape), state[path].dtype
-            if shape != parameter.shape or dtype.kind not in "fiu":
-                needs = f"the model needs {parameter.shape} and {parameter.dtype}"
-                found = f"{path} has shape {shape} and dtype {dtype}"
-                raise ValueError(f"load_state_dict: {found}, {needs}")
-        for path, parameter in own.items():
+        """Copy the arrays into the parameters, in place; their dtype and backend stay.
+
+        With `assign` nothing is copied: the arrays become the parameters, as they are.
+        ValueError, before anything is written, if names, shapes or dtypes do not match.
+        """
+        parameters = dict(self.named_parameters())
+        _check_state(parameters, state)
+        for path, parameter in parameters.items():
             if assign:
                 parameter.data = state[path]
             else:
                 parameter.data[...] = move(state[path], parameter.backend)
 
-    def train(self, on: bool = True) -> "Module":
+    def train(self, on: bool = True) -> Self:
         """Switch dropout and the like on; `eval` switches them off."""
         for module in self.modules():
             module.training = on
         return self
 
-    def eval(self) -> "Module":
+    def eval(self) -> Self:
         """Switch dropout and the like off."""
         return self.train(False)
 
-    def to(self, backend: str) -> "Module":
-        """Move every parameter to "numpy", "cupy" or "cupy:1"; gradients are forgotten."""
+    def to(self, backend: str) -> Self:
+        """Move every parameter to "numpy", "cupy" or "cupy:1", without gradients."""
         for parameter in self.parameters():
             parameter.data = move(parameter.data, backend)
             parameter.zero_grad()
         return self
 
-    def astype(self, dtype: Any) -> "Module":
-        """Convert every parameter, to float64 for checking, say; what has the type already is not
-        copied. Gradients are forgotten."""
+    def astype(self, dtype: Any) -> Self:
+        """Convert every parameter, for example to float64 for checking.
+
+        A parameter that has the type already is not copied. Gradients are forgotten.
+        """
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype, copy=False)
             parameter.zero_grad()
@@ -122,17 +140,60 @@ class Module:
             parameter.zero_grad()
 
 
+def _check_state(parameters: Mapping[str, Parameter], state: Mapping[str, Array]) -> None:
+    """ValueError unless `state` has exactly the parameters, in the right shapes."""
+    missing = [path for path in parameters if path not in state]
+    unexpected = [path for path in state if path not in parameters]
+    if missing or unexpected:
+        raise ValueError(
+            f"load_state_dict: missing {missing[:NAMED_IN_ERRORS]} ({len(missing)} in all), "
+            f"unexpected {unexpected[:NAMED_IN_ERRORS]} ({len(unexpected)} in all)"
+        )
+    for path, parameter in parameters.items():
+        shape = tuple(state[path].shape)
+        dtype = state[path].dtype
+        if shape != parameter.shape or dtype.kind not in "fiu":
+            raise ValueError(
+                f"load_state_dict: {path} has shape {shape} and dtype {dtype}, "
+                f"the model needs {parameter.shape} and {parameter.dtype}"
+            )
+
+
+# --- initial weights
+# ---------------------------------------------------------------------------
+
+
 def normal(rng: np.random.Generator | None, shape: Sequence[int], std: float) -> Parameter:
-    """Independent normal numbers with mean 0 and the given standard deviation, float32. Without
-    a generator, memory that a loaded weight takes the place of."""
+    """Independent normal numbers with mean 0 and this standard deviation, float32.
+
+    With None for a generator: `unfilled`.
+
+    >>> weight = normal(np.random.default_rng(0), (300, 200), std=0.02)
+    >>> weight.shape, round(float(weight.data.std()), 3)
+    ((300, 200), 0.02)
+    """
     if rng is None:
-        return Parameter(np.empty(shape, np.float32))
+        return unfilled(shape)
     return Parameter((rng.standard_normal(shape) * std).astype(np.float32))
 
 
-def uniform(rng: np.random.Generator, shape: Sequence[int], bound: float) -> Parameter:
-    """Independent uniform numbers in [-bound, bound), float32."""
+def uniform(rng: np.random.Generator | None, shape: Sequence[int], bound: float) -> Parameter:
+    """Independent uniform numbers in [-bound, bound), float32.
+
+    With None for a generator: `unfilled`.
+    """
+    if rng is None:
+        return unfilled(shape)
     return Parameter(rng.uniform(-bound, bound, shape).astype(np.float32))
+
+
+def unfilled(shape: Sequence[int]) -> Parameter:
+    """Memory without meaning, float32, which must be loaded before it is used.
+
+    No page of it is touched, so a large model costs nothing until its weights take this
+    place.
+    """
+    return Parameter(np.empty(shape, np.float32))
 
 
 def zeros(*shape: int) -> Parameter:
@@ -145,22 +206,33 @@ def ones(*shape: int) -> Parameter:
     return Parameter(np.ones(shape, np.float32))
 
 
+# --- layers
+# ------------------------------------------------------------------------------------
+
+
 class Linear(Module):
-    """x @ weight.T + bias: (..., in_features) -> (..., out_features). Initial weights are normal
-    with deviation `std`, the bias zero; std=None: both uniform within 1/sqrt(in_features)."""
+    """x @ weight.T + bias: (..., in_features) -> (..., out_features).
+
+    Initial weights are normal with standard deviation `std`, and the bias is zero. With
+    std=None both are uniform within 1/sqrt(in_features), PyTorch's default.
+
+    >>> layer = Linear(3, 2, np.random.default_rng(0))
+    >>> layer(Tensor(np.ones((5, 3), np.float32))).shape
+    (5, 2)
+    """
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         bias: bool = True,
         std: float | None = None,
     ) -> None:
-        shape = (out_features, in_features)
         bound = 1.0 / math.sqrt(in_features)
+        shape = (out_features, in_features)
         self.weight = uniform(rng, shape, bound) if std is None else normal(rng, shape, std)
-        self.bias = None
+        self.bias: Parameter | None = None
         if bias:
             self.bias = uniform(rng, (out_features,), bound) if std is None else zeros(out_features)
 
@@ -169,7 +241,11 @@ class Linear(Module):
 
 
 class LayerNorm(Module):
-    """Each row to mean 0 and variance 1, then scaled and shifted: (..., width) -> the same."""
+    """Each row to mean 0 and variance 1, then scaled and shifted: (..., width).
+
+    >>> LayerNorm(2)(Tensor(np.array([[1.0, 3.0]], np.float32))).data.round(2)
+    array([[-1.,  1.]], dtype=float32)
+    """
 
     def __init__(self, width: int, eps: float = 1e-5) -> None:
         self.weight = ones(width)
@@ -181,10 +257,14 @@ class LayerNorm(Module):
 
 
 class Embedding(Module):
-    """A learned row for each id: integer (...) -> (..., width)."""
+    """A learned row for each id: integers (...) -> (..., width).
+
+    >>> Embedding(10, 4, np.random.default_rng(0))(np.array([[3, 7, 3]])).shape
+    (1, 3, 4)
+    """
 
     def __init__(
-        self, n_rows: int, width: int, rng: np.random.Generator, std: float = 0.02
+        self, n_rows: int, width: int, rng: np.random.Generator | None, std: float = 0.02
     ) -> None:
         self.weight = normal(rng, (n_rows, width), std)
 
@@ -203,28 +283,40 @@ class Dropout(Module):
         return dropout(x, self.p if self.training else 0.0, self.rng)
 
 
-class ModuleList(Module):
-    """Modules in a list; their paths are their positions."""
+Item = TypeVar("Item", bound=Module)
 
-    def __init__(self, modules: Sequence[Module]) -> None:
+
+class ModuleList(Module, Generic[Item]):
+    """Modules in a list; their paths are their positions in it."""
+
+    def __init__(self, modules: Sequence[Item]) -> None:
         self._items = list(modules)
 
     def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules of the list, by position: "0", "1", ..."""
         for position, module in enumerate(self._items):
             yield str(position), module
 
-    def __iter__(self) -> Iterator[Module]:
+    def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, position: int) -> Module:
+    def __getitem__(self, position: int) -> Item:
         return self._items[position]
 
 
-class Sequential(ModuleList):
-    """Modules applied one after the other: Sequential(first, second, ...)."""
+class Sequential(ModuleList[Module]):
+    """Modules applied one after the other.
+
+    >>> rng = np.random.default_rng(0)
+    >>> net = Sequential(Linear(2, 8, rng), LayerNorm(8), Linear(8, 1, rng))
+    >>> net(Tensor(np.ones((5, 2), np.float32))).shape
+    (5, 1)
+    >>> [path for path, _ in net.named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias', '2.weight', '2.bias']
+    """
 
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
@@ -236,5 +328,9 @@ class Sequential(ModuleList):
 
 
 def count_parameters(module: Module) -> int:
-    """How many numbers the module learns."""
+    """How many numbers the module learns.
+
+    >>> count_parameters(Linear(3, 2, np.random.default_rng(0)))
+    8
+    """
     return sum(parameter.size for parameter in module.parameters())

@@ -1,22 +1,38 @@
-"""Chapter 12: given a gradient, how far should each parameter move?
+"""Given a gradient, how far should each parameter move?
 
-SGD moves each parameter against its gradient. AdamW divides by how large the gradients of that
-parameter usually are, so that all parameters move at a similar pace:
+*SGD* moves each parameter p against its gradient g. With momentum it moves along a
+running sum of gradients, which steadies the direction:
+
+    u = momentum u + g + weight_decay p
+    p = p - lr u
+
+*AdamW* divides by how large the gradients of each number usually are, so that all
+numbers move at a similar pace. In step t = 1, 2, ...:
 
     m = b1 m + (1 - b1) g            running mean of the gradient
     v = b2 v + (1 - b2) g^2          running mean of its square
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) - lr weight_decay p
 
-The two divisions by 1 - b^t undo that m and v start at zero. Weight decay pulls on the
-parameter itself and not through g (that is the W in AdamW); gains, biases and the temperature,
-everything with fewer than two dimensions, are left out of it.
+m and v start at zero and are therefore too small at first: after t steps with the same
+gradient, m = (1 - b1^t) g. The divisions by 1 - b^t undo that. Weight decay pulls on
+the parameter itself and not through g, which is the W in AdamW. Gains, biases and the
+temperature, everything with fewer than two dimensions, are left out of it: pulling a
+gain of 1 towards 0 would be no simplification.
 
-A model has hundreds of small arrays, and a pass over each of them costs more in calls than in
-arithmetic. So the optimizer moves all parameters of a group into one long buffer (`Flat`), of
-which they become views, and updates it in blocks that stay in the cache.
+An optimizer here works on one long array for each group of parameters. Why, and how the
+parameters get there, is told in minigrad/flat.py; nothing below depends on it but
+`step`.
 
-Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW) and
-2017, arXiv:1608.03983 (cosine schedule).
+    optimizer = AdamW(model.parameters(), lr=1e-3)
+    for images, tokens in batches:
+        loss = ...
+        loss.backward()
+        clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (AdamW)
+and 2017, arXiv:1608.03983 (cosine schedule).
 """
 
 import math
@@ -30,33 +46,26 @@ from minigrad.flat import Flat
 from minigrad.nn import Parameter
 from minigrad.threads import parallel_map
 
+GROUP_KEYS = {"params", "lr", "weight_decay"}
+
 
 class Optimizer:
-    """Parameter groups, each a dict with "params", "lr" and "weight_decay", on flat buffers.
-    A plain list of parameters becomes two groups: those with two or more dimensions, with weight
-    decay, and the rest without. Groups given as dicts are taken as they are. A subclass says in
-    update(p, g, moments, group) how the numbers p move, in place; it may overwrite g."""
+    """What SGD and AdamW share: groups of parameters, and memory between steps.
+
+    params is a list of parameters, or of groups. A group is a dict with "params" and,
+    if it is to differ from the rest, "lr" and "weight_decay". A plain list becomes two
+    groups: parameters with two or more dimensions, with weight decay, and the others
+    without. ValueError for groups with other keys, for no parameters, and for a
+    parameter that occurs twice.
+
+    moments are arrays of the parameters' size that a subclass keeps from step to step:
+    n_moments of them for each group.
+    """
 
     n_moments = 0
 
     def __init__(self, params: Sequence[Any], lr: float, weight_decay: float) -> None:
-        groups = list(params)
-        if not groups or not isinstance(groups[0], Mapping):
-            wide = [each for each in groups if each.ndim >= 2]
-            narrow = [each for each in groups if each.ndim < 2]
-            groups = [{"params": wide}, {"params": narrow, "weight_decay": 0.0}]
-        groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]
-        for group in groups:
-            if set(group) != {"params", "lr", "weight_decay"}:
-                expected = '"params", "lr" and "weight_decay"'
-                raise ValueError(f"optimizer: a group has {expected}, not {list(group)}")
-            group["params"] = list(group["params"])
-        self.groups = [group for group in groups if group["params"]]
-        every = [id(each) for each in self.params]
-        if not every:
-            raise ValueError("optimizer: no parameters given")
-        if len(set(every)) < len(every):
-            raise ValueError("optimizer: a parameter occurs twice")
+        self.groups = _make_groups(params, lr, weight_decay)
         self.step_count = 0
         self.flats = [Flat(group["params"]) for group in self.groups]
         self.moments = [
@@ -64,10 +73,44 @@ class Optimizer:
             for flat in self.flats
         ]
 
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+        """Move the numbers p, whose gradient is g, in place. A subclass defines this.
+
+        p, g and the moments are arrays of one length, a block of those of a whole
+        group. moments are changed in place, too, and g may be overwritten.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def step(self, workers: int = 1) -> None:
+        """Update every parameter that has a gradient, on `workers` threads."""
+        self.step_count += 1
+        for index, flat in enumerate(self.flats):
+            if not flat.intact():
+                self._pack_again(index)
+        work = [(index, block) for index, flat in enumerate(self.flats) for block in flat.blocks()]
+
+        def update_block(item: tuple[int, slice]) -> None:
+            index, block = item
+            flat = self.flats[index]
+            use_device(flat.data)
+            moments = [moment[block] for moment in self.moments[index]]
+            self.update(flat.data[block], flat.gradient(block), moments, self.groups[index])
+
+        parallel_map(update_block, work, workers)
+
+    def _pack_again(self, index: int) -> None:
+        """A new buffer for a group of parameters that were moved or converted."""
+        flat = Flat(self.groups[index]["params"])
+        backend = backend_of(flat.data)
+        self.flats[index] = flat
+        self.moments[index] = [
+            move(moment, backend).astype(flat.data.dtype) for moment in self.moments[index]
+        ]
+
     @property
     def params(self) -> list[Parameter]:
         """All parameters, group by group."""
-        return [each for group in self.groups for each in group["params"]]
+        return [parameter for group in self.groups for parameter in group["params"]]
 
     @property
     def lr(self) -> float:
@@ -79,71 +122,102 @@ class Optimizer:
         for group in self.groups:
             group["lr"] = value
 
-    def step(self, workers: int = 1) -> None:
-        """Update every parameter that has a gradient, on `workers` threads."""
-        self.step_count += 1
-        for position, group in enumerate(self.groups):
-            flat = self.flats[position]
-            if not flat.intact():
-                flat = self.flats[position] = Flat(group["params"])
-                backend, dtype = backend_of(flat.data), flat.data.dtype
-                moved = [move(each, backend).astype(dtype) for each in self.moments[position]]
-                self.moments[position] = moved
-        work = [(i, block) for i, flat in enumerate(self.flats) for block in flat.blocks()]
-
-        def update(item: tuple[int, slice]) -> None:
-            i, block = item
-            moments = [moment[block] for moment in self.moments[i]]
-            flat = self.flats[i]
-            use_device(flat.data)
-            self.update(flat.data[block], flat.gradient(block), moments, self.groups[i])
-
-        parallel_map(update, work, workers)
-
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for each in self.params:
-            each.zero_grad()
+        for parameter in self.params:
+            parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of what the optimizer remembers between steps, as arrays."""
         state = {"step_count": np.asarray(self.step_count)}
-        for i, moments in enumerate(self.moments):
-            state |= {f"group{i}.moment{j}": each.copy() for j, each in enumerate(moments)}
+        for index, moments in enumerate(self.moments):
+            for number, moment in enumerate(moments):
+                state[f"group{index}.moment{number}"] = moment.copy()
         return state
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Restore `state_dict`; ValueError, before anything is changed, where it does not fit."""
-        own = self.state_dict()
-        if set(own) != set(state) or any(own[key].shape != state[key].shape for key in own):
-            raise ValueError("optimizer: the saved state belongs to another model or optimizer")
+        """Restore `state_dict`; ValueError, and nothing changed, if it does not fit."""
+        shapes = {key: array.shape for key, array in state.items()}
+        expected = {key: array.shape for key, array in self.state_dict().items()}
+        if shapes != expected:
+            raise ValueError(
+                "optimizer: the saved state belongs to another model or optimizer: it has "
+                f"{shapes}, but this one needs {expected}; make the same optimizer for the same "
+                "model before you load"
+            )
         self.step_count = int(state["step_count"])
-        for i, moments in enumerate(self.moments):
-            for j, moment in enumerate(moments):
-                moment[...] = move(state[f"group{i}.moment{j}"], backend_of(moment))
+        for index, moments in enumerate(self.moments):
+            for number, moment in enumerate(moments):
+                moment[...] = move(state[f"group{index}.moment{number}"], backend_of(moment))
+
+
+def _make_groups(params: Sequence[Any], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Complete groups from what an optimizer was called with, without empty ones."""
+    groups = list(params)
+    if not groups or not isinstance(groups[0], Mapping):
+        matrices = [parameter for parameter in groups if parameter.ndim >= 2]
+        others = [parameter for parameter in groups if parameter.ndim < 2]
+        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]
+    for group in groups:
+        if set(group) != GROUP_KEYS:
+            raise ValueError(
+                f'optimizer: a group has "params", "lr" and "weight_decay", not {list(group)}; '
+                "settings such as `betas` hold for all groups and are passed to the optimizer"
+            )
+        group["params"] = list(group["params"])
+    groups = [group for group in groups if group["params"]]
+    identities = [id(parameter) for group in groups for parameter in group["params"]]
+    if not identities:
+        raise ValueError("optimizer: no parameters given; pass model.parameters()")
+    if len(set(identities)) < len(identities):
+        raise ValueError("optimizer: a parameter occurs twice; put it into one group only")
+    return groups
 
 
 class SGD(Optimizer):
-    """p = p - lr u,  u = momentum u + g + weight_decay p."""
+    """Gradient descent with momentum.
+
+    >>> p = Parameter(np.array([1.0, 1.0]))
+    >>> optimizer = SGD([p], lr=0.1)
+    >>> p.grad = np.array([2.0, -3.0])
+    >>> optimizer.step()
+    >>> p.data
+    array([0.8, 1.3])
+    """
 
     n_moments = 1
 
     def __init__(
         self, params: Sequence[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        self.momentum = momentum
         super().__init__(params, lr, weight_decay)
+        self.momentum = momentum
 
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+        """Move the numbers p in place by the formula at the head of this file."""
         (velocity,) = moments
+        # u = momentum u + g + weight_decay p
         g += group["weight_decay"] * p
         velocity *= self.momentum
         velocity += g
+        # p = p - lr u
         p -= group["lr"] * velocity
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay; the formulas stand at the head of the chapter."""
+    """Adam with decoupled weight decay: the fast form of `plain.adamw_update`.
+
+    In the first step m / (1 - b1) = g and v / (1 - b2) = g^2, so every number moves by
+    lr:
+
+    >>> p = Parameter(np.array([1.0, 1.0]))
+    >>> optimizer = AdamW([p], lr=0.1)
+    >>> p.grad = np.array([2.0, -300.0])
+    >>> optimizer.step()
+    >>> p.data.round(6)
+    array([0.9, 1.1])
+    """
 
     n_moments = 2
 
@@ -155,49 +229,88 @@ class AdamW(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        self.betas, self.eps = betas, eps
         super().__init__(params, lr, weight_decay)
+        self.betas = betas
+        self.eps = eps
 
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict) -> None:
+    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+        """Move the numbers p in place by the formula at the head of this file.
+
+        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are plain numbers. Moved to
+        where plain numbers are, they save two divisions of whole arrays:
+
+            lr (m / c1) / (sqrt(v / c2) + eps)  =  (lr / c1) m / (sqrt(v) (1 / sqrt(c2))
+            + eps)
+        """
+        xp = array_module(p)
         mean, square = moments
-        (beta1, beta2), lr = self.betas, group["lr"]
+        beta1, beta2 = self.betas
+        # m = b1 m + (1 - b1) g
         mean *= beta1
         mean += (1.0 - beta1) * g
+        # v = b2 v + (1 - b2) g^2
         g *= g
         g *= 1.0 - beta2
         square *= beta2
         square += g
-        # lr (m / c1) / (sqrt(v / c2) + eps) with the corrections c1 and c2 drawn into numbers
-        step = array_module(p).sqrt(square, out=g)
+        # step = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)
+        step = xp.sqrt(square, out=g)
         step *= 1.0 / math.sqrt(1.0 - beta2**self.step_count)
         step += self.eps
-        array_module(p).divide(mean, step, out=step)
-        step *= lr / (1.0 - beta1**self.step_count)
-        p *= 1.0 - lr * group["weight_decay"]
+        xp.divide(mean, step, out=step)
+        step *= group["lr"] / (1.0 - beta1**self.step_count)
+        # p = p - lr weight_decay p - step
+        p *= 1.0 - group["lr"] * group["weight_decay"]
         p -= step
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers: int = 1) -> Array:
-    """Scale all gradients, in place, so that their common length is at most max_norm. Returns the
-    length before, a 0-d array; None measures only. Pascanu et al. 2013, arXiv:1211.5063."""
-    gradients = [each.grad for each in params if each.grad is not None]
+    """Scale all gradients, in place, so that their common length is at most max_norm.
+
+        length = sqrt(sum of g^2 over all numbers of all gradients)
+        g = g min(1, max_norm / length)
+
+    Returns the length before, a 0-d array. With max_norm None nothing is scaled.
+    Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063.
+
+    >>> p = Parameter(np.zeros(2))
+    >>> p.grad = np.array([30.0, 40.0])
+    >>> clip_grad_norm([p], max_norm=1.0)
+    array(50.)
+    >>> p.grad.round(4)
+    array([0.6, 0.8])
+    """
+    gradients = [parameter.grad for parameter in params if parameter.grad is not None]
     if not gradients:
-        raise ValueError("clip_grad_norm: no parameter has a gradient")
+        raise ValueError(
+            "clip_grad_norm: no parameter has a gradient; call it between loss.backward() and "
+            "optimizer.step()"
+        )
     xp = array_module(gradients[0])
-    flat = [g.reshape(-1) for g in gradients]  # (n,) each
-    squares = parallel_map(lambda g: xp.vdot(g, g), flat, workers)
+    flat_gradients = [gradient.reshape(-1) for gradient in gradients]  # (n,) each
+    squares = parallel_map(lambda g: xp.vdot(g, g), flat_gradients, workers)
     norm = as_array(xp.sqrt(sum(squares[1:], squares[0])))
-    if max_norm is None or (xp is np and norm <= max_norm):
+    if max_norm is None:
         return norm
-    scale = xp.minimum(1.0, max_norm / (norm + 1e-6)).astype(norm.dtype)
+    if xp is np and norm <= max_norm:  # on a GPU this question would wait for the device
+        return norm
+    tiny = 1e-6  # so that a length of 0 divides nothing by 0; PyTorch's number
+    scale = xp.minimum(1.0, max_norm / (norm + tiny)).astype(norm.dtype)
     parallel_map(lambda g: xp.multiply(g, scale, out=g), gradients, workers)
     return norm
 
 
 def warmup_cosine(step: int, total: int, warmup: int, base_lr: float, min_lr: float = 0.0) -> float:
-    """The learning rate of step 0, 1, ..., total-1: a linear rise to base_lr over `warmup`
-    steps, then half a cosine down to min_lr."""
+    """The learning rate of step 0, 1, ..., total - 1.
+
+    It rises in equal steps to base_lr during the first `warmup` steps, and then falls
+    along half a cosine to min_lr.
+
+    >>> rates = [warmup_cosine(step, 8, warmup=4, base_lr=1.0) for step in range(8)]
+    >>> [round(rate, 3) for rate in rates]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
     if step < warmup:
         return base_lr * (step + 1) / warmup
-    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
+    progress = min((step - warmup) / max(total - warmup, 1), 1.0)  # 0 after the warmup, 1 at last
     return min_lr + 0.5 * (base_lr - min_lr) * (1.0 + math.cos(math.pi * progress))

@@ -1,4 +1,20 @@
-"""encoders."""
+"""A batch becomes vectors: the encoders of images and of captions.
+
+    images    (B, 3, S, S)  ->  VisionTransformer  ->  features (B, E)
+    captions  (B, T) ids    ->  TextTransformer    ->  features (B, E)
+
+A configuration says how large they are; PRESETS holds the usual ones. Both encoders are
+stacks of the same block (transformer.py), of which they read one row (pooled.py).
+`Encoder` is what the rest of the program needs to know of them. Features are not
+normalised.
+
+>>> import numpy as np
+>>> config = PRESETS["tiny"]
+>>> rng = np.random.default_rng(0)
+>>> vision = VisionTransformer(config.vision, config.embed_dim, rng)
+>>> vision(np.zeros((2, 3, 32, 32), np.float32)).shape
+(2, 64)
+"""
 
 from clip_np.encoders.all_cores import encode_on_all_cores
 from clip_np.encoders.config import (
@@ -7,9 +23,31 @@ from clip_np.encoders.config import (
     PRESETS,
     CLIPConfig,
     TextConfig,
+    TransformerConfig,
     VisionConfig,
 )
+from clip_np.encoders.pooled import pooled_block, pooled_transformer
 from clip_np.encoders.protocol import Encoder
 from clip_np.encoders.text import TextTransformer
 from clip_np.encoders.transformer import MLP, Block, MultiHeadAttention, Transformer
 from clip_np.encoders.vit import VisionTransformer
+
+__all__ = [
+    "ACTIVATIONS",
+    "HEAD_WIDTH",
+    "MLP",
+    "PRESETS",
+    "Block",
+    "CLIPConfig",
+    "Encoder",
+    "MultiHeadAttention",
+    "TextConfig",
+    "TextTransformer",
+    "Transformer",
+    "TransformerConfig",
+    "VisionConfig",
+    "VisionTransformer",
+    "encode_on_all_cores",
+    "pooled_block",
+    "pooled_transformer",
+]

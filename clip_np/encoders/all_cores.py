@@ -1,15 +1,18 @@
 """How does every core help to encode a batch, if nothing has to be learned from it?
 
-Samples do not meet inside an encoder. So the batch is cut into as many parts as there are cores,
-each part is encoded in a thread of its own, and the features are put together again:
+Samples do not meet inside an encoder. So the batch is cut into as many parts as there
+are cores, each part is encoded in a thread of its own, and the features are put
+together again:
 
-    images (B, 3, S, S)  ->  B/2 images | B/2 images  ->  (B/2, E) | (B/2, E)  ->  (B, E)
+    images (B, 3, S, S)  ->  B/2 images | B/2 images  ->  (B/2, E) | (B/2, E)  ->  (B,
+    E)
 
-This works because NumPy lets other threads run while it computes. Each thread keeps the memory of
-its intermediate results in an arena of its own (minigrad/memory.py) and uses one thread of BLAS.
+This works because NumPy lets other threads run while it computes. Each thread keeps the
+memory of its intermediate results in an arena of its own (minigrad/memory.py) and uses
+one thread of BLAS.
 
-While operations are recorded, the batch stays whole. One tape belongs to one thread; a training
-step shares out its work in another way (clip_np/training).
+While operations are recorded, the batch stays whole. One tape belongs to one thread; a
+training step shares out its work in another way (clip_np/training).
 """
 
 from itertools import pairwise
@@ -25,7 +28,7 @@ from minigrad.threads import blas_threads, count_workers, parallel_map
 
 
 def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tensor:
-    """encoder(inputs), shared among the cores if no tape is recorded: (B, ...) -> (B, E)."""
+    """encoder(inputs), shared among the cores if no tape is recorded: -> (B, E)."""
     weights = encoder.parameters()[0].data
     workers = min(count_workers(weights, workers=None), len(inputs))
     if is_recording() or workers < 2:

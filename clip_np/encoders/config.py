@@ -1,84 +1,114 @@
-"""Chapter 15: which numbers define a CLIP?
+"""Which numbers define a CLIP?
 
-A model is described by three small records: the size of the image encoder, that of the text
-encoder, and the width of the space in which the two meet. PRESETS names the sizes used in
-this project and those of the published models (Radford et al. 2021, arXiv:2103.00020, table
-20). A preset's vocabulary and context length are replaced by those of the tokenizer it is
-trained with: `config.for_tokenizer(tokenizer)`.
+A model is described by three small configurations: the sizes of the vision encoder, the
+sizes of the text encoder, and the width of the space in which the two meet. They are
+checked when they are made and never change afterwards.
+
+PRESETS names the sizes used in this project and those of the published models (Radford
+et al. 2021, arXiv:2103.00020, table 20). A model is trained with the vocabulary of its
+tokenizer: `config.for_tokenizer(tokenizer)` replaces that of the preset.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, overload
+
+from clip_np.tokens import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, Tokenizer
 
 ACTIVATIONS = ("quick_gelu", "gelu")
-HEAD_WIDTH = 64  # of the published models: heads = width / 64
+HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
+MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
+BYTES_VOCABULARY_SIZE = 514  # each byte inside and at the end of a word, start and end token
+GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 
 
-def _check_sizes(config: Any) -> None:
-    """ValueError unless every whole number of the record is positive."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        is_size = field.type is int or field.name == "mlp_width"
-        if is_size and (type(value) is not int or value < 1):
-            owner = type(config).__name__
-            raise ValueError(f"{owner}: {field.name} must be a positive integer, got {value!r}")
+class MLPWidth:
+    """The field mlp_width of a configuration: MLP_RATIO * width unless it is passed.
 
+    A dataclass asks such an object for the default of the field (None), hands it what
+    is passed to the constructor, and asks it at every reading. See "descriptor-typed
+    fields" in Python's documentation of dataclasses.
+    """
 
-def _complete(config: Any) -> None:
-    """Fill in mlp_width; ValueError for sizes that no encoder can have."""
-    if config.mlp_width is None:
-        object.__setattr__(config, "mlp_width", 4 * config.width)
-    _check_sizes(config)
-    name = type(config).__name__
-    if config.width % config.heads:
-        raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
-    if config.activation not in ACTIVATIONS:
-        raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
-    end = getattr(config, "eos_token_id", None)
-    if end is not None and type(end) is not int:
-        raise ValueError(f"{name}: eos_token_id must be None or an integer, got {end!r}")
+    @overload
+    def __get__(self, config: None, owner: type) -> None: ...
+    @overload
+    def __get__(self, config: "VisionConfig | TextConfig", owner: type) -> int: ...
+
+    def __get__(self, config: "VisionConfig | TextConfig | None", owner: type) -> int | None:
+        if config is None:
+            return None
+        passed = vars(config)["mlp_width"]
+        return MLP_RATIO * config.width if passed is None else passed
+
+    def __set__(self, config: "VisionConfig | TextConfig", value: int | None) -> None:
+        vars(config)["mlp_width"] = value
 
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """A vision transformer: image_size and patch_size in pixels; mlp_width None is 4 * width."""
+    """A vision transformer; image_size and patch_size are in pixels.
+
+    >>> config = VisionConfig(224, patch_size=32, width=768, layers=12, heads=12)
+    >>> config.mlp_width
+    3072
+    >>> config.n_tokens  # 7 x 7 patches and the class token
+    50
+    """
 
     image_size: int
     patch_size: int
     width: int
     layers: int
     heads: int
-    mlp_width: int | None = None
+    mlp_width: MLPWidth = MLPWidth()  # an int when read
     activation: str = "quick_gelu"
 
     def __post_init__(self) -> None:
-        _complete(self)
+        _check_positive(self, "image_size", "patch_size")
+        _check_transformer(self)
         if self.image_size % self.patch_size:
-            sizes = f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}"
-            raise ValueError(f"VisionConfig: {sizes}")
+            raise ValueError(
+                f"VisionConfig: image_size {self.image_size} is no multiple of patch_size "
+                f"{self.patch_size}"
+            )
 
     @property
     def n_tokens(self) -> int:
         """How many tokens an image becomes: its patches and the class token."""
-        return (self.image_size // self.patch_size) ** 2 + 1
+        patches_a_side = self.image_size // self.patch_size
+        return patches_a_side**2 + 1
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """A causal text transformer. eos_token_id None: the end token is each row's highest id."""
+    """A text transformer in which a token sees itself and those before it.
+
+    eos_token_id is the id of the end token. None means that the end token is the
+    highest id of each caption, which is so in OpenAI's vocabulary.
+    """
 
     vocab_size: int
     context_length: int
     width: int
     layers: int
     heads: int
-    mlp_width: int | None = None
+    mlp_width: MLPWidth = MLPWidth()  # an int when read
     activation: str = "quick_gelu"
     eos_token_id: int | None = None
 
-    __post_init__ = _complete
+    def __post_init__(self) -> None:
+        _check_positive(self, "vocab_size", "context_length")
+        _check_transformer(self)
+        if self.eos_token_id is not None and type(self.eos_token_id) is not int:
+            raise ValueError(
+                f"TextConfig: eos_token_id must be None or an integer, got {self.eos_token_id!r}"
+            )
+
+
+TransformerConfig = VisionConfig | TextConfig
+"""Whatever has a width, layers, heads, an mlp_width and an activation."""
 
 
 @dataclass(frozen=True)
@@ -89,43 +119,135 @@ class CLIPConfig:
     vision: VisionConfig
     text: TextConfig
 
-    __post_init__ = _check_sizes
+    def __post_init__(self) -> None:
+        _check_positive(self, "embed_dim")
 
-    def for_tokenizer(self, tokenizer: Any) -> "CLIPConfig":
+    def for_tokenizer(self, tokenizer: Tokenizer) -> Self:
         """The same sizes with the tokenizer's vocabulary and context length."""
-        known = {name: getattr(tokenizer, name) for name in ("vocab_size", "context_length")}
-        return dataclasses.replace(self, text=dataclasses.replace(self.text, **known))
+        text = dataclasses.replace(
+            self.text, vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length
+        )
+        return dataclasses.replace(self, text=text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts and numbers, for JSON."""
+        """Plain dicts and numbers, for JSON.
+
+        >>> PRESETS["tiny"].to_dict()["vision"]["mlp_width"]
+        256
+        """
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "CLIPConfig":
-        """The inverse of `to_dict`; ValueError for missing, unknown or impossible entries."""
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        ValueError for missing, unknown or impossible settings.
+
+        >>> CLIPConfig.from_dict(PRESETS["tiny"].to_dict()) == PRESETS["tiny"]
+        True
+        """
         try:
-            towers = VisionConfig(**record["vision"]), TextConfig(**record["text"])
-            return cls(record["embed_dim"], *towers)
+            return cls(
+                embed_dim=settings["embed_dim"],
+                vision=VisionConfig(**settings["vision"]),
+                text=TextConfig(**settings["text"]),
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model configuration: {error}") from None
 
 
-# Until a trained tokenizer is known, the vocabulary of one that spells all words in bytes.
-_BYTES, _PUBLISHED = (514, 77), (49408, 77)
+def _check_positive(config: TransformerConfig | CLIPConfig, *names: str) -> None:
+    """ValueError unless the named sizes are positive whole numbers."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or value < 1:
+            raise ValueError(
+                f"{type(config).__name__}: {name} must be a positive integer, got {value!r}"
+            )
 
 
-def _preset(embed_dim: int, vision: tuple[int, ...], text: tuple[int, ...]) -> CLIPConfig:
-    return CLIPConfig(embed_dim, VisionConfig(*vision), TextConfig(*text))
+def _check_transformer(config: TransformerConfig) -> None:
+    """ValueError for sizes that no transformer can have."""
+    _check_positive(config, "width", "layers", "heads", "mlp_width")
+    name = type(config).__name__
+    if config.width % config.heads:
+        raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
+    if config.activation not in ACTIVATIONS:
+        raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
 
 
-# name: embed_dim, (image_size, patch_size, width, layers, heads),
-#       (vocab_size, context_length, width, layers, heads)
 PRESETS: dict[str, CLIPConfig] = {
-    "tiny": _preset(64, (32, 8, 64, 3, 4), (*_BYTES, 64, 3, 4)),
-    "small": _preset(128, (32, 8, 128, 3, 4), (*_BYTES, 128, 2, 4)),
-    "tutorial": _preset(256, (224, 16, 512, 3, 4), (50257, 16, 256, 3, 4)),
-    "ViT-B/32": _preset(512, (224, 32, 768, 12, 12), (*_PUBLISHED, 512, 12, 8)),
-    "ViT-B/16": _preset(512, (224, 16, 768, 12, 12), (*_PUBLISHED, 512, 12, 8)),
-    "ViT-L/14": _preset(768, (224, 14, 1024, 24, 16), (*_PUBLISHED, 768, 12, 12)),
-    "ViT-L/14@336px": _preset(768, (336, 14, 1024, 24, 16), (*_PUBLISHED, 768, 12, 12)),
+    "tiny": CLIPConfig(
+        embed_dim=64,
+        vision=VisionConfig(image_size=32, patch_size=8, width=64, layers=3, heads=4),
+        text=TextConfig(
+            vocab_size=BYTES_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=64,
+            layers=3,
+            heads=4,
+        ),
+    ),
+    "small": CLIPConfig(
+        embed_dim=128,
+        vision=VisionConfig(image_size=32, patch_size=8, width=128, layers=3, heads=4),
+        text=TextConfig(
+            vocab_size=BYTES_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=128,
+            layers=2,
+            heads=4,
+        ),
+    ),
+    "tutorial": CLIPConfig(
+        embed_dim=256,
+        vision=VisionConfig(image_size=224, patch_size=16, width=512, layers=3, heads=4),
+        text=TextConfig(
+            vocab_size=GPT2_VOCABULARY_SIZE, context_length=16, width=256, layers=3, heads=4
+        ),
+    ),
+    "ViT-B/32": CLIPConfig(
+        embed_dim=512,
+        vision=VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12),
+        text=TextConfig(
+            vocab_size=PUBLISHED_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=512,
+            layers=12,
+            heads=8,
+        ),
+    ),
+    "ViT-B/16": CLIPConfig(
+        embed_dim=512,
+        vision=VisionConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12),
+        text=TextConfig(
+            vocab_size=PUBLISHED_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=512,
+            layers=12,
+            heads=8,
+        ),
+    ),
+    "ViT-L/14": CLIPConfig(
+        embed_dim=768,
+        vision=VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16),
+        text=TextConfig(
+            vocab_size=PUBLISHED_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=768,
+            layers=12,
+            heads=12,
+        ),
+    ),
+    "ViT-L/14@336px": CLIPConfig(
+        embed_dim=768,
+        vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
+        text=TextConfig(
+            vocab_size=PUBLISHED_VOCABULARY_SIZE,
+            context_length=PUBLISHED_CONTEXT_LENGTH,
+            width=768,
+            layers=12,
+            heads=12,
+        ),
+    ),
 }

@@ -1,17 +1,18 @@
 """What does the rest of the program need to know of an encoder?
 
-An encoder turns a batch of B samples, images or captions, into B vectors of the same width. Three
-questions are enough to train with it, whatever is inside:
+An encoder turns a batch of B samples, images or captions, into B vectors of the same
+width. Three questions are enough to train with it, whatever is inside:
 
-    encoder(inputs)          the vectors, (B, E)
-    encoder.lengths(inputs)  how many tokens each sample has to pass through the encoder, (B,)
-    encoder.cost(length)     how much work one sample of that length is
+    encoder(inputs)          the vectors, (B, E) encoder.lengths(inputs)  how many
+    tokens each sample has to pass through the encoder, (B,) encoder.cost(length)
+    how much work one sample of that length is
 
-The last two exist because a training step cuts the batch into pieces of equal work, one for each
-core. Every image has the same number of tokens. A caption of five words has fewer than one of
-fifty, and captions of similar length are therefore encoded together.
+The last two exist because a training step cuts the batch into pieces of equal work, one
+for each core. Every image has the same number of tokens. A caption of five words has
+fewer than one of fifty, and captions of similar length are therefore encoded together.
 
-A model names its encoders in one mapping, `CLIP.encoders`: {"vision": ..., "text": ...}.
+A model names its encoders in one mapping, `CLIP.encoders`: {"vision": ..., "text":
+...}.
 """
 
 from typing import Protocol
@@ -33,13 +34,13 @@ class Encoder(Protocol):
         ...
 
     def lengths(self, inputs: Array) -> Array:
-        """The number of tokens that each sample has to pass through the encoder: (B,), integers."""
+        """How many tokens of each sample have to pass through the encoder: (B,)."""
         ...
 
     def cost(self, length: int) -> float:
         """The multiplications for one sample of `length` tokens, up to a common factor.
 
-        Costs of different encoders can be compared and added. They are estimates for sharing out
-        work, so small terms may be left out.
+        Costs of different encoders can be compared and added. They are estimates for
+        sharing out work, so small terms may be left out.
         """
         ...

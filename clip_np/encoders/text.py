@@ -1,11 +1,27 @@
-"""Chapter 18: how does a caption become a vector?
+"""How does a caption become a vector?
 
-Each token id picks a row of a table; a learned position is added; the blocks let every token
-look at itself and those before it (a causal mask, as in GPT). So the end token has seen the
-whole caption, and its row, projected into the shared space, is the caption's vector.
+A caption arrives as a row of token ids, with a start token in front, an end token after
+the last word, and padding up to a common length T:
 
-What stands behind the end token is padding that nothing before it can see. Captions are
-therefore cut behind the longest of the batch: the result is the same, for less work.
+    "a red circle"   ->   512   5   17   42   513   0   0   0        (T = 8)
+
+Each id picks a row of a table, and a learned position is added. The blocks let every
+token look at itself and the tokens before it (a causal mask, as in GPT). So only the
+end token has seen the whole caption, and its row, projected into the shared space, is
+the caption's vector.
+
+*Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it
+stands at the largest id of each row, and `tokens.argmax(axis=1)` finds it. Other
+vocabularies name its id in `TextConfig.eos_token_id`; it is then the first occurrence
+of this id.
+
+*What about the padding?* Nothing before the end token can see it, because of the causal
+mask, and nobody reads a row after the end token. So the padding needs no mask of its
+own. And columns that hold nothing but padding can be cut off: T becomes the length of
+the longest caption in the batch, and the features stay the same.
+
+`plain_forward` computes all rows of all columns. `forward` cuts the padding and leaves
+out the rows of the last block that nobody reads (clip_np/encoders/pooled.py).
 
 Radford et al. 2021, arXiv:2103.00020, section 2.4.
 """
@@ -14,51 +30,77 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TextConfig
+from clip_np.encoders.pooled import pick_rows, pooled_cost, pooled_transformer
 from clip_np.encoders.transformer import Transformer
 from minigrad.backend import Array, move
 from minigrad.nn import Embedding, LayerNorm, Module, normal
 
+TOKEN_STD, POSITION_STD = 0.02, 0.01  # initial embeddings, as in OpenAI's code
+
 
 class TextTransformer(Module):
-    """Token ids (B, T) -> (B, embed_dim)."""
+    """Token ids (B, T) -> features (B, embed_dim)."""
 
-    def __init__(self, config: TextConfig, embed_dim: int, rng: np.random.Generator) -> None:
+    def __init__(self, config: TextConfig, embed_dim: int, rng: np.random.Generator | None) -> None:
         self.config = config
-        self.token_embedding = Embedding(config.vocab_size, config.width, rng, std=0.02)
-        self.positional_embedding = normal(rng, (config.context_length, config.width), 0.01)
+        width = config.width
+        self.token_embedding = Embedding(config.vocab_size, width, rng, std=TOKEN_STD)
+        self.positional_embedding = normal(rng, (config.context_length, width), POSITION_STD)
         self.transformer = Transformer(config, rng)
-        self.ln_final = LayerNorm(config.width)
-        self.text_projection = normal(rng, (config.width, embed_dim), config.width**-0.5)
+        self.ln_final = LayerNorm(width)
+        self.text_projection = normal(rng, (width, embed_dim), width**-0.5)
 
     def end_positions(self, tokens: Array) -> Array:
-        """Where each row's end token stands: (B, T) -> (B,)."""
-        eos = self.config.eos_token_id
-        if eos is None:
-            return tokens.argmax(axis=1)
-        present = tokens == eos
-        missing = np.flatnonzero(~present.any(axis=1))
-        if len(missing):
-            raise ValueError(f"encode_text: row {missing[0]} has no end token (id {eos})")
-        return present.argmax(axis=1)
+        """Where the end token stands in each row: (B, T) -> (B,).
+
+        ValueError for a row without an end token, if the configuration names its id.
+        """
+        eos_token_id = self.config.eos_token_id
+        if eos_token_id is None:
+            return tokens.argmax(axis=1)  # the end token has the highest id
+        is_end = tokens == eos_token_id  # (B, T)
+        rows_without = np.flatnonzero(~is_end.any(axis=1))
+        if len(rows_without):
+            raise ValueError(
+                f"encode_text: row {rows_without[0]} has no end token (id {eos_token_id}); "
+                "append it to each caption, as the model's tokenizer does"
+            )
+        return is_end.argmax(axis=1)  # the first True
+
+    def plain_forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """The features as the paper defines them. `forward` is faster and equal."""
+        ids = self._checked(tokens)  # (B, T)
+        length = ids.shape[1]
+        x = self.token_embedding(ids) + self.positional_embedding[:length]  # (B, T, W)
+        x = self.transformer(x, mask="causal")  # (B, T, W)
+        rows = pick_rows(x, self.end_positions(ids))  # (B, W)
+        return self.ln_final(rows) @ self.text_projection  # (B, E)
+
+    def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """The fast form of `plain_forward`."""
+        ids = self._checked(tokens)  # (B, T)
+        ends = self.end_positions(ids)  # (B,)
+        longest = int(ends.max(initial=0)) + 1
+        x = self.token_embedding(ids[:, :longest])  # (B, longest, W)
+        x = x + self.positional_embedding[:longest]  # (longest, W) is added to each caption
+        rows = pooled_transformer(self.transformer, x, ends, mask="causal")  # (B, W)
+        return self.ln_final(rows) @ self.text_projection  # (B, E)
 
     def lengths(self, inputs: Array) -> Array:
-        """A caption's tokens up to its end token, which is the last to matter: (B, T) -> (B,)."""
+        """The tokens up to the end token, the last one that matters: (B, T) -> (B,)."""
         return self.end_positions(inputs) + 1
 
     def cost(self, length: int) -> float:
-        """Multiplications for one caption, as `Encoder` asks for them."""
-        return self.transformer.cost(length)
+        """Multiplications in the blocks for one caption; look-ups need none."""
+        return pooled_cost(self.config, length)
 
-    def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
-        # Ids stay on the host until they are checked and cut.
-        tokens = move(mg.tensor(tokens).data, "numpy")
+    def _checked(self, tokens: Array | mg.Tensor) -> Array:
+        """The ids (B, T) as an array on the host, where they are looked at and cut."""
+        ids = move(mg.tensor(tokens).data, "numpy")
         limit = self.config.context_length
-        if tokens.ndim != 2 or tokens.shape[1] > limit or tokens.dtype.kind not in "iu":
-            needs = f"integer tokens of shape (B, T) with T at most {limit}"
-            raise ValueError(f"encode_text: expected {needs}, got {tokens.dtype} {tokens.shape}")
-        ends = self.end_positions(tokens)  # (B,)
-        length = int(ends.max(initial=0)) + 1
-        x = self.token_embedding(tokens[:, :length])  # (B, length, width)
-        x = x + self.positional_embedding[:length]
-        rows = self.transformer.pooled(x, ends, mask="causal", lengths=ends + 1)  # (B, width)
-        return self.ln_final(rows) @ self.text_projection
+        if ids.ndim != 2 or ids.shape[1] > limit or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"encode_text: expected integer tokens of shape (B, T) with T at most {limit}, "
+                f"got {ids.dtype} {ids.shape}"
+            )
+        return ids

@@ -1,11 +1,18 @@
-"""Chapter 17: how does an image become a vector?
+"""How does an image become a vector?
 
-Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in three
-colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class token, the same
-for every image, is put in front; learned positions tell the patches apart; after the blocks,
-what the class token has gathered is projected into the shared space.
+Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in
+three colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class
+token, the same for every image, is put in front. It has no content of its own and is
+there to gather that of the others. Learned positions tell the patches apart. After the
+blocks, the row of the class token is projected into the space that images and captions
+share:
 
-    image (3, H, W)  ->  patches (N, 3 P^2)  ->  tokens (1 + N, width)  ->  (embed_dim,)
+    image (3, S, S)  ->  patches (N, 3 P^2)  ->  tokens (1 + N, W)  ->  class token (W,)
+    ->  (E,)
+
+`plain_forward` says this in two lines. `forward` computes the same features for less
+work, because it leaves out the rows of the last block that nobody reads
+(clip_np/encoders/pooled.py).
 
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv:2010.11929.
 """
@@ -14,17 +21,23 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import VisionConfig
+from clip_np.encoders.pooled import pooled_cost, pooled_transformer
 from clip_np.encoders.transformer import Transformer
 from minigrad.backend import Array
 from minigrad.nn import LayerNorm, Linear, Module, normal
 
 
 class VisionTransformer(Module):
-    """Images (B, 3, image_size, image_size) -> (B, embed_dim).
-    conv1 is called so in the published weights, where the patch embedding is written as a
-    convolution with stride P; on patches laid out as rows it is a matrix product."""
+    """Images (B, 3, image_size, image_size) -> features (B, embed_dim).
 
-    def __init__(self, config: VisionConfig, embed_dim: int, rng: np.random.Generator) -> None:
+    The patch embedding is called conv1 because the published weights call it so. There
+    it is a convolution with stride P; applied to patches that are laid out as rows, the
+    same numbers are a matrix product.
+    """
+
+    def __init__(
+        self, config: VisionConfig, embed_dim: int, rng: np.random.Generator | None
+    ) -> None:
         self.config = config
         scale = config.width**-0.5
         patch_numbers = 3 * config.patch_size**2
@@ -37,43 +50,55 @@ class VisionTransformer(Module):
         self.proj = normal(rng, (config.width, embed_dim), scale)
 
     def patches(self, images: mg.Tensor) -> mg.Tensor:
-        """(B, 3, H, W) -> (B, N, 3*P*P): patches row by row, each colour by colour."""
-        batch, size, patch = len(images), self.config.image_size, self.config.patch_size
-        grid = size // patch
+        """(B, 3, S, S) -> (B, N, 3*P*P): patches row by row, each colour by colour."""
+        batch = len(images)
+        patch = self.config.patch_size
+        grid = self.config.image_size // patch  # patches along a side
         cut = images.reshape(batch, 3, grid, patch, grid, patch)  # (B, 3, Gy, P, Gx, P)
         cut = cut.transpose((0, 2, 4, 1, 3, 5))  # (B, Gy, Gx, 3, P, P)
         return cut.reshape(batch, grid * grid, 3 * patch * patch)  # (B, N, 3*P*P)
 
     def tokens(self, images: Array | mg.Tensor) -> mg.Tensor:
-        """What enters the first block: (B, 3, H, W) -> (B, 1 + N, width)."""
+        """What enters the first block: (B, 3, S, S) -> (B, 1 + N, W)."""
         if not isinstance(images, mg.Tensor):
             images = mg.tensor(images, backend=self.proj.backend)
-        size, width = self.config.image_size, self.config.width
+        size = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
-            needs = f"expected images of shape (B, 3, {size}, {size})"
-            raise ValueError(f"encode_image: {needs}, got {images.shape}")
-        patches = self.conv1(self.patches(images))  # (B, N, width)
-        first = mg.broadcast_to(self.class_embedding, (len(images), 1, width))  # (B, 1, width)
-        x = mg.concatenate([first, patches], axis=1) + self.positional_embedding  # (B, 1+N, width)
-        return self.ln_pre(x)
+            raise ValueError(
+                f"encode_image: expected images of shape (B, 3, {size}, {size}), got {images.shape}"
+            )
+        batch, width = len(images), self.config.width
+        patches = self.conv1(self.patches(images))  # (B, N, W)
+        first = mg.broadcast_to(self.class_embedding, (batch, 1, width))  # (B, 1, W)
+        x = mg.concatenate([first, patches], axis=1)  # (B, 1 + N, W)
+        return self.ln_pre(x + self.positional_embedding)  # (1 + N, W) is added to each image
+
+    def plain_forward(self, images: Array | mg.Tensor) -> mg.Tensor:
+        """The features as the paper defines them. `forward` is faster and equal."""
+        x = self.transformer(self.tokens(images))  # (B, 1 + N, W)
+        return self.ln_post(x[:, 0]) @ self.proj  # (B, E)
 
     def forward(self, images: Array | mg.Tensor) -> mg.Tensor:
-        x = self.tokens(images)
-        return self.ln_post(self.transformer.pooled(x, np.zeros(len(x), int))) @ self.proj
+        """The fast form of `plain_forward`."""
+        x = self.tokens(images)  # (B, 1 + N, W)
+        class_positions = np.zeros(len(x), int)  # (B,)
+        rows = pooled_transformer(self.transformer, x, class_positions)  # (B, W)
+        return self.ln_post(rows) @ self.proj  # (B, E)
 
     def lengths(self, inputs: Array) -> Array:
-        """Every image has the same number of tokens: (B, 3, H, W) -> (B,)."""
+        """The number of tokens, the same for every image: (B, 3, S, S) -> (B,)."""
         return np.full(len(inputs), self.config.n_tokens)
 
     def cost(self, length: int) -> float:
-        """Multiplications for one image, as `Encoder` asks for them."""
-        return self.transformer.cost(length)
+        """Multiplications in the blocks for one image; those of conv1 are left out."""
+        return pooled_cost(self.config, length)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
-        """How every token looks at every other: -> (layers, B, heads, T, T), T = 1 + N."""
+        """How the tokens look at each other: (layers, B, H, T, T) with T = 1 + N."""
+        maps = []
         with mg.no_grad():
-            x, maps = self.tokens(images), []
+            x = self.tokens(images)
             for block in self.transformer.resblocks:
-                maps.append(block.attn.weights(block.ln_1(x)))
+                maps.append(block.attn.probabilities(block.ln_1(x)))  # (B, H, T, T)
                 x = block(x)
-            return mg.stack(maps)  # (layers, B, heads, T, T)
+            return mg.stack(maps)  # (layers, B, H, T, T)

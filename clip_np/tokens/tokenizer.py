@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_np.files import naming, replace_file
+from clip_np.files import file_errors, replace_file
 from clip_np.tokens import vocabularies
 from clip_np.tokens.vocabularies import END, FORMAT, PAD_KEY, PUBLISHED_CONTEXT_LENGTH, START
 
@@ -303,7 +303,7 @@ class Tokenizer:
         forms of clip_np/vocabularies.py: a file, or the folder that holds it.
         Raises FileNotFoundError, or FileError that says what is wrong with which file."""
         path = vocabularies.find_vocabulary(path)
-        with naming(path, "no tokenizer"):
+        with file_errors(path, "no tokenizer"):
             return cls._from_content(vocabularies.read_vocabulary(path))
 
     @classmethod

@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clip_np.files import naming, parse_json, read_text
+from clip_np.files import file_errors, parse_json, read_text
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 PUBLISHED_VOCABULARY_SIZE = 49_408  # 512 bytes, 48,894 merges, start and end
@@ -24,7 +24,7 @@ PAD_KEY = "clip_np_pad_token_id"
 
 def _read(path: Path) -> Any:
     """The text of a .txt or .gz file, or the object in a JSON file."""
-    with naming(path, "no tokenizer"):
+    with file_errors(path, "no tokenizer"):
         text = read_text(path)
         return text if path.suffix in (".gz", ".txt") else parse_json(text)
 

@@ -1,8 +1,9 @@
 """Gradients of layers, of both encoders, of the loss and of a whole sharded step.
 
-Two judges. The remainder of Taylor's series must fall with the square of the step, a slope of 2
-(1.9 is asked) over five halvings. And one complex step moves all parameters of the model at once
-along a random direction, which gives the slope of the loss there to almost all digits.
+Two judges. The remainder of Taylor's series must fall with the square of the step, a
+slope of 2 (1.9 is asked) over five halvings. And one complex step moves all parameters
+of the model at once along a random direction, which gives the slope of the loss there
+to almost all digits.
 """
 
 import copy
@@ -21,6 +22,8 @@ from clip_np.encoders import (
     TextTransformer,
     Transformer,
     VisionTransformer,
+    pooled_block,
+    pooled_transformer,
 )
 from clip_np.training import loss_and_gradients
 from minigrad import nn
@@ -47,8 +50,11 @@ def install(module, path, tensor):
 
 
 def as_function(module, forward):
-    """fn(x, *parameters): `forward(module, x)` with these tensors as the parameters, and the
-    arrays at which to start, biases and gains moved away from their initial 0 and 1."""
+    """fn(x, *parameters) and the arrays at which to start.
+
+    fn is `forward(module, x)` with these tensors as the parameters. Biases and gains
+    start away from their initial 0 and 1.
+    """
     module = copy.deepcopy(module)
     names = [path for path, _ in module.named_parameters()]
     rng = generator(1)
@@ -85,8 +91,15 @@ def causal(module, x):
     return module(x, "causal")
 
 
-def pooled(module, x):
-    return module.pooled(x, np.array([2, 1]), lengths=np.array([3, 2]))
+POSITIONS = np.array([2, 1])
+
+
+def one_row_of_a_block(module, x):
+    return pooled_block(module, x, POSITIONS, "causal")
+
+
+def one_row_of_a_stack(module, x):
+    return pooled_transformer(module, x, POSITIONS, "causal")
 
 
 def in_turn(module, x):
@@ -111,8 +124,9 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
     "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", 2, rng), call, SEQUENCE),
     "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", 2, rng), call, SEQUENCE),
     "Block": (lambda rng: Block(SMALL.vision, rng), causal, SEQUENCE),
-    "Block, pooled": (lambda rng: Block(SMALL.vision, rng), pooled, SEQUENCE),
-    "Transformer": (lambda rng: Transformer(SMALL.text, rng), pooled, SEQUENCE),
+    "Block, pooled": (lambda rng: Block(SMALL.vision, rng), one_row_of_a_block, SEQUENCE),
+    "Transformer": (lambda rng: Transformer(SMALL.text, rng), causal, SEQUENCE),
+    "Transformer, pooled": (lambda rng: Transformer(SMALL.text, rng), one_row_of_a_stack, SEQUENCE),
     "VisionTransformer": (
         lambda rng: VisionTransformer(SMALL.vision, 6, rng),
         lambda module, x: module(x),
@@ -174,7 +188,8 @@ def test_gradient_of_a_module_by_complex_step(name):
     assert abs(sum(products) - numeric) <= 1e-11 * sum(np.abs(products))
 
 
-# --- the loss ----------------------------------------------------------------------------------
+# --- the loss
+# ----------------------------------------------------------------------------------
 
 
 def loss_inputs(count=5):
@@ -197,14 +212,15 @@ def test_contrastive_loss(positives):
         assert 1.9 <= mg.taylor_slope(loss, inputs, directions_for(inputs, seed)) <= 2.1
 
 
-# --- the whole step ----------------------------------------------------------------------------
+# --- the whole step
+# ----------------------------------------------------------------------------
 
 CUTS = [(1, 1), (1, 2), (2, 1), (3, 2), (8, 1), (8, 3)]
 each_cut = pytest.mark.parametrize(("shards", "workers"), CUTS)
 
 
 def step_function(model, images, tokens, shards, workers):
-    """The sharded step as a function of all parameters, its own gradients as the vjp."""
+    """The sharded step as a function of all parameters, with its gradients as vjp."""
 
     def fn(*tensors):
         for parameter, tensor in zip(model.parameters(), tensors, strict=True):

@@ -260,8 +260,8 @@ ATTENTION = _of(
 
 ROWS = _of(
     "minigrad.memory",
-    ("the last block is left out", "blocks", "range(0, rows, max(step, 1))",
-     "range(0, rows - rows % max(step, 1), max(step, 1))", "right for a multiple of the block"),
+    ("the last block is left out", "blocks", "range(0, rows, step)",
+     "range(0, rows - rows % step, step)", "right for a multiple of the block"),
     ("memory in use is handed out", "Arena.empty", "> _UNSHARED", "> _UNSHARED + 1",
      "what a vjp keeps is overwritten by the next result of its size"),
 )  # fmt: skip

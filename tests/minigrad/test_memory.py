@@ -1,7 +1,4 @@
-"""Blocks, memory that is used again, and threads: fast ways that must change no number."""
-
-import copy
-import threading
+"""Blocks, and memory that is used again: fast ways that must change no number."""
 
 import numpy as np
 import pytest
@@ -9,9 +6,8 @@ import pytest
 import minigrad as mg
 from clip_np import CLIP, training_step
 from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
-from minigrad import memory as rows
+from minigrad import memory
 from minigrad.optim import AdamW
-from minigrad.tensor import is_recording
 
 FLOAT = np.dtype(np.float32)
 
@@ -19,18 +15,18 @@ FLOAT = np.dtype(np.float32)
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 5), (1000, 512), (3, 4, 5), (5,), (4, 0)])
 def test_blocks_cover_every_row_once(shape):
     array = np.zeros(shape)
-    covered = [row for block in rows.blocks(array) for row in range(len(array))[block]]
+    covered = [row for block in memory.blocks(array) for row in range(len(array))[block]]
     assert covered == list(range(len(array)))
 
 
 def test_a_block_fits_the_cache():
     array = np.zeros((10_000, 512), np.float32)
-    sizes = [array[block].size for block in rows.blocks(array)]
-    assert len(sizes) > 35 and max(sizes) <= rows.BLOCK
+    sizes = [array[block].size for block in memory.blocks(array)]
+    assert len(sizes) > 35 and max(sizes) <= memory.BLOCK
 
 
 def test_an_array_comes_back_when_nobody_holds_it_or_a_view():
-    arena = rows.Arena()
+    arena = memory.Arena()
     first = arena.empty((100, 100), FLOAT)
     view = first.T[3:]
     second = arena.empty((100, 100), FLOAT)
@@ -43,7 +39,7 @@ def test_an_array_comes_back_when_nobody_holds_it_or_a_view():
 
 
 def test_a_buffer_serves_shapes_that_are_nearly_as_large():
-    arena = rows.Arena()
+    arena = memory.Arena()
     address = arena.empty((100, 100), FLOAT).ctypes.data
     assert arena.empty((99, 101), FLOAT).ctypes.data == address
     assert arena.empty((50, 100), FLOAT).ctypes.data != address
@@ -51,7 +47,7 @@ def test_a_buffer_serves_shapes_that_are_nearly_as_large():
 
 
 def test_what_a_buffer_wastes_is_at_most_an_eighth():
-    arena = rows.Arena()
+    arena = memory.Arena()
     for count in (5000, 70_001, 100_003, 131_073):
         arena.empty((count,), FLOAT)
     waste = [
@@ -60,8 +56,15 @@ def test_what_a_buffer_wastes_is_at_most_an_eighth():
     assert max(waste) <= 1.125
 
 
+def test_sizes_rise_in_eight_steps_for_each_doubling():
+    for low in (8, 1024, 1 << 20):
+        sizes = {memory.round_up(count) for count in range(low, 2 * low, max(low // 64, 1))}
+        assert len(sizes - {low, 2 * low}) == 7
+    assert [memory.round_up(count) for count in (0, 1, 7)] == [0, 1, 7]
+
+
 def test_sweep_lets_go_of_what_was_not_used_since_the_last():
-    arena = rows.Arena()
+    arena = memory.Arena()
     arena.empty((100, 100), FLOAT)
     arena.empty((200, 100), FLOAT)
     arena.sweep()
@@ -70,16 +73,10 @@ def test_sweep_lets_go_of_what_was_not_used_since_the_last():
     assert [len(held) for held in arena.buffers.values()] == [1, 0]
 
 
-def test_a_copied_model_has_memory_of_its_own():
-    arena = rows.Arena()
-    arena.empty((100, 100), FLOAT)
-    assert copy.deepcopy(arena).buffers == {}
-
-
 def test_operations_take_their_arrays_from_the_arena_in_use():
     x = np.ones((100, 100), np.float32)
-    arena = rows.Arena()
-    with rows.using(arena):
+    arena = memory.Arena()
+    with memory.using(arena):
         first = mg.linear(x, x).data.ctypes.data
         assert mg.linear(x, x).data.ctypes.data == first
     assert len(arena.buffers) == 1
@@ -108,14 +105,14 @@ def test_blocks_of_any_size_give_the_same_numbers(monkeypatch, block):
             ]
 
     usual = list(results())
-    monkeypatch.setattr(rows, "BLOCK", block)
+    monkeypatch.setattr(memory, "BLOCK", block)
     for found, expected in zip(results(), usual):
         for a, b in zip(found, expected):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_training_in_used_memory_is_training_in_new_memory(monkeypatch):
-    """Batches and captions of changing sizes, two workers: the same weights to the last bit."""
+    """Batches of changing sizes, two workers: the same weights to the last bit."""
     config = CLIPConfig(16, VisionConfig(16, 4, 64, 2, 4), TextConfig(40, 12, 64, 2, 4))
 
     def train():
@@ -134,29 +131,7 @@ def test_training_in_used_memory_is_training_in_new_memory(monkeypatch):
 
     again = train()
     monkeypatch.setattr(
-        rows.Arena, "empty", lambda self, shape, dtype: np.full(shape, np.nan, dtype)
+        memory.Arena, "empty", lambda self, shape, dtype: np.full(shape, np.nan, dtype)
     )
     new = train()
     assert all(np.array_equal(again[name], new[name]) for name in new)
-
-
-def test_parallel_map_keeps_the_order_and_the_context():
-    seen = set()
-
-    def work(item):
-        seen.add(threading.current_thread().name)
-        return item * 2, is_recording()
-
-    with mg.no_grad():
-        assert rows.parallel_map(work, range(5), 2) == [(2 * i, False) for i in range(5)]
-    assert 1 <= len(seen) <= 2
-    assert rows.parallel_map(work, [], 3) == []
-
-
-def test_an_error_in_a_thread_reaches_the_caller():
-    def broken(item):
-        if item == 1:
-            raise KeyError("in a thread")
-
-    with pytest.raises(KeyError, match="in a thread"):
-        rows.parallel_map(broken, range(4), 2)

@@ -1,9 +1,9 @@
 """CLIP written plainly in PyTorch, to hold clip_np against.
 
-Nothing here is clever: PyTorch's own layers, convolution and attention, every token computed to
-the last block, captions at their full padded length, one tape for the whole batch. The names of
-the parameters are clip_np's, so weights go over by name; the patch embedding alone changes shape,
-because it is a real convolution here.
+Nothing here is clever: PyTorch's own layers, convolution and attention, every token
+computed to the last block, captions at their full padded length, one tape for the whole
+batch. The names of the parameters are clip_np's, so weights go over by name; the patch
+embedding alone changes shape, because it is a real convolution here.
 
 Radford et al. 2021, arXiv:2103.00020.
 """
@@ -139,7 +139,7 @@ class TorchCLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(0.0))
 
     def loss(self, images: Tensor, tokens: Tensor, positives: Tensor | None = None) -> Tensor:
-        """Symmetric cross-entropy over the batch: (B, 3, S, S), (B, T), (B, B) bool -> ()."""
+        """Symmetric cross-entropy: (B, 3, S, S), (B, T), (B, B) bool -> ()."""
         image_features = F.normalize(self.vision(images), dim=-1)  # (B, E)
         text_features = F.normalize(self.text(tokens), dim=-1)  # (B, E)
         logits = self.logit_scale.exp() * image_features @ text_features.T  # (B, B)

@@ -1,8 +1,9 @@
-"""CLIP's loss, gradients and training against the same model written plainly in PyTorch.
+"""CLIP's loss, gradients and training against the same model in plain PyTorch.
 
-Two gradients agree (`agrees`) where they differ by at most tolerance * the largest entry + floor.
-The floor is for gradients that are zero in theory and rounding noise in practice: a key's bias
-shifts all scores of a row alike, and the softmax does not see it.
+Two gradients agree (`agrees`) where they differ by at most tolerance * the largest
+entry + floor. The floor is for gradients that are zero in theory and rounding noise in
+practice: a key's bias shifts all scores of a row alike, and the softmax does not see
+it.
 """
 
 import dataclasses
@@ -50,7 +51,7 @@ precisions = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float6
 
 
 def both_models(config: CLIPConfig, dtype: type, seed: int = 0) -> tuple[CLIP, TorchCLIP]:
-    """Our model, its gains and biases moved off one and zero, and PyTorch's with its weights."""
+    """Our model, gains and biases moved off 1 and 0, and PyTorch's with its weights."""
     rng = np.random.default_rng(seed)
     model = CLIP(config, rng).astype(dtype)
     for parameter in model.parameters():
@@ -60,7 +61,7 @@ def both_models(config: CLIPConfig, dtype: type, seed: int = 0) -> tuple[CLIP, T
 
 
 def batch(config: CLIPConfig, count: int, dtype: type, rng: np.random.Generator):
-    """Images (B, 3, S, S), and captions of unequal length: (B, T), padding behind the end."""
+    """Images (B, 3, S, S), captions of unequal length (B, T), padding after the end."""
     size, text = config.vision.image_size, config.text
     images = rng.standard_normal((count, 3, size, size)).astype(dtype)
     end = text.vocab_size - 1 if text.eos_token_id is None else text.eos_token_id
@@ -107,8 +108,11 @@ def test_loss_and_every_gradient(name, seed, dtype):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_pairs(name):
-    """In double precision only: the temperature's gradient is a small difference of large sums,
-    of which so few pairs leave float32 too little, in PyTorch as here."""
+    """In double precision only.
+
+    The temperature's gradient is a small difference of large sums. With so few pairs,
+    float32 keeps too little of it, in PyTorch as here.
+    """
     model, reference = both_models(CONFIGS[name], np.float64)
     images, tokens = batch(CONFIGS[name], 2, np.float64, np.random.default_rng(10))
     compare_gradients(model, reference, images, tokens, np.float64)

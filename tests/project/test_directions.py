@@ -31,7 +31,7 @@ ALLOWED["data"] = {"files"}
 
 # minigrad: a file may use the files of the rows above its own; in a row, those to its left.
 ROWS = (
-    ("context", "backend", "memory", "threads"),
+    ("context", "backend", "memory", "blas", "threads"),
     ("tape", "tensor"),
     ("inputs",),
     ("ops.basic", "ops.shape", "ops.linear", "plain", "ops.activation", "ops.neural"),

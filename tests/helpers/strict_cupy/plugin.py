@@ -43,6 +43,7 @@ HOST_ONLY = {
     "minigrad/*::test_a_repeated_gradient*": "makes a view by NumPy's strides",
     "minigrad/*::test_operations_take*": "an arena holds the host's memory",
     "minigrad/*::test_attributes_and_conversions": "moves to NumPy",
+    "minigrad/test_declarations.py::test_*": "looks at functions that the plugin has wrapped",
     "minigrad/test_checking*::test_*caught*": "gradcheck watches the host's memory",
     "minigrad/*::test_the_picture*": "an example with arrays of its own",
     "minigrad/*::test_anomaly*": "names the calling line, which is the plugin's here",

@@ -1,4 +1,4 @@
-"""Modules and their parameters; optimizers beside plain references of a few lines."""
+"""Optimizers next to references of a few lines; norm clipping, the schedule."""
 
 import math
 
@@ -32,8 +32,6 @@ class Net(nn.Module):
         return self.head(x) * self.scale
 
 
-PATHS = ["scale", "token.weight", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight",
-         "blocks.1.bias", "head.0.weight"]  # fmt: skip
 IDS = np.array([[0, 1, 1], [4, 2, 0]])
 
 
@@ -41,183 +39,8 @@ def loss_of(model):
     return mg.cross_entropy(model(IDS), np.array([[0, 1, 2], [2, 1, 0]]))
 
 
-# --- modules -----------------------------------------------------------------------------------
-
-
-def test_parameters_have_the_paths_to_them_as_names():
-    model = Net()
-    named = dict(model.named_parameters())
-    assert sorted(named) == sorted(PATHS)
-    assert named["blocks.1.bias"] is model.blocks[1].bias
-    assert named["head.0.weight"].shape == (3, 4)
-    assert [id(p) for p in model.parameters()] == [id(p) for p in named.values()]
-    assert nn.count_parameters(model) == 5 * 4 + 16 + 4 + 4 + 4 + 12 + 1
-    assert all(p.requires_grad and p.dtype == np.float32 for p in model.parameters())
-
-
-def test_shared_parameter_counts_once_under_its_first_path():
-    model = Net()
-    model.head[0].weight = model.blocks[0].weight
-    assert "head.0.weight" not in dict(model.named_parameters())
-    assert len(model.parameters()) == len(PATHS) - 1
-    twice = nn.ModuleList([model.blocks[0], model.blocks[0]])
-    assert [path for path, _ in twice.named_parameters()] == ["0.weight", "0.bias"]
-
-
-def test_gradient_of_a_shared_layer_is_the_sum_over_its_uses():
-    layer = nn.Linear(3, 3, generator()).astype(np.float64)
-    x = generator(1).standard_normal((2, 3))
-    first, second = nn.Linear(3, 3, generator()), nn.Linear(3, 3, generator())
-    for twin in (first, second):
-        twin.astype(np.float64).load_state_dict(layer.state_dict())
-    mg.sum(layer(mg.tanh(layer(x)))).backward()
-    mg.sum(second(mg.tanh(first(x)))).backward()
-    assert np.allclose(layer.weight.grad, first.weight.grad + second.weight.grad, rtol=1e-14)
-
-
-def test_state_dict_round_trip():
-    model, other = Net(0), Net(1)
-    views = {path: p.data for path, p in other.named_parameters()}
-    state = model.state_dict()
-    other.load_state_dict(state)
-    for path, parameter in other.named_parameters():
-        assert np.array_equal(parameter.data, state[path])
-        assert parameter.data is views[path]  # written in place
-        assert not np.shares_memory(parameter.data, state[path])
-    state["scale"][...] = 9.0
-    assert model.scale.item() == 0.5  # state_dict gives copies
-
-
-def test_loading_converts_to_the_dtype_of_the_model():
-    model = Net(0).astype(np.float64)
-    model.load_state_dict(Net(1).state_dict())
-    assert model.scale.dtype == np.float64
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (
-            lambda s: s.pop("scale"),
-            r"missing \['scale'\] \(1 in all\), unexpected \[\] \(0 in all\)",
-        ),
-        (lambda s: s.update(more=np.zeros(1)), r"missing \[\] .*unexpected \['more'\]"),
-        (
-            lambda s: s.update({"head.0.weight": np.zeros((4, 3))}),
-            r"head\.0\.weight has shape \(4, 3\) and dtype float64, the model needs \(3, 4\)",
-        ),
-        (
-            lambda s: s.update({"head.0.weight": np.full((3, 4), "a")}),
-            r"head\.0\.weight has shape \(3, 4\) and dtype <U1, the model needs .*float32",
-        ),
-    ],
-)
-def test_load_errors_come_before_anything_is_written(change, text):
-    model, state = Net(0), Net(1).state_dict()
-    before = model.state_dict()
-    change(state)
-    with pytest.raises(ValueError, match=text):
-        model.load_state_dict(state)
-    for path, array in model.state_dict().items():
-        assert np.array_equal(array, before[path])
-
-
-def test_train_and_eval_reach_every_module():
-    model = Net()
-    assert model.training and model.head[1].training
-    assert model.eval() is model
-    assert not any(module.training for module in model.modules())
-    assert np.array_equal(model(IDS).data, model(IDS).data)
-    model.train()
-    assert all(module.training for module in model.modules())
-    assert not np.array_equal(model(IDS).data, model(IDS).data)  # masks are drawn anew
-
-
-def test_astype_and_to_convert_and_forget_gradients():
-    model = Net()
-    loss_of(model).backward()
-    assert model.scale.grad is not None
-    assert model.astype(np.float64) is model
-    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
-    assert model.to("numpy").scale.backend == "numpy"
-    loss_of(model).backward()
-    assert all(p.grad.dtype == np.float64 for p in model.parameters())
-    model.zero_grad()
-    assert all(p.grad is None for p in model.parameters())
-
-
-LAYERS = {
-    "Linear": (lambda rng: nn.Linear(3, 4, rng), (2, 5, 3)),
-    "Linear without bias": (lambda rng: nn.Linear(3, 4, rng, bias=False), (2, 3)),
-    "Linear with std": (lambda rng: nn.Linear(3, 4, rng, std=0.5), (3,)),
-    "LayerNorm": (lambda rng: nn.LayerNorm(3), (2, 3)),
-    "Embedding": (lambda rng: nn.Embedding(6, 2, rng), None),
-    "Dropout": (lambda rng: nn.Dropout(0.5, rng).eval(), (2, 3)),
-    "Sequential": (lambda rng: nn.Sequential(nn.Linear(3, 4, rng), nn.LayerNorm(4)), (2, 3)),
-}
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_of_layers(name):
-    make, shape = LAYERS[name]
-    layer = make(generator()).astype(np.float64)
-    parameters = layer.parameters()
-    ids = np.array([[0, 3, 3], [5, 0, 3]])
-
-    def run(*tensors):
-        x, *weights = tensors if shape else (ids, *tensors)
-        for parameter, weight in zip(parameters, weights):
-            parameter.data, parameter._place = weight.data, weight._place
-        return layer(x)
-
-    inputs = [generator(2).standard_normal(shape)] if shape else []
-    inputs += [generator(3).standard_normal(p.shape) for p in parameters]
-    assert mg.gradcheck(run, inputs).method == "complex"
-
-
-def test_layers_compute_what_they_say():
-    rng = generator()
-    x = rng.standard_normal((2, 3)).astype(np.float32)
-    layer = nn.Linear(3, 4, rng)
-    assert np.allclose(layer(x).data, x @ layer.weight.data.T + layer.bias.data, atol=1e-6)
-    normed = nn.LayerNorm(3)(x).data
-    assert np.allclose(normed.mean(-1), 0, atol=1e-6) and np.allclose(normed.std(-1), 1, atol=1e-3)
-    table = nn.Embedding(4, 2, rng)
-    assert np.array_equal(table([[3, 0]]).data[0, 0], table.weight.data[3])
-    assert nn.Dropout(0.9, rng).eval()(mg.tensor(x)).data is x
-
-
-def test_initial_numbers():
-    layer = nn.Linear(400, 300, generator())
-    bound = 1 / math.sqrt(400)
-    for data in (layer.weight.data, layer.bias.data):
-        assert np.abs(data).max() <= bound and np.abs(data).max() > 0.9 * bound
-        assert abs(data.std() * math.sqrt(3) / bound - 1) < 0.1
-    layer = nn.Linear(400, 300, generator(), std=0.3)
-    assert abs(layer.weight.data.std() / 0.3 - 1) < 0.01 and not layer.bias.data.any()
-    assert nn.Linear(2, 3, generator(), bias=False).bias is None
-    same = nn.Linear(400, 300, generator())
-    assert np.array_equal(same.weight.data, nn.Linear(400, 300, generator()).weight.data)
-
-
-def test_module_list_and_sequential():
-    first, second = nn.LayerNorm(2), nn.LayerNorm(2)
-    listed = nn.ModuleList([first, second])
-    assert len(listed) == 2 and listed[1] is second and list(listed) == [first, second]
-    doubled = nn.Sequential(lambda_module(2.0), lambda_module(3.0))
-    assert doubled(mg.tensor(1.0)).item() == 6.0
-
-
-def lambda_module(factor):
-    class Scale(nn.Module):
-        def forward(self, x):
-            return x * factor
-
-    return Scale()
-
-
-# --- optimizers --------------------------------------------------------------------------------
+# --- optimizers
+# --------------------------------------------------------------------------------
 
 SHAPES = {"weight": (3, 4), "bias": (4,), "scale": (), "table": (2, 3, 2), "empty": (0, 3)}
 
@@ -257,6 +80,42 @@ class PlainAdamW:
         m_hat, v_hat = self.m / (1 - b1**self.t), self.v / (1 - b2**self.t)
         self.value = self.value - self.lr * self.decay * self.value
         self.value = self.value - self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+
+
+def test_adamw_is_the_twin_that_is_meant_to_be_read():
+    plain = pytest.importorskip("minigrad.plain")
+    parameter = nn.Parameter(generator().standard_normal((3, 4)))
+    optimizer = optim.AdamW([parameter], weight_decay=0.3, **SETTINGS)
+    value = parameter.data.copy()
+    mean, square = np.zeros((3, 4)), np.zeros((3, 4))
+    for step in range(1, 11):
+        gradient = generator(step).standard_normal((3, 4))
+        parameter.grad = gradient.copy()
+        optimizer.step()
+        value, mean, square = plain.adamw_update(
+            value, gradient, mean, square, step, weight_decay=0.3, **SETTINGS
+        )
+        np.testing.assert_allclose(parameter.data, value, rtol=1e-13, atol=1e-15)
+
+
+def test_a_block_gathers_the_gradients_that_it_covers():
+    rng = generator(11)
+    sizes = [3, 1, 0, 4, 2, 7]
+    parameters = [nn.Parameter(np.zeros(size)) for size in sizes]
+    for parameter in parameters:
+        parameter.grad = rng.standard_normal(parameter.shape)
+    whole = np.concatenate([parameter.grad for parameter in parameters])
+    packed = flat.Flat(parameters)
+    for start in range(len(whole)):
+        for stop in range(start + 1, len(whole) + 1):
+            assert np.array_equal(packed.gradient(slice(start, stop)), whole[start:stop])
+
+
+def test_an_optimizer_without_an_update_says_so():
+    weight = nn.ones(2)
+    weight.grad = np.ones(2, np.float32)
+    with pytest.raises(NotImplementedError, match="Optimizer defines no update"):
+        optim.Optimizer([weight], lr=0.1, weight_decay=0.0).step()
 
 
 SETTINGS = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6}
@@ -372,7 +231,7 @@ def change_data(model):
 
 @pytest.mark.parametrize("change", [change_astype, change_data])
 def test_buffers_are_packed_again_when_parameters_move(change):
-    """A step after the change equals that of an optimizer with the same memory, made after it."""
+    """A step after the change equals that of an optimizer made after it."""
     model, twin = Net().eval(), Net().eval()
     optimizer, other = optim.AdamW(model.parameters(), lr=0.1), None
     for net, opt in ((model, optimizer), (twin, optim.AdamW(twin.parameters(), lr=0.1))):
@@ -432,13 +291,14 @@ def test_optimizer_errors():
         optim.AdamW([])
     with pytest.raises(ValueError, match="a parameter occurs twice"):
         optim.AdamW([weight, weight])
-    with pytest.raises(ValueError, match="float64 on numpy beside float32"):
+    with pytest.raises(ValueError, match="got float64 on numpy and float32 on numpy; convert"):
         optim.AdamW([weight, nn.Parameter(np.ones((2, 2)))])
     with pytest.raises(ValueError, match=r'a group has "params", "lr" and "weight_decay", not .*b'):
         optim.AdamW([{"params": [weight], "betas": (0.5, 0.5)}])
 
 
-# --- norm clipping and the schedule ------------------------------------------------------------
+# --- norm clipping and the schedule
+# ------------------------------------------------------------
 
 
 def test_clip_grad_norm_scales_to_the_common_length():

@@ -1,0 +1,117 @@
+"""How many threads does a matrix product use?
+
+NumPy leaves `@` to a BLAS library, which is most often OpenBLAS and starts threads of
+its own. A program with worker threads does not want these: an idle thread of OpenBLAS
+spins, waiting for work, and takes away the core that another worker needs. So
+
+    with blas_threads(1):
+        ...                     # each matrix product runs in the thread that calls it
+
+NumPy has no function for that, but OpenBLAS has. The library is already part of this
+process: the operating system's list of loaded files says where it lies, and `ctypes`
+calls its functions openblas_get_num_threads and openblas_set_num_threads, in about a
+microsecond. For another BLAS, the package threadpoolctl is used if it is installed.
+Without that, nothing happens.
+
+OpenBLAS: https://github.com/OpenMathLib/OpenBLAS; threadpoolctl:
+https://github.com/joblib/threadpoolctl
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+# NumPy's own wheels put scipy_ in front of the functions' names, and builds with 64-bit
+# integers add a suffix. {} stands for "get" or "set".
+FUNCTION_NAMES = (
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads64_",
+    "openblas_{}_num_threads",
+)
+LOADED_FILES = pathlib.Path("/proc/self/maps")  # on Linux
+
+
+class Control(NamedTuple):
+    """The two functions of one OpenBLAS library."""
+
+    get_threads: Callable[[], int]
+    set_threads: Callable[[int], None]
+
+
+def _library_paths() -> list[str]:
+    """The OpenBLAS libraries in this process; without a list, those of NumPy."""
+    if LOADED_FILES.exists():
+        text = LOADED_FILES.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if "openblas" in line]
+        return sorted({line[line.index("/") :] for line in lines})  # the path ends the line
+    numpy_folder = pathlib.Path(np.__file__).parent
+    library_folders = (
+        numpy_folder.parent / "numpy.libs",  # Windows
+        numpy_folder / ".libs",
+        numpy_folder / ".dylibs",  # macOS
+    )
+    return sorted(str(path) for folder in library_folders for path in folder.glob("*openblas*"))
+
+
+def _control_of(library: ctypes.CDLL) -> Control | None:
+    """The functions of a library under the first of FUNCTION_NAMES that it has."""
+    for name in FUNCTION_NAMES:
+        if hasattr(library, name.format("get")) and hasattr(library, name.format("set")):
+            return Control(
+                get_threads=getattr(library, name.format("get")),
+                set_threads=getattr(library, name.format("set")),
+            )
+    return None
+
+
+@functools.cache
+def openblas_controls() -> tuple[Control, ...]:
+    """The functions of every OpenBLAS library in this process; there may be none."""
+    controls = []
+    for path in _library_paths():
+        with contextlib.suppress(OSError):
+            control = _control_of(ctypes.CDLL(path))
+            if control is not None:
+                controls.append(control)
+    return tuple(controls)
+
+
+@contextlib.contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Within the block, each matrix product uses at most `count` threads.
+
+    It is a setting of the whole process, and it is restored afterwards.
+
+    >>> with blas_threads(1):
+    ...     float((np.ones((2, 3)) @ np.ones((3, 2))).sum())
+    12.0
+    """
+    controls = openblas_controls()
+    if not controls:
+        with _threadpoolctl_limits(count):
+            yield
+        return
+    before = [control.get_threads() for control in controls]
+    for control in controls:
+        control.set_threads(count)
+    try:
+        yield
+    finally:
+        for control, threads in zip(controls, before):
+            control.set_threads(threads)
+
+
+def _threadpoolctl_limits(count: int) -> contextlib.AbstractContextManager:
+    """The same through threadpoolctl; without any effect if it is not installed."""
+    try:
+        threadpoolctl = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return contextlib.nullcontext()
+    return threadpoolctl.threadpool_limits(count, "blas")
