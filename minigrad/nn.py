@@ -27,8 +27,10 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from minigrad.backend import Array, move
-from minigrad.ops.linear import embedding, linear
-from minigrad.ops.neural import dropout, layer_norm
+from minigrad.ops.indexing import embedding
+from minigrad.ops.linear import linear
+from minigrad.ops.noise import dropout
+from minigrad.ops.normalisation import layer_norm
 from minigrad.tensor import Tensor
 
 NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed

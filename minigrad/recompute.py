@@ -1,19 +1,23 @@
 """Can memory be traded for time?
 
-The tape keeps what each vjp needs. For a network of n layers that is n layers' worth of arrays. A
-*checkpointed* stretch of the network keeps only its inputs. When the walk back arrives at the
-stretch, the stretch is computed again, this time recorded, and walked back through at once. One
-more forward pass of the stretch buys the memory of everything inside it.
+The tape keeps what each vjp needs. For a network of n layers that is n layers' worth of
+arrays. A *checkpointed* stretch of the network keeps only its inputs. When the walk
+back arrives at the stretch, the stretch is computed again, this time recorded, and
+walked back through at once. One more forward pass of the stretch buys the memory of
+everything inside it.
 
     forward:    inputs -> [ nothing is recorded ] -> results
-    backward:   inputs -> [ recorded ] -> results, then gradients flow back through the brackets
+    backward:   inputs -> [ run again, recorded ] -> results
+                gradients of the inputs  <-  gradients of the results
 
-The inner walk must stop at the edge of the stretch. Everything inside was just computed, so its
-nodes are younger than the moment at which the recomputation began; everything outside is older.
-Parameters that the function reaches through its closure are outside. `StretchWalk` hands their
-gradients to the outer walk, whose turn comes later.
+The inner walk must stop at the edge of the stretch. Everything inside was just
+computed, so its nodes are younger than the moment at which the recomputation began.
+Everything outside is older. Parameters that the function reaches through its closure
+are outside, and so are their nodes. `StretchWalk` hands their gradients to the outer
+walk, which visits older places later.
 
-Chen, Xu, Zhang, Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
+Chen, Xu, Zhang, Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost",
+arXiv:1604.06174.
 """
 
 from collections.abc import Callable
@@ -28,7 +32,7 @@ from minigrad.tensor import Tensor, is_recording, no_grad, record_many, recordin
 
 
 class StretchWalk(Walk):
-    """A walk through nodes that are younger than `start`; older places belong to the outer walk."""
+    """A walk through places younger than `start`. Older ones go to the outer walk."""
 
     def __init__(self, start: int) -> None:
         super().__init__()
@@ -44,12 +48,13 @@ class StretchWalk(Walk):
 
 
 def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
-    """fn(*inputs) without keeping what lies between: less memory for more time.
+    """fn(*inputs), without keeping what lies between: less memory for more time.
 
-    The forward pass records nothing. The backward pass runs fn again, this time recorded, and walks
-    back through it. fn must compute the same both times, so draw dropout masks outside of it. It
-    returns a tensor or a tuple of tensors. Parameters and other tensors that fn reaches through its
-    closure get their gradients too. An input that is an array reaches fn as a tensor.
+    The forward pass records nothing. The backward pass runs fn again, this time
+    recorded, and walks back through it. fn must compute the same both times, so draw
+    dropout masks outside of it. It returns a tensor or a tuple of tensors. Parameters
+    and other tensors that fn reaches through its closure get their gradients too. An
+    input that is an array reaches fn as a tensor.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True)
@@ -71,20 +76,21 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
         copies = [Tensor(array, needed) for array, needed in zip(arrays, needs_gradient)]
         with recording(True):
             again = _as_tuple(fn(*copies))
-        roots = []
+        roots: list[tuple[Place, Array]] = []
         for result, cotangent in zip(again, cotangents):
             if cotangent is not None and result._place is not None:
                 roots.append((result._place, cotangent))
-        gradients: dict[Place, Array] = {}
+        gradients: dict[Place | None, Array] = {}
 
         def receive(place: Place, gradient: Array, owned: bool) -> None:
             gradients[place] = gradient if owned else gradient.copy()
 
         StretchWalk(start).run(roots, receive)
-        return tuple(gradients.get(copy._place) if copy._place else None for copy in copies)
+        return tuple([gradients.get(copy._place) for copy in copies])
 
-    # Which tensors fn reaches through its closure is not known before it runs again. A leaf of our
-    # own keeps the results on the tape even if no input requires a gradient.
+    # Only when fn runs again does it show which tensors it reaches through its closure.
+    # This extra leaf keeps the results on the tape even if no input requires a
+    # gradient.
     anchor = Tensor(np.zeros(0, np.float32), requires_grad=True)
     recorded = record_many("checkpoint", values, (*tensors, anchor), vjp)
     return recorded if isinstance(results, tuple) else recorded[0]

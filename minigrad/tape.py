@@ -1,18 +1,19 @@
 """How can a program know its own derivative?
 
-A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The chain rule
-says that its derivative is the product of the small derivatives. Reverse mode multiplies them from
-the output back. For that, an operation needs to offer one thing only, its vector-Jacobian product:
+A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The
+chain rule says that its derivative is the product of the small derivatives. Reverse
+mode multiplies them from the output back. For that, an operation needs to offer one
+thing only, its vector-Jacobian product:
 
     vjp(g) = J^T g,      J = d(output)/d(input),      g = d(loss)/d(output)
 
-It turns the gradient of the output into the gradients of the inputs. While the program runs
-forward, each operation puts a `Node` on the tape, with its vjp and with links to the nodes of its
-inputs. The walk back needs about ten lines:
+It turns the gradient of the output into the gradients of the inputs. While the program
+runs forward, each operation puts a `Node` on the tape, with its vjp and with links to
+the nodes of its inputs. The walk back needs about ten lines:
 
-    waiting = {output_node: 1.0}                    # the gradient that has reached each node
+    waiting = {output_node: np.ones(())}     # the gradient that has reached each node
     while waiting:
-        node = max(waiting, key=lambda node: node.order)        # the youngest
+        node = max(waiting, key=lambda node: node.order)     # the youngest
         g = waiting.pop(node)
         if isinstance(node, Leaf):
             node.grad = g
@@ -20,19 +21,24 @@ inputs. The walk back needs about ten lines:
         for parent, gradient in zip(node.parents, node.vjp(g)):
             waiting[parent] = waiting.get(parent, 0.0) + gradient
 
-`Walk` below is this loop. It gives the gradients of one number with respect to all inputs at once,
-for about the cost of two forward runs. Three decisions keep it short and fast:
+`Walk` below is this loop, and a test holds the two equal. The walk gives the gradients
+of one number with respect to all inputs at once, for about the cost of two forward
+runs. Three decisions keep it short and fast:
 
-- **Nodes are numbered as they are made.** An operation is younger than its inputs. If the youngest
-  node always goes first, its gradient is complete before it is passed on. This needs no sorting
-  pass and no recursion, so a chain of 100,000 operations is no problem.
-- **A vjp holds arrays, never tensors.** A tensor points to its node, and the node points to its
-  vjp. If the vjp pointed back to the tensor, the three would form a cycle, and memory would wait
-  for the garbage collector. Without the cycle, a graph is freed the moment its last tensor goes.
-- **A gradient travels together with the answer to "does anyone else hold this array?"** If nobody
-  does, a second gradient is added to it in place. If somebody does, the sum is a new array.
+- **Nodes are numbered as they are made.** An operation is younger than its inputs. If
+  the youngest node always goes first, its gradient is complete before it is passed on.
+  This needs no sorting pass and no recursion, so a chain of 100,000 operations is no
+  problem.
+- **A vjp holds arrays, never tensors.** A tensor points to its node, and the node
+  points to its vjp. If the vjp pointed back to the tensor, the three would form a
+  cycle, and memory would wait for the garbage collector. Without the cycle, a graph is
+  freed the moment its last tensor goes.
+- **A gradient travels together with the answer to "does anyone else hold this array?"**
+  If nobody does, a second gradient is added to it in place. If somebody does, the sum
+  is a new array.
 
-Reverse mode: S. Linnainmaa 1970. A survey: Baydin et al. 2018, arXiv:1502.05767, section 3.
+Reverse mode: S. Linnainmaa 1970. A survey: Baydin et al. 2018, arXiv:1502.05767,
+section 3.
 """
 
 import heapq
@@ -66,20 +72,23 @@ class Leaf:
 class Node:
     """One recorded operation.
 
-    parents holds the place on the tape of each input, None for an input that needs no gradient.
-    shape is that of the result, or a list of shapes if the operation has several results. source is
-    the line of the program that called the operation; only anomaly mode fills it in.
+    `parents` holds the place on the tape of each input, None for an input that needs no
+    gradient. `shape` is that of the result, or a list of shapes if the operation has
+    several results. `source` is the line of the program that called the operation. Only
+    anomaly mode fills it in. A walk that frees the graph sets `parents` and `vjp` to
+    None.
     """
 
     __slots__ = ("name", "order", "parents", "shape", "source", "vjp")
+    source: str
 
     def __init__(
         self, name: str, parents: "tuple[Place | None, ...]", vjp: Callable, shape: Any
     ) -> None:
         self.order = next(clock)
         self.name = name
-        self.parents: tuple[Place | None, ...] | None = parents  # None after a walk has freed it
-        self.vjp: Callable | None = vjp  # the same
+        self.parents: tuple[Place | None, ...] | None = parents
+        self.vjp: Callable | None = vjp
         self.shape = shape
 
 
@@ -101,35 +110,40 @@ Place = Leaf | Node | Output
 """Where a tensor stands on the tape."""
 
 Receiver = Callable[[Place, Array, bool], None]
-"""Called as receive(place, gradient, owned) when the gradient of a place is complete."""
+"""Called as receive(place, gradient, owned) when a place's gradient is complete."""
 
 
 class Monitor(Protocol):
-    """Something that looks on while operations are recorded and walked: see debug.py."""
+    """An observer of operations as they are recorded and walked. See minigrad/debug."""
 
     def forward(
         self, name: str, parents: Sequence[Any], results: Sequence[Any], node: Node | None
-    ) -> None: ...
+    ) -> None:
+        """Called after an operation has computed its results."""
 
-    def backward(self, node: Node, gradients: Sequence[Array | None]) -> None: ...
+    def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
+        """Called after a node's vjp has computed the gradients of its inputs."""
 
 
 monitor: ContextVar[Monitor | None] = ContextVar("monitor", default=None)
+"""The observer of this thread, if any."""
+
 current_walk: "ContextVar[Walk | None]" = ContextVar("current_walk", default=None)
-"""The walk that is under way, for a vjp that starts a walk of its own (recompute.py)."""
+"""The walk that is under way, for a vjp that starts a second walk (recompute.py)."""
 
 
 class Walk:
     """One walk back along the tape.
 
-    `pending` maps each place that has received a gradient to a pair (gradient, owned). owned means
-    that the walk alone holds the array, so that it may be changed. For a node with several results
-    the gradient is a list with one entry for each result, None where a result was never used.
+    `pending` maps each place that has received a gradient to a pair (gradient, owned).
+    owned means that the walk alone holds the array, so that it may be changed. For a
+    node with several results the gradient is a list with one entry for each result. The
+    entry is None if the result was never used.
     """
 
     def __init__(self, retain_graph: bool = False) -> None:
         self.retain_graph = retain_graph
-        self.watcher = monitor.get()
+        self.observer = monitor.get()
         self.pending: dict[Place, tuple[Any, bool]] = {}
         self.heap: list[tuple[int, Place]] = []  # (-order, place): the youngest is on top
 
@@ -139,37 +153,38 @@ class Walk:
         receive: Receiver,
         wanted: Collection[Place] = (),
     ) -> None:
-        """Walk back from `roots`, pairs of a place and its gradient, until nothing is pending.
+        """Walk back from `roots`, pairs of a place and its gradient, to the leaves.
 
-        receive(place, gradient, owned) gets the complete gradient of each leaf, and of each place
-        in `wanted`.
+        receive(place, gradient, owned) gets the complete gradient of each leaf, and of
+        each place in `wanted`.
         """
         for place, gradient in roots:
             self.deliver(place, gradient, owned=False)
         token = current_walk.set(self)
         try:
             while self.heap:
-                place = heapq.heappop(self.heap)[1]
+                _, place = heapq.heappop(self.heap)
                 gradient, owned = self.pending.pop(place)
-                if type(gradient) is not ndarray:
-                    use_device(*(gradient if type(gradient) is list else [gradient]))
+                cotangents = gradient if type(gradient) is list else [gradient]
+                if type(gradient) is not ndarray:  # on NumPy there is no device to choose
+                    use_device(*cotangents)
                 if type(place) is Leaf or place in wanted:
                     receive(place, gradient, owned)
-                if type(place) is Output:
+                if type(place) is Node:
+                    self._step(place, cotangents)
+                elif type(place) is Output:
                     self._collect(place, gradient)
-                elif type(place) is Node:
-                    self._step(place, gradient if type(gradient) is list else [gradient])
         finally:
             current_walk.reset(token)
 
     def deliver(self, place: Place, gradient: Array, owned: bool) -> None:
         """Add `gradient` to what is pending at `place`."""
-        found = self.pending.get(place)
-        if found is None:
+        pending = self.pending.get(place)
+        if pending is None:
             self.pending[place] = gradient, owned
             heapq.heappush(self.heap, (-place.order, place))
         else:
-            total, total_owned = found
+            total, total_owned = pending
             self.pending[place] = _add_up(total, total_owned, gradient, owned), True
 
     def _collect(self, output: Output, gradient: Array) -> None:
@@ -194,11 +209,12 @@ class Walk:
         gradients = vjp(*cotangents)
         if type(gradients) is not tuple:
             gradients = (gradients,)
-        if self.watcher is not None:
-            self.watcher.backward(node, gradients)
+        if self.observer is not None:
+            self.observer.backward(node, gradients)
         for parent, gradient in zip(parents, gradients):
             if parent is not None and gradient is not None:
-                owned = _is_owned(gradient, cotangents, gradients)
+                passed_on = gradient is cotangents[0]
+                owned = not passed_on and _is_owned(gradient, cotangents, gradients)
                 self.deliver(parent, as_array(gradient), owned)
 
 
@@ -216,19 +232,17 @@ def _add_up(first: Array, first_owned: bool, second: Array, second_owned: bool) 
 def _is_owned(
     gradient: Array, cotangents: Sequence[Array | None], gradients: Sequence[Array | None]
 ) -> bool:
-    """Whether a gradient that a vjp returned shares memory with nothing else the walk holds.
+    """Whether nothing else that the walk holds shares memory with a vjp's `gradient`.
 
-    A vjp may return what it was given, a view of that, or two views of one array. None of these may
-    be written to. The same holds for a broadcast view, in which one number stands at many places
-    (its strides contain a 0).
+    A vjp may return what it was passed, or a view of that, or two views of one array.
+    None of these may be written to. The same holds for a broadcast view, in which one
+    number is seen at many positions (its strides contain a 0).
     """
-    if gradient is cotangents[0]:  # the most frequent case, so it is asked first
-        return False
     memory = _memory_of(gradient)
     holders = [id(_memory_of(array)) for array in (*cotangents, *gradients)]
     return holders.count(id(memory)) == 1 and 0 not in gradient.strides
 
 
 def _memory_of(array: Array | None) -> Any:
-    """The array that owns the memory which `array` looks at: itself unless it is a view."""
+    """The array that owns the memory of `array`: itself, unless it is a view."""
     return array if array is None or array.base is None else array.base

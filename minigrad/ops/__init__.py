@@ -1,1 +1,41 @@
-"""The operations, each beside its derivative."""
+"""What is an operation?
+
+An operation is a function that computes a result, and knows the derivative of what it
+computes. It takes tensors, arrays or numbers, and returns a tensor:
+
+    def mul(a, b):
+        a, b = coerce("mul", a, b)             # tensors of one dtype on one backend
+        x, y = a.data, b.data                  # a vjp keeps arrays, never tensors
+
+        def vjp(g):                            # g = dL/d(a b)
+            return g * y, g * x                # dL/da, dL/db
+
+        return record("mul", x * y, (a, b), vjp)
+
+`record` puts vjp on the tape. The walk back (minigrad/tape.py) calls it with the
+gradient of the result, and hands what it returns to the operations that made a and b.
+Nothing else in minigrad knows calculus.
+
+    basic             neg exp log sqrt mul add sub div power: start here
+    choice            abs maximum minimum where clip
+    reductions        sum mean var max min logsumexp
+    shape             reshape transpose swapaxes broadcast_to pad
+                      concatenate stack split to astype
+    indexing          x[index] take embedding
+    linear            matmul linear
+    contractions      einsum
+    error_function    erf
+    activation        tanh sigmoid relu
+    gelus             gelu quick_gelu
+    probabilities     softmax log_softmax cross_entropy
+    normalisation     layer_norm normalize
+    noise             dropout
+    attention         attention self_attention
+
+The last five, and `linear`, `embedding`, `var` and `logsumexp`, are fast forms of
+formulas that minigrad/plain.py writes out. Tests hold the two against each other.
+
+Each file begins with `from __future__ import annotations`. Without it, Python 3.11
+evaluates the annotations of a nested function every time its `def` runs, which is once
+for each `vjp`: 200 of the 1,950 nanoseconds of a small `add`.
+"""

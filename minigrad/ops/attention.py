@@ -1,56 +1,160 @@
-"""Chapter 7: how does a token look at the others?
+"""How does a token look at the other tokens?
 
-Each of T tokens sends a query q_i and offers a key k_j and a value v_j, all of width D. Token i
-mixes the values by how well its query fits the keys:
+Each token i sends a query q_i. Each token j offers a key k_j and a value v_j. All are D
+numbers wide. Token i mixes the values by how well its query fits the keys:
 
-    S = Q K^T / sqrt(D)           (T, T)   how well query i fits key j
-    P = softmax(S + mask)         (T, T)   each row sums to 1; a mask is usually of 0 and -inf
+    S = Q K^T / sqrt(D)           (T, N)   scores: how well query i fits key j
+    P = softmax(S + mask)         (T, N)   probabilities: each row sums to 1
     O = P V                       (T, D)
 
-Backward, with G = dL/dO, is the product rule twice and softmax's derivative between:
+A mask adds 0 where a query may look and -inf where it may not. Then P is 0 there.
+
+Backward, with G = dL/dO, the product rule comes twice, with the derivative of softmax
+in between:
 
     dV = P^T G
     dP = G V^T
     dS = P * (dP - rowsum(P * dP))
-    dQ = dS K / sqrt(D)        dK = dS^T Q / sqrt(D)
+    dQ = dS K / sqrt(D)           dK = dS^T Q / sqrt(D)
 
-The row sums are had for less: rowsum(P * dP)_i = sum_j P_ij (g_i . v_j) = g_i . o_i, D products
-in place of one for each key. The mask is an added constant, so its derivative adds no term; where
-it is -inf, P is 0 and so is dS. Dropout puts P * kept in P's place in O and dV, and multiplies
-G V^T by kept; the row sums are g_i . o_i still, with this O. The heads are H such maps on slices of
-the width.
+The row sums need not be computed from the (T, N) arrays. Row i is
 
-`attention` takes Q, K and V as three arrays, with any number of axes in front, and is the plain
-form that the other two are tested against. `self_attention` reads all three from one projection, as
-views, and writes one gradient array for it. `pooled_attention` has one query for each sequence, its
-end token, say: one row of scores, and `lengths` says how many keys it sees, as its row of a causal
-mask would.
+    sum_j P_ij dP_ij = sum_j P_ij (g_i . v_j) = g_i . (sum_j P_ij v_j) = g_i . o_i
 
-Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3.2.
+which is a product of two rows of width D. The mask is an added constant, so its
+derivative adds no term.
+
+Dropout multiplies the probabilities by an array M of 0 and 1/(1-p) before they mix the
+values:
+
+    O = (P * M) V                 dV = (P * M)^T G                dP = (G V^T) * M
+
+and the row sums are still g_i . o_i, with this O.
+
+With H heads, the width is cut into H slices of width D, and each slice attends by
+itself. `attention` takes Q, K and V as three arrays. `self_attention` reads all three
+from one projection, as views, and writes one gradient array for it.
+
+The plain form: minigrad/plain.py. Vaswani et al. 2017, "Attention Is All You Need",
+arXiv:1706.03762, section 3.2.
 """
 
-from __future__ import annotations  # else every call evaluates those of its vjp
+from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.inputs import coerce
 from minigrad.memory import blocks, empty, times
-from minigrad.ops.neural import RandomSource, are_small, dropout_mask, exponentials
+from minigrad.ops.noise import RandomSource, dropout_mask
+from minigrad.ops.probabilities import exponentiate, safe_without_shift
 from minigrad.tensor import Tensor, record
 
 Mask = str | Array | None
 
 
+class QKV(NamedTuple):
+    """Queries (B, H, T, D), keys and values (B, H, N, D), or their gradients."""
+
+    q: Array
+    k: Array
+    v: Array
+
+
+def attention(
+    q: Any, k: Any, v: Any, mask: Mask = None, dropout: float = 0.0, rng: RandomSource = None
+) -> Tensor:
+    """The fast form of `plain.attention`: softmax(q k^T / sqrt(D) + mask) v.
+
+    q (B, H, T, D), k and v (B, H, N, D) -> (B, H, T, D), with any number of axes in
+    front. mask is None, "causal" (query i sees the keys up to i), a boolean array (True
+    where a query may look), or an array of floats to add to the scores, which gets no
+    gradient. A query that may see no key gets zeros. `dropout` is the share of the
+    probabilities that become 0, drawn from `rng`; the others grow by 1/(1 - dropout).
+
+    >>> q = [[0.0, 9.0]]
+    >>> k = [[1.0, 0.0], [0.0, 1.0]]
+    >>> v = [[1.0, 2.0], [3.0, 4.0]]
+    >>> print(attention(q, k, v).data.round(2))
+    [[3. 4.]]
+    """
+    q, k, v = coerce("attention", q, k, v)
+    differ = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
+    if min(q.ndim, k.ndim) < 2 or differ or k.shape != v.shape:
+        raise ValueError(
+            f"attention: q {q.shape}, k {k.shape}, v {v.shape}: "
+            "expected (B, H, T, D) and twice (B, H, N, D)"
+        )
+    # One axis more in front makes all axes that there are one block.
+    inputs = QKV(q.data[None], k.data[None], v.data[None])  # (1, B, H, T, D), ...
+    queries, keys = q.shape[-2], k.shape[-2]
+    kept = dropout_mask("attention: dropout", dropout, rng, (1, *q.shape[:-1], keys), q)
+    added = additive_mask("attention", mask, q.data, queries, keys)
+    output = empty((1, *q.shape), q.data)
+    p = _forward(inputs, output, added, kept)
+
+    def vjp(g: Array) -> tuple[Array, Array, Array]:
+        gradients = QKV(
+            q=empty(inputs.q.shape, g), k=empty(inputs.k.shape, g), v=empty(inputs.v.shape, g)
+        )
+        _backward(g[None], inputs, output, p, gradients, kept)
+        return gradients.q[0], gradients.k[0], gradients.v[0]
+
+    return record("attention", output[0], (q, k, v), vjp)
+
+
+def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
+    """The fast form of `plain.self_attention`: (B, T, 3W) -> (B, T, W).
+
+    The last axis of qkv holds Q, K and V, each W wide: `heads` slices of width W/heads.
+    mask: as for `attention`.
+
+    >>> import numpy as np
+    >>> self_attention(np.ones((2, 5, 24), np.float32), heads=4, mask="causal").shape
+    (2, 5, 8)
+    """
+    (qkv,) = coerce("self_attention", qkv)
+    if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
+        raise ValueError(
+            f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
+        )
+    batch, length, width = qkv.shape
+    inputs = QKV._make(_split_heads(qkv.data, 3, heads))
+    added = additive_mask("self_attention", mask, inputs.q, length, length)
+    mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
+    output = _split_heads(mixed, 1, heads)[0]  # (B, H, T, D); writing into it fills `mixed`
+    p = _forward(inputs, output, added)
+
+    def vjp(g: Array) -> Array:
+        to_qkv = empty((batch, length, width), g)
+        gradients = QKV._make(_split_heads(to_qkv, 3, heads))  # views of to_qkv
+        _backward(_split_heads(g, 1, heads)[0], inputs, output, p, gradients)
+        return to_qkv
+
+    return record("self_attention", mixed, (qkv,), vjp)
+
+
+def _split_heads(x: Array, parts: int, heads: int) -> Array:
+    """(B, T, parts*W) as `parts` arrays (B, H, T, D), D = W/heads.
+
+    They are views if x is contiguous, as it is from `empty`: what is written into them
+    is written into x.
+    """
+    batch, length, width = x.shape
+    # (B, T, parts, H, D)
+    split = x.reshape(batch, length, parts, heads, width // (parts * heads))
+    return split.transpose(2, 0, 3, 1, 4)  # (parts, B, H, T, D)
+
+
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
-    """The mask as numbers to add to the scores (..., queries, keys): 0 to see, -inf to hide.
-    mask is None, "causal" (query i sees keys up to i), a boolean array (True where a query may
-    look) or an array of floats to add, which gets no gradient; like (..., queries, D) gives dtype
-    and leading axes."""
+    """A mask of any kind as numbers to add to the scores: 0 to see, -inf to hide.
+
+    mask: as for `attention`. like (..., queries, D) gives the dtype and the axes in
+    front. ValueError if the mask does not broadcast to the scores (..., queries, keys).
+    """
     xp = array_module(like)
     if mask is None:
         return None
@@ -58,127 +162,95 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
         if mask != "causal":
             raise ValueError(f'{name}: mask must be None, "causal" or an array, not {mask!r}')
         if queries != keys:
-            raise ValueError(f"{name}: a causal mask needs as many queries ({queries}) as keys")
-        mask = np.tri(keys, dtype=bool)
-    mask = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
-    shape = (*like.shape[:-2], queries, keys)
-    pairs = zip(reversed(mask.shape), reversed(shape))
-    if mask.ndim > len(shape) or any(n not in (1, wanted) for n, wanted in pairs):
-        raise ValueError(f"{name}: mask {mask.shape} does not broadcast to scores {shape}")
-    if mask.dtype.kind not in "bf":
-        choice = "pass booleans (True where a query may look) or floats to add to the scores"
-        raise TypeError(f"{name}: a mask of dtype {mask.dtype} could mean two things: {choice}")
-    if mask.dtype == bool:
-        mask = xp.where(mask, 0.0, -math.inf)
-    return mask.astype(like.real.dtype)
+            raise ValueError(
+                f"{name}: a causal mask needs as many queries ({queries}) as keys ({keys})"
+            )
+        values = xp.tri(keys, dtype=bool)  # True on and below the diagonal
+    else:
+        values = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
+    scores = (*like.shape[:-2], queries, keys)
+    if not _broadcasts_to(values.shape, scores):
+        raise ValueError(f"{name}: mask {values.shape} does not broadcast to scores {scores}")
+    if values.dtype.kind not in "bf":
+        raise TypeError(
+            f"{name}: a mask of dtype {values.dtype} could mean two things: pass booleans "
+            "(True where a query may look) or floats to add to the scores"
+        )
+    if values.dtype == bool:
+        values = xp.where(values, 0.0, -math.inf)
+    return values.astype(like.real.dtype)
 
 
-def _attend(
-    q: Array, k: Array, v: Array, o: Array, mask: Array | None = None, kept: Array | None = None
-) -> Array:
-    """Write O (B, H, T, D) into o; returns P (B, H, T, N) for `_attend_vjp`. q (B, H, T, D); k and
-    v (B, H, N, D), N keys; mask broadcasts to P; kept, like P, is 0 where dropped, else 1/(1-p)."""
-    xp, scale = array_module(q), _scale(q)
-    p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
-    # exp of small scores, and sums of it, stay far inside float32: softmax needs no shift then.
-    # -inf adds zeros to the sums; other floats in a mask could push a row out of range.
-    hides_only = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
-    for b in blocks(p):  # as many samples as the cache holds, at least one
-        scores = xp.matmul(q[b], k[b].swapaxes(-1, -2), out=p[b])
-        scores *= scale
-        small = hides_only and are_small(scores)
-        if mask is not None:
-            scores += _of(mask, b, q)
-        sums = exponentials(scores, small)  # (b, H, T, 1), and scores becomes exp(scores)
-        scores *= 1.0 / sums  # P
-        xp.matmul(scores if kept is None else times(scores, kept[b]), v[b], out=o[b])
-    return p
+def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `target` without making it larger."""
+    sizes = zip(reversed(shape), reversed(target))
+    return len(shape) <= len(target) and all(n in (1, wanted) for n, wanted in sizes)
 
 
 def _scale(q: Array) -> float:
-    return 1.0 / math.sqrt(max(q.shape[-1], 1))  # D may be 0
+    """1 / sqrt(D). D may be 0: then all scores are 0, and any scale will do."""
+    return 1.0 / math.sqrt(max(q.shape[-1], 1))
 
 
-def _of(mask: Array, b: slice, like: Array) -> Array:
-    """The mask for samples b: a slice of it if it has an axis of samples, else all of it."""
-    return mask[b] if mask.ndim == like.ndim and len(mask) > 1 else mask
+def _forward(
+    inputs: QKV, output: Array, mask: Array | None = None, kept: Array | None = None
+) -> Array:
+    """Write O (B, H, T, D) into `output`, and return P (B, H, T, N) for `_backward`.
 
-
-def _attend_vjp(
-    g: Array,
-    inputs: Sequence[Array],
-    saved: Sequence[Array],
-    into: Sequence[Array],
-    kept: Array | None = None,
-) -> None:
-    """Write dQ, dK, dV into `into`, from g = dL/dO, inputs Q, K, V and saved O, P; shapes as in
-    `_attend`."""
-    (q, k, v), (o, p), (d_q, d_k, d_v) = inputs, saved, into
-    xp, scale = array_module(q), _scale(q)
-    for b in blocks(p):
-        d_s = xp.matmul(g[b], v[b].swapaxes(-1, -2), out=empty(p[b].shape, p))  # G V^T
+    mask is added to the scores; kept is 0 where a probability is dropped, else 1/(1-p).
+    The work goes in blocks of as many samples as stay in the cache, at least one.
+    """
+    q, k, v = inputs
+    xp = array_module(q)
+    scale = _scale(q)
+    p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
+    # Whether the scores need a shift is asked before the mask is added, because its
+    # -inf would look like huge scores. A mask of 0 and -inf cannot make a score larger.
+    only_hides = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
+    for samples in blocks(p):
+        # S = Q K^T / sqrt(D), (b, H, T, N)
+        scores = xp.matmul(q[samples], k[samples].swapaxes(-1, -2), out=p[samples])
+        scores *= scale
+        shift = not (only_hides and safe_without_shift(scores))
+        if mask is not None:
+            scores += _mask_of(mask, samples, q)
+        # P = exp(S) / rowsum(exp(S)): all three stages use the same memory
+        exponentials, sums = exponentiate(scores, shift)
+        probabilities = xp.multiply(exponentials, 1.0 / sums, out=exponentials)
+        # O = P V, or (P * M) V
         if kept is not None:
-            d_s *= kept[b]
-        d_s -= row_dot(g[b], o[b])[..., None]  # dP - rowsum(P * dP)
-        d_s *= p[b]
-        d_s *= scale  # from here on that of Q K^T, which dQ and dK share
-        dropped = p[b] if kept is None else times(p[b], kept[b])
-        xp.matmul(dropped.swapaxes(-1, -2), g[b], out=d_v[b])
-        xp.matmul(d_s, k[b], out=d_q[b])
-        xp.matmul(d_s.swapaxes(-1, -2), q[b], out=d_k[b])
+            probabilities = times(probabilities, kept[samples])
+        xp.matmul(probabilities, v[samples], out=output[samples])  # (b, H, T, D)
+    return p
 
 
-def attention(
-    q: Any, k: Any, v: Any, mask: Mask = None, dropout: float = 0.0, rng: RandomSource = None
-) -> Tensor:
-    """softmax(q k^T / sqrt(D) + mask) v: q (B, H, T, D), k and v (B, H, N, D) -> (B, H, T, D).
-    dropout is the share of the probabilities that become 0, drawn from `rng`; the others grow by
-    1/(1 - dropout). Masks: `additive_mask`; a query that may see no key gets zeros."""
-    q, k, v = coerce("attention", q, k, v)
-    apart = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
-    if min(q.ndim, k.ndim) < 2 or apart or k.shape != v.shape:
-        expected = "expected (B, H, T, D) and twice (B, H, N, D)"
-        raise ValueError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}: {expected}")
-    # One axis more in front: whatever axes there are, they are one block.
-    shape, inputs = q.shape, [each.data[None] for each in (q, k, v)]  # (1, B, H, T, D), ...
-    kept = dropout_mask("attention: dropout", dropout, rng, (1, *shape[:-1], k.shape[-2]), q)
-    mask = additive_mask("attention", mask, q.data, shape[-2], k.shape[-2])
-    o = empty((1, *shape), q.data)
-    saved = o, _attend(*inputs, o, mask, kept)
-
-    def vjp(g: Array) -> tuple[Array, ...]:
-        into = [empty(each.shape, g) for each in inputs]
-        _attend_vjp(g[None], inputs, saved, into, kept)
-        return tuple(each[0] for each in into)
-
-    return record("attention", o[0], (q, k, v), vjp)
+def _mask_of(mask: Array, samples: slice, like: Array) -> Array:
+    """The mask of some samples: all of it if every sample has the same."""
+    differs_by_sample = mask.ndim == like.ndim and len(mask) > 1
+    return mask[samples] if differs_by_sample else mask
 
 
-def _heads(x: Array, parts: int, heads: int) -> list[Array]:
-    """(B, T, parts*W) as `parts` arrays (B, H, T, D): views of a contiguous x, such as `empty`
-    gives, so that writing into them writes into x."""
-    batch, length, width = x.shape
-    split = x.reshape(batch, length, parts, heads, width // (parts * heads))  # (B, T, parts, H, D)
-    return list(split.transpose(2, 0, 3, 1, 4))  # (parts, B, H, T, D)
-
-
-def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
-    """Attention of a sequence to itself from one projection: (B, T, 3*W) -> (B, T, W).
-    The last axis holds Q, K and V, each `heads` slices of width W/heads."""
-    (qkv,) = coerce("self_attention", qkv)
-    if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
-        expected = f"(B, T, 3*W), W a multiple of {heads} heads"
-        raise ValueError(f"self_attention: qkv {qkv.shape} must be {expected}")
-    batch, length, width = qkv.shape
-    inputs = _heads(qkv.data, 3, heads)
-    mask = additive_mask("self_attention", mask, inputs[0], length, length)
-    mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
-    (o,) = _heads(mixed, 1, heads)
-    saved = o, _attend(*inputs, o, mask)
-
-    def vjp(g: Array) -> Array:
-        d_qkv = empty((batch, length, width), g)
-        _attend_vjp(_heads(g, 1, heads)[0], inputs, saved, _heads(d_qkv, 3, heads))
-        return d_qkv
-
-    return record("self_attention", mixed, (qkv,), vjp)
+def _backward(
+    g: Array, inputs: QKV, output: Array, p: Array, gradients: QKV, kept: Array | None = None
+) -> None:
+    """Write dQ, dK and dV into `gradients`, from G = dL/dO and what `_forward` made."""
+    q, k, v = inputs
+    xp = array_module(q)
+    scale = _scale(q)
+    for samples in blocks(p):
+        g_block, p_block = g[samples], p[samples]
+        # dP = G V^T, or (G V^T) * M, (b, H, T, N)
+        d_p = xp.matmul(g_block, v[samples].swapaxes(-1, -2), out=empty(p_block.shape, p))
+        if kept is not None:
+            d_p *= kept[samples]
+        # dS = P * (dP - rowsum(P * dP)), with g_i . o_i for the row sums
+        d_s = d_p
+        d_s -= row_dot(g_block, output[samples])[..., None]
+        d_s *= p_block
+        # dQ and dK both need dS / sqrt(D)
+        d_s *= scale
+        xp.matmul(d_s, k[samples], out=gradients.q[samples])
+        xp.matmul(d_s.swapaxes(-1, -2), q[samples], out=gradients.k[samples])
+        # dV = P^T G, or (P * M)^T G
+        mixed_by = p_block if kept is None else times(p_block, kept[samples])
+        xp.matmul(mixed_by.swapaxes(-1, -2), g_block, out=gradients.v[samples])

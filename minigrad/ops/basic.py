@@ -1,191 +1,48 @@
-"""Chapter 2: what are the derivatives of arithmetic?
+"""What are the derivatives of arithmetic?
 
-Here each operation stands beside its derivative. A function computes its result, and hands
-the tape a nested `vjp(g)` that turns g, the gradient of the loss with respect to the result,
-into the gradients of its inputs. For an elementwise y = f(x) the Jacobian is diagonal, so
+Each operation stands next to its derivative. It is one function: it computes the
+result, and hands the tape a nested function `vjp(g)`. g is the gradient of the loss
+with respect to the result, and vjp turns it into the gradients of the inputs. For an
+elementwise y = f(x) this is
 
-    vjp(g) = g * f'(x).
+    vjp(g) = g f'(x)
 
-Two inputs of different shapes meet by broadcasting: the smaller one is used several times. What is
-used several times collects the sum of its gradients: repeating has summing (`unbroadcast`) for its
-derivative.
+    y = -x         g -> -g                  y = x + z      g -> g, g
+    y = exp(x)     g -> g y                 y = x - z      g -> g, -g
+    y = log(x)     g -> g / x               y = x z        g -> g z, g x
+    y = sqrt(x)    g -> g / (2 y)           y = x / z      g -> g / z, -g y / z
+    y = x^n        g -> g n x^(n-1)         y = x^z        g -> g z x^(z-1), g y ln(x)
 
-The chapter opens with how a value becomes a tensor. float32 is the working type: a number that
-meets a tensor takes the tensor's type, so that nothing turns into float64 on the way, and two
-float types in one operation are an error. complex128 serves to check derivatives (chapter 13):
-branches look at the real part, so every smooth operation is also correct for complex input.
+Two inputs of different shapes meet by broadcasting: the smaller one is used several
+times. Then its gradient is the sum over all its uses (`unbroadcast`).
 
-Kinks: |x| has derivative 0 at 0; where maximum's inputs are equal each gets half of the
-gradient; clip passes the gradient on its bounds.
+Every operation begins with `coerce` (minigrad/inputs.py), which turns its arguments
+into tensors of one dtype. `floating` does the same, and turns integers into float32.
+complex128 serves to check derivatives (minigrad/checking.py). Therefore a question
+about the sign of a number looks at its real part (`x.real > 0`), and all smooth
+operations are also right for complex numbers.
 """
 
-from __future__ import annotations  # else every call evaluates those of its vjp
+from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 from minigrad.backend import Array, array_module
 from minigrad.inputs import coerce, floating
 from minigrad.tensor import Tensor, record
 
-
-def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum `gradient` over the axes along which an input of `shape` was repeated."""
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    repeated = [extra + i for i, n in enumerate(shape) if n == 1]
-    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)  # shape
-
-
-def mismatch(name: str, x: Array, y: Array) -> ValueError:
-    """The error for shapes that do not broadcast."""
-    shapes, rule = f"shapes {x.shape} and {y.shape}", "counted from the right, sizes must be equal"
-    return ValueError(f"{name}: {shapes} do not broadcast: {rule} or 1")
-
-
-def _combine(name: str, function: Callable, x: Array, y: Array) -> Array:
-    try:
-        return function(x, y)
-    except ValueError:
-        raise mismatch(name, x, y) from None
-
-
-def add(a: Any, b: Any) -> Tensor:
-    """a + b, with broadcasting."""
-    a, b = coerce("add", a, b)
-    x, y = a.data, b.data
-    x_shape, y_shape = x.shape, y.shape
-
-    def vjp(g: Array) -> tuple[Array, Array]:
-        return unbroadcast(g, x_shape), unbroadcast(g, y_shape)
-
-    try:
-        total = x + y
-    except ValueError:
-        raise mismatch("add", x, y) from None
-    return record("add", total, (a, b), vjp)
-
-
-def sub(a: Any, b: Any) -> Tensor:
-    """a - b, with broadcasting."""
-    a, b = coerce("sub", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    b_needs = b.requires_grad
-
-    def vjp(g: Array) -> tuple[Array, Array | None]:
-        return unbroadcast(g, a_shape), unbroadcast(-g, b_shape) if b_needs else None
-
-    return record("sub", _combine("sub", operator.sub, a.data, b.data), (a, b), vjp)
-
-
-def mul(a: Any, b: Any) -> Tensor:
-    """a * b, with broadcasting."""
-    a, b = coerce("mul", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    product = _combine("mul", operator.mul, a.data, b.data)
-    # Each factor is kept only where the other one needs it.
-    x = a.data if b.requires_grad else None
-    y = b.data if a.requires_grad else None
-
-    def vjp(g: Array) -> tuple[Array | None, Array | None]:
-        to_a = None if y is None else unbroadcast(g * y, a_shape)
-        return to_a, None if x is None else unbroadcast(g * x, b_shape)
-
-    return record("mul", product, (a, b), vjp)
-
-
-def div(a: Any, b: Any) -> Tensor:
-    """a / b, with broadcasting; integers divide as float32."""
-    a, b = floating("div", a, b)
-    a_shape, b_shape = a.shape, b.shape
-    y = b.data
-    quotient = _combine("div", operator.truediv, a.data, y)
-    q = quotient if b.requires_grad else None
-
-    def vjp(g: Array) -> tuple[Array, Array | None]:
-        by_y = g / y
-        return unbroadcast(by_y, a_shape), None if q is None else unbroadcast(-by_y * q, b_shape)
-
-    return record("div", quotient, (a, b), vjp)
-
-
-def power(a: Any, b: Any) -> Tensor:
-    """a ** b, with broadcasting; a Python number as exponent is not differentiated."""
-    if isinstance(b, (int, float)):
-        return _constant_power(*floating("power", a), float(b))
-    a, b = floating("power", a, b)
-    x, y = a.data, b.data
-    xp = array_module(x)
-    result = _combine("power", operator.pow, x, y)
-
-    def vjp(g: Array) -> tuple[Array, Array]:
-        to_base = g * (y * xp.power(x, xp.where(y.real == 0, 1.0, y - 1)))
-        # d/dy x^y = x^y ln x, which tends to 0 with x for positive y; and 0^0 = 1 is flat in y.
-        log_x = xp.log(xp.where(x.real > 0, x, 1.0))
-        to_power = (g * result * log_x).astype(g.dtype)
-        return unbroadcast(to_base.astype(g.dtype), x.shape), unbroadcast(to_power, y.shape)
-
-    return record("power", result, (a, b), vjp)
-
-
-def _constant_power(a: Tensor, exponent: float) -> Tensor:
-    x = a.data
-
-    def vjp(g: Array) -> Array:
-        return g * (exponent * x ** (exponent - 1)) if exponent != 0 else g * 0.0
-
-    return record("power", x**exponent, (a,), vjp)
-
-
-def maximum(a: Any, b: Any) -> Tensor:
-    """The larger of a and b, element by element; equal elements share the gradient."""
-    return _choose("maximum", operator.gt, a, b)
-
-
-def minimum(a: Any, b: Any) -> Tensor:
-    """The smaller of a and b, element by element; equal elements share the gradient."""
-    return _choose("minimum", operator.lt, a, b)
-
-
-def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
-    a, b = coerce(name, a, b)
-    x, y = a.data, b.data
-    function = getattr(array_module(x), name)
-
-    def vjp(g: Array) -> tuple[Array, Array]:
-        tie = 0.5 * (x.real == y.real)
-        share = (wins(x.real, y.real) + tie).astype(g.dtype)
-        return unbroadcast(g * share, x.shape), unbroadcast(g * (1.0 - share), y.shape)
-
-    return record(name, _combine(name, function, x, y), (a, b), vjp)
-
-
-def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where `condition` (a boolean array or tensor) holds, else b; all three broadcast."""
-    chosen = condition.data if isinstance(condition, Tensor) else condition
-    a, b = coerce("where", a, b)
-    xp = array_module(a.data)
-    chosen = xp.asarray(chosen, dtype=bool)
-    try:
-        result = xp.where(chosen, a.data, b.data)
-    except ValueError:
-        shapes = f"{chosen.shape}, {a.shape} and {b.shape}"
-        raise ValueError(f"where: shapes {shapes} do not broadcast") from None
-    a_shape, b_shape = a.shape, b.shape
-
-    def vjp(g: Array) -> tuple[Array, Array]:
-        zero = xp.zeros_like(g)
-        to_a, to_b = xp.where(chosen, g, zero), xp.where(chosen, zero, g)
-        return unbroadcast(to_a, a_shape), unbroadcast(to_b, b_shape)
-
-    return record("where", result, (a, b), vjp)
+# --- one input ---
 
 
 def neg(x: Any) -> Tensor:
-    """-x."""
+    """-x.
+
+    This is the pattern of every operation: take the arguments as tensors, compute with
+    their arrays, define the derivative, record both.
+
+    >>> neg([1.0, -2.0]).data.tolist()
+    [-1.0, 2.0]
+    """
     (x,) = coerce("neg", x)
 
     def vjp(g: Array) -> Array:
@@ -195,10 +52,19 @@ def neg(x: Any) -> Tensor:
 
 
 def exp(x: Any) -> Tensor:
-    """e to the power x. Its derivative is its own result."""
+    """e to the power x. Its derivative is its own result.
+
+    >>> print(exp([0.0, 1.0]).data.round(4))
+    [1.     2.7183]
+    """
     (x,) = floating("exp", x)
     y = array_module(x.data).exp(x.data)
 
+    # `vjp` needs y again, so it keeps y: an array. A vjp keeps arrays, shapes and
+    # numbers, and never a tensor. The result's tensor points to its node on the tape,
+    # and the node to vjp. If vjp pointed back to the tensor, the three would form a
+    # cycle, and their memory would wait for the garbage collector. Therefore each
+    # operation takes what its vjp needs out of the tensors first.
     def vjp(g: Array) -> Array:
         return g * y
 
@@ -206,7 +72,11 @@ def exp(x: Any) -> Tensor:
 
 
 def log(x: Any) -> Tensor:
-    """The natural logarithm."""
+    """The natural logarithm.
+
+    >>> print(log([1.0, 10.0]).data.round(4))
+    [0.     2.3026]
+    """
     (x,) = floating("log", x)
     value = x.data
 
@@ -217,7 +87,11 @@ def log(x: Any) -> Tensor:
 
 
 def sqrt(x: Any) -> Tensor:
-    """The square root; its derivative at 0 is infinite."""
+    """The square root; its derivative at 0 is infinite.
+
+    >>> sqrt([4.0, 9.0]).data.tolist()
+    [2.0, 3.0]
+    """
     (x,) = floating("sqrt", x)
     y = array_module(x.data).sqrt(x.data)
 
@@ -227,28 +101,173 @@ def sqrt(x: Any) -> Tensor:
     return record("sqrt", y, (x,), vjp)
 
 
-def abs(x: Any) -> Tensor:
-    """|x|; with complex input the analytic continuation, x or -x by the sign of its real part."""
-    (x,) = coerce("abs", x)
-    sign = array_module(x.data).sign(x.data.real).astype(x.dtype)
+# --- two inputs ---
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of an input of `shape` that was broadcast to `gradient.shape`.
+
+    Broadcasting repeats the input along new axes in front, and along axes of size 1.
+    What is used several times collects the sum of its gradients: the sum over those
+    axes.
+
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((2, 3)), (3,)).tolist()
+    [2.0, 2.0, 2.0]
+    >>> unbroadcast(np.ones((2, 3)), (2, 1)).tolist()
+    [[3.0], [3.0]]
+    """
+    if gradient.shape == shape:
+        return gradient
+    new = gradient.ndim - len(shape)  # axes that the input does not have
+    repeated = [new + i for i, n in enumerate(shape) if n == 1]
+    return gradient.sum(axis=(*range(new), *repeated)).reshape(shape)  # shape
+
+
+def broadcast_error(name: str, x: Array, y: Array) -> ValueError:
+    """The error for two arrays whose shapes do not broadcast."""
+    return ValueError(
+        f"{name}: shapes {x.shape} and {y.shape} do not broadcast: counted from the right, "
+        "sizes must be equal or 1"
+    )
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a * b, with broadcasting.
+
+    >>> mul([[1.0, 2.0], [3.0, 4.0]], [10.0, 100.0]).data.tolist()
+    [[10.0, 200.0], [30.0, 400.0]]
+    """
+    a, b = coerce("mul", a, b)
+    x, y = a.data, b.data
+    x_shape, y_shape = x.shape, y.shape
+    try:
+        product = x * y
+    except ValueError:
+        raise broadcast_error("mul", x, y) from None
+    # The gradient of a needs y, and that of b needs x. What nobody needs is not kept.
+    kept_x = x if b.requires_grad else None
+    kept_y = y if a.requires_grad else None
+
+    def vjp(g: Array) -> tuple[Array | None, Array | None]:
+        to_a = None if kept_y is None else unbroadcast(g * kept_y, x_shape)
+        to_b = None if kept_x is None else unbroadcast(g * kept_x, y_shape)
+        return to_a, to_b
+
+    return record("mul", product, (a, b), vjp)
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b, with broadcasting.
+
+    >>> add([[1.0, 2.0], [3.0, 4.0]], [10.0, 20.0]).data.tolist()
+    [[11.0, 22.0], [13.0, 24.0]]
+    """
+    a, b = coerce("add", a, b)
+    x, y = a.data, b.data
+    x_shape, y_shape = x.shape, y.shape
+    try:
+        total = x + y
+    except ValueError:
+        raise broadcast_error("add", x, y) from None
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        return unbroadcast(g, x_shape), unbroadcast(g, y_shape)
+
+    return record("add", total, (a, b), vjp)
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b, with broadcasting.
+
+    >>> sub([3.0, 4.0], 1.0).data.tolist()
+    [2.0, 3.0]
+    """
+    a, b = coerce("sub", a, b)
+    x, y = a.data, b.data
+    x_shape, y_shape = x.shape, y.shape
+    try:
+        difference = x - y
+    except ValueError:
+        raise broadcast_error("sub", x, y) from None
+    b_needs = b.requires_grad
+
+    def vjp(g: Array) -> tuple[Array, Array | None]:
+        to_b = unbroadcast(-g, y_shape) if b_needs else None
+        return unbroadcast(g, x_shape), to_b
+
+    return record("sub", difference, (a, b), vjp)
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, with broadcasting; integers divide as float32.
+
+    >>> div([1, 2], 4).data.tolist()
+    [0.25, 0.5]
+    """
+    a, b = floating("div", a, b)
+    x, y = a.data, b.data
+    x_shape, y_shape = x.shape, y.shape
+    try:
+        quotient = x / y
+    except ValueError:
+        raise broadcast_error("div", x, y) from None
+    kept_quotient = quotient if b.requires_grad else None
+
+    def vjp(g: Array) -> tuple[Array, Array | None]:
+        g_over_y = g / y
+        to_a = unbroadcast(g_over_y, x_shape)
+        if kept_quotient is None:
+            return to_a, None
+        # d(x/y)/dy = -x / y^2 = -(x/y) / y
+        return to_a, unbroadcast(-g_over_y * kept_quotient, y_shape)
+
+    return record("div", quotient, (a, b), vjp)
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """a ** b, with broadcasting. If b is a Python number, only a gets a gradient.
+
+    >>> power([1.0, 2.0, 3.0], 2).data.tolist()
+    [1.0, 4.0, 9.0]
+    >>> power(2.0, [1.0, 2.0, 3.0]).data.tolist()
+    [2.0, 4.0, 8.0]
+    """
+    if isinstance(b, (int, float)):
+        (a,) = floating("power", a)
+        return _constant_power(a, float(b))
+    a, b = floating("power", a, b)
+    x, y = a.data, b.data
+    xp = array_module(x)
+    try:
+        result = x**y
+    except ValueError:
+        raise broadcast_error("power", x, y) from None
+
+    def vjp(g: Array) -> tuple[Array, Array]:
+        # d x^y / dx = y x^(y-1). For y = 0 this is 0, but 0 * x^-1 would be NaN at x =
+        # 0. So the power gets another exponent there: whatever it gives is multiplied
+        # by 0.
+        exponent = xp.where(y.real == 0, 1.0, y - 1)
+        to_a = g * (y * xp.power(x, exponent))
+        # d x^y / dy = x^y ln(x). For x <= 0, ln(1) = 0 stands in for ln(x): at x = 0
+        # the product tends to 0 if y > 0, and 0^0 counts as 1, whatever y does.
+        log_x = xp.log(xp.where(x.real > 0, x, 1.0))
+        to_b = g * result * log_x
+        # The 1.0 inside `where` may have widened the dtype.
+        to_a, to_b = to_a.astype(g.dtype), to_b.astype(g.dtype)
+        return unbroadcast(to_a, x.shape), unbroadcast(to_b, y.shape)
+
+    return record("power", result, (a, b), vjp)
+
+
+def _constant_power(a: Tensor, exponent: float) -> Tensor:
+    """a ** exponent for a number, with derivative exponent * a^(exponent - 1)."""
+    x = a.data
 
     def vjp(g: Array) -> Array:
-        return g * sign
+        if exponent == 0:
+            return g * 0.0  # x^-1 would be infinite at x = 0
+        return g * (exponent * x ** (exponent - 1))
 
-    return record("abs", x.data * sign, (x,), vjp)
-
-
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
-    """x limited to [low, high]; None leaves a side open. On a bound the gradient passes."""
-    (x,) = floating("clip", x)
-    low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-    if low > high:
-        raise ValueError(f"clip: low {low} is above high {high}")
-    xp, value = array_module(x.data), x.data
-    below, above = value.real < low, value.real > high  # neither for a NaN, which stays
-    result = xp.where(below, low, xp.where(above, high, value)).astype(x.dtype)
-
-    def vjp(g: Array) -> Array:
-        return g * ~(below | above)
-
-    return record("clip", result, (x,), vjp)
+    return record("power", x**exponent, (a,), vjp)

@@ -27,7 +27,7 @@ class Sample:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-# --- domains -----------------------------------------------------------------------------------
+# --- domains ---
 
 
 def anywhere(rng: Generator, shape: Shape) -> np.ndarray:
@@ -62,7 +62,7 @@ def at_kinks(*points: float) -> Domain:
     return domain
 
 
-# --- memory layouts ----------------------------------------------------------------------------
+# --- memory layouts ---
 
 
 def transposed(a: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def read_only(a: np.ndarray) -> np.ndarray:
 LAYOUTS = (transposed, reversed_strides, sliced, read_only)
 
 
-# --- what strategies are made of ---------------------------------------------------------------
+# --- what strategies are made of ---
 
 seeds = st.integers(0, 2**32 - 1)
 layouts = st.sampled_from((np.copy, *LAYOUTS))
@@ -117,7 +117,7 @@ def axis_of(draw: Callable, ndim: int) -> int:
     return draw(st.integers(-ndim, ndim - 1))
 
 
-# --- elementwise operations and reductions -----------------------------------------------------
+# --- elementwise operations and reductions ---
 
 
 @st.composite
@@ -167,7 +167,7 @@ def along_axis(draw: Callable, domain: Domain = anywhere) -> Sample:
     return Sample(filled(draw, domain, shape), {"axis": axis_of(draw, len(shape))})
 
 
-# --- operations that move numbers --------------------------------------------------------------
+# --- operations that move numbers ---
 
 
 @st.composite
@@ -272,7 +272,7 @@ def picked(draw: Callable, size: int, dims: int) -> np.ndarray:
     return np.asarray(rng.integers(0, max(size, 1), shape))
 
 
-# --- products ----------------------------------------------------------------------------------
+# --- products ---
 
 
 @st.composite
@@ -323,7 +323,7 @@ def embedding_inputs(draw: Callable) -> Sample:
     return Sample(inputs, {"ids": picked(draw, rows, 2)})
 
 
-# --- neural operations -------------------------------------------------------------------------
+# --- neural operations ---
 
 
 @st.composite

@@ -24,7 +24,7 @@ CENTRAL_STEP = 6e-6
 Arrays = Sequence[np.ndarray]
 
 
-# --- the machinery -----------------------------------------------------------------------------
+# --- the machinery ---
 
 
 def outputs_of(function: Callable, inputs: Sequence, options: dict) -> tuple:
@@ -98,7 +98,7 @@ def largest(arrays: Arrays) -> float:
     return max((float(np.abs(a).max(initial=0.0)) for a in arrays), default=0.0)
 
 
-# --- values ------------------------------------------------------------------------------------
+# --- values ---
 
 
 def check_value(row: Row, sample: Sample) -> None:
@@ -129,7 +129,7 @@ def check_complex_value(row: Row, sample: Sample) -> None:
         assert_agree(value.real, expected, 1e-13, largest(sample.inputs))
 
 
-# --- gradients ---------------------------------------------------------------------------------
+# --- gradients ---
 
 
 def check_gradient(row: Row, sample: Sample, seed: int = 0) -> None:

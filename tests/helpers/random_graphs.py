@@ -1,12 +1,13 @@
 """Random programs: graphs in which tensors are used again and again.
 
-A program is a list of (step, first, second, third): which step of STEPS to take, on which of the
-tensors made so far. The numbers wrap around, so any integers make a program, and a shorter list
-is a simpler one. Every tensor has a shape of 3s and 1s, so that each fits every other.
+A program is a list of (step, first, second, third): which step of STEPS to take, on
+which of the tensors made so far. The numbers wrap around, so any integers make a
+program, and a shorter list is a simpler one. Every tensor has a shape of 3s and 1s, so
+that each fits every other.
 
-`detach` and `no_grad` cut the tape, but not what the numbers depend on. So that a numeric
-derivative sees the same cut, the values behind a cut are kept from a first run (`Cuts`) and
-stand there as constants ever after.
+`detach` and `no_grad` cut the tape, but not what the numbers depend on. So that a
+numeric derivative sees the same cut, the values behind a cut are kept from a first run
+(`Cuts`) and stand there as constants ever after.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ class Cuts:
         self.passed = 0
 
     def __call__(self, cut: mg.Tensor) -> mg.Tensor:
-        """`cut` the first time, and the constant that it was then in every later run."""
+        """`cut` the first time. In every later run, the constant that it was then."""
         assert not cut.requires_grad
         self.passed += 1
         if self.passed <= len(self.values):
@@ -39,7 +40,7 @@ class Cuts:
         return cut
 
 
-# --- the steps: (a, b, c, cuts) -> a tensor or a tuple of tensors --------------------------------
+# --- the steps: (a, b, c, cuts) -> a tensor or a tuple of tensors ---------------------
 
 
 def product(a: mg.Tensor, b: mg.Tensor, c: mg.Tensor, cuts: Cuts) -> mg.Tensor:
@@ -70,7 +71,7 @@ def overlapping_views(a: mg.Tensor, b: mg.Tensor, c: mg.Tensor, cuts: Cuts) -> m
 
 
 def unused_parts(a: mg.Tensor, b: mg.Tensor, c: mg.Tensor, cuts: Cuts) -> tuple:
-    """A split of which one part may never be used, and a stack of one tensor with itself."""
+    """A split with a part that may never be used; a stack of one tensor with itself."""
     first, _, third = mg.split(mg.broadcast_to(a, (3, 3)) * b, 3)
     return mg.tanh(mg.sum(first, axis=0) - third), mg.sum(mg.stack([c, c, c]), axis=0) * 0.3
 
@@ -102,7 +103,7 @@ def checkpointed(a: mg.Tensor, b: mg.Tensor, c: mg.Tensor, cuts: Cuts) -> mg.Ten
 
 
 def nested_checkpoint(a: mg.Tensor, b: mg.Tensor, c: mg.Tensor, cuts: Cuts) -> tuple:
-    """A checkpoint inside a checkpoint, with two results, of which one may never be used."""
+    """A checkpoint inside a checkpoint. One of its two results may never be used."""
 
     def outer(x: mg.Tensor, y: mg.Tensor) -> tuple:
         inner = mg.checkpoint(lambda z: mg.tanh(z * x) + c, y)
@@ -141,7 +142,8 @@ STEPS: tuple[Callable, ...] = (
     *(cut_branch, unrecorded_branch, constant_branch, checkpointed, nested_checkpoint),
     *(reductions, fused, kinked),
 )
-# gelu by erf computes with real numbers only, and a central difference may straddle a kink.
+# gelu by erf computes with real numbers only, and a central difference may straddle a
+# kink.
 REAL_STEPS = (*STEPS[:-1], lambda a, b, c, cuts: mg.gelu(a) - mg.erf(b) * c)
 
 
@@ -156,8 +158,11 @@ def run(program: Program, leaves: Sequence[mg.Tensor], cuts: Cuts, steps: Sequen
 
 
 def check_program(program: Program, seed: int, steps: Sequence[Callable] = STEPS) -> None:
-    """The gradients of <c, program> for a random c: numerically right along a random direction,
-    the same from `grad` and `backward`, in memory of their own, with the inputs left alone."""
+    """Check the gradients of <c, program> for a random c.
+
+    They are numerically right along a random direction, the same from `grad` and from
+    `backward`, and share no memory. The inputs are left alone.
+    """
     rng = np.random.default_rng(seed)
     arrays = [np.asarray(rng.uniform(-0.9, 0.9, shape)) for shape in LEAVES]
     directions = [np.asarray(rng.standard_normal(shape)) for shape in LEAVES]
@@ -199,8 +204,10 @@ def _slope(
     program: Program, arrays: list, directions: list, needs: list, cuts: Cuts,
     steps: Sequence[Callable], cotangent: np.ndarray,
 ) -> float:  # fmt: skip
-    """d/dt <cotangent, program(arrays + t directions)> without any calculus; leaves that need no
-    gradient stay."""
+    """d/dt <cotangent, program(arrays + t directions)> without any calculus.
+
+    Leaves that need no gradient stay.
+    """
 
     def value(t: complex) -> np.ndarray:
         moved = [a + t * d * need for a, d, need in zip(arrays, directions, needs)]

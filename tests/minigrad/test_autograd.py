@@ -28,7 +28,7 @@ def cotangent_for(output, seed=9):
     return np.asarray(np.random.default_rng(seed).standard_normal(output.shape), output.dtype)
 
 
-# --- one tensor used many times ----------------------------------------------------------------
+# --- one tensor used many times -------------------------------------------------------
 
 REUSES = [
     pytest.param(lambda x: x - x, id="x-x"),
@@ -62,7 +62,7 @@ def test_difference_of_a_tensor_with_itself_is_flat():
     assert x.grad.tolist() == [0.0, 0.0, 0.0]
 
 
-# --- accumulation ------------------------------------------------------------------------------
+# --- accumulation ---------------------------------------------------------------------
 
 
 def test_backward_adds_to_grad_and_zero_grad_forgets():
@@ -107,7 +107,7 @@ def test_gradient_of_the_leaf_itself_is_a_copy():
 
 
 def test_repeated_accumulation_writes_into_no_foreign_array():
-    """One interior gradient is passed on unchanged to three readers that each add to it."""
+    """One interior gradient is passed on unchanged to three readers that add to it."""
     x = leaf(3)
     y = x * 1.0
     a, b, c = y + 0.0, y + 0.0, y + 0.0
@@ -121,7 +121,7 @@ def test_repeated_accumulation_writes_into_no_foreign_array():
 
 @pytest.mark.parametrize("count", [1, 2, 8, 50])
 def test_gradients_that_are_freed_on_the_way_leave_no_trace(count):
-    """The gradients of `factors` are dropped before that of y, a view of another, comes in."""
+    """The gradients of `factors` are dropped before y's, a view, comes in."""
     x, b = leaf(4), leaf(2, 2, seed=1)
     y = x * 1.0
     other_reader = y * 5.0
@@ -190,7 +190,7 @@ def test_grad_can_retain_the_graph():
     assert x.grad is None
 
 
-# --- grad ---------------------------------------------------------------------------------------
+# --- grad -----------------------------------------------------------------------------
 
 
 def test_grad_of_leaves_and_of_results_in_between():
@@ -282,7 +282,7 @@ def test_split_with_an_unused_output():
 
 
 def test_copies_are_leaves_of_their_own():
-    """Nodes are ordered by number: two leaves with one number would confuse the walk."""
+    """Nodes are ordered by number: two leaves with one number would confuse a walk."""
     model = mg.nn.Linear(2, 2, np.random.default_rng(0))
     x = np.array([[1.0, -2.0]], np.float32)
     model(mg.tensor(x)).sum().backward()
@@ -299,7 +299,7 @@ def test_copies_are_leaves_of_their_own():
     assert np.array_equal(result.data, model(x).data)
 
 
-# --- recording on and off ----------------------------------------------------------------------
+# --- recording on and off -------------------------------------------------------------
 
 
 def test_no_grad_as_block_and_as_decorator():
@@ -369,7 +369,7 @@ def test_threads_build_and_walk_graphs_at_once():
 
 
 def test_a_repeated_gradient_is_not_added_to_in_place():
-    """A vjp may return one new number, seen many times: the tape must not write into that view."""
+    """A vjp may return one number, seen many times. No walk may write into it."""
 
     def spread(x):
         def vjp(g):

@@ -1,4 +1,4 @@
-"""What the command line and `move` say where a GPU is asked for and cannot be had."""
+"""Where arrays live, and what `move` and the command line say if there is no GPU."""
 
 import sys
 import types
@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from clip_np.cli import main
+from minigrad import backend
 from minigrad.backend import BackendError, move
 
 
@@ -32,7 +33,7 @@ def a_cupy(driver, count):
 
 
 @pytest.mark.parametrize(
-    "cupy, backend, complaint",
+    "cupy, name, complaint",
     [
         (None, "cupy", r'needs CuPy: pip install "minigrad-clip\[gpu\]"'),
         (a_cupy(driver=0, count=0), "cupy", "no NVIDIA driver"),
@@ -41,11 +42,50 @@ def a_cupy(driver, count):
         (a_cupy(driver=12040, count=1), "cupy:1", "offers 1 GPUs"),
     ],
 )
-def test_what_is_missing_is_told_apart(monkeypatch, capsys, cupy, backend, complaint):
+def test_what_is_missing_is_told_apart(monkeypatch, capsys, cupy, name, complaint):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     with pytest.raises(BackendError, match=complaint):
-        move(np.zeros(2), backend)
+        move(np.zeros(2), name)
     with pytest.raises(BackendError, match=complaint):
-        mg.nn.zeros(2).to(backend)
-    assert main(["train", "--backend", backend]) == 1
-    assert capsys.readouterr().err.startswith(f"clip-np: error: backend '{backend}'")
+        mg.nn.zeros(2).to(name)
+    assert main(["train", "--backend", name]) == 1
+    assert capsys.readouterr().err.startswith(f"clip-np: error: backend '{name}'")
+
+
+def test_arrays_know_their_module_and_backend():
+    array = np.zeros(2)
+    assert backend.array_module(array) is np
+    assert backend.backend_of(array) == "numpy"
+    assert backend.move(array, "numpy") is array
+    assert backend.as_array(np.float64(1.0)).shape == ()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cupy:x", "numpy:0", "", "torch"])
+def test_unknown_backend_is_an_error(name):
+    with pytest.raises(ValueError, match="backend must be"):
+        mg.tensor([1.0], backend=name)
+
+
+def test_backend_without_cupy_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(RuntimeError, match=r'needs CuPy: pip install "minigrad-clip\[gpu\]"'):
+        mg.tensor([1.0]).to("cupy:1")
+
+
+def test_rows_that_repeat_are_added_up():
+    rng = np.random.default_rng(0)
+    rows, values = rng.integers(0, 5, 40), rng.standard_normal((40, 3))
+    target = np.ones((5, 3))
+    expected = target.copy()
+    np.add.at(expected, rows, values)
+    backend.add_rows(target, rows, values)
+    assert np.allclose(target, expected, rtol=1e-13)
+    for kind in (np.uint8, np.int16, np.uint64):
+        again = np.ones((5, 3))
+        backend.add_rows(again, rows.astype(kind), values)
+        assert np.array_equal(again, target)
+
+
+def test_dot_products_do_not_conjugate():
+    a = np.array([[1.0 + 2.0j, 3.0]])
+    assert backend.row_dot(a, a)[0] == (1 + 2j) ** 2 + 9

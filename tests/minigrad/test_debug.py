@@ -1,13 +1,12 @@
-"""Anomaly mode names the culprit; draw shows the graph; the backend's helpers say what is wrong."""
+"""Anomaly mode names the culprit; draw shows the graph; profile and explain_memory."""
 
 import inspect
-import sys
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import backend
+from minigrad.debug import explain_memory
 from minigrad.threads import parallel_map
 
 
@@ -23,7 +22,7 @@ def quiet():
         yield
 
 
-# --- detect_anomaly ----------------------------------------------------------------------------
+# --- detect_anomaly -------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("quiet")
@@ -81,7 +80,7 @@ def test_anomaly_mode_lets_finite_numbers_pass_and_ends_with_its_block():
         assert np.isnan(mg.log(mg.tensor([-1.0])).data).all()
 
 
-# --- draw --------------------------------------------------------------------------------------
+# --- draw -----------------------------------------------------------------------------
 
 
 def test_draw_lists_the_graph_inputs_first():
@@ -117,55 +116,7 @@ def test_draw_needs_no_recursion():
     assert mg.draw(y).count("neg ()") == 5000
 
 
-# --- backend -----------------------------------------------------------------------------------
-
-
-def test_arrays_know_their_module_and_backend():
-    array = np.zeros(2)
-    assert backend.array_module(array) is np
-    assert backend.backend_of(array) == "numpy"
-    assert backend.move(array, "numpy") is array
-    assert backend.as_array(np.float64(1.0)).shape == ()
-
-
-@pytest.mark.parametrize("name", ["gpu", "cupy:x", "numpy:0", "", "torch"])
-def test_unknown_backend_is_an_error(name):
-    with pytest.raises(ValueError, match="backend must be"):
-        mg.tensor([1.0], backend=name)
-
-
-def test_backend_without_cupy_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(RuntimeError, match=r'needs CuPy: pip install "minigrad-clip\[gpu\]"'):
-        mg.tensor([1.0]).to("cupy:1")
-
-
-def test_rows_that_repeat_are_added_up():
-    rng = np.random.default_rng(0)
-    rows, values = rng.integers(0, 5, 40), rng.standard_normal((40, 3))
-    target = np.ones((5, 3))
-    expected = target.copy()
-    np.add.at(expected, rows, values)
-    backend.add_rows(target, rows, values)
-    assert np.allclose(target, expected, rtol=1e-13)
-    for kind in (np.uint8, np.int16, np.uint64):
-        again = np.ones((5, 3))
-        backend.add_rows(again, rows.astype(kind), values)
-        assert np.array_equal(again, target)
-
-
-def test_dot_products_do_not_conjugate():
-    a = np.array([[1.0 + 2.0j, 3.0]])
-    assert backend.row_dot(a, a)[0] == (1 + 2j) ** 2 + 9
-
-
-def test_blas_threads_are_set_and_restored():
-    controls = backend._openblas_controls()
-    before = [getter() for getter, _ in controls]
-    with pytest.raises(ZeroDivisionError), backend.blas_threads(1):
-        assert [getter() for getter, _ in controls] == [1] * len(controls)
-        raise ZeroDivisionError
-    assert [getter() for getter, _ in controls] == before
+# --- profile --------------------------------------------------------------------------
 
 
 def test_profile_counts_calls_time_and_bytes():
@@ -173,9 +124,9 @@ def test_profile_counts_calls_time_and_bytes():
     with mg.profile() as measured:
         for _ in range(3):
             (x @ x.T).tanh().sum().backward()
-    calls, forward, backward, size = measured.table["matmul"]
-    assert calls == 3 and size == 3 * 200 * 200 * 4
-    assert forward > 0 and backward > 0
+    cost = measured.table["matmul"]
+    assert cost.calls == 3 and cost.size == 3 * 200 * 200 * 4
+    assert cost.forward > 0 and cost.backward > 0
     lines = str(measured).splitlines()
     assert lines[0].split() == ["operation", "calls", "forward", "ms", "backward", "ms", "MB"]
     assert {line.split()[0] for line in lines[1:]} == {"matmul", "transpose", "tanh", "sum"}
@@ -186,4 +137,43 @@ def test_profile_sees_nothing_outside_of_its_block_and_threads_inside():
     with mg.profile() as measured:
         parallel_map(lambda _: mg.exp(x), range(4), 2)
     mg.exp(x)
-    assert measured.table["exp"][0] == 4
+    assert measured.table["exp"].calls == 4
+
+
+# --- explain_memory -------------------------------------------------------------------
+
+
+def explained(function):
+    """The message of the MemoryError that function() raises."""
+    with pytest.raises(MemoryError) as caught, explain_memory("Buy more."):
+        function()
+    return str(caught.value)
+
+
+@pytest.fixture
+def huge():
+    """A view of one number that stands for 4 EB."""
+    return mg.broadcast_to(mg.tensor(1.0, requires_grad=True), (10**9, 10**9))
+
+
+def test_out_of_memory_names_the_operation_and_the_shapes(huge):
+    text = explained(lambda: huge * huge)
+    assert text.startswith("mul: out of memory with ")
+    assert "(1000000000, 1000000000)" in text
+    assert text.endswith(". Buy more.")
+
+
+def test_out_of_memory_in_the_backward_pass_names_the_operation(huge):
+    corner = huge[0, 0]
+    text = explained(corner.backward)
+    assert "getitem" in text.partition(":")[0]
+
+
+def test_out_of_memory_elsewhere_names_the_function():
+    text = explained(lambda: np.ones((10**9, 10**9)))
+    assert text.startswith("ones: out of memory with no arrays. Unable to allocate")
+
+
+def test_other_errors_pass():
+    with pytest.raises(ZeroDivisionError), explain_memory("Buy more."):
+        raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""What each operation says when its input does not fit: its name, the shapes, what was expected."""
+"""What each operation says if its input does not fit: name, shapes, expectations."""
 
 import operator
 import re

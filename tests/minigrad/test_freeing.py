@@ -1,4 +1,4 @@
-"""What the tape keeps and for how long: freeing, peak memory, long chains, checkpoints."""
+"""What the tape keeps, and until when: freeing, peak memory, chains, checkpoints."""
 
 import gc
 import tracemalloc
@@ -50,7 +50,7 @@ def chain(x, length):
     return x
 
 
-# --- freeing -----------------------------------------------------------------------------------
+# --- freeing --------------------------------------------------------------------------
 
 
 class Watched(np.ndarray):
@@ -121,7 +121,7 @@ def test_walked_nodes_drop_parents_and_vjp():
     assert [node.vjp, node.parents, parent.vjp, parent.parents] == [None] * 4
 
 
-# --- peak memory -------------------------------------------------------------------------------
+# --- peak memory ----------------------------------------------------------------------
 
 
 def test_peak_of_a_chain_is_one_array_for_each_operation():
@@ -165,7 +165,7 @@ def test_no_grad_keeps_nothing():
     assert peak_of(run) < 4 * BYTES
 
 
-# --- long chains -------------------------------------------------------------------------------
+# --- long chains ----------------------------------------------------------------------
 
 LONG = 100_000
 
@@ -197,7 +197,7 @@ def test_long_chain_of_one_reused_tensor():
     assert x.grad == 1.0
 
 
-# --- checkpoint --------------------------------------------------------------------------------
+# --- checkpoint -----------------------------------------------------------------------
 
 
 def block(x, w):
@@ -205,7 +205,7 @@ def block(x, w):
 
 
 def same_gradients(plain, checkpointed, inputs):
-    """Both functions' gradients for inputs and a random cotangent agree to the last bit."""
+    """Both functions' gradients, for a random cotangent, agree to the last bit."""
     y = plain()
     g = np.random.default_rng(5).standard_normal(y.shape)
     expected = mg.grad(y, inputs, g, retain_graph=True)

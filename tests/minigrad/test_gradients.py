@@ -21,7 +21,7 @@ pytestmark = [
 by_name = operator.attrgetter("name")
 
 
-# --- the table is complete ---------------------------------------------------------------------
+# --- the table is complete ---
 
 
 def test_every_public_operation_has_a_row():
@@ -53,7 +53,7 @@ def test_binary_and_reduced_shapes_cover_every_kind():
     assert isinstance(TABLE[0].samples[0], Sample)
 
 
-# --- the promises, for fixed and for drawn samples ---------------------------------------------
+# --- the promises, for fixed and for drawn samples ---
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_drawn_sample(row, data):
         check(row, sample)
 
 
-# --- kinks -------------------------------------------------------------------------------------
+# --- kinks ---
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_equal_extremes_share_the_gradient(name, data):
     assert np.allclose(gradient, np.where(hit, share, 0.0), rtol=1e-15, atol=0)
 
 
-# --- values drawn one by one -------------------------------------------------------------------
+# --- values drawn one by one ---
 
 SMOOTH = ("exp", "tanh", "sigmoid", "quick_gelu", "softmax", "log_softmax", "logsumexp")
 
@@ -145,7 +145,7 @@ def test_layouts_keep_the_values(data, shape, seed):
     assert len(strides) == len(LAYOUTS)
 
 
-# --- single promises ---------------------------------------------------------------------------
+# --- single promises ---
 
 
 def test_gradient_of_astype_keeps_the_dtype_of_its_input():

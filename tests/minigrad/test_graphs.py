@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import REAL_STEPS, STEPS, check_program
 
-import minigrad as mg
+from minigrad.tensor import record
 
 pytestmark = [
     pytest.mark.gradient,
@@ -24,8 +24,10 @@ def programs(steps):
 @pytest.mark.parametrize("picked", [(0, 1, 2), (0, 0, 0), (1, 1, 3), (4, 0, 1), (2, 3, 0)], ids=str)
 @pytest.mark.parametrize("step", range(len(STEPS)))
 def test_one_step(step, picked):
-    """Each step alone, on tensors that differ and on one tensor several times, and once more on
-    its own result and a leaf."""
+    """Each step alone, on different tensors and on one tensor several times.
+
+    Then the step once more, on its result and a leaf.
+    """
     for seed in range(3):
         check_program([(step, *picked)], seed)
         check_program([(step, *picked), (step, -1, 0, -1)], seed)
@@ -42,12 +44,12 @@ def test_random_graph_by_central_differences(program, seed):
 
 
 def test_a_wrong_step_is_caught():
-    """The check itself: a step that drops a gradient, doubles one, or changes its input."""
+    """The check itself: a step drops a gradient, doubles one, or changes its input."""
 
     def planted(vjp, spoil=0.0):
         def step(a, b, c, cuts):
             a.data[...] += spoil
-            return mg.autograd.record("planted", a.data * 2.0, (a,), vjp)
+            return record("planted", a.data * 2.0, (a,), vjp)
 
         return step
 

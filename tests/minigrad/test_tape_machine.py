@@ -1,9 +1,10 @@
-"""The tape as a state machine: whatever is done in whatever order, `.grad` is what it should be.
+"""The tape as a state machine: `.grad` is right after any calls in any order.
 
-Beside every tensor the machine carries a dual number, made by plain NumPy: the tensor's value and
-its derivative with respect to every element of every leaf (forward mode, no tape). A backward
-pass must add <c, derivative> to the leaves' gradients. The machine also knows which operations an
-earlier walk has freed, and so when a walk must be refused.
+Beside every tensor the machine carries a dual number, made by plain NumPy: the tensor's
+value and its derivative with respect to every element of every leaf (forward mode, no
+tape). A backward pass must add <c, derivative> to the leaves' gradients. The machine
+also knows which operations an earlier walk has freed, and so when a walk must be
+refused.
 """
 
 from dataclasses import dataclass, replace
@@ -141,7 +142,7 @@ class TapeMachine(RuleBasedStateMachine):
     # --- walks ---
 
     def walk(self, entry, retain, walk):
-        """Run a walk that must be refused if a part of the graph is gone; whether it ran."""
+        """Run a walk. It must be refused if a part of the graph is gone. Did it run?"""
         gone = entry.nodes & self.freed
         if gone:
             with pytest.raises(RuntimeError, match="retain_graph"):

@@ -17,7 +17,7 @@ def f32(*shape):
     return mg.tensor(np.full(shape, 0.5, np.float32), requires_grad=True)
 
 
-# --- float32 stays float32 ---------------------------------------------------------------------
+# --- float32 stays float32 ------------------------------------------------------------
 
 NUMBERS = [
     *(2, 0.5, True, np.float64(2.0), np.float32(2.0), np.int64(2), np.uint8(2), np.sqrt(64)),
@@ -115,7 +115,7 @@ def test_what_tensor_makes_of_data():
 
 
 class ArrayLike:
-    """A column of a table, say: convertible, with ndim and dtype, but no NumPy array."""
+    """A column of a table, say: it has ndim and dtype, but is no NumPy array."""
 
     ndim, dtype = 1, np.dtype(np.float64)
 
@@ -139,7 +139,7 @@ def test_integers_compute_and_become_floats_where_they_must():
     assert (n * f32(3)).dtype == np.float32
 
 
-# --- results -----------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------
 
 
 def test_scalar_results_are_arrays():
@@ -203,7 +203,7 @@ def test_tensors_are_indices_and_conditions_too():
     assert mg.where(mg.tensor([True, False]), x[0], 0.0).data.tolist() == [0.5, 0.0]
 
 
-# --- extremes ----------------------------------------------------------------------------------
+# --- extremes -------------------------------------------------------------------------
 
 
 def value_and_gradient(function, values):

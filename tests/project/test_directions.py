@@ -34,10 +34,15 @@ ROWS = (
     ("context", "backend", "memory", "blas", "threads"),
     ("tape", "tensor"),
     ("inputs",),
-    ("ops.basic", "ops.shape", "ops.linear", "plain", "ops.activation", "ops.neural"),
-    ("ops.attention",),
+    ("ops.basic", "ops.choice"),
+    ("ops.reductions", "ops.shape", "ops.indexing", "ops.linear", "ops.contractions"),
+    ("ops.error_function", "ops.activation", "plain"),
+    ("ops.gelus", "ops.probabilities", "ops.normalisation", "ops.noise", "ops.attention"),
     ("nn", "flat", "optim"),
-    ("checking", "debug", "recompute"),
+    ("recompute",),
+    ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
+    ("debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
+    ("checking", "debug"),
 )
 ENGINE = [name for row in ROWS for name in row]
 

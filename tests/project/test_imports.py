@@ -9,10 +9,15 @@ import pytest
 from paths import ROOT
 
 FILES = sorted([*ROOT.glob("minigrad/**/*.py"), *ROOT.glob("clip_np/**/*.py")])
-NAMES = [f"{path.parent.name}/{path.name}" for path in FILES]
+NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+FACES = ("__init__.py", "__main__.py")  # they say what a package is for
+# mg.tensor is the function. The module is reached by `from minigrad.tensor import ...`
+# only.
+HIDDEN = {"minigrad": {"tensor"}}
 each_file = pytest.mark.parametrize("path", FILES, ids=NAMES)
 
-# Run in a fresh interpreter. Whatever is neither NumPy, minigrad nor Python's own is refused.
+# Run in a fresh interpreter. Whatever is neither NumPy, minigrad nor Python's own is
+# refused.
 ALONE = """
 import sys
 
@@ -25,6 +30,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import numpy as np
 import minigrad as mg
+from minigrad.threads import blas_threads
 
 rng = np.random.default_rng(0)
 model = mg.nn.Sequential(mg.nn.Linear(2, 16, rng), mg.nn.LayerNorm(16), mg.nn.Linear(16, 2, rng))
@@ -37,7 +43,7 @@ def logits(x):
 x = rng.standard_normal((64, 2)).astype(np.float32)
 labels = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
 losses = []
-with mg.backend.blas_threads(1):
+with blas_threads(1):
     for step in range(100):
         loss = mg.cross_entropy(mg.checkpoint(logits, x), labels)
         loss.backward()
@@ -76,11 +82,11 @@ def test_the_guard_of_that_test_does_refuse():
     assert "must not import hypothesis" in finished.stderr
 
 
-# --- the source --------------------------------------------------------------------------------
+# --- the source -----------------------------------------------------------------------
 
 
 def functions_of(path):
-    """(name, node) for the functions and methods of a file that are not nested in a function."""
+    """(name, node) for each function and method of a file, but for nested functions."""
     waiting = [("", ast.parse(path.read_text(encoding="utf-8")))]
     while waiting:
         prefix, parent = waiting.pop()
@@ -145,13 +151,62 @@ def test_functions_have_at_most_60_lines(path):
 
 
 @each_file
-def test_module_docstrings_are_chapters(path):
+def test_a_module_opens_with_the_question_that_it_answers(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
-    if path.name not in ("__init__.py", "__main__.py"):
-        assert not docstring.startswith("Chapter")
-        question = docstring.split("\n\n")[0]
-        assert question.rstrip().endswith("?")
+    first_line = docstring.splitlines()[0]
+    assert "Chapter" not in first_line
+    if path.name not in FACES:
+        assert first_line.endswith("?")
+
+
+def unseparated(source):
+    """The summaries of a file's docstrings that no empty line follows."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
+    docstrings = [ast.get_docstring(node) for node in nodes]
+    lines = [docstring.splitlines() for docstring in docstrings if docstring]
+    return [first for first, *rest in lines if rest and rest[0].strip()]
+
+
+@each_file
+def test_an_empty_line_follows_the_summary_of_a_docstring(path):
+    assert unseparated(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_summary_that_runs_on_is_noticed():
+    good = '"""Why?\n\nBecause.\n"""\ndef f():\n    """One line."""\n'
+    assert unseparated(good) == []
+    assert unseparated(good + 'def g():\n    """Two\n    lines."""\n') == ["Two"]
+
+
+def shadowed(init, modules):
+    """The names that a package's __init__ binds although they are its modules' too."""
+    bound = set()
+    for node in ast.parse(init).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            last_part = (node.module or "").rpartition(".")[2]
+            names = {alias.asname or alias.name for alias in node.names}
+            bound |= names if last_part in modules else set()
+    return bound & modules
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in FILES}), ids=lambda folder: folder.name
+)
+def test_no_module_has_the_name_of_a_public_function(folder):
+    """Else `package.name` would be the module or the function, as the imports fall."""
+    modules = {path.stem for path in folder.glob("*.py")}
+    modules |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    hidden = shadowed((folder / "__init__.py").read_text(encoding="utf-8"), modules)
+    assert hidden <= HIDDEN.get(folder.name, set())
+
+
+def test_a_function_that_hides_a_module_is_noticed():
+    assert shadowed("from package.search import search", {"search", "other"}) == {"search"}
+    assert shadowed("from package import search", {"search", "other"}) == set()
 
 
 @each_file

@@ -290,7 +290,7 @@ def five_steps(directory):
 
 
 def a_bad_id(directory):
-    embedding = importlib.import_module("minigrad.ops.linear").embedding
+    embedding = importlib.import_module("minigrad.ops.indexing").embedding
     with pytest.raises(IndexError):
         embedding(mg.tensor(np.ones((4, 2)), backend="cupy"), np.array([1, 4]))
 
@@ -324,7 +324,7 @@ MISTAKES = {  # function, what stands there, what is put there, what notices, wh
         *(five_steps, "Not equal to tolerance"),
     ),
     "an out-of-range id": (
-        *("minigrad.ops.linear._pick", "check_indices(", "print("),
+        *("minigrad.ops.indexing._pick", "check_indices(", "print("),
         *(a_bad_id, "DID NOT RAISE"),
     ),
     "an np. function on a device array": (

@@ -1,7 +1,7 @@
-"""Whatever the packages take from the array module exists in CuPy, with the keywords they use.
+"""What the packages take from the array module exists in CuPy, with its keywords.
 
-The test reads the source, not its run: a branch that no test enters is looked at too. What CuPy
-has is in strict_cupy/names.json.
+The test reads the source, not its run: a branch that no test enters is looked at too.
+What CuPy has is in strict_cupy/names.json.
 """
 
 import ast
@@ -13,11 +13,11 @@ from strict_cupy.array import NAMES, signature
 FILES = sorted(path for name in ("minigrad", "clip_np") for path in (ROOT / name).glob("**/*.py"))
 MODULES = {name for name in NAMES if name.startswith("cupy")} - {"cupy.ndarray"}
 # Names that are looked up by a variable: what the variable can be.
-LOOKED_UP = {("ops_basic.py", "_choose"): ("maximum", "minimum")}
+LOOKED_UP = {("basic.py", "_choose"): ("maximum", "minimum")}
 
 
 def module_of(node: ast.AST, bound: dict[str, str]) -> str | None:
-    """The module that an expression stands for: cupy for an array's module, cupyx, cupy.cuda."""
+    """The module that an expression stands for: cupy, cupyx, cupy.cuda."""
     if isinstance(node, ast.Name):
         return bound.get(node.id)
     if isinstance(node, ast.Attribute):

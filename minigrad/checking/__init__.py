@@ -1,0 +1,39 @@
+"""How do we know that a derivative is right?
+
+Compare it with one that needs no calculus. A mistake in a vjp shows at once:
+
+>>> import numpy as np
+>>> import minigrad as mg
+>>> from minigrad.tensor import record
+>>> def wrong_square(x):
+...     a = x.data
+...     return record("square", a * a, (x,), lambda g: g * a)    # should be g * 2 * a
+>>> mg.gradcheck(wrong_square, [np.array([0.5, 1.5])])
+Traceback (most recent call last):
+minigrad.checking.gradients.GradientError: gradcheck: wrong gradient: input 0, ...
+
+- `numeric`: how to measure a derivative without calculus.
+- `gradients`: the gradient that the tape gives, and the faults it can have besides its
+  value.
+- `elements`: `gradcheck` compares the two, element by element.
+- `directions`: `taylor_slope` and `hvp` look along one direction. This works for a
+  whole model.
+
+What they take is float64: float32 leaves too few digits to judge anything.
+"""
+
+from minigrad.checking.directions import hvp, taylor_slope
+from minigrad.checking.elements import Report, gradcheck
+from minigrad.checking.gradients import GradientError
+from minigrad.checking.numeric import CENTRAL_STEP, COMPLEX_STEP, TOLERANCE
+
+__all__ = [  # noqa: RUF022 - in reading order
+    "gradcheck",
+    "Report",
+    "GradientError",
+    "TOLERANCE",
+    "hvp",
+    "taylor_slope",
+    "COMPLEX_STEP",
+    "CENTRAL_STEP",
+]

@@ -1,0 +1,124 @@
+"""What does a gradient say along one direction?
+
+Element by element, a check of a whole model would run it millions of times. Along one
+direction d, a few runs are enough.
+
+`taylor_slope` judges the gradient. What the first two terms of Taylor's series leave,
+
+    r(h) = |f(x + h d) - f(x) - h <gradient, d>|,
+
+falls with h^2: half the h, a quarter of r. In a plot of log r against log h this is a
+slope of 2. If the gradient is wrong, a part of the first-order term is left, and the
+slope is 1. `examples/gradient_check.py` draws both.
+
+`hvp` asks how the gradient itself changes along a direction v: the Hessian times v,
+
+    H v = (gradient(x + h v) - gradient(x - h v)) / 2h,
+
+at the cost of two gradients, where the full Hessian has as many rows as there are
+inputs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.checking.gradients import checked_gradients
+from minigrad.checking.numeric import (
+    CENTRAL_STEP,
+    Arrays,
+    Function,
+    evaluate,
+    float64_arrays,
+    float64_directions,
+    moved,
+)
+from minigrad.tensor import grad
+
+# Below this share of the result, a remainder is rounding, and says nothing.
+ROUNDING = 1e-13
+
+
+def taylor_slope(
+    fn: Function,
+    inputs: Sequence[Any],
+    direction: Sequence[Any],
+    start: float = 1e-3,
+    halvings: int = 5,
+    seed: int = 0,
+) -> float:
+    """The slope of log r(h) against log h, for h = start, start/2, start/4, ...
+
+    `start` is halved `halvings` times.
+    `direction` has an array for each input. The slope is about 2 if fn's gradient along
+    the direction is right, and about 1 if it is wrong. Steps with a remainder that
+    drowns in rounding are left out. If fewer than two are left, fn is a straight line,
+    as its gradient says, and the slope is infinite. Raises TypeError for inputs that
+    are not float64, ValueError for a direction that does not fit.
+
+    >>> import minigrad as mg
+    >>> round(mg.taylor_slope(mg.exp, [np.zeros(3)], [np.ones(3)]), 1)
+    2.0
+    """
+    arrays = float64_arrays("taylor_slope", inputs)
+    directions = float64_directions("taylor_slope", direction, arrays)
+    value, cotangent, gradients = checked_gradients(fn, arrays, seed)
+    slope = sum((gradient * step).sum() for gradient, step in zip(gradients, directions))
+    noise = ROUNDING * np.abs(cotangent * value).sum()
+    steps, remainders = [], []
+    for halving in range(halvings + 1):
+        h = start * 0.5**halving
+        change = evaluate(fn, arrays, directions, h) - value
+        remainder = abs((cotangent * change).sum() - h * slope)
+        if not remainder <= noise:  # a NaN must not be left out
+            steps.append(h)
+            remainders.append(remainder)
+    if len(steps) < 2:
+        return np.inf
+    return _slope_of_line(np.log(steps), np.log(remainders))
+
+
+def _slope_of_line(x: np.ndarray, y: np.ndarray) -> float:
+    """The slope of the straight line that fits the points best (least squares)."""
+    centred = x - x.mean()
+    return float(centred @ y / (centred @ centred))
+
+
+def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np.ndarray, ...]:
+    """The Hessian of fn at `inputs` times `vectors`: a float64 array for each input.
+
+    fn returns a single number. The result has about nine correct digits if fn is smooth
+    over lengths near 1. Raises TypeError for inputs that are not float64, ValueError
+    for vectors without the shapes of the inputs.
+
+    >>> import minigrad as mg
+    >>> point, vector = np.array([1.0, 2.0]), np.ones(2)
+    >>> (product,) = mg.hvp(lambda x: (x * x * x).sum(), [point], [vector])
+    >>> product.round(6)
+    array([ 6., 12.])
+    """
+    arrays = float64_arrays("hvp", inputs)
+    directions = float64_directions("hvp", vectors, arrays)
+    size = _largest(arrays)
+    length = _largest(directions) or 1.0
+    step = CENTRAL_STEP * max(1.0, size) ** 0.5 / length
+    ahead = _gradients_at(fn, arrays, directions, step)
+    behind = _gradients_at(fn, arrays, directions, -step)
+    return tuple((a - b) / (2.0 * step) for a, b in zip(ahead, behind))
+
+
+def _gradients_at(
+    fn: Function, arrays: Arrays, directions: Arrays, t: float
+) -> tuple[np.ndarray, ...]:
+    """The gradients of fn at arrays + t directions."""
+    leaves = moved(arrays, directions, t, requires_grad=True)
+    output = fn(*leaves)
+    if output.size != 1:
+        raise ValueError(f"hvp: fn must return a single number, got shape {output.shape}")
+    return grad(output, leaves)
+
+
+def _largest(arrays: Arrays) -> float:
+    """The largest absolute value in any of the arrays."""
+    return max(np.abs(array).max(initial=0.0) for array in arrays)

@@ -1,0 +1,145 @@
+"""What is GELU, and why is it computed with its derivative?
+
+GELU multiplies x by the probability that a standard normal number is below x:
+
+    y = x Phi(x)               Phi(x) = (1 + erf(x / sqrt(2))) / 2
+    dy/dx = Phi(x) + x Phi'(x)
+
+It is close to x for positive x and close to 0 for negative x, like relu, but smooth.
+There are three versions of Phi, and trained weights want the one they were trained
+with:
+
+    gelu                     by erf            Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi)
+    gelu, "tanh"             (1 + tanh(u)) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3)
+    quick_gelu               1 / (1 + exp(-1.702 x)): the one of OpenAI's CLIP
+
+The derivative is made in the forward pass, block by block, while the block is in the
+cache and its intermediate results are at hand (`_x_times`). The backward pass is one
+multiplication.
+
+The plain forms: minigrad/plain.py. Hendrycks & Gimpel 2016, "Gaussian Error Linear
+Units (GELUs)", arXiv:1606.08415.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minigrad.backend import Array, array_module
+from minigrad.inputs import floating
+from minigrad.memory import as_rows, blocks, empty, times
+from minigrad.ops.error_function import check_erf_dtype, erf_and_decay
+from minigrad.tensor import Tensor, is_recording, record
+
+ROOT = math.sqrt(2.0 / math.pi)
+CUBIC = 0.044715  # of the tanh approximation, from the paper
+SLOPE = 1.702  # of the sigmoid approximation, from the paper
+
+
+def _x_times(name: str, x: Tensor, fill: Callable) -> Tensor:
+    """y = x Phi(x), with its derivative Phi + x Phi'.
+
+    fill(v, phi, slope) writes Phi(v) into the array phi, and Phi'(v) into the array
+    slope unless that is None.
+    """
+    value = as_rows(x.data)  # (N, W)
+    y = empty(value.shape, value)
+    derivative = empty(value.shape, value) if x.requires_grad and is_recording() else None
+    for rows in blocks(value):
+        v = value[rows]
+        phi = y[rows]
+        slope = None if derivative is None else derivative[rows]
+        fill(v, phi, slope)
+        # dy/dx = Phi' x + Phi, in the memory of Phi'
+        if slope is not None:
+            slope *= v
+            slope += phi
+        # y = Phi x, in the memory of Phi
+        phi *= v
+
+    def vjp(g: Array) -> Array:
+        assert derivative is not None  # a vjp runs only if it was recorded
+        return times(g, derivative.reshape(g.shape))  # shape of x
+
+    return record(name, y.reshape(x.shape), (x,), vjp)  # shape of x
+
+
+def quick_gelu(x: Any) -> Tensor:
+    """The fast form of `plain.quick_gelu`: x / (1 + exp(-1.702 x)).
+
+    >>> print(quick_gelu([-1.0, 0.0, 1.0]).data.round(4))
+    [-0.1542  0.      0.8458]
+    """
+    (x,) = floating("quick_gelu", x)
+    xp = array_module(x.data)
+
+    def fill(v: Array, phi: Array, slope: Array | None) -> None:
+        # Phi = 1 / (1 + exp(-1.702 v)) = (1 + tanh(1.702 v / 2)) / 2
+        xp.multiply(v, 0.5 * SLOPE, out=phi)
+        xp.tanh(phi, out=phi)
+        phi += 1.0
+        phi *= 0.5
+        if slope is not None:
+            # Phi' = (1 - Phi) Phi 1.702
+            xp.subtract(1.0, phi, out=slope)
+            slope *= phi
+            slope *= SLOPE
+
+    return _x_times("quick_gelu", x, fill)
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """The fast form of `plain.gelu`: x Phi(x).
+
+    approximate="none" computes Phi by erf, "tanh" by its usual approximation.
+
+    >>> print(gelu([-1.0, 0.0, 1.0]).data.round(4))
+    [-0.1587  0.      0.8413]
+    >>> print(gelu([-1.0, 0.0, 1.0], approximate="tanh").data.round(4))
+    [-0.1588  0.      0.8412]
+    """
+    (x,) = floating("gelu", x)
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
+    if approximate == "tanh":
+        return _x_times("gelu", x, _fill_by_tanh)
+    check_erf_dtype(x.data)
+    return _x_times("gelu", x, _fill_by_erf)
+
+
+def _fill_by_erf(v: Array, phi: Array, slope: Array | None) -> None:
+    """Phi = (1 + erf(v / sqrt(2))) / 2 and Phi' = exp(-v^2 / 2) / sqrt(2 pi)."""
+    xp = array_module(v)
+    # Phi, with u = v / sqrt(2)
+    u = xp.multiply(v, math.sqrt(0.5), out=phi)
+    phi[...], decay = erf_and_decay(u)
+    phi *= 0.5
+    phi += 0.5
+    if slope is not None:
+        # Phi' = decay / sqrt(2 pi), decay = exp(-u^2) = exp(-v^2 / 2)
+        xp.multiply(decay, 0.5 * ROOT, out=slope)
+
+
+def _fill_by_tanh(v: Array, phi: Array, slope: Array | None) -> None:
+    """Phi = (1 + tanh(u)) / 2, u = sqrt(2/pi) (v + 0.044715 v^3), and Phi'."""
+    xp = array_module(v)
+    # u = (0.044715 v^2 + 1) v sqrt(2/pi)
+    u = xp.multiply(v, v, out=phi)
+    u *= CUBIC
+    u += 1.0
+    u *= v
+    u *= ROOT
+    # Phi = tanh(u) / 2 + 1/2
+    xp.tanh(u, out=phi)
+    phi *= 0.5
+    phi += 0.5
+    if slope is not None:
+        # Phi' = 2 Phi (1 - Phi) u',  u' = (3 * 0.044715 v^2 + 1) sqrt(2/pi)
+        xp.multiply(v, v, out=slope)
+        slope *= 3.0 * CUBIC
+        slope += 1.0
+        slope *= 2.0 * ROOT
+        slope *= phi
+        slope *= 1.0 - phi
