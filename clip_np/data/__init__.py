@@ -24,7 +24,7 @@ augmentation.py and batches.py. The built-in task, drawings of coloured shapes, 
 scenes.py, drawing.py and shapes.py.
 
 To read a new kind of data file:
-  1. write read_xyz(path, columns), which yields a `Record` for each row,
+  1. write read_xyz(path, columns), which yields an `Entry` for each row,
   2. write is_xyz(path, asked_for), which recognises such a file,
   3. add a line with both to KINDS in sources.py, and the kind's name to UNDERSTOOD,
   4. add a test next to tests/clip_np/data/test_parquet.py.

@@ -8,7 +8,8 @@ as it is:
     the caption    gets some of its tags added, words that also describe the picture
 
 The randomness comes from a generator that the caller passes in. The same generator
-gives the same variation, so a run can be repeated."""
+gives the same variation, so a run can be repeated.
+"""
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def _source_positions(length: int, scale: np.ndarray, offset: np.ndarray) -> np.
     """Which old row (or column) each new one is copied from: (B, length) int64.
 
     The new position p comes from (p - centre) / scale + centre + offset, rounded, at
-    the edge the nearest that exists. scale and offset: (B, 1)."""
+    the edge the nearest that exists. scale and offset: (B, 1).
+    """
     centre = (length - 1) / 2
     positions = (np.arange(length) - centre) / scale + centre + offset  # (B, length)
     return np.rint(positions).clip(0, length - 1).astype(np.int64)

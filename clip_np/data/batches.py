@@ -1,15 +1,16 @@
 """How do files become batches while the model computes?
 
 A training step needs a batch of images as numbers. Decoding and resizing them takes
-time in which the model would wait. So `BatchLoader` prepares the next few batches in
-threads, while the model computes with the current one:
+time, and the model would have to wait. So `BatchLoader` prepares the next few batches
+in threads, while the model computes with the current one:
 
     pairs of a step --> squares (resized, uint8) --> augment --> normalise --> Batch
        one thread           several threads, a few batches ahead               the model
 
 The batch of step s depends on the seed and on s alone. A run that resumes at step 5,000
 sees what the uninterrupted run would have seen, and the number of threads changes
-nothing."""
+nothing.
+"""
 
 import functools
 import threading
@@ -34,8 +35,8 @@ from minigrad.threads import available_cores, map_ahead
 CACHE_BYTES = 512 * 2**20
 """Decoded squares that a loader keeps: 512 MiB, 174,762 images of 32 x 32 pixels."""
 SPARE_BATCHES = 2
-"""Batches that wait, ready or in line, for each loader beyond one in each thread. They
-bridge a batch that takes longer than others."""
+"""Batches that are ready or in line, beyond those that the threads are making. They
+keep the model busy while one batch takes longer than others."""
 READING_THREADS = min(32, available_cores() + 4)
 """Threads of `load_images`: more than cores, because they also wait for the disk."""
 SQUARES_AHEAD = 4 * READING_THREADS  # so that no thread waits for the slowest
@@ -55,11 +56,13 @@ class Batch(NamedTuple):
 class BatchLoader:
     """Batches of augmented pairs, prepared by threads while the model computes.
 
-    size: side of the images in pixels. batch_size: at most len(pairs) takes effect.
-    shift, zoom: see `augment`. tag_probability: see `extra_words`. skip_bad: leave
-    unreadable images out, and note their names and the causes in `skipped`. workers:
-    threads that decode. wait_seconds: how long the caller has waited for batches so
-    far.
+    - size: width and height of the images in pixels.
+    - batch_size: pairs in a batch; at most len(pairs) takes effect.
+    - shift, zoom: see `augment`. tag_probability: see `extra_words`.
+    - skip_bad: leave unreadable images out. `skipped` maps their names to the causes.
+    - workers: threads that decode.
+
+    `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
     >>> pairs = Pairs.from_arrays(np.zeros((6, 8, 8, 3), np.uint8), list("abcdef"))
     >>> loader = BatchLoader(
@@ -94,11 +97,12 @@ class BatchLoader:
 
         Closing the iterator, or leaving its loop in any way, ends the threads. Raises
         DataError for an unreadable image, or with skip_bad for a batch that has no
-        readable one."""
+        readable one.
+        """
         stopping = threading.Event()
         chosen = self.pairs.batches(self.batch_size, self.seed, start_step, stop_step)
-        # A stream must be read in order, so one thread of its own takes the pairs of
-        # each step.
+        # A stream must be read in order, so a single thread takes the pairs of the
+        # steps.
         reader = ThreadPoolExecutor(1)
 
         def make(step_and_pairs: tuple[int, Future[Pairs]]) -> Batch:

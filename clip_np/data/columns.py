@@ -3,12 +3,13 @@
 Tables come from many hands. One calls its column of images "image", another "img" or
 "file_name". Reading a table has two steps:
 
-    file -- reader --> Record(place, cells) -- `table_rows` --> Row(caption, name, ...)
+    file -- reader --> Entry(location, cells) -- table_rows --> Row(caption, name, ...)
 
 A reader (tables.py, parquet.py, hub.py) knows one kind of file. It finds the columns by
-their names (`find_columns`) and yields one record for each row. `table_rows` is the
-same for all of them: it says what a cell may hold, and names the row in which something
-else stands."""
+their names (`find_columns`) and yields one entry for each row. `table_rows` is the
+same for all of them. It decides what a cell may hold, and names the row that holds
+something else.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,10 +32,10 @@ COLUMNS: Columns = {
 OPTIONAL = {"tags", "split"}
 
 
-class Record(NamedTuple):
+class Entry(NamedTuple):
     """One row of a table, before it is checked."""
 
-    place: str  # where it stands in the table: "row 17" or "line 18"
+    location: str  # where it stands in the table: "row 17" or "line 18"
     cells: dict[str, Any]  # what a column holds -> its cell
 
 
@@ -61,54 +62,55 @@ def find_columns(table: str | Path, headers: Sequence[str], columns: Columns) ->
     {'image': 'Path', 'caption': 'Text'}
     """
     by_lower = {header.strip().lower(): header for header in reversed(headers)}
-    found = {}
+    header_of = {}
     for role, names in columns.items():
         matches = [by_lower[name.lower()] for name in names if name.lower() in by_lower]
         if matches:
-            found[role] = matches[0]
+            header_of[role] = matches[0]
         elif role not in OPTIONAL:
             raise DataError(
                 f"{table} has no {role} column: expected {' or '.join(names)}, found "
                 f"{', '.join(headers)} (`image_column` and `caption_column` name other columns)"
             )
-    return found
+    return header_of
 
 
 def table_rows(
-    records: Iterable[Record], table: str, default_split: str, folder: Path
+    entries: Iterable[Entry], table: str, default_split: str, folder: Path
 ) -> Iterator[Row]:
     """The rows of a table, checked.
 
     A caption cell holds a text, or a list of texts, of which the first counts. A tags
     cell holds a text or a list. An image cell holds an encoded image, a path below
     `folder`, or a function that returns either. Raises DataError, naming the row, for
-    anything else. A row without a split of its own belongs to `default_split`.
+    anything else. A row that names no split belongs to `default_split`.
 
     >>> cells = {"image": "cat.png", "caption": " cat ", "tags": ["fur", "pet"]}
-    >>> records = [Record("line 2", cells)]
-    >>> for row in table_rows(records, "a.csv", "train", Path("pictures")):
+    >>> entries = [Entry("line 2", cells)]
+    >>> for row in table_rows(entries, "a.csv", "train", Path("pictures")):
     ...     print(row.caption, row.name, row.tags, row.split, sep=" | ")
     cat | pictures/cat.png | fur, pet | train
     """
-    for record in records:
-        where = f"{table} {record.place}"
-        image = _image_source(record.cells["image"], folder)
-        caption = _first_text(record.cells["caption"])
+    for entry in entries:
+        row_name = f"{table} {entry.location}"
+        image = _image_source(entry.cells["image"], folder)
+        caption = _first_text(entry.cells["caption"])
         if image is None or not isinstance(caption, str):
+            image_type = type(encoded_image(entry.cells["image"]))
             raise DataError(
-                f"{where}: expected a text and an encoded image or its path, got {type(caption)} "
-                f"and {type(encoded_image(record.cells['image']))}; `caption_column` and "
-                "`image_column` name other columns"
+                f"{row_name}: expected a text and an encoded image or its path, got "
+                f"{type(caption)} and {image_type}; `caption_column` and `image_column` name "
+                "other columns"
             )
-        tags = record.cells.get("tags") or ""
+        tags = entry.cells.get("tags") or ""
         if isinstance(tags, list):
             tags = ", ".join(tags)
         yield Row(
             caption=caption.strip(),
-            name=str(image) if isinstance(image, Path) else where,
+            name=str(image) if isinstance(image, Path) else row_name,
             tags=tags,
             source=image,
-            split=_split_of_row(record.cells, default_split, where),
+            split=_split_of_row(entry.cells, default_split, row_name),
         )
 
 
@@ -127,8 +129,8 @@ def _first_text(cell: Any) -> Any:
     return cell or ""
 
 
-def _split_of_row(cells: Mapping[str, Any], default: str, where: str) -> str:
+def _split_of_row(cells: Mapping[str, Any], default: str, row_name: str) -> str:
     split = SPLITS.get(str(cells.get("split", default)).lower())
     if split is None:
-        raise DataError(f"{where}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
+        raise DataError(f"{row_name}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
     return split

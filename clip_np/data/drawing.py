@@ -1,8 +1,9 @@
 """How is a scene of the shapes task drawn?
 
-The caption says which objects there are, and about where. Everything else varies at
-random, so that no two pictures are alike: the grey of the background, the exact size,
-colour and centre of each object, and noise on every pixel (`draw_details`).
+The caption says which objects there are, and roughly at which positions. Everything
+else varies at random, so that no two pictures are alike: the grey of the background,
+the exact size, colour and centre of each object, and noise on every pixel
+(`draw_details`).
 
 An object is a rule that says which points (x, y) around its centre belong to it
 (INSIDE). A pixel at the edge is covered in part. How much is estimated by probing 3 x 3
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clip_np.data.scenes import COLOURS, IMAGE_SIZE, PLACES, SHAPES, SIZES, Scenes
+from clip_np.data.scenes import COLOURS, IMAGE_SIZE, POSITIONS, SHAPES, SIZES, Scenes
 
 CHUNK = 128
 """Images drawn together: 1.5 MB of float32 colour planes, which stay in the processor's
@@ -114,7 +115,7 @@ def _render_chunk(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
     details = draw_details(scenes, rng)
     picture = np.full_like(details.noise, details.grey[:, None, None, None])  # (n, 3, H, W)
     all_rows = np.arange(len(scenes.layouts))
-    rows_with_two = np.flatnonzero(scenes.layouts >= len(PLACES))
+    rows_with_two = np.flatnonzero(scenes.layouts >= len(POSITIONS))
     for number, rows in enumerate((all_rows, rows_with_two)):  # the first object, the second
         cover = coverage(
             shapes=scenes.labels[rows, number] % len(SHAPES),

@@ -3,7 +3,8 @@
 A data set is made by people, and people make mistakes: a column is called something
 else, a picture is missing, a text is not UTF-8. All such mistakes are a `DataError`.
 Its message names the file and the row, what was found there, what was expected, and how
-to mend it."""
+to mend it.
+"""
 
 from collections.abc import Sequence
 from typing import Any

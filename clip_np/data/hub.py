@@ -6,7 +6,8 @@ larger than memory. It can also save a set in a folder; `open_dataset` reads bot
 
 A set larger than the disk can be streamed. Its rows then arrive one after another, from
 a buffer that is shuffled. The validation and the test split are a sample, the first
-rows of their streams."""
+rows of their streams.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clip_np.data.columns import Columns, Record, find_columns, table_rows
+from clip_np.data.columns import Columns, Entry, find_columns, table_rows
 from clip_np.data.errors import DataError
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.splits import TEST_PAIRS, split_of
@@ -51,12 +52,13 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
     """The library's objects by split, not yet read.
 
     A chosen `split` is the one to train on, whatever its name. Raises ImportError if
-    the library is not installed, DataError if it finds nothing."""
+    the library is not installed, DataError if it finds nothing.
+    """
     try:
         import datasets
     except ImportError as error:
         raise ImportError(
-            f"{path} does not exist here; to look for it on the hub it takes {SETS_LIBRARY}"
+            f"{path} does not exist here; to look for it on the hub, install {SETS_LIBRARY}"
         ) from error
     try:
         if _is_saved(path):
@@ -100,15 +102,16 @@ def read_sets(sets: Mapping[str, Any], path: str, columns: Columns) -> Iterator[
 def read_set(dataset: Any, split: str, path: str, columns: Columns) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    return table_rows(set_records(dataset, table, columns), table, split, folder=Path())
+    return table_rows(set_entries(dataset, table, columns), table, split, folder=Path())
 
 
-def set_records(dataset: Any, table: str, columns: Columns) -> Iterator[Record]:
-    """One record for each row, counted from 0.
+def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
+    """One entry for each row, counted from 0.
 
     In a set that is mapped into memory, the image cell is a function that reads the
     image. In a stream, the image comes with its row. Raises DataError if the column of
-    images holds none."""
+    images holds none.
+    """
     from datasets import Dataset, Image
 
     names = dataset.column_names or list(next(iter(dataset), {}))  # some streams do not say
@@ -128,7 +131,7 @@ def set_records(dataset: Any, table: str, columns: Columns) -> Iterator[Record]:
             cells = {role: row.get(header) for role, header in headers.items()}
             if is_mapped:
                 cells["image"] = partial(read_image, number)
-            yield Record(f"row {number}", cells)
+            yield Entry(f"row {number}", cells)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"column {image_header!r} holds no images ({error})") from error
 
@@ -137,7 +140,8 @@ def open_stream(sets: Mapping[str, Any], path: str, columns: Columns) -> dict[st
     """Splits as `open_dataset` returns them, the training pairs as a `Stream`.
 
     Of validation and test, the first rows are taken. Without a validation split, the
-    first training pairs are held out."""
+    first training pairs are held out.
+    """
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
         rows = list(islice(read_set(dataset, split, path, columns), size))

@@ -9,13 +9,14 @@ only the *source* of its image:
     an array         uint8 (H, W, 3), RGB: already pixels
     a function       called when the image is needed, it returns a path or bytes
 
-`opened` is the one place where a source is opened and decoded.
+Only `opened` opens and decodes a source.
 
 Published models convert a picture to RGB with Pillow's `convert("RGB")`. That shows the
 colours hidden under transparent pixels, and cuts 16-bit values off at 255, so a medical
-or depth image becomes all white. `to_rgb` follows rules of its own: transparency is put
+or depth image becomes all white. `to_rgb` follows other rules: transparency is put
 on white paper, deep values are scaled to 8 bits, and a photograph is turned upright as
-its camera noted (EXIF)."""
+its camera noted (EXIF).
+"""
 
 import io
 import math

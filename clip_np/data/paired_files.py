@@ -5,7 +5,8 @@
         test/jerry.jpg       test/jerry.txt      "a mouse"
 
 The text file holds the caption. The nearest folder with the name of a split says which
-split it is."""
+split it is.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ def read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
     """A row for each image among `files`, which all lie below the folder `root`.
 
     Files that are neither images nor texts are ignored. Raises DataError for an image
-    without text or a text without image."""
+    without text or a text without image.
+    """
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
     alone = {image.with_suffix("") for image in images} ^ texts.keys()

@@ -10,9 +10,10 @@ data set. It keeps the captions in memory, and of each image only its source
     sources     [Path("a.png"), b"PNG..."]      not yet decoded
 
 A set larger than the disk can be read as a *stream*: its rows arrive one after another
-and are used once. What can be shuffled is what is held in a buffer. `Stream` offers the
-same batches as `Pairs`, and its columns hold a sample, the first rows of the training
-split. The sample stands for the whole set when the tokenizer is learned."""
+and are used once. Only the rows in a buffer can be shuffled. `Stream` offers batches as
+`Pairs` does. Its columns hold a sample, the first rows of the training split, from
+which the tokenizer is learned.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,9 +41,10 @@ class Row(NamedTuple):
 class Pairs:
     """One split of a data set: N captions and N images, not yet decoded.
 
-    captions: none is empty. names: equal names mean the same image. tags: None, or N
-    texts of words separated by commas. sources: see images.py. Raises DataError for an
-    empty caption.
+    - captions: none is empty; DataError if one is.
+    - names: equal names mean the same image.
+    - tags: None, or N texts of words separated by commas.
+    - sources: see images.py.
 
     >>> images = np.zeros((3, 8, 8, 3), np.uint8)
     >>> pairs = Pairs.from_arrays(images, ["a cat", "a dog", "a hat"])
@@ -86,7 +88,7 @@ class Pairs:
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator["Pairs"]:
         """The pairs of steps start .. stop - 1, `size` of them in each step.
 
-        One pass over all rows is an epoch, and each epoch has an order of its own. Rows
+        One pass over all rows is an epoch, and each epoch has another order. Rows
         left at its end, fewer than `size`, are not used in it. The pairs of a step
         depend on the seed and the step alone, so a run that resumes sees what the
         uninterrupted run would have seen.

@@ -3,12 +3,13 @@
 Parquet is the file format of big tables: columns are stored one after another,
 compressed, and with their types. A file holds its pictures itself, as encoded bytes. A
 big set comes as several files ("shards") with names such as
-train-00003-of-00017.parquet. Reading it takes pyarrow."""
+train-00003-of-00017.parquet. Reading it takes pyarrow.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from clip_np.data.columns import Columns, Record, find_columns
+from clip_np.data.columns import Columns, Entry, find_columns
 from clip_np.data.errors import DataError
 
 ROWS_AT_A_TIME = 1024
@@ -21,11 +22,12 @@ def is_parquet(path: Path, asked_for: bool) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
-    """One record for each row, counted from 0.
+def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
+    """One entry for each row, counted from 0.
 
     Raises ImportError if pyarrow is not installed, DataError if the file is damaged or
-    lacks a column."""
+    lacks a column.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -37,6 +39,6 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
             batches = file.iter_batches(ROWS_AT_A_TIME, columns=list(headers.values()))
             rows = (row for batch in batches for row in batch.to_pylist())
             for number, row in enumerate(rows):
-                yield Record(f"row {number}", {role: row[name] for role, name in headers.items()})
+                yield Entry(f"row {number}", {role: row[name] for role, name in headers.items()})
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error

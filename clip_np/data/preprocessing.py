@@ -14,7 +14,8 @@ There are two pipelines. They differ in *when* a picture becomes RGB. Published 
 were trained on pictures that became RGB after the crop (`preprocess`). The models
 trained here convert first (`training_preprocess`): Pillow resizes a palette picture,
 such as a GIF, by picking the nearest pixel, which makes it up to 75 of 255 levels
-wrong."""
+wrong.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ STD: Colour = (0.26862954, 0.26130258, 0.27577711)
 class Preprocess:
     """A pipeline: called with a PIL image, returns float32 (3, size, size), normalised.
 
-    size: side of the square in pixels. convert_first: make the picture RGB, and
-    upright, before it is resized and not after the crop. mean, std: one number for each
-    colour.
+    - size: width and height of the square in pixels.
+    - convert_first: make the picture RGB and upright before it is resized. If not, it
+      becomes RGB after the crop.
+    - mean, std: one number for each colour.
 
     >>> pipeline = Preprocess(size=4)
     >>> white = Image.new("RGB", (10, 6), "white")

@@ -1,19 +1,20 @@
 """What can be seen in a picture of the shapes task, and what does its caption say?
 
-A scene holds one object at a place, or two objects in a relation:
+A scene holds one object at a position, or two objects in a relation:
 
     "a large cyan ring at the top left"
     "a large cyan ring left of a small pink star"
 
-There are 8 colours, 6 shapes, 2 sizes, 5 places and 4 relations. So one object makes 8
-* 6 * 2 * 5 = 480 captions, and two objects make (8 * 6 * 2)^2 * 4 = 36,864.
+There are 8 colours, 6 shapes, 2 sizes, 5 positions and 4 relations. So one object makes
+8 * 6 * 2 * 5 = 480 captions, and two objects make (8 * 6 * 2)^2 * 4 = 36,864.
 
 A colour and a shape together are a *class*, numbered 6 * colour + shape. 8 of the 48
 classes are *held out*: one shape of each colour never appears in training. See
 shapes.py for the reason.
 
 Many scenes are kept together in arrays, one entry for each scene, because drawing
-thousands of them one at a time would be slow."""
+thousands of them one at a time would be slow.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,7 +35,7 @@ SHAPES = ("circle", "square", "triangle", "cross", "ring", "star")
 SIZES = {"small": 3.9, "large": 6.6}  # radius in pixels
 
 IMAGE_SIZE = 32  # pixels, both sides
-PLACES = {  # centre in pixels, x to the right and y down
+POSITIONS = {  # centre in pixels, x to the right and y down
     "in the center": (16, 16),
     "at the top left": (8, 8),
     "at the top right": (24, 8),
@@ -52,10 +53,10 @@ RELATIONS = {  # centre of the first object, centre of the second
 }
 LEVELS = range(10, 23)  # pixels; objects at these levels are all inside the picture
 
-LAYOUTS = (*PLACES, *RELATIONS)
-CENTRES = np.array([*((centre, centre) for centre in PLACES.values()), *RELATIONS.values()])
+LAYOUTS = (*POSITIONS, *RELATIONS)
+CENTRES = np.array([*((centre, centre) for centre in POSITIONS.values()), *RELATIONS.values()])
 """Centres of both objects in each layout: (layouts, 2, 2), the last axis x and y. A
-place has one object; the entry of the second is ignored."""
+position has one object; the entry of the second is ignored."""
 
 CLASSES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 ALL_LABELS = tuple(range(len(CLASSES)))
@@ -86,7 +87,7 @@ class Scenes(NamedTuple):
 
     labels: np.ndarray  # (n, 2) class of each object
     sizes: np.ndarray  # (n, 2) index into SIZES
-    layouts: np.ndarray  # (n,) index into LAYOUTS: PLACES, one object, then RELATIONS, two
+    layouts: np.ndarray  # (n,) index into LAYOUTS: POSITIONS, one object, then RELATIONS, two
     levels: np.ndarray  # (n,) coordinate that the objects of a relation share, in pixels
 
     def captions(self) -> list[str]:
@@ -99,7 +100,7 @@ class Scenes(NamedTuple):
             first, second = (
                 f"a {size_names[size]} {CLASSES[label]}" for label, size in zip(labels, sizes)
             )
-            has_two = layout >= len(PLACES)
+            has_two = layout >= len(POSITIONS)
             caption = f"{first} {LAYOUTS[layout]}"
             captions.append(f"{caption} {second}" if has_two else caption)
         return captions
@@ -123,12 +124,12 @@ class Scenes(NamedTuple):
 def draw_scenes(count: int, rng: np.random.Generator, labels: Sequence[int]) -> Scenes:
     """Draw `count` scenes of the classes `labels`, 40% of them with one object."""
     has_one = rng.random(count) < ONE_OBJECT
-    places = rng.integers(len(PLACES), size=count)
+    positions = rng.integers(len(POSITIONS), size=count)
     relations = rng.integers(len(RELATIONS), size=count)
     levels = rng.integers(LEVELS.start, LEVELS.stop, size=count)
     classes = np.array(labels)[rng.integers(len(labels), size=(count, 2))]
     sizes = rng.integers(len(SIZES), size=(count, 2))
-    layouts = np.where(has_one, places, len(PLACES) + relations)
+    layouts = np.where(has_one, positions, len(POSITIONS) + relations)
     return Scenes(labels=classes, sizes=sizes, layouts=layouts, levels=levels)
 
 

@@ -1,13 +1,13 @@
 """What is the smallest world in which CLIP has something to learn?
 
 Photographs are expensive, and they do not say what a model has understood. The shapes
-task draws a world of its own: coloured shapes on a grey square of 32 x 32 pixels, and
+task draws a small world: coloured shapes on a grey square of 32 x 32 pixels, and
 with each picture the one caption that is true of it, such as "a large cyan ring left of
 a small pink star" (scenes.py). There are 37,344 captions, too many to learn by heart.
 
 Of the 48 pairs of a colour and a shape, 8 are *held out*: training shows red things and
 squares, but never a red square. A model that names a red square has learned "red" and
-"square", and not a list of pictures. The idea is that of CLEVR (Johnson et al. 2017,
+"square", and not a list of pictures. The idea comes from CLEVR (Johnson et al. 2017,
 arXiv:1612.06890).
 
 The test split has four kinds:
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clip_np.data.columns import Record
+from clip_np.data.columns import Entry
 from clip_np.data.drawing import render
 from clip_np.data.errors import DataError
 from clip_np.data.images import opened
@@ -35,7 +35,7 @@ from clip_np.data.scenes import (
     HELD_OUT,
     HELD_OUT_LABELS,
     IMAGE_SIZE,
-    PLACES,
+    POSITIONS,
     SEEN_LABELS,
     SIZES,
     Scenes,
@@ -56,7 +56,7 @@ __all__ = [
     "training_pairs",
 ]
 
-PROMPTS = tuple(f"a {size} {{}} {place}" for size in SIZES for place in PLACES)
+PROMPTS = tuple(f"a {size} {{}} {position}" for size in SIZES for position in POSITIONS)
 """Sentences with a gap for the name of a class. Its score is the best over all ten."""
 
 RETRIEVAL_IMAGES = 1000  # in each of "all" and "heldout"
@@ -111,17 +111,18 @@ def test_split(seed: int) -> dict[str, ShapesSplit]:
 
 
 def _single_objects(labels: np.ndarray, rng: np.random.Generator) -> Scenes:
-    """A scene with one object for each label (n,), size and place drawn at random."""
+    """A scene with one object for each label (n,), size and position are random."""
     scenes = draw_scenes(len(labels), rng, ALL_LABELS)
-    places = rng.integers(len(PLACES), size=len(labels))
-    return scenes._replace(labels=np.stack([labels, labels], axis=1), layouts=places)
+    positions = rng.integers(len(POSITIONS), size=len(labels))
+    return scenes._replace(labels=np.stack([labels, labels], axis=1), layouts=positions)
 
 
 def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
     """Read a test split from a parquet file, or from a folder's test-*.parquet files.
 
     The columns are `img` (an encoded image), `text_EN` (the caption), `kind` and
-    `label`. Raises DataError, naming the row, for whatever is not as expected."""
+    `label`. Raises DataError, naming the row, for whatever is not as expected.
+    """
     path = Path(path)
     files = sorted(path.glob("test-*.parquet")) if path.is_dir() else [path]
     columns = {name: (name,) for name in ("img", "text_EN", "kind", "label")}
@@ -129,8 +130,8 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
         kind: [] for kind in (*RETRIEVAL_KINDS, *ZERO_SHOT_KINDS)
     }
     for file in files:
-        for record in read_parquet(file, columns):
-            kind, row = _check_test_row(record, file, kinds=rows)
+        for entry in read_parquet(file, columns):
+            kind, row = _check_test_row(entry, file, kinds=rows)
             rows[kind].append(row)
     split = {}
     for kind, rows_of_kind in rows.items():
@@ -142,14 +143,14 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
 
 
 def _check_test_row(
-    record: Record, file: Path, kinds: Iterable[str]
+    entry: Entry, file: Path, kinds: Iterable[str]
 ) -> tuple[str, tuple[np.ndarray, str, int]]:
     """The kind of a row, and its image, caption and label."""
-    caption: Any = record.cells["text_EN"]
-    kind: Any = record.cells["kind"]
-    label: Any = record.cells["label"]
-    name = f"{file} {record.place}"
-    image_bytes = (record.cells["img"] or {}).get("bytes") or b""
+    caption: Any = entry.cells["text_EN"]
+    kind: Any = entry.cells["kind"]
+    label: Any = entry.cells["label"]
+    name = f"{file} {entry.location}"
+    image_bytes = (entry.cells["img"] or {}).get("bytes") or b""
     image = np.asarray(opened(image_bytes, name))
     is_valid = isinstance(caption, str) and kind in kinds and label in range(-1, len(CLASSES))
     if not is_valid or image.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):

@@ -8,11 +8,12 @@ few ways, and `open_dataset` recognises these:
     paired files    cat.jpg next to cat.txt, in any depth of folders (paired_files.py)
     sets            of the `datasets` library, saved or on the Hugging Face hub (hub.py)
 
-Folders with the names train/, test/ and validation/ say the split of what is in them,
+The names of folders, train/, test/ and validation/, are the split of what is in them,
 and so do such words in the name of a file. Every split becomes one `Pairs`.
 
 KINDS is the table of the readers. To read a new kind of data file, write a function
-that turns a file into records (see columns.py), and add a line to KINDS."""
+that turns a file into entries (see columns.py), and add a line to KINDS.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_np.data import hub
-from clip_np.data.columns import Columns, Record, choose_columns, table_rows
+from clip_np.data.columns import Columns, Entry, choose_columns, table_rows
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.paired_files import read_paired_files
 from clip_np.data.pairs import Pairs, Row
@@ -41,7 +42,7 @@ class Kind(NamedTuple):
 
     recognises: Callable[[Path, bool], bool]
     """Called with a file, and whether the user gave the path of this very file."""
-    read: Callable[[Path, Columns], Iterator[Record]]
+    read: Callable[[Path, Columns], Iterator[Entry]]
     """Called with a file and the names of its columns."""
     images_inside: bool
     """Whether the file holds its images. If not, it describes those in its folder."""
@@ -64,12 +65,15 @@ def open_dataset(
 ) -> dict[str, Pairs]:
     """The pairs of `path` by split: "train", "validation", "test", those there are.
 
-    path: a file, a folder, or the name of a set on the Hugging Face hub ("owner/name").
-    image_column, caption_column: names of columns; None recognises the usual ones
-    (COLUMNS). validation_fraction: how much of the training images becomes the
-    validation split if there is none, at least one image, chosen by `seed`. split,
-    streaming: only for sets of the `datasets` library. Take all pairs from this split,
-    such as "train[:10%]"; read the set while training and keep nothing on disk.
+    - path: a file, a folder, or a set on the Hugging Face hub ("owner/name").
+    - image_column, caption_column: names of columns. None recognises the usual ones,
+      see COLUMNS.
+    - validation_fraction: if there is no validation split, this share of the training
+      images becomes it, at least one image. `seed` chooses them.
+    - split: take all pairs from this split, such as "train[:10%]".
+    - streaming: read the set while training, and keep nothing on disk.
+
+    `split` and `streaming` are only for sets of the `datasets` library.
 
     Raises DataError for whatever is missing or wrong, and ImportError if a library is
     needed that is not installed.
@@ -107,8 +111,11 @@ def open_dataset(
 def _by_split(
     rows: Sequence[Row], validation_fraction: float, seed: int, cut_test: bool
 ) -> dict[str, Pairs]:
-    """The pairs of each split. Pairs for a missing validation split are held out; so
-    are those for a test split if `cut_test` and all rows are for training."""
+    """The pairs of each split that has any.
+
+    If there is no validation split, pairs are held out for it. If all rows are for
+    training and `cut_test` is true, pairs are held out for a test split as well.
+    """
     pairs = Pairs.from_rows(rows)
     splits = np.array([row.split for row in rows], dtype=object)
     if cut_test and set(splits) == {"train"}:
@@ -133,8 +140,8 @@ def read_files(path: Path, columns: Columns) -> Iterator[Row]:
     _refuse_two_descriptions(path, kind_of)
     for file, kind in kind_of.items():
         table = file.relative_to(root).as_posix()
-        records = kind.read(file, columns)
-        yield from table_rows(records, table, _split_of_file(file, root), file.parent)
+        entries = kind.read(file, columns)
+        yield from table_rows(entries, table, _split_of_file(file, root), file.parent)
     if any(kind.images_inside for kind in kind_of.values()):
         return  # pictures and texts next to such files are a preview, a licence, ...
     described = {file.parent for file in kind_of}
@@ -160,7 +167,8 @@ def _refuse_two_descriptions(path: Path, kind_of: dict[Path, Kind]) -> None:
     """Raise DataError if the same images may be described twice.
 
     That is so if files of two kinds are there, or if one table lies in a folder that
-    another describes: an image would be in both, perhaps in two splits."""
+    another describes: an image would be in both, perhaps in two splits.
+    """
     folders = [file.parent for file, kind in kind_of.items() if not kind.images_inside]
     nested = any(inner.is_relative_to(outer) for inner, outer in permutations(folders, 2))
     if nested or len(set(kind_of.values())) > 1:

@@ -8,9 +8,10 @@ one split:
     test          looked at once, at the end; takes part in no decision
 
 A row of a table, the name of a file or the name of a folder can say which split it is.
-Where nothing says "validation", a few training images are held out for it. The test
+If nothing says "validation", a few training images are held out for it. The test
 split is never changed, with one exception: sets of the `datasets` library often come in
-one piece, called "train", and then `tutorial_split` cuts off a test split."""
+one piece, called "train", and then `tutorial_split` cuts off a test split.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -35,7 +36,7 @@ can be compared."""
 
 
 def split_of(names: Iterable[str]) -> str:
-    """The split that one of `names` says, the first that says one; else "train".
+    """The split that the first fitting one of `names` means; "train" if none fits.
 
     names are for instance the words of a file's name, then the names of its folders.
     Case, digits and punctuation around a name are ignored.

@@ -7,14 +7,15 @@ A file captions.csv or metadata.csv has one pair on each line:
     jerry.png,a mouse,test,
 
 The cells are separated by commas, or by tabs if the first line holds one. The paths are
-relative to the folder of the table. The columns `split` and `tags` may be left out."""
+relative to the folder of the table. The columns `split` and `tags` may be left out.
+"""
 
 import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from clip_np.data.columns import Columns, Record, find_columns
+from clip_np.data.columns import Columns, Entry, find_columns
 from clip_np.data.errors import DataError
 
 TABLE_NAMES = ("captions.csv", "metadata.csv")
@@ -35,19 +36,19 @@ def is_table(path: Path, asked_for: bool) -> bool:
     return path.name.lower() in TABLE_NAMES
 
 
-def read_table(path: Path, columns: Columns) -> Iterator[Record]:
-    """One record for each line. DataError for a damaged file or a missing column."""
+def read_table(path: Path, columns: Columns) -> Iterator[Entry]:
+    """One entry for each line. DataError for a damaged file or a missing column."""
     text = read_utf8(path)
     separator = "\t" if "\t" in text.partition("\n")[0] else ","
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     headers = find_columns(path, reader.fieldnames or [], columns)
     try:
         for cells in reader:
-            place = f"line {reader.line_num}"
+            location = f"line {reader.line_num}"
             # DictReader's signs for more and for fewer cells than the header has
             if None in cells or None in cells.values():
-                raise DataError(f"{path} {place}: more or fewer cells than the header has")
-            yield Record(place, {role: cells[header].strip() for role, header in headers.items()})
+                raise DataError(f"{path} {location}: more or fewer cells than the header has")
+            yield Entry(location, {role: cells[header].strip() for role, header in headers.items()})
     except csv.Error as error:
         raise DataError(f"{path} after line {reader.line_num}: {error}") from error
 

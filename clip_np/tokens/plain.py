@@ -30,12 +30,12 @@ def merge_pairs(pieces: Sequence[str], ranks: Mapping[Pair, int]) -> list[str]:
     ['low', 'est</w>']
     """
     pieces = list(pieces)
-    while ranked := [
-        (ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks
-    ]:
+    while True:
+        ranked = [(ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in ranks]
+        if not ranked:
+            return pieces
         _, at = min(ranked)
         pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
-    return pieces
 
 
 def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:

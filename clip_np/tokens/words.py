@@ -57,7 +57,7 @@ def clean(text: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__} {shortened(text)}")
     # Printable ASCII without "&" needs no repair. ftfy would look at it for 40 us, six
-    # times as long as the rest of encoding a caption takes.
+    # times as long as all of the rest of encoding a caption.
     is_plain = text.isascii() and text.isprintable() and "&" not in text
     if not is_plain:
         text = html.unescape(html.unescape(_repair()(text)))

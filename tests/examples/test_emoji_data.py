@@ -190,7 +190,9 @@ def test_packages_are_fetched_with_npm_pack(tmp_path, monkeypatch):
     with pytest.raises(emoji_data.subprocess.CalledProcessError) as raised:
         emoji_data.download(tmp_path)
     assert "no such package" in raised.value.stderr
-    monkeypatch.setitem(emoji_data.PACKAGES, "fluent", ("fluent@1.0.0", "package/assets/"))
+    monkeypatch.setitem(
+        emoji_data.PACKAGES, "fluent", emoji_data.Package("fluent@1.0.0", "package/assets/")
+    )
     found = emoji_data.download(tmp_path)
     assert {role: path.name for role, path in found.items()} == {
         "noto": "emoji-datasource-google.tgz",

@@ -1,7 +1,7 @@
 """The tokenizer against the published ones: OpenAI's, open_clip's and Hugging Face's.
 
-Their packages import PyTorch and more, so the file of the tokenizer alone is loaded, from where
-the package is installed. What is missing is left out, with a reason.
+Their packages import PyTorch and more, so only the file of the tokenizer is loaded.
+What is not installed is left out, with a reason.
 """
 
 import functools
@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from clip_np.tokens import Tokenizer
-from clip_np.tokens import tokenizer as module
-from clip_np.tokens import words
+from clip_np.tokens import words as words_module
 
 regex = pytest.importorskip("regex", reason="the published tokenizers need regex")
 ftfy = pytest.importorskip("ftfy", reason="the published tokenizers need ftfy")
@@ -78,9 +77,9 @@ def theirs(request):
 @pytest.fixture(params=["with ftfy", "without ftfy"])
 def repair(request, theirs, monkeypatch):
     """Both with ftfy's repair, then both without."""
-    words._repair.cache_clear()
+    words_module._repair.cache_clear()
     if request.param == "without ftfy":
-        monkeypatch.setattr(words, "_repair", lambda: str)
+        monkeypatch.setattr(words_module, "_repair", lambda: str)
         monkeypatch.setattr(theirs, "ftfy", types.SimpleNamespace(fix_text=str))
     return request.param
 
@@ -96,8 +95,10 @@ def comparable(texts, theirs):
 
 @functools.cache
 def categories():
-    """The characters of each general category, but surrogates and those that only one of Python
-    and regex knows: their versions of Unicode differ."""
+    """The characters of each general category that both Python and regex know.
+
+    Their versions of Unicode differ. Surrogates are left out.
+    """
     known, found, left_out = regex.compile(r"\P{Cn}"), {}, 0
     for character in map(chr, range(sys.maxunicode + 1)):
         category = unicodedata.category(character)
@@ -112,7 +113,7 @@ def categories():
 
 
 def generated(count, seed=0):
-    """Texts of 1 to 12 parts: characters of all categories alike, and snippets that have rules."""
+    """Texts of 1 to 12 parts: characters of all categories, and snippets with rules."""
     rng = random.Random(seed)
     kinds = list(categories().values())
     for _ in range(count):
@@ -142,7 +143,7 @@ def test_hand_written_and_generated_texts_give_equal_ids(ours, theirs, repair):
 
 
 def test_characters_of_every_category_give_equal_ids(ours, theirs, repair):
-    """All characters of a category, or 3,000 of it: ftfy takes its time for each text."""
+    """All characters of a category, or 3,000 of it, because ftfy is slow."""
     kinds = {kind: found[:: max(1, len(found) // 3000)] for kind, found in categories().items()}
     texts = [f"a{c}1{c}S '{c} {c}{c}b" for found in kinds.values() for c in found]
     texts, official = comparable(texts, theirs), theirs.SimpleTokenizer()
@@ -191,7 +192,7 @@ def test_decoding_gives_equal_texts(ours, theirs):
 
 
 def test_hugging_face_reads_what_we_write(ours, tmp_path):
-    """Plain text only: Hugging Face repairs nothing and composes accents by its own rule."""
+    """Plain text only: Hugging Face repairs nothing and composes accents otherwise."""
     transformers = pytest.importorskip("transformers", reason="needs transformers")
     if not hasattr(transformers, "CLIPTokenizer"):
         pytest.skip("transformers lacks CLIPTokenizer")

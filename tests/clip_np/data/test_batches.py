@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 from small_data import noise, pairs_on_disk, rows_of_steps, some_pairs
 
-from clip_np.data import BatchLoader, DataError, Pairs, load_images, resize_and_crop, to_model_input
+from clip_np.data import (
+    BatchLoader,
+    DataError,
+    Pairs,
+    Row,
+    Stream,
+    load_images,
+    resize_and_crop,
+    to_model_input,
+)
 from clip_np.data import batches as loading
 
 
@@ -235,3 +244,43 @@ def test_load_images_stops_at_an_error():
     with pytest.raises(DataError, match=r"^image 0: cannot be read .*missing\.png"):
         load_images(pairs, 8)
     assert time.perf_counter() - started < 2
+
+
+# --- Streams -----------------------------------------------------------------------
+
+
+def failing_stream(good: int) -> Stream:
+    """A stream that breaks after `good` rows; `read_rows` counts the rows read."""
+    first = some_pairs(4)
+    stream = Stream(first.captions, first.names, first.tags, first.sources, read=None)
+    stream.read_rows = 0
+
+    def read(seed):
+        for number in range(good):
+            stream.read_rows += 1
+            row = number % 4
+            yield Row(first.captions[row], first.names[row], "", first.sources[row], "train")
+        raise OSError("the network is down")
+
+    stream.read = read
+    return stream
+
+
+def test_an_error_of_a_stream_is_raised_when_its_batch_is_due():
+    loader = loader_of(failing_stream(good=20))
+    batches = loader.batches(0, 100)
+    for _ in range(5):
+        assert len(next(batches).names) == 4
+    with pytest.raises(OSError, match="the network is down"):
+        next(batches)
+    assert our_threads() == []
+
+
+def test_a_stream_is_read_only_a_few_batches_ahead():
+    stream = failing_stream(good=400)
+    batches = loader_of(stream).batches(0, 100)
+    next(batches)
+    time.sleep(0.2)
+    assert stream.read_rows <= 4 * (1 + 2 + 2)
+    batches.close()
+    assert our_threads() == []

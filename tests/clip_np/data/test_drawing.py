@@ -69,7 +69,7 @@ def test_noise_has_standard_deviation_5_in_every_channel():
 
 @pytest.mark.parametrize("place", range(5))
 def test_one_object_lies_where_the_caption_says(place):
-    x, y = list(scenes.PLACES.values())[place]
+    x, y = list(scenes.POSITIONS.values())[place]
     images = drawing.render(
         scene(300, ["red circle"] * 2, ["small"] * 2, place), np.random.default_rng(place)
     )
@@ -122,7 +122,7 @@ def test_brightness_varies_by_one_factor_for_all_channels():
 
 @pytest.mark.parametrize("relation", list(scenes.RELATIONS))
 def test_two_objects_lie_as_the_relation_says(relation):
-    layout = len(scenes.PLACES) + list(scenes.RELATIONS).index(relation)
+    layout = len(scenes.POSITIONS) + list(scenes.RELATIONS).index(relation)
     images = drawing.render(
         scene(50, ["red circle", "blue circle"], ["small", "small"], layout, level=12),
         np.random.default_rng(0),

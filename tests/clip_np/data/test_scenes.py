@@ -49,7 +49,7 @@ def test_training_captions_are_as_frequent_as_defined(pairs):
     assert len(single) / len(captions) == pytest.approx(0.4, abs=0.04)
     places = Counter(match[4] for match in single)
     relations = Counter(match[4] for match in double)
-    assert set(places) == set(scenes.PLACES)
+    assert set(places) == set(scenes.POSITIONS)
     assert set(relations) == set(scenes.RELATIONS)
     assert min(places.values()) > 0.8 * len(single) / 5
     assert min(relations.values()) > 0.8 * len(double) / 4

@@ -3,7 +3,8 @@
 import pytest
 from small_data import save, shard, table_folder, write
 
-from clip_np.data import DataError, open_dataset
+from clip_np.data import DataError, open_dataset, sources
+from clip_np.data.columns import Entry
 
 
 def test_split_folders_of_either_layout(tmp_path):
@@ -54,3 +55,27 @@ def test_two_descriptions_of_the_data(tmp_path):
     with pytest.raises(DataError, match=rf"{described}train.captions\.csv"):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path / "captions.csv", validation_fraction=0)["train"]) == 3
+
+
+def test_a_new_kind_of_file_is_a_reader_and_a_line_in_the_table(tmp_path, monkeypatch):
+    def is_listing(path, asked_for):
+        return path.suffix == ".listing"
+
+    def read_listing(path, columns):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, caption = line.split("|")
+            yield Entry(location=f"pair {name}", cells={"image": name, "caption": caption})
+
+    kind = sources.Kind(recognises=is_listing, read=read_listing, images_inside=False)
+    monkeypatch.setattr(sources, "KINDS", (*sources.KINDS, kind))
+    save(tmp_path / "a.png")
+    write(tmp_path / "pairs.listing", "a.png|a cat\nb.png|\n")
+    with pytest.raises(DataError, match=r"1 captions are empty: those of .*b\.png"):
+        open_dataset(tmp_path)
+    write(tmp_path / "pairs.listing", "a.png|a cat\nb.png|a dog\n")
+    splits = open_dataset(tmp_path, validation_fraction=0)
+    assert splits["train"].captions == ["a cat", "a dog"]
+    assert splits["train"].open_image(0).size == (6, 4)
+    table_folder(tmp_path)
+    with pytest.raises(DataError, match=r"described more than once, .*captions\.csv, .*listing"):
+        open_dataset(tmp_path)

@@ -29,7 +29,7 @@ def test_the_earliest_merge_comes_first_and_all_its_occurrences_at_once():
 
 
 def one_join_at_a_time(tokenizer, text):
-    """By the definition: look for the earliest merge, join it everywhere, look again."""
+    """By definition: look for the earliest merge, join it everywhere, look again."""
     pieces = [*text[:-1], text[-1] + "</w>"]
     while found := [pair for pair in tokenizer.merges if pair in pairwise(pieces)]:
         place = 0
