@@ -107,7 +107,9 @@ class Trainer:
             self.model, self.tokenizer = checkpoint.model, checkpoint.tokenizer
         self.model.to(options.backend)
         # Settled here and saved, so that a resumed run uses as many threads.
-        workers = count_workers(self.model.logit_scale.data, options.workers)
+        workers = options.workers
+        if workers is None:
+            workers = count_workers(self.model.logit_scale.data, workers)
         self.options = dataclasses.replace(options, workers=workers)
         self.optimizer = AdamW(
             self.model.parameters(),

@@ -55,6 +55,7 @@ HOST_ONLY = {
     "minigrad/*::test_tensor_converts_what_only*": "an array-like class, unknown to CuPy",
     "clip_np/training/*::test_a_time_limit_ends_the_run": "counts steps by the clock",
     "clip_np/training/*::test_the_number_of_threads*": "a GPU has one",
+    "clip_np/training/*::test_a_parameter_that_some*": "a GPU has one worker",
     "clip_np/training/*::test_steps_with_one_optimizer*": "an arena holds the host's memory",
     "minigrad/test_errors.py::test_*[[]matmul-31]": "a bare device array beside a number",
     "clip_np/data/*::test_a_set_by_name*": "compares a figure of the GPU's with the CPU's",
