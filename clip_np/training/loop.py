@@ -35,9 +35,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from clip_np.data import BatchLoader
+from clip_np.data import BatchLoader, Pairs
 from clip_np.encoders import PRESETS
 from clip_np.model import CLIP
+from clip_np.tokens import Tokenizer
 from clip_np.training.interrupts import stop_on_ctrl_c
 from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
@@ -62,6 +63,16 @@ ADAM_EPS = 1e-6
 
 class TrainingError(RuntimeError):
     """Training cannot go on. The last checkpoint is as it was."""
+
+
+def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
+    """An untrained model of the preset, and the tokenizer that its captions need."""
+    preset = PRESETS[options.preset]
+    tokenizer = train_tokenizer(
+        pairs=pairs, vocab_size=options.vocab_size, context_limit=preset.text.context_length
+    )
+    rng = np.random.default_rng(options.seed)
+    return CLIP(preset.for_tokenizer(tokenizer), rng), tokenizer
 
 
 class Trainer:
@@ -91,21 +102,14 @@ class Trainer:
         self.elapsed = 0.0
         self.interrupted = False
         if checkpoint is None:
-            preset = PRESETS[options.preset]
-            self.tokenizer = train_tokenizer(
-                pairs=task.train,
-                vocab_size=options.vocab_size,
-                context_limit=preset.text.context_length,
-            )
-            rng = np.random.default_rng(options.seed)
-            self.model = CLIP(preset.for_tokenizer(self.tokenizer), rng)
+            self.model, self.tokenizer = new_model(task.train, options)
         else:
-            self.tokenizer = checkpoint.tokenizer
-            self.model = checkpoint.model
+            self.model, self.tokenizer = checkpoint.model, checkpoint.tokenizer
         self.model.to(options.backend)
-        # The number of threads is settled here, so that a resumed run uses the same
-        # number.
-        workers = count_workers(self.model.logit_scale.data, options.workers)
+        # Settled here and saved, so that a resumed run uses as many threads.
+        workers = options.workers
+        if workers is None:
+            workers = count_workers(self.model.logit_scale.data, workers)
         self.options = dataclasses.replace(options, workers=workers)
         self.optimizer = AdamW(
             self.model.parameters(),

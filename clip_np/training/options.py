@@ -88,7 +88,7 @@ class TrainingOptions:
         "numpy", "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"
     )
     workers: int | None = command_line_field(
-        None, "N", "threads (default: the cores, or one beside a GPU)"
+        None, "N", "threads (default: the cores, or one on a GPU)"
     )
     shards: int = command_line_field(1, "N", "cut each batch into N pieces: less memory (1)")
     log_every: int = 10  # steps from one line of the metrics to the next

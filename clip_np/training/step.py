@@ -77,10 +77,21 @@ class TrainingStep:
     `arenas`, the memory that the worker threads compute in, so that the next step need
     not ask the system for new pages.
 
-    loss is "clip", or a `clip_np.losses.Loss`, a module whose forward takes
-    (image_features, text_features, positives). Its own parameters receive gradients
-    too; hand them to the optimizer. For shards and workers see `loss_and_gradients`.
-    max_norm=None leaves the gradients as they are. comm must be None.
+    loss is "clip" or a `clip_np.losses.Loss`. If such a module has parameters of its
+    own, they receive gradients too; hand them to the optimizer. For shards and workers
+    see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
+    be None.
+
+    >>> import clip_np
+    >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
+    >>> optimizer = mg.optim.AdamW(model.parameters(), lr=1e-3)
+    >>> step = TrainingStep(model, optimizer, shards=2)
+    >>> rng = np.random.default_rng(1)
+    >>> images = rng.standard_normal((4, 3, 32, 32), dtype=np.float32)
+    >>> tokens = np.array([[512, letter, 513] for letter in (72, 73, 74, 75)])
+    >>> losses = [step(images, tokens)["loss"].item() for _ in range(3)]
+    >>> losses[0] > losses[1] > losses[2]
+    True
     """
 
     def __init__(
@@ -245,10 +256,11 @@ def loss_and_gradients(
 class SortedBatch(NamedTuple):
     """A batch with its captions in the order of their lengths, by encoder.
 
-    caption_order[k] is the row of the batch that is row k of the sorted captions.
-    caption_positions is the inverse: caption_positions[i] is the row of the sorted
-    captions that is row i of the batch. So `sorted = batch[caption_order]` and `batch =
-    sorted[caption_positions]`.
+    caption_order says which row of the batch comes first, second, and so on in the
+    sorted captions. caption_positions is its inverse: where each row of the batch is
+    among the sorted captions.
+
+        sorted = batch[caption_order]         batch = sorted[caption_positions]
     """
 
     inputs: dict[str, Array]

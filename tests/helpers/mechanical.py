@@ -1,15 +1,16 @@
 """Mutates every derivative mechanically, and asks whether the gradient tests notice.
 
-tests/mutants.py holds mistakes that a person might make. This tool makes mistakes without
+mutants.py holds mistakes that a person might make. This tool makes mistakes without
 thinking: it walks the syntax tree of each `vjp` in minigrad, and of every helper that a vjp
 calls, and changes one place at a time. It swaps the operands of a difference, a quotient, a
 product of matrices; drops a factor or a term; turns a sign; takes another axis; leaves out a
 transpose; turns a comparison or a condition; changes a number. Each change is then judged by
-the same tests as everything else (tests/mutation.py).
+the same tests as everything else (mutation.py).
 
-    python tests/mechanical.py            all of them (about ten minutes on two cores)
-    python tests/mechanical.py --every 8  every eighth
-    python tests/mechanical.py softmax    those in operations and helpers of that name
+    PYTHONPATH=.:tests/helpers python tests/helpers/mechanical.py [--every 8] [softmax ...]
+
+judges all of them (about ten minutes on two cores), every eighth, or those in operations and
+helpers of that name.
 
 A survivor is either a hole in the tests or a change that alters no value. Those of the second
 kind are listed below, each with its reason; any other survivor makes the tool fail.
@@ -24,27 +25,31 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from mutation import ROOT, Change, judge_all, operations_that_use
+from mutation import ROOT, Change, judge_all, operations_that_use, path_of
 
 # Changes on which no value depends, and why.
 EQUIVALENT = {
-    "power: to_base = g * (y * xp.power(x, xp.where(y.real == 0, 2.0, y - 1)))":
+    "power: exponent = xp.where(y.real == 0, 2.0, y - 1)":
         "what is taken for an exponent of 0 is multiplied by it",
-    "matmul: if b_needs and y2.ndim == 1:":
+    "matmul: if b_needs and right.ndim == 1:":
         "the case below does the same as many products and a sum, more slowly",
-    "attention: return tuple((each[-1] for each in into))":
+    "attention: return (gradients.q[-1], gradients.k[0], gradients.v[0])":
         "one axis of size 1 was added in front",
-    "self_attention: _attend_vjp(_heads(g, 1, heads)[-1], inputs, saved, _heads(d_qkv, 3, heads))":
+    "attention: return (gradients.q[0], gradients.k[-1], gradients.v[0])":
+        "one axis of size 1 was added in front",
+    "attention: return (gradients.q[0], gradients.k[0], gradients.v[-1])":
+        "one axis of size 1 was added in front",
+    "self_attention: _backward(_split_heads(g, 1, heads)[-1], inputs, output, p, gradients)":
         "g has one part, so the first is the last",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
-    "blocks: step = BLOCK * rows // max(array.size, 1) if type(array) is not np.ndarray else rows":
+    "blocks: if not type(array) is np.ndarray:":
         "no value depends on the size of a block",
-    "blocks: step = rows if type(array) is not np.ndarray else BLOCK // max(array.size, 1)":
+    "blocks: row_size = array.size // max(rows, 2)":
         "no value depends on the size of a block",
-    "blocks: step = rows if type(array) is not np.ndarray else rows // max(array.size, 1)":
+    "blocks: step = BLOCK // max(row_size, 2)":
         "no value depends on the size of a block",
-    "blocks: step = rows if type(array) is not np.ndarray else BLOCK * rows // max(array.size, 2)":
+    "blocks: step = max(step, 2)":
         "no value depends on the size of a block",
     "add_rows: if not (array_module(target) is not np or rows.size == 0):":
         "np.add.at gives the same sums, more slowly",
@@ -188,8 +193,10 @@ def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.
     waiting: set[str] = set()
     for module, tree in modules.items():
         for outer in _functions(tree).values():
-            nested = _nested(outer) if ".ops_" in module else []
+            nested = _nested(outer) if module.startswith("minigrad.ops.") else []
             waiting |= set().union(*map(_names, nested)) & helpers.keys()
+            if module.startswith("minigrad.ops.") and not outer.name.startswith("_"):
+                waiting |= _handed_on(outer) & helpers.keys()
             shared = outer.name.startswith("_") and any(each.name == "vjp" for each in nested)
             for each in [outer] if shared else nested:
                 yield module, outer.name, each
@@ -201,6 +208,13 @@ def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.
         if not _nested(helper) and name not in ("array_module", "move", "empty"):
             yield module, name, helper
             waiting |= _names(helper) & helpers.keys()
+
+
+def _handed_on(outer: ast.FunctionDef) -> set[str]:
+    """The private functions that a function passes to another one, by name."""
+    calls = [node for node in ast.walk(outer) if isinstance(node, ast.Call)]
+    passed = [value for call in calls for value in call.args if isinstance(value, ast.Name)]
+    return {name.id for name in passed if name.id.startswith("_")}
 
 
 class _Replace(ast.NodeTransformer):
@@ -234,9 +248,10 @@ def _places(function: ast.FunctionDef) -> Iterator[ast.AST]:
 
 def mechanical_mutants() -> list[Mechanical]:
     """Every change, in the order of the source."""
-    paths = sorted((ROOT / "minigrad").glob("ops_*.py"))
-    paths += [ROOT / "minigrad/rows.py", ROOT / "minigrad/backend.py"]
-    texts = {f"minigrad.{path.stem}": path.read_text(encoding="utf-8") for path in paths}
+    names = [f"minigrad.ops.{path.stem}" for path in sorted(ROOT.glob("minigrad/ops/*.py"))]
+    names.remove("minigrad.ops.__init__")
+    names += ["minigrad.memory", "minigrad.backend"]
+    texts = {name: path_of(name).read_text(encoding="utf-8") for name in names}
     modules = {module: ast.parse(text) for module, text in texts.items()}
     found: dict[str, Mechanical] = {}
     for module, name, function in derivatives(modules):

@@ -36,45 +36,49 @@ def _of(module: str, *rows: tuple[str, str, str, str, str]) -> list[Mutant]:
     return [Mutant(module, *row) for row in rows]
 
 
-ENGINE = _of(
+TAPE = _of(
     "minigrad.tape",
-    ("gradients overwritten", "Walk.deliver", "as_array(total + gradient)", "as_array(gradient)",
+    ("gradients overwritten", "_add_up", "as_array(first + second)", "as_array(second)",
      "the last reader of a tensor wins (tinygrad's first versions)"),
-    ("gradients overwritten in place", "Walk.deliver", "total += gradient", "total[...] = gradient",
+    ("gradients overwritten in place", "_add_up", "first += second", "first[...] = second",
      "= where += was meant, from the third reader on"),
-    ("aliased +=", "Walk.deliver", "elif id(total) in self.ours:", "elif total is not None:",
+    ("aliased +=", "_add_up", "if first_owned:", "if first is not None:",
      "adds into an array that another tensor's gradient shares (dezero)"),
-    ("aliased += into what comes in", "Walk.deliver", "elif ours:", "elif True:",
+    ("aliased += into what comes in", "_add_up", "if second_owned:", "if True:",
      "the second gradient may be another tensor's first one"),
     ("a passed-on array counts as new", "Walk._step",
-     "ours = new and _is_alone(gradient, (*cotangents, *gradients))", "ours = True",
+     "not passed_on and _is_owned(gradient, cotangents, gradients)", "True",
      "add hands the same g to both of its inputs"),
-    ("a view counts as new", "_is_alone", "owners.count(own) == 1 and ", "",
+    ("a view counts as new", "_is_owned", "holders.count(id(memory)) == 1 and ", "",
      "reshape's gradient is a view of what another tensor may hold"),
-    ("one new array for two inputs counts as new", "Walk._step", "(*cotangents, *gradients)",
-     "(*cotangents, gradient)", "an operation may pass the same result to both of its inputs"),
-    ("a repeated element counts as new", "_is_alone", " and 0 not in array.strides", "",
+    ("one new array for two inputs counts as new", "Walk._step",
+     "_is_owned(gradient, cotangents, gradients)", "_is_owned(gradient, cotangents, [gradient])",
+     "an operation may pass the same result to both of its inputs"),
+    ("a repeated element counts as new", "_is_owned", " and 0 not in gradient.strides", "",
      "a sum's gradient is one number, seen many times"),
-    ("the ids of freed arrays are kept", "Walk.run",
-     "self.ours.discard(id(gradient))", "pass",
-     "a view that gets the id of a freed array is taken for the walk's own"),
+    ("the caller's cotangent counts as new", "Walk.run", "owned=False", "owned=True",
+     "the array that a walk starts from belongs to its caller"),
     ("pre-order walk", "Walk.deliver", "(-place.order, place)", "(place.order, place)",
      "a node is left before all of its gradient has come in"),
     ("identity dispatch on x - x", "Walk._step",
      "zip(parents, gradients)", "dict(zip(parents, gradients)).items()",
      "an operation that gets one tensor twice keeps one of its two gradients"),
-    ("several outputs, one slot", "Walk.run",
-     "self.pending[node][place.index]", "self.pending[node][0]",
+    ("several outputs, one slot", "Walk._collect",
+     "gradients[output.index] = gradient", "gradients[0] = gradient",
      "an operation with one output needs no index"),
     ("a second backward is silent", "Walk._step", "node.vjp = node.parents = None", "pass",
      "the graph is walked again without a word"),
+)  # fmt: skip
+
+TENSOR = _of(
+    "minigrad.tensor",
     ("backward overwrites .grad", "_add_to_grad",
-     "leaf.grad = as_array(leaf.grad + gradient)", "leaf.grad = gradient",
+     "place.grad = as_array(place.grad + gradient)", "place.grad = gradient",
      "accumulation over two backward calls is forgotten"),
-    (".grad is the caller's array", "_add_to_grad", "gradient if ours else gradient.copy()",
+    (".grad is the caller's array", "_add_to_grad", "gradient if owned else gradient.copy()",
      "gradient", "two leaves share one gradient, and the next += changes both"),
-    ("grad returns the caller's array", "grad", "gradient if ours else gradient.copy()", "gradient",
-     "what is returned changes when the cotangent is used again"),
+    ("grad returns the caller's array", "grad", "gradient if owned else gradient.copy()",
+     "gradient", "what is returned changes when the cotangent is used again"),
     ("no_grad is forgotten", "record", "if _recording.get():", "if True:",
      "the switch is set and never read"),
     ("no_grad is forgotten by several outputs", "record_many", " and is_recording()", "",
@@ -89,48 +93,62 @@ BASIC = _of(
      "what is used n times collects a sum, not a mean"),
     ("unbroadcast forgets an axis", "unbroadcast", "if n == 1]", "if n == 1][1:]",
      "two axes of size 1 and only one of them summed"),
-    ("unbroadcast forgets the new axes", "unbroadcast", "[extra + i for", "[i for",
+    ("unbroadcast forgets the new axes", "unbroadcast", "[new + i for", "[i for",
      "axes counted from the left, as if no axis had been added"),
     ("add without unbroadcast", "add", "unbroadcast(g, y_shape)", "g",
      "right as long as both shapes are equal"),
-    ("sub without the sign", "sub", "unbroadcast(-g, b_shape)", "unbroadcast(g, b_shape)",
+    ("sub without the sign", "sub", "unbroadcast(-g, y_shape)", "unbroadcast(g, y_shape)",
      "copied from add"),
-    ("mul by its own factor", "mul", "unbroadcast(g * y, a_shape)", "unbroadcast(g * x, a_shape)",
-     "d(xy)/dx is y, not x"),
-    ("div without the sign", "div", "-by_y * q", "by_y * q", "d(1/y) = -1/y^2"),
-    ("div without the quotient", "div", "-by_y * q", "-by_y", "a factor x/y lost"),
+    ("mul by its own factor", "mul", "unbroadcast(g * kept_y, x_shape)",
+     "unbroadcast(g * x, x_shape)", "d(xy)/dx is y, not x"),
+    ("div without the sign", "div", "-g_over_y * kept_quotient", "g_over_y * kept_quotient",
+     "d(1/y) = -1/y^2"),
+    ("div without the quotient", "div", "-g_over_y * kept_quotient", "-g_over_y",
+     "a factor x/y lost"),
     ("power's exponent stays", "power", "y - 1", "y", "d x^y/dx = y x^(y-1)"),
     ("power forgets x^y beside ln x", "power", "g * result * log_x", "g * log_x",
      "d x^y/dy = x^y ln x"),
     ("constant power without its factor", "_constant_power", "exponent * x **", "x **",
      "d x^n/dx = n x^(n-1)"),
-    ("equal elements both win", "_choose", "0.5 *", "1.0 *", "at a tie the gradient is doubled"),
-    ("the loser gets the winner's share", "_choose", "g * (1.0 - share)", "g * share",
-     "one mask for both inputs"),
-    ("where with swapped branches", "where", "xp.where(chosen, g, zero), xp.where(chosen, zero, g)",
-     "xp.where(chosen, zero, g), xp.where(chosen, g, zero)", "condition read the wrong way round"),
     ("neg passes g on", "neg", "return -g", "return g", "a sign"),
     ("sqrt without the half", "sqrt", "g * 0.5 / y", "g / y", "d sqrt(x) = 1 / (2 sqrt(x))"),
     ("log multiplies", "log", "g / value", "g * value", "d log(x) = 1/x"),
-    ("clip lets everything pass", "clip", "g * ~(below | above)", "g",
-     "a straight-through gradient"),
-    ("clip stops on its bounds", "clip", "value.real < low, value.real > high",
-     "value.real <= low, value.real >= high", "the convention at the kink turned round"),
 )  # fmt: skip
 
-SHAPE = _of(
-    "minigrad.ops.shape",
+CHOICE = _of(
+    "minigrad.ops.choice",
+    ("equal elements both win", "_choose", "0.5 *", "1.0 *", "at a tie the gradient is doubled"),
+    ("the loser gets the winner's share", "_choose", "g * (1.0 - to_x)", "g * to_x",
+     "one mask for both inputs"),
+    ("where with swapped branches", "where",
+     "to_a = xp.where(mask, g, zero)\n        to_b = xp.where(mask, zero, g)",
+     "to_b = xp.where(mask, g, zero)\n        to_a = xp.where(mask, zero, g)",
+     "condition read the wrong way round"),
+    ("clip lets everything pass", "clip", "g * ~(below | above)", "g",
+     "a straight-through gradient"),
+    ("clip stops on its bounds", "clip",
+     "below = value.real < low\n    above = value.real > high",
+     "below = value.real <= low\n    above = value.real >= high",
+     "the convention at the kink turned round"),
+)  # fmt: skip
+
+REDUCTIONS = _of(
+    "minigrad.ops.reductions",
     ("sum repeats along the wrong axis", "sum", "g.reshape(kept)", "g",
      "right for axis=0 of a square, wrong for axis=1"),
     ("mean without 1/n", "mean", "1.0 / count", "1.0", "copied from sum"),
     ("var without the 2", "var", "(2.0 / count)", "(1.0 / count)", "d x^2 = 2x"),
-    ("equal maxima each get everything", "_extreme", " / hit.sum(axis=axes, keepdims=True)", "",
-     "the gradient is counted once for each of them"),
+    ("equal maxima each get everything", "_extreme", "(g.reshape(kept) / ties)",
+     "g.reshape(kept)", "the gradient is counted once for each of them"),
     ("logsumexp without normalisation", "logsumexp",
-     "weights /= total", "pass", "exp(x - max) is not yet softmax"),
+     "exponentials /= total", "pass", "exp(x - max) is not yet softmax"),
+)  # fmt: skip
+
+SHAPE = _of(
+    "minigrad.ops.shape",
     ("transpose by its own order", "transpose", "g.transpose(inverse)", "g.transpose(order)",
      "right for every permutation that is its own inverse"),
-    ("reshape in Fortran's order", "reshape", "g.reshape(before)", 'g.reshape(before, order="F")',
+    ("reshape in Fortran's order", "reshape", "g.reshape(old)", 'g.reshape(old, order="F")',
      "the elements are all there, in other places"),
     ("flipped concat", "concatenate", "tuple(xp.split(g, cuts, axis=axis))",
      "tuple(xp.split(g, cuts, axis=axis))[::-1]", "right for parts of one shape but for the order"),
@@ -138,34 +156,41 @@ SHAPE = _of(
      "xp.split(g, cuts)", "the default axis"),
     ("split's unused output", "split", "xp.zeros(shape, dtype) if g is None",
      "xp.ones(shape, dtype) if g is None", "an output that nobody used has gradient zero"),
-    ("pad removes the wrong side", "pad", "(low, _), n", "(_, low), n",
+    ("pad removes the wrong side", "pad", "(before, _), n", "(_, before), n",
      "right as long as both sides are equal"),
-    ("last write wins in x[index]", "getitem", "scatter_add(scattered, parts, g)",
-     "scattered[parts] = g", "an index that occurs twice must receive both gradients"),
-    ("gradient in the output's dtype", "astype", "g.astype(before)", "g",
+    ("gradient in the output's dtype", "astype", "g.astype(old)", "g",
      "float32 gradients on float64 parameters"),
+)  # fmt: skip
+
+INDEXING = _of(
+    "minigrad.ops.indexing",
+    ("last write wins in x[index]", "getitem", "scatter_add(gradient, parts, g)",
+     "gradient[parts] = g", "an index that occurs twice must receive both gradients"),
+    ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
+     "right for the default axis"),
+    ("last write wins in embedding", "_pick",
+     "add_rows(rows, indices.reshape(-1), slices)", "rows[indices.reshape(-1)] = slices",
+     "a word that occurs three times learns once"),
 )  # fmt: skip
 
 LINEAR = _of(
     "minigrad.ops.linear",
-    ("matmul without the transpose", "matmul", "g2 @ y2.swapaxes(-1, -2)", "g2 @ y2",
+    ("matmul without the transpose", "matmul", "g @ right.swapaxes(-1, -2)", "g @ right",
      "has the right shape for square matrices"),
-    ("matmul with the wrong operand", "matmul", "x2.swapaxes(-1, -2) @ g2",
-     "y2.swapaxes(-1, -2) @ g2", "a B where an A belongs"),
+    ("matmul with the wrong operand", "matmul", "left.swapaxes(-1, -2) @ g",
+     "right.swapaxes(-1, -2) @ g", "a B where an A belongs"),
     ("linear's bias sees one row", "linear", "column_sum(g)", "g[0]",
      "the bias was added to every row"),
     ("linear's weight averaged", "linear", "product(g.T, rows)", "product(g.T, rows) / len(rows)",
      "a mean over the batch belongs into the loss"),
-    ("einsum's letters in reverse", "_einsum_gradient", "return unbroadcast(spread, shape)",
-     "return unbroadcast(spread.T, shape)", "right for the first factor of a matrix product only"),
-    ("einsum spreads a diagonal", "_einsum_gradient", "diagonal[...] =", "placed[...] =",
+)  # fmt: skip
+
+CONTRACTIONS = _of(
+    "minigrad.ops.contractions",
+    ("einsum's letters in reverse", "_gradient", "return unbroadcast(full, shape)",
+     "return unbroadcast(full.T, shape)", "right for the first factor of a matrix product only"),
+    ("einsum spreads a diagonal", "_gradient", "diagonal[...] =", "gradient[...] =",
      "the gradient of a trace is the identity, not ones"),
-    ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
-     "right for the default axis"),
-    ("last write wins in embedding", "_pick",
-     "add_rows(xp.moveaxis(gradient, axis, 0), indices.reshape(-1), slices)",
-     "xp.moveaxis(gradient, axis, 0)[indices.reshape(-1)] = slices",
-     "a word that occurs three times learns once"),
 )  # fmt: skip
 
 BACKEND = _of(
@@ -178,24 +203,33 @@ BACKEND = _of(
      "rows sorted, values not"),
 )  # fmt: skip
 
-ACTIVATION = _of(
-    "minigrad.ops.activation",
-    ("tanh without the square", "tanh", "1.0 - y * y", "1.0 - y", "1 - tanh^2"),
-    ("sigmoid squared", "sigmoid", "s * (1.0 - s)", "s * s", "s (1 - s)"),
-    ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
-    ("quick_gelu without the inner derivative", "quick_gelu", "d *= 1.702", "pass",
-     "the chain rule's factor"),
-    ("gelu without Phi", "_gated", "d += s", "pass", "the derivative of x left out"),
-    ("gelu without x", "_gated", "d *= v", "pass", "d(x Phi) = Phi + x Phi'"),
-    ("gelu's wrong normal density", "gelu", "(decay, 0.5 * root,", "(decay, root,",
-     "erf's constant in place of the normal distribution's"),
-    ("tanh-gelu's cubic", "gelu", "3.0 * 0.044715", "0.044715", "d x^3 = 3 x^2"),
+ERROR_FUNCTION = _of(
+    "minigrad.ops.error_function",
     ("erf's constant", "erf", "(2.0 / math.sqrt(math.pi))", "(1.0 / math.sqrt(math.pi))",
      "erf is twice the integral"),
 )  # fmt: skip
 
-NEURAL = _of(
-    "minigrad.ops.neural",
+ACTIVATION = _of(
+    "minigrad.ops.activation",
+    ("tanh without the square", "tanh", "1.0 - y * y", "1.0 - y", "1 - tanh^2"),
+    ("sigmoid squared", "sigmoid", "y * (1.0 - y)", "y * y", "s (1 - s)"),
+    ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
+)  # fmt: skip
+
+GELUS = _of(
+    "minigrad.ops.gelus",
+    ("quick_gelu without the inner derivative", "quick_gelu", "slope *= SLOPE", "pass",
+     "the chain rule's factor"),
+    ("gelu without Phi", "_x_times", "slope += phi", "pass", "the derivative of x left out"),
+    ("gelu without x", "_x_times", "slope *= v", "pass", "d(x Phi) = Phi + x Phi'"),
+    ("gelu's wrong normal density", "_fill_by_erf", "(decay, 0.5 * ROOT,", "(decay, ROOT,",
+     "erf's constant in place of the normal distribution's"),
+    ("tanh-gelu's cubic", "_fill_by_tanh", "slope *= 3.0 * CUBIC", "slope *= CUBIC",
+     "d x^3 = 3 x^2"),
+)  # fmt: skip
+
+PROBABILITIES = _of(
+    "minigrad.ops.probabilities",
     ("softmax without its sum", "softmax", "g - (g * p).sum(axis=axis, keepdims=True)", "g",
      "only the diagonal of the Jacobian"),
     ("softmax sums along the last axis", "softmax", "(g * p).sum(axis=axis, keepdims=True)",
@@ -206,59 +240,77 @@ NEURAL = _of(
      "the mean in the value but not in the gradient"),
     ("cross-entropy without the label", "cross_entropy", "gradient[at_label] -=",
      "gradient[at_label] -= 0.0 *", "softmax instead of softmax minus one-hot"),
+)  # fmt: skip
+
+NORMALISATION = _of(
+    "minigrad.ops.normalisation",
     ("dropped variance term in layer norm", "layer_norm",
-     "xp.multiply(h_block, along_h[:, None], out=product)", "product[...] = 0.0",
+     "xp.multiply(h_block, mean_gwh[:, None], out=product)", "xp.zeros_like(h_block)",
      "the standard deviation taken for a constant"),
-    ("dropped mean term in layer norm", "layer_norm", "product += along_one[:, None]", "pass",
+    ("dropped mean term in layer norm", "layer_norm", "removed += mean_gw[:, None]", "pass",
      "the mean taken for a constant"),
-    ("layer norm's gradient not scaled", "layer_norm", "into *= inverse_std[rows, None]", "pass",
+    ("layer norm's gradient not scaled", "layer_norm",
+     "block -= removed\n            block *= inverse_std[rows, None]", "block -= removed",
      "the division by the standard deviation"),
-    ("layer norm scales by the first rows", "layer_norm", "into *= inverse_std[rows, None]",
-     "into *= inverse_std[: len(into), None]", "right for all that fits into one block"),
+    ("layer norm scales by the first rows", "layer_norm",
+     "block -= removed\n            block *= inverse_std[rows, None]",
+     "block -= removed\n            block *= inverse_std[: len(block), None]",
+     "right for all that fits into one block"),
     ("layer norm's weight sees the last block", "layer_norm",
      "to_weight += column_sum(product)", "to_weight[...] = column_sum(product)",
      "right for all that fits into one block"),
-    ("layer norm forgets the weight in the projection", "layer_norm", "product @ w_share",
-     "product @ share", "right as long as the weight is one, as it is at the start"),
+    ("layer norm forgets the weight in the projection", "layer_norm",
+     "product @ weighted_average", "product @ average",
+     "right as long as the weight is one, as it is at the start"),
     ("layer norm's weight from g alone", "layer_norm", "to_weight += column_sum(product)",
      "to_weight += column_sum(g_block)", "copied from the bias"),
     ("normalize without the projection", "normalize", "(g - y * along)", "g",
      "the length taken for a constant"),
     ("normalize without the length", "normalize", "(g - y * along) / length", "g - y * along",
      "right for vectors of length 1"),
+)  # fmt: skip
+
+NOISE = _of(
+    "minigrad.ops.noise",
     ("dropout's mask draws a gradient of its own scale", "dropout", "mul(x, mask)",
      "mul(x, mask * mask)", "1/(1-p) twice"),
 )  # fmt: skip
 
 ATTENTION = _of(
     "minigrad.ops.attention",
-    ("mask after softmax", "_attend",
-     "            scores += _of(mask, b, q)\n        sums = exponentials(scores, small)",
-     "            pass\n        sums = exponentials(scores, small)\n"
-     "        sums = sums / (1.0 if mask is None else xp.exp(_of(mask, b, q)))",
+    ("mask after softmax", "_forward",
+     "            scores += _mask_of(mask, samples, q)\n"
+     "        # P = exp(S) / rowsum(exp(S)): all three stages use the same memory\n"
+     "        exponentials, sums = exponentiate(scores, shift)",
+     "            pass\n"
+     "        exponentials, sums = exponentiate(scores, shift)\n"
+     "        exponentials *= 1.0 if mask is None else xp.exp(_mask_of(mask, samples, q))",
      "hidden tokens get nothing, but the others do not share what they had"),
-    ("every block has the first samples' mask", "_of", "mask[b] if", "mask[: b.stop - b.start] if",
-     "right for all that fits into one block"),
-    ("scale applied twice", "_attend_vjp", "d_s *= scale", "d_s *= scale * scale",
+    ("every block has the first samples' mask", "_mask_of", "mask[samples] if",
+     "mask[: samples.stop - samples.start] if", "right for all that fits into one block"),
+    ("scale applied twice", "_backward", "d_s *= scale", "d_s *= scale * scale",
      "once for the queries and once more for the scores"),
-    ("scale forgotten for the keys", "_attend_vjp", "q[b], out=d_k[b])",
-     "q[b] / scale, out=d_k[b])", "as if the queries carried it in the forward pass"),
-    ("softmax's denominator forgotten", "_attend", "scores *= 1.0 / sums",
-     "pass", "the exponentials are not yet probabilities"),
-    ("attention without softmax's sum", "_attend_vjp", "d_s -= row_dot(g[b], o[b])[..., None]",
-     "pass", "only the diagonal of the Jacobian"),
-    ("keys without the transpose", "_attend_vjp", "xp.matmul(d_s.swapaxes(-1, -2), q[b],",
-     "xp.matmul(d_s, q[b],", "has the right shape for as many queries as keys"),
-    ("dropout missing in dV", "_attend_vjp", "p[b] if kept is None else times(p[b], kept[b])",
-     "p[b]",
+    ("scale forgotten for the keys", "_backward", "q[samples], out=gradients.k[samples])",
+     "q[samples] / scale, out=gradients.k[samples])",
+     "as if the queries carried it in the forward pass"),
+    ("softmax's denominator forgotten", "_forward",
+     "xp.multiply(exponentials, 1.0 / sums, out=exponentials)", "exponentials",
+     "the exponentials are not yet probabilities"),
+    ("attention without softmax's sum", "_backward",
+     "d_s -= row_dot(g_block, output[samples])[..., None]", "pass",
+     "only the diagonal of the Jacobian"),
+    ("keys without the transpose", "_backward", "xp.matmul(d_s.swapaxes(-1, -2), q[samples],",
+     "xp.matmul(d_s, q[samples],", "has the right shape for as many queries as keys"),
+    ("dropout missing in dV", "_backward",
+     "p_block if kept is None else times(p_block, kept[samples])", "p_block",
      "the values were mixed by what dropout left"),
-    ("dropout missing in dP", "_attend_vjp", "d_s *= kept[b]", "pass",
+    ("dropout missing in dP", "_backward", "d_p *= kept[samples]", "pass",
      "dropped probabilities have no gradient"),
-    ("queries and values exchanged", "self_attention", "_heads(d_qkv, 3, heads))",
-     "_heads(d_qkv, 3, heads)[::-1])", "the parts of the projection in reverse"),
+    ("queries and values exchanged", "self_attention", "_split_heads(to_qkv, 3, heads))",
+     "_split_heads(to_qkv, 3, heads)[::-1])", "the parts of the projection in reverse"),
 )  # fmt: skip
 
-ROWS = _of(
+MEMORY = _of(
     "minigrad.memory",
     ("the last block is left out", "blocks", "range(0, rows, step)",
      "range(0, rows - rows % step, step)", "right for a multiple of the block"),
@@ -268,14 +320,14 @@ ROWS = _of(
 
 RECOMPUTE = _of(
     "minigrad.recompute",
-    ("the closure's parameters are lost", "checkpoint", "Walk(older_than=start)", "Walk()",
+    ("the closure's parameters are lost", "checkpoint", "StretchWalk(start)", "Walk()",
      "gradients for tensors that fn reaches by itself"),
     ("only the first output", "checkpoint", "zip(again, cotangents)", "zip(again[:1], cotangents)",
      "fn may return a tuple"),
     ("recomputed without a tape", "checkpoint", "with recording(True):", "with recording(False):",
      "backward runs inside no_grad more often than one thinks"),
-    ("one gradient for all inputs", "checkpoint", "found.get(each._place) if each._place",
-     "next(iter(found.values())) if each._place", "right for a function of one input"),
+    ("one gradient for all inputs", "checkpoint", "gradients.get(copy._place)",
+     "next(iter(gradients.values()))", "right for a function of one input"),
 )  # fmt: skip
 
 MODEL = _of(
@@ -299,7 +351,9 @@ STEP = _of(
      ", order=batch.caption_positions", "", "captions and images no longer belong together"),
     ("an order for its inverse", "differentiate_loss", "order=batch.caption_positions",
      "order=batch.caption_order", "the two are equal for a batch of two"),
-) + _of(
+)  # fmt: skip
+
+WORKER = _of(
     "clip_np.training.worker",
     ("a missing shard", "Worker.backward", "zip(self.units, self.outputs)",
      "zip(self.units[:1], self.outputs)", "the rows of the other shards get no gradient"),
@@ -309,21 +363,29 @@ STEP = _of(
      "so_far[key] = gradient", "= where += was meant"),
     ("every unit hands over", "Worker.backward", "sums if is_last else None", "sums",
      "only the first of a worker's units waits for its turn"),
-) + _of(
+)  # fmt: skip
+
+SUMS = _of(
     "clip_np.training.sums",
     ("only the first worker's gradients", "GradientSums._add_up",
      "self.totals[position] += gradient", "pass", "the workers' gradients are not added up"),
     ("those that wait are forgotten", "GradientSums.finish",
      "self._add_up(position, self.waiting[position, worker])", "pass",
      "a worker that never comes holds up the others"),
-) + _of(
+)  # fmt: skip
+
+PLAN = _of(
     "clip_np.training.plan",
     ("a row is lost at each cut", "cut_by_length", "slice(middle, rows.stop)",
      "slice(middle + 1, rows.stop)", "an end that belongs to neither part"),
 )  # fmt: skip
 
-MUTANTS = [*ENGINE, *BASIC, *SHAPE, *LINEAR, *BACKEND, *ACTIVATION, *NEURAL, *ATTENTION,
-           *ROWS, *RECOMPUTE, *MODEL, *STEP]  # fmt: skip
+MUTANTS = [
+    *(*TAPE, *TENSOR, *BACKEND, *MEMORY, *RECOMPUTE),
+    *(*BASIC, *CHOICE, *REDUCTIONS, *SHAPE, *INDEXING, *LINEAR, *CONTRACTIONS, *ERROR_FUNCTION),
+    *(*ACTIVATION, *GELUS, *PROBABILITIES, *NORMALISATION, *NOISE, *ATTENTION),
+    *(*MODEL, *STEP, *WORKER, *SUMS, *PLAN),
+]
 
 
 def plant(mutant: Mutant) -> Change:

@@ -35,6 +35,7 @@ TIME_LIMIT = 300.0  # seconds for one run; a mutant may loop for ever
 # Where the tests are of what is no operation of the table.
 TESTS_OF = {
     "minigrad.tape": ("test_autograd", "test_graphs"),
+    "minigrad.tensor": ("test_autograd", "test_graphs"),
     "minigrad.recompute": ("test_graphs", "test_memory"),
     "minigrad.memory": ("attention", "layer_norm", "quick_gelu"),
     "clip_np.losses": ("test_model_gradients", "test_step"),

@@ -16,6 +16,7 @@ from clip_np.losses import Loss, similarity_logits
 from clip_np.training import TrainingStep, loss_and_gradients
 from clip_np.training.step import _arenas_of
 from clip_np.training.sums import GradientSums
+from minigrad.backend import array_module
 from minigrad.nn import Parameter
 from minigrad.optim import SGD, AdamW
 from minigrad.threads import run_workers
@@ -215,7 +216,8 @@ class SigmoidLoss(Loss):
         return mg.sum(mg.log(1.0 + mg.exp(logits * -signs))) * (1.0 / len(image_features))
 
     def clamp(self) -> None:
-        np.minimum(self.bias.data, -1.0, out=self.bias.data)
+        bias = self.bias.data
+        array_module(bias).minimum(bias, -1.0, out=bias)
 
 
 def sigmoid_case(count):
