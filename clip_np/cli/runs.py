@@ -31,7 +31,7 @@ from clip_np.evaluation import (
     similarity_matrix,
 )
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
     METRICS,
     FilesTask,
@@ -161,7 +161,7 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
 
 
 def _measure(
-    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: Tokenizer
+    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: TokenizerProtocol
 ) -> dict[str, Any]:
     """The figures of a model on the task's held-out data, also printed as a table."""
     figures = task.report(model, tokenizer)

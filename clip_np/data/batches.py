@@ -14,7 +14,6 @@ nothing.
 
 import functools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -92,7 +91,7 @@ class BatchLoader:
         self.wait_seconds = 0.0
         self._squares: dict[str, np.ndarray | DataError] = {}
 
-    def batches(self, start_step: int, stop_step: int) -> Iterator[Batch]:
+    def batches(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         """The batches of steps start_step .. stop_step - 1, in order.
 
         Closing the iterator, or leaving its loop in any way, ends the threads. Raises

@@ -21,10 +21,10 @@ import numpy as np
 import minigrad as mg
 from clip_np.data import to_model_input
 from clip_np.model import CLIP
-from clip_np.tokens import MissingTokenizer, Tokenizer
+from clip_np.tokens import MissingTokenizer, TokenizerProtocol
 
 # A missing tokenizer raises when it is called, and says which file it needs.
-AnyTokenizer = Tokenizer | MissingTokenizer
+AnyTokenizer = TokenizerProtocol | MissingTokenizer
 CHUNK_SIZE = 256  # rows that pass through an encoder together; more would need more memory
 
 

@@ -29,16 +29,14 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from clip_np.data import BatchLoader, Pairs
 from clip_np.encoders import PRESETS
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import Tokenizer, TokenizerProtocol
 from clip_np.training.interrupts import stop_on_ctrl_c
 from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
@@ -101,6 +99,8 @@ class Trainer:
         self.step = 0
         self.elapsed = 0.0
         self.interrupted = False
+        self.model: CLIP
+        self.tokenizer: TokenizerProtocol
         if checkpoint is None:
             self.model, self.tokenizer = new_model(task.train, options)
         else:
@@ -120,22 +120,26 @@ class Trainer:
         )
         if checkpoint is not None:
             self._go_on_from(checkpoint)
-        self.loader = BatchLoader(
-            pairs=task.train,
-            size=self.model.config.vision.image_size,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            shift=options.shift,
-            zoom=options.zoom,
-            tag_probability=options.tag_probability,
-            skip_bad=task.skip_bad,
-        )
+        self.loader = self._make_loader(task.train)
         self.take_step = TrainingStep(
             model=self.model,
             optimizer=self.optimizer,
             shards=options.shards,
             workers=workers,
             max_norm=options.max_norm,
+        )
+
+    def _make_loader(self, pairs: Pairs) -> BatchLoader:
+        """Batches of the training pairs, varied as the options say."""
+        return BatchLoader(
+            pairs=pairs,
+            size=self.model.config.vision.image_size,
+            batch_size=self.options.batch_size,
+            seed=self.options.seed,
+            shift=self.options.shift,
+            zoom=self.options.zoom,
+            tag_probability=self.options.tag_probability,
+            skip_bad=self.task.skip_bad,
         )
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
@@ -166,10 +170,7 @@ class Trainer:
             batch_size=self.loader.batch_size,
         )
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
-        batches = cast(  # a generator: closing it ends the loader's threads
-            Generator[Any, None, None],
-            self.loader.batches(start_step=self.step, stop_step=last_step),
-        )
+        batches = self.loader.batches(start_step=self.step, stop_step=last_step)
         clock = Stopwatch(self.elapsed)
         since_save = Stopwatch()
         with log, stop_on_ctrl_c() as stop, contextlib.closing(batches):

@@ -19,7 +19,7 @@ import numpy as np
 from clip_np.data import CLASSES, PROMPTS, ShapesSplit
 from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import TokenizerProtocol
 
 SMALL_GALLERY = 100
 """Drawings and captions of the easier retrieval question. The harder one uses all."""
@@ -29,7 +29,7 @@ TIE = 1e-9
 
 
 def shapes_report(
-    model: CLIP, tokenizer: Tokenizer, splits: dict[str, ShapesSplit]
+    model: CLIP, tokenizer: TokenizerProtocol, splits: dict[str, ShapesSplit]
 ) -> dict[str, float]:
     """The figures of the shapes task, each between 0 and 1.
 

@@ -23,7 +23,7 @@ import numpy as np
 from clip_np.data import DataError, Pairs, load_images, open_dataset, shapes
 from clip_np.evaluation import pairs_report
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import TokenizerProtocol
 from clip_np.training.shapes_figures import shapes_report
 
 TRAINING_IMAGES = 60_000
@@ -73,7 +73,7 @@ class ShapesTask:
         else:
             self.splits = shapes.read_test_split(test)
 
-    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+    def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
         """Recall and zero-shot accuracy, as in `shapes_report`."""
         return shapes_report(model, tokenizer, self.splits)
 
@@ -121,7 +121,7 @@ class FilesTask:
         self.test = splits[name]
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
 
-    def report(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+    def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
         """Recall, median ranks and multiple choice, as in `pairs_report`."""
         size = model.config.vision.image_size
         images, test = load_images(self.test, size, self.skip_bad)

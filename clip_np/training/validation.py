@@ -15,7 +15,7 @@ from clip_np.data import Pairs, load_images
 from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
 from clip_np.losses import contrastive_loss
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer
+from clip_np.tokens import TokenizerProtocol
 from clip_np.training.tasks import VALIDATION_IMAGES
 from minigrad.inputs import tensor
 
@@ -33,7 +33,7 @@ class Validation:
         self.captions = readable.captions
         self.batch_size = min(batch_size, len(self.images))
 
-    def measure(self, model: CLIP, tokenizer: Tokenizer) -> dict[str, float]:
+    def measure(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
         """The keys validation_loss, a mean over batches, and validation_recall_at_1."""
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)

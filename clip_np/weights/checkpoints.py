@@ -22,7 +22,7 @@ import numpy as np
 from clip_np.encoders import CLIPConfig
 from clip_np.files import File, file_errors, read_archive, require_finite, write_archive
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer, tokenizer_from_json
+from clip_np.tokens import TokenizerProtocol, tokenizer_from_json
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
@@ -39,7 +39,7 @@ class Checkpoint:
     """What a checkpoint file holds; `training` is None if it is for use only."""
 
     model: CLIP
-    tokenizer: Tokenizer
+    tokenizer: TokenizerProtocol
     training: dict[str, Any] | None
     optimizer_state: dict[str, np.ndarray]
 
@@ -47,7 +47,7 @@ class Checkpoint:
 def save_checkpoint(
     path: File,
     model: CLIP,
-    tokenizer: Tokenizer,
+    tokenizer: TokenizerProtocol,
     optimizer: Optimizer | None = None,
     training: dict[str, Any] | None = None,
 ) -> None:

@@ -12,7 +12,7 @@ from clip_np.data import Preprocess, training_preprocess
 from clip_np.encoders import ACTIVATIONS
 from clip_np.files import File
 from clip_np.model import CLIP
-from clip_np.tokens import MissingTokenizer, Tokenizer
+from clip_np.tokens import MissingTokenizer, TokenizerProtocol
 from clip_np.weights.checkpoints import read_checkpoint
 from clip_np.weights.locating import locate
 from clip_np.weights.published import read_published
@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
 
     model: CLIP
     preprocess: Preprocess
-    tokenizer: Tokenizer | MissingTokenizer
+    tokenizer: TokenizerProtocol | MissingTokenizer
 
 
 def load(

@@ -11,7 +11,7 @@ import pathlib
 from clip_np.data import Preprocess
 from clip_np.files import File, file_errors, require_finite, write_json, write_safetensors
 from clip_np.model import CLIP
-from clip_np.tokens import MissingTokenizer, Tokenizer
+from clip_np.tokens import MissingTokenizer, Tokenizer, TokenizerProtocol
 from clip_np.weights import huggingface
 from clip_np.weights.companions import NOTE
 from clip_np.weights.dialects import export_arrays
@@ -21,7 +21,7 @@ from clip_np.weights.loading import load
 def save_pretrained(
     model: CLIP,
     directory: File,
-    tokenizer: Tokenizer | MissingTokenizer | None = None,
+    tokenizer: TokenizerProtocol | MissingTokenizer | None = None,
     preprocess: Preprocess | None = None,
 ) -> None:
     """Write a folder that Hugging Face's CLIPModel, CLIPTokenizer and processor open.
