@@ -16,7 +16,7 @@ from drawing import LAYOUTS, Sample
 from op_table import Kink, Row
 
 import minigrad as mg
-from minigrad import memory as rows
+from minigrad import memory
 from minigrad.tape import Leaf, Node, Output
 
 COMPLEX_STEP = 1e-30
@@ -246,7 +246,7 @@ def check_memory_layout(row: Row, sample: Sample) -> None:
 def check_small_blocks(row: Row, sample: Sample) -> None:
     """Values and gradients do not depend on where arrays are cut into blocks."""
     gradients, outputs, cotangents = gradients_of(row.function, sample)
-    with mock.patch.object(rows, "BLOCK", 3):
+    with mock.patch.object(memory, "BLOCK", 3):
         others, results, _ = gradients_of(row.function, sample, cotangents)
     for actual, expected in zip(others, gradients):
         assert_agree(actual, expected, 1e-13, largest(cotangents))
@@ -258,7 +258,7 @@ def check_memory_used_again(row: Row, sample: Sample) -> None:
     """Memory from an arena changes nothing; what is held is not handed out again."""
     gradients, outputs, cotangents = gradients_of(row.function, sample)
     signs = (1.0, -1.0, 1.0)
-    with rows.using(rows.Arena()), mock.patch.object(rows, "SMALL", 0):
+    with memory.using(memory.Arena()), mock.patch.object(memory, "SMALL", 0):
         runs = [gradients_of(row.function, sample, [s * c for c in cotangents]) for s in signs]
     for sign, (others, results, _) in zip(signs, runs):
         for actual, expected in zip(others, gradients):
