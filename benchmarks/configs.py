@@ -31,8 +31,14 @@ class Setting:
 
 
 def _square(size: int, patch: int, width: int, vocabulary: int, context: int) -> CLIPConfig:
-    vision = VisionConfig(size, patch, width, layers=4, heads=4)
-    return CLIPConfig(width, vision, TextConfig(vocabulary, context, width, layers=4, heads=4))
+    """Two encoders of one width, with 4 blocks and 4 heads each."""
+    return CLIPConfig(
+        embed_dim=width,
+        vision=VisionConfig(image_size=size, patch_size=patch, width=width, layers=4, heads=4),
+        text=TextConfig(
+            vocab_size=vocabulary, context_length=context, width=width, layers=4, heads=4
+        ),
+    )
 
 
 def _tiny() -> CLIPConfig:
@@ -42,18 +48,19 @@ def _tiny() -> CLIPConfig:
 
 
 def _setting(config: CLIPConfig, batch: int, train: bool = True) -> Setting:
+    """Captions from half of the context to all of it."""
     context = config.text.context_length
-    return Setting(config, batch, context // 2, context, train)
+    return Setting(config, batch, shortest=context // 2, longest=context, train=train)
 
 
 SETTINGS = {
-    "micro": _setting(_square(32, 8, 64, 500, 16), 64),
-    "base32": _setting(_square(32, 4, 128, 512, 32), 128),
-    "tiny": Setting(_tiny(), 160, 9, 12),
-    "tutorial": _setting(PRESETS["tutorial"], 32),
-    "ViT-B/32": _setting(PRESETS["ViT-B/32"], 8),
-    "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], 8, 8, 23),
-    "ViT-B/32-inference": _setting(PRESETS["ViT-B/32"], 16, train=False),
+    "micro": _setting(_square(size=32, patch=8, width=64, vocabulary=500, context=16), batch=64),
+    "base32": _setting(_square(size=32, patch=4, width=128, vocabulary=512, context=32), batch=128),
+    "tiny": Setting(_tiny(), batch=160, shortest=9, longest=12),
+    "tutorial": _setting(PRESETS["tutorial"], batch=32),
+    "ViT-B/32": _setting(PRESETS["ViT-B/32"], batch=8),
+    "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], batch=8, shortest=8, longest=23),
+    "ViT-B/32-inference": _setting(PRESETS["ViT-B/32"], batch=16, train=False),
 }
 
 

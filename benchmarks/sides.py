@@ -64,7 +64,7 @@ def torch(setting: Setting, compiled: bool = False) -> Step:
     torch.set_num_threads(2)
     torch.manual_seed(0)
     model = TorchCLIP(setting.config)
-    images, tokens = (torch.from_numpy(each) for each in setting.data())
+    images, tokens = (torch.from_numpy(array) for array in setting.data())
     run = torch.compile(model) if compiled else model
     if not setting.train:
 
@@ -99,14 +99,14 @@ def jax(setting: Setting) -> Step:
 
     from benchmarks.array_clip import initial, loss
 
-    parameters, given = initial(setting)
-    parameters = {name: jnp.asarray(each) for name, each in parameters.items()}
-    given = {name: jnp.asarray(each) for name, each in given.items()}
-    zeros = {name: jnp.zeros_like(each) for name, each in parameters.items()}
+    parameters, inputs = initial(setting)
+    parameters = {name: jnp.asarray(array) for name, array in parameters.items()}
+    inputs = {name: jnp.asarray(array) for name, array in inputs.items()}
+    zeros = {name: jnp.zeros_like(array) for name, array in parameters.items()}
 
     @jax.jit
     def update(p, mean, square, count):
-        value, g = jax.value_and_grad(lambda p: loss(jnp, p, given, setting))(p)
+        value, g = jax.value_and_grad(lambda p: loss(jnp, p, inputs, setting))(p)
         mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, g)
         square = jax.tree.map(lambda v, g: 0.98 * v + 0.02 * g * g, square, g)
 
@@ -133,9 +133,9 @@ def autograd(setting: Setting) -> Step:
 
     from benchmarks.array_clip import AdamW, initial, loss
 
-    parameters, given = initial(setting)
+    parameters, inputs = initial(setting)
     optimizer = AdamW(parameters)
-    gradient = value_and_grad(lambda p: loss(anp, p, given, setting))
+    gradient = value_and_grad(lambda p: loss(anp, p, inputs, setting))
 
     def step() -> float:
         value, g = gradient(parameters)
@@ -151,14 +151,14 @@ def mygrad(setting: Setting) -> Step:
 
     from benchmarks.array_clip import AdamW, initial, loss
 
-    parameters, given = initial(setting)
+    parameters, inputs = initial(setting)
     optimizer = AdamW(parameters)
 
     def step() -> float:
-        tensors = {name: my.tensor(each, copy=False) for name, each in parameters.items()}
-        value = loss(my, tensors, given, setting)
+        tensors = {name: my.tensor(array, copy=False) for name, array in parameters.items()}
+        value = loss(my, tensors, inputs, setting)
         value.backward()
-        optimizer.step(parameters, {name: each.grad for name, each in tensors.items()})
+        optimizer.step(parameters, {name: tensor.grad for name, tensor in tensors.items()})
         return float(value)
 
     return step
@@ -179,7 +179,7 @@ def peak_megabytes() -> float:
 def main() -> None:
     side, name, *changes = sys.argv[1:]
     setting = SETTINGS[name]
-    for quantity, value in (each.split("=") for each in changes):
+    for quantity, value in (change.split("=") for change in changes):
         if quantity == "shards":
             setting = replace(setting, shards=int(value))
         else:

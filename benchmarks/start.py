@@ -1,11 +1,15 @@
-"""From the shell to the answer for one image: ViT-B/32 beside the import of PyTorch and open_clip.
+"""How long does the first answer take, from the shell?
 
-python -m benchmarks.start                      makes a model of random weights, 605 MB, and times
-python -m benchmarks.start --model DIRECTORY    one of yours
+python -m benchmarks.start                      with random weights, 605 MB
+python -m benchmarks.start --model DIRECTORY    with a model of yours
 
-Prints the median seconds and the largest resident memory of each command, and one JSON line. The
-commands take turns. `clip-np classify` opens weights, vocabulary and image, embeds three labels and
-the image, and prints the table; the other side only imports.
+`clip-np classify` opens the weights, the vocabulary and the image of a ViT-B/32, embeds
+three labels and the image, and prints the table. Next to it stand two programs that
+only import: PyTorch with open_clip, and NumPy with Pillow. The commands take turns, so
+that a busy machine slows all of them down.
+
+Printed are the median seconds and the largest resident memory of each command, and one
+JSON line.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,21 +31,43 @@ import clip_np
 LABELS = "a photo of a cat,a photo of a dog,a photo of a red bicycle"
 
 
-def run(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident megabytes of a command that must succeed."""
+class Measurement(NamedTuple):
+    """What one run of a command took."""
+
+    seconds: float  # by the clock on the wall
+    megabytes: float  # the largest resident memory
+
+
+def measure(command: list[str]) -> Measurement:
+    """Run a command, which must succeed."""
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    if status:
+    if status != 0:
         raise SystemExit(f"failed: {' '.join(command)}")
-    return seconds, usage.ru_maxrss / 1024
+    return Measurement(seconds, usage.ru_maxrss / 1024)
 
 
-def make_model(directory: pathlib.Path) -> None:
-    """ViT-B/32 with random weights, as a directory of Hugging Face's form."""
+def write_model(directory: pathlib.Path) -> None:
+    """Write a ViT-B/32 with random weights, as a directory in Hugging Face's layout."""
     model = clip_np.CLIP(clip_np.PRESETS["ViT-B/32"], np.random.default_rng(0))
     clip_np.save_pretrained(model, directory, clip_np.Tokenizer.published())
+
+
+def write_image(path: pathlib.Path) -> None:
+    """Write an image of random pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def take_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[Measurement]]:
+    """Measure every Python command `rounds` times, in turns."""
+    measurements: dict[str, list[Measurement]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            measurements[name].append(measure([sys.executable, *command]))
+    return measurements
 
 
 def main() -> None:
@@ -50,27 +77,25 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        if arguments.model is None:
-            make_model(folder / "model")
-        pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "image.png")
-        model = arguments.model or str(folder / "model")
-        classify = ["-m", "clip_np", "classify", str(folder / "image.png"), "--labels", LABELS]
-        sides = {
-            "clip-np classify, one image": [*classify, "--model", model],
+        model = arguments.model
+        if model is None:
+            model = str(folder / "model")
+            write_model(folder / "model")
+        image = folder / "image.png"
+        write_image(image)
+        classify = ["classify", str(image), "--labels", LABELS, "--model", model]
+        commands = {
+            "clip-np classify, one image": ["-m", "clip_np", *classify],
             "import torch, open_clip": ["-c", "import torch, open_clip"],
             "import numpy, PIL.Image": ["-c", "import numpy, PIL.Image"],
         }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-        for _ in range(arguments.rounds):
-            for name, command in sides.items():
-                found[name].append(run([sys.executable, *command]))
-    table = {
-        name: {"seconds": statistics.median(s for s, _ in runs), "mb": max(m for _, m in runs)}
-        for name, runs in found.items()
-    }
-    for name, row in table.items():
-        print(f"{name:<32}{row['seconds']:8.2f} s{row['mb']:8.0f} MB")
+        measurements = take_turns(commands, arguments.rounds)
+    table = {}
+    for name, runs in measurements.items():
+        seconds = statistics.median(run.seconds for run in runs)
+        megabytes = max(run.megabytes for run in runs)
+        table[name] = {"seconds": seconds, "mb": megabytes}
+        print(f"{name:<32}{seconds:8.2f} s{megabytes:8.0f} MB")
     print(json.dumps(table))
 
 

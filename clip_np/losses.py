@@ -19,8 +19,9 @@ one-hot answer". With 1/N from each mean and 1/2 from the average of both, this 
 
     dL/dS = ((P - Id) / N + (Q - Id) / N) / 2 = (P + Q - 2 Id) / 2N
 
-where Id is the identity matrix. A pair that belongs together is pulled together, until
-its probability is 1 both ways; all other pairs are pushed apart.
+where Id is the identity matrix. The entry of a pair that belongs together is negative
+until both of its probabilities are 1, so a step against the gradient pulls the pair
+together. All other entries are positive, and these pairs are pushed apart.
 
 Why the factor exp(logit_scale)? A cosine lies in [-1, 1], and a softmax over such
 numbers could never be sure of anything. The factor (one over the *temperature*) starts
@@ -137,7 +138,7 @@ def contrastive_loss(
 class Loss(Module):
     """A loss with parameters. A subclass defines `forward` and may define `clamp`.
 
-    forward(image_features, text_features, positives=None) takes features (N, E), not
+    forward(image_features, text_features, positives=None) gets features (N, E), not
     normalised, and returns a tensor with one number. positives is as in
     `contrastive_loss`.
     """

@@ -6,10 +6,10 @@ same width:
     images    (B, 3, S, S)  ->  vision  ->  (B, E)
     captions  (B, T)        ->  text    ->  (B, E)
 
-Training moves the vector of an image towards the vector of its own caption, and away
-from those of the other captions in the batch (clip_np/losses.py). Nothing else connects
-the encoders. After training, "does this caption fit this image?" is a product of two
-vectors: a class is a caption, and a search is a matrix product.
+Training moves the vector of an image towards the vector of its caption, and away from
+the vectors of the other captions in the batch (clip_np/losses.py). Nothing else
+connects the encoders. After training, the product of two vectors says how well a
+caption fits an image. So a class is a caption, and a search is a matrix product.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 1.

@@ -2,16 +2,16 @@
 
     python examples/gradient_check.py
 
-draws gradient_check.png beside this file; needs matplotlib. On the left, the error of a
-numeric derivative of a small network against the step h. A difference loses digits on
-both sides: its formula is wrong by a power of h, and the subtraction of nearly equal
-numbers by the last bit of them over h. The complex step subtracts nothing, and is exact
-as soon as h is small.
+draws gradient_check.png next to this file. It needs matplotlib. On the left stands the
+error of a numeric derivative of a small network against the step h. A difference has
+two errors: its formula is wrong by a power of h, and the subtraction of nearly equal
+numbers is wrong by their last bit over h. So it is best at a middle step. The complex
+step subtracts nothing, and is exact as soon as h is small.
 
 On the right, r(h) = |f(x + h d) - f(x) - h <gradient, d>|, what is left of the
-network's change when its gradient has been taken off. If the gradient is right, that is
-the second-order term, and falls with h^2; if it is a tenth too large, the rest falls
-with h. `minigrad.taylor_slope` measures the two slopes.
+network's change without the part that the gradient explains. If the gradient is right,
+this is the second-order term, and falls with h^2. If the gradient is a tenth too large,
+the rest falls with h. `minigrad.taylor_slope` measures the two slopes.
 """
 
 import pathlib
@@ -27,9 +27,11 @@ import minigrad as mg
 from minigrad.tensor import record
 
 RNG = np.random.default_rng(0)
-POINT, DIRECTION = RNG.standard_normal((2, 4, 3))
-WEIGHT, TARGET = RNG.standard_normal((3, 3)), RNG.standard_normal((4, 3))
-MISTAKE = 1.1
+POINT = RNG.standard_normal((4, 3))
+DIRECTION = RNG.standard_normal((4, 3))
+WEIGHT = RNG.standard_normal((3, 3))
+TARGET = RNG.standard_normal((4, 3))
+MISTAKE = 1.1  # the factor of the wrong gradient
 
 
 def network(x: mg.Tensor) -> mg.Tensor:

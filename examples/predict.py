@@ -4,8 +4,9 @@
     python examples/predict.py runs/shapes FOLDER "a large red circle in the center"
     python examples/predict.py --help
 
-It is the command `clip-np classify`. The answer is a table, and a picture in classify.png: the
-image with the probabilities of its captions, or the best images of the folder on one page.
+It is the command `clip-np classify`. The answer is a table, and a picture in
+classify.png: the image with the probabilities of its captions, or the best images of
+the folder on one page.
 """
 
 import sys

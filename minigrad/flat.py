@@ -53,7 +53,9 @@ class Flat:
                     "model with .astype or .to, or put the parameters into separate groups"
                 )
         use_device(first)
-        self.stops: list[int] = np.cumsum([each.size for each in self.parameters]).tolist()
+        self.stops: list[int] = np.cumsum(
+            [parameter.size for parameter in self.parameters]
+        ).tolist()
         self.starts = [0, *self.stops[:-1]]
         self.data = array_module(first).empty(self.stops[-1], first.dtype)
         for parameter, start, stop in zip(self.parameters, self.starts, self.stops):

@@ -6,8 +6,8 @@ running sum of gradients, which steadies the direction:
     u = momentum u + g + weight_decay p
     p = p - lr u
 
-*AdamW* divides by how large the gradients of each number usually are, so that all
-numbers move at a similar pace. In step t = 1, 2, ...:
+*AdamW* divides the gradient of each number by its usual size, so that all numbers move
+at a similar pace. In step t = 1, 2, ...:
 
     m = b1 m + (1 - b1) g            running mean of the gradient
     v = b2 v + (1 - b2) g^2          running mean of its square
@@ -19,9 +19,8 @@ the parameter itself and not through g, which is the W in AdamW. Gains, biases a
 temperature, everything with fewer than two dimensions, are left out of it: pulling a
 gain of 1 towards 0 would be no simplification.
 
-An optimizer here works on one long array for each group of parameters. Why, and how the
-parameters get there, is told in minigrad/flat.py; nothing below depends on it but
-`step`.
+An optimizer here works on one long array for each group of parameters. minigrad/flat.py
+says why, and is best read after this file. In use:
 
     optimizer = AdamW(model.parameters(), lr=1e-3)
     for images, tokens in batches:
@@ -74,10 +73,10 @@ class Optimizer:
         ]
 
     def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
-        """Move the numbers p, whose gradient is g, in place. A subclass defines this.
+        """Move the numbers p in place, against the gradient g. A subclass defines this.
 
-        p, g and the moments are arrays of one length, a block of those of a whole
-        group. moments are changed in place, too, and g may be overwritten.
+        p, g and the moments are arrays of one length: a block of the group's long ones.
+        The moments are changed in place, too, and g may be overwritten.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
@@ -236,11 +235,12 @@ class AdamW(Optimizer):
     def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
         """Move the numbers p in place by the formula at the head of this file.
 
-        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are plain numbers. Moved to
-        where plain numbers are, they save two divisions of whole arrays:
+        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. Drawn
+        out of the arrays, they cost no division of a whole array:
 
-            lr (m / c1) / (sqrt(v / c2) + eps)  =  (lr / c1) m / (sqrt(v) (1 / sqrt(c2))
-            + eps)
+              lr (m / c1) / (sqrt(v / c2) + eps)
+            = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)
+            = a m / (b sqrt(v) + eps)     with a = lr / c1 and b = 1 / sqrt(c2)
         """
         xp = array_module(p)
         mean, square = moments
@@ -253,12 +253,14 @@ class AdamW(Optimizer):
         g *= 1.0 - beta2
         square *= beta2
         square += g
-        # step = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)
+        # step = a m / (b sqrt(v) + eps)
+        a = group["lr"] / (1.0 - beta1**self.step_count)
+        b = 1.0 / math.sqrt(1.0 - beta2**self.step_count)
         step = xp.sqrt(square, out=g)
-        step *= 1.0 / math.sqrt(1.0 - beta2**self.step_count)
+        step *= b
         step += self.eps
         xp.divide(mean, step, out=step)
-        step *= group["lr"] / (1.0 - beta1**self.step_count)
+        step *= a
         # p = p - lr weight_decay p - step
         p *= 1.0 - group["lr"] * group["weight_decay"]
         p -= step
@@ -289,7 +291,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers:
     xp = array_module(gradients[0])
     flat_gradients = [gradient.reshape(-1) for gradient in gradients]  # (n,) each
     squares = parallel_map(lambda g: xp.vdot(g, g), flat_gradients, workers)
-    norm = as_array(xp.sqrt(sum(squares[1:], squares[0])))
+    norm = as_array(xp.sqrt(sum(squares)))
     if max_norm is None:
         return norm
     if xp is np and norm <= max_norm:  # on a GPU this question would wait for the device

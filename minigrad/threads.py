@@ -4,10 +4,9 @@ Python runs one thread at a time. But NumPy leaves Python's lock while it comput
 threads that spend their time in NumPy do run at once. Three functions cover every use
 of threads here:
 
-    run_workers([job, job])                        several jobs, until all are done
-    parallel_map(function, items, workers)         the results of all items, as a list
-    map_ahead(function, items, workers, ahead)     the results one by one, some steps
-    ahead of need
+    run_workers(jobs)                              several jobs, until all are done
+    parallel_map(function, items, workers)         the results of all items
+    map_ahead(function, items, workers, ahead)     the results one by one, early
 
 Two rules keep the numbers the same on every run. Which thread does which piece is fixed
 in advance and does not depend on who is free first. And a sum over threads is taken in

@@ -1,20 +1,52 @@
-"""data."""
+"""From files on the disk to batches for the model.
 
-from clip_np.data.batches import (
-    BAR_SECONDS,
+    captions.csv     |
+    cat.jpg, cat.txt |                                   | BatchLoader -> Batch, ...
+    *.parquet        | -> open_dataset -> Pairs by split |
+    a set's name     |                                   | load_images -> (N, H, W, 3)
+
+In go a path, or the name of a set on the Hugging Face hub. `open_dataset` finds the
+pairs of images and captions and returns them by split, as `Pairs`: captions in memory,
+images still in their files. Out come batches: normalised float32 arrays
+(B, 3, size, size), captions and names.
+
+    splits = open_dataset("photos")
+    loader = BatchLoader(
+        splits["train"], size=32, batch_size=64, seed=0,
+        shift=3, zoom=0.1, tag_probability=0.0,
+    )
+    for images, captions, names in loader.batches(start_step=0, stop_step=1000):
+        ...
+
+This part knows no tokens and no model. Read first images.py, preprocessing.py and
+pairs.py, then splits.py, columns.py and sources.py with its readers, then
+augmentation.py and batches.py. The built-in task, drawings of coloured shapes, is in
+scenes.py, drawing.py and shapes.py.
+
+To read a new kind of data file:
+  1. write read_xyz(path, columns), which yields a `Record` for each row,
+  2. write is_xyz(path, asked_for), which recognises such a file,
+  3. add a line with both to KINDS in sources.py, and the kind's name to UNDERSTOOD,
+  4. add a test next to tests/clip_np/data/test_parquet.py.
+"""
+
+from clip_np.data.errors import DataError, a_few
+from clip_np.data.images import IMAGE_SUFFIXES, ImageSource, opened, refuse_huge, to_rgb
+from clip_np.data.preprocessing import (
     MEAN,
     STD,
-    BatchLoader,
     Preprocess,
-    augment,
-    extra_words,
-    load_images,
     preprocess,
     resize_and_crop,
     to_model_input,
     training_preprocess,
 )
-from clip_np.data.pairs import DataError, Pairs, a_few, opened, split_of, to_rgb
+from clip_np.data.augmentation import augment, extra_words
+from clip_np.data.pairs import Pairs, Row, Stream
+from clip_np.data.splits import split_of
+from clip_np.data.sources import open_dataset
+from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
+from clip_np.data import shapes
 from clip_np.data.shapes import (
     CLASSES,
     HELD_OUT_LABELS,
@@ -24,4 +56,39 @@ from clip_np.data.shapes import (
     ShapesSplit,
     training_pairs,
 )
-from clip_np.data.sources import IMAGE_SUFFIXES, open_dataset
+
+__all__ = [
+    "BAR_SECONDS",
+    "CLASSES",
+    "HELD_OUT_LABELS",
+    "IMAGE_SIZE",
+    "IMAGE_SUFFIXES",
+    "MEAN",
+    "PROMPTS",
+    "SEEN_LABELS",
+    "STD",
+    "Batch",
+    "BatchLoader",
+    "DataError",
+    "ImageSource",
+    "Pairs",
+    "Preprocess",
+    "Row",
+    "ShapesSplit",
+    "Stream",
+    "a_few",
+    "augment",
+    "extra_words",
+    "load_images",
+    "open_dataset",
+    "opened",
+    "preprocess",
+    "refuse_huge",
+    "resize_and_crop",
+    "shapes",
+    "split_of",
+    "to_model_input",
+    "to_rgb",
+    "training_pairs",
+    "training_preprocess",
+]

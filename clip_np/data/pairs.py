@@ -1,110 +1,66 @@
-"""Chapter 24: when does a picture become pixels?
+"""What is a data set for CLIP?
 
-As late as possible, because decoded pictures rarely fit in memory. `Pairs` keeps captions, but
-of an image only its *source*: a path, encoded bytes, an array, or a function that reads a cell of
-a table. `opened` decodes it when it is needed. Becoming RGB has rules of its own (`to_rgb`):
-Pillow's `convert("RGB")` shows the colours under transparent pixels and clips 16 bits at 255.
-"""
+A list of pairs: an image, and a sentence that belongs to it. `Pairs` is one split of a
+data set. It keeps the captions in memory, and of each image only its source
+(images.py), in columns:
 
-import io
-import math
+    captions    ["a red ring", "two dogs"]
+    names       ["a.png", "b.parquet row 7"]    where the image comes from
+    tags        ["toy, round", ""]              further words, or None if there are none
+    sources     [Path("a.png"), b"PNG..."]      not yet decoded
+
+A set larger than the disk can be read as a *stream*: its rows arrive one after another
+and are used once. What can be shuffled is what is held in a buffer. `Stream` offers the
+same batches as `Pairs`, and its columns hold a sample, the first rows of the training
+split. The sample stands for the whole set when the tokenizer is learned."""
+
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
-from pathlib import Path
-from typing import Any
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-# What a file, a folder or a row calls its split -> what it is called here.
-SPLITS = {"train": "train", "test": "test", "validation": "validation"}
-SPLITS |= {"valid": "validation", "val": "validation", "dev": "validation"}
-ImageSource = Path | bytes | np.ndarray | Callable[[], Any]
+from clip_np.data.errors import DataError, a_few
+from clip_np.data.images import ImageSource, opened
 
 
-class DataError(ValueError):
-    """The data on disk is not what it should be; the message names the file and the fix."""
+class Row(NamedTuple):
+    """One pair, as it is read from a file."""
 
-
-def a_few(items: Sequence[Any]) -> str:
-    """The first three of `items` for a message, and how many more there are."""
-    shown = ", ".join(str(item) for item in items[:3])
-    return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"
-
-
-def split_of(names: Iterable[str]) -> str:
-    """The split that the first of `names` to do so calls, digits aside ("val2017"), or "train"."""
-    words = (name.strip(" -_.0123456789").lower() for name in names)
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
-
-
-def encoded_image(cell: Any) -> Any:
-    """What is in a table's cell, or in its "bytes", or else in its "path"."""
-    is_both = isinstance(cell, dict) and cell.keys() & {"bytes", "path"}
-    return cell.get("bytes") or cell.get("path") if is_both else cell
-
-
-def refuse_huge(image: Image.Image) -> None:
-    """DataError for an image too big, or too long: resized, it would be too big."""
-    width, height = image.size
-    # Pillow itself only warns between its limit and twice its limit.
-    bomb = width * height > (Image.MAX_IMAGE_PIXELS or math.inf)
-    if bomb or max(width, height) > 1000 * min(width, height):
-        raise DataError(f"{width}x{height} pixels are too many or too elongated")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` upright (EXIF) and in mode RGB: transparency on white, 16 bits scaled to 8. DataError
-    for an image too big (see `refuse_huge`) or too bright."""
-    refuse_huge(image)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        # Only I;16 says what white is. Else it is the first of these that no value exceeds.
-        whites = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
-        white = next((white for white in whites if values.max() <= white), None)
-        if white is None:
-            raise DataError(f"mode {image.mode} pixels reach {values.max()}, more than 65535")
-        grey = np.rint(values.clip(0, white) * (255 / white)).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    if image.mode == "La":
-        image = image.convert("LA")
-    paper = Image.new("RGBA", image.size, "white")
-    paper.alpha_composite(image.convert("RGBA"))
-    return paper.convert("RGB")
-
-
-def opened(source: ImageSource, name: str, use: Callable = to_rgb, skip_bad: bool = False) -> Any:
-    """What `use` makes of the image in a source, which gets it as it is stored. Whatever goes wrong
-    is a DataError that begins with `name`; it is raised, or with `skip_bad` returned."""
-    try:
-        source = encoded_image(source()) if callable(source) else source
-        if isinstance(source, np.ndarray):
-            return use(Image.fromarray(source))
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            refuse_huge(image)
-            return use(image)
-    except Exception as error:  # damaged files make Pillow raise SyntaxError, struct.error, ...
-        bad = DataError(f"{name}: cannot be read ({type(error).__name__}: {error})")
-        if skip_bad:
-            return bad
-        raise bad from error
+    caption: str
+    name: str  # where the image comes from: a path, or "a.parquet row 17", counted from 0
+    tags: str  # further words, separated by commas; "" for none
+    source: ImageSource
+    split: str  # "train", "validation" or "test"
 
 
 @dataclass
 class Pairs:
-    """One split: N captions, none empty, and names, which say where the images come from (a path,
-    or "a.parquet row 17", counted from 0): the same image where equal. tags: None, or N texts of
-    further words separated by commas. sources: N images, not yet decoded."""
+    """One split of a data set: N captions and N images, not yet decoded.
+
+    captions: none is empty. names: equal names mean the same image. tags: None, or N
+    texts of words separated by commas. sources: see images.py. Raises DataError for an
+    empty caption.
+
+    >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+    >>> pairs = Pairs.from_arrays(images, ["a cat", "a dog", "a hat"])
+    >>> len(pairs)
+    3
+    >>> pairs.select([2, 0]).captions
+    ['a hat', 'a cat']
+    >>> pairs.open_image(1).size
+    (8, 8)
+    """
 
     captions: list[str]
     names: list[str]
     tags: list[str] | None
     sources: list[ImageSource]
-    repeats = True  # whether an image comes again, so that its pixels are worth keeping
+
+    repeats: ClassVar[bool] = True
+    """Whether an image comes again, so that its pixels are worth keeping."""
 
     def __post_init__(self) -> None:
         empty = [name for caption, name in zip(self.captions, self.names) if not caption.strip()]
@@ -115,48 +71,78 @@ class Pairs:
         return len(self.captions)
 
     def open_image(self, row: int) -> Image.Image:
-        """Image `row`, RGB, upright, in its own size. DataError where it cannot be decoded."""
+        """Image `row`, RGB, upright, in its size. DataError if it is unreadable."""
         return opened(self.sources[row], self.names[row])
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Pairs":
         """The pairs of these rows, in this order; `indices` are row numbers."""
-        columns = (self.captions, self.names, self.tags, self.sources)
-        return Pairs(*(column and [column[row] for row in indices] for column in columns))
+        return Pairs(
+            captions=[self.captions[row] for row in indices],
+            names=[self.names[row] for row in indices],
+            tags=None if self.tags is None else [self.tags[row] for row in indices],
+            sources=[self.sources[row] for row in indices],
+        )
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator["Pairs"]:
-        """The pairs of steps start .. stop - 1: whole batches of one shuffled epoch after another;
-        rows left at the end of an epoch, fewer than `size`, are not used in it."""
+        """The pairs of steps start .. stop - 1, `size` of them in each step.
+
+        One pass over all rows is an epoch, and each epoch has an order of its own. Rows
+        left at its end, fewer than `size`, are not used in it. The pairs of a step
+        depend on the seed and the step alone, so a run that resumes sees what the
+        uninterrupted run would have seen.
+
+        >>> pairs = Pairs.from_arrays(np.zeros((5, 2, 2, 3), np.uint8), list("abcde"))
+        >>> [batch.captions for batch in pairs.batches(size=2, seed=0, start=0, stop=3)]
+        [['b', 'e'], ['d', 'a'], ['a', 'e']]
+        >>> [batch.captions for batch in pairs.batches(size=2, seed=0, start=2, stop=3)]
+        [['a', 'e']]
+        """
+        steps_per_epoch = len(self) // size
         for step in range(start, stop):
-            epoch, position = divmod(step, len(self) // size)
+            epoch, position = divmod(step, steps_per_epoch)
             if step == start or position == 0:
-                shuffled = np.random.default_rng([seed, 1, epoch]).permutation(len(self))
-            yield self.select(shuffled[position * size :][:size])
+                order = np.random.default_rng([seed, 1, epoch]).permutation(len(self))
+            yield self.select(order[position * size :][:size])
 
     @classmethod
-    def from_rows(cls, rows: Iterable[tuple]) -> "Pairs":
-        """Pairs of rows: caption, name, tags ("" for none), source, and what else there is."""
-        captions, names, tags, sources, *_ = map(list, zip(*rows))
-        return cls(captions, names, tags if any(tags) else None, sources)
+    def from_rows(cls, rows: Iterable[Row]) -> "Pairs":
+        """The pairs of some rows; their split is not looked at."""
+        rows = list(rows)
+        has_tags = any(row.tags for row in rows)
+        return cls(
+            captions=[row.caption for row in rows],
+            names=[row.name for row in rows],
+            tags=[row.tags for row in rows] if has_tags else None,
+            sources=[row.source for row in rows],
+        )
 
     @classmethod
     def from_arrays(cls, images: np.ndarray, captions: Sequence[str]) -> "Pairs":
-        """Pairs of images in memory, uint8 (N, H, W, 3), RGB. DataError for anything else."""
-        if images.dtype != np.uint8 or images.shape[3:] != (3,) or len(images) != len(captions):
-            found = f"{images.dtype} {images.shape} and {len(captions)} captions"
-            raise DataError(f"expected uint8 images (N, H, W, 3) and N captions, got {found}")
+        """Pairs of images in memory, RGB, uint8 (N, H, W, 3). DataError for others."""
+        fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3
+        if not fits or len(images) != len(captions):
+            raise DataError(
+                f"expected uint8 images (N, H, W, 3) and N captions, got {images.dtype} "
+                f"{images.shape} and {len(captions)} captions"
+            )
         names = [f"image {row}" for row in range(len(images))]
-        return cls(list(captions), names, None, list(images))
+        return cls(captions=list(captions), names=names, tags=None, sources=list(images))
 
 
 @dataclass
 class Stream(Pairs):
-    """Training pairs that arrive one after another; as `Pairs`, the first of them, a sample."""
+    """Training pairs that arrive one after another; its columns hold a sample.
 
-    read: Callable[[int], Iterator[tuple]]  # a seed -> all rows, shuffled by it
-    repeats = False
+    read: called with a seed, it returns all rows in an order that depends on the seed.
+    """
+
+    read: Callable[[int], Iterator[Row]]
+
+    repeats: ClassVar[bool] = False
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Pairs]:
-        """The pairs of steps start .. stop - 1. Those before `start` are read and passed over."""
-        rows = islice((row for n in count() for row in self.read(seed + n)), start * size, None)
+        """The pairs of steps start .. stop - 1. Those before are read and left out."""
+        epochs = (self.read(seed + epoch) for epoch in itertools.count())
+        rows = itertools.islice(itertools.chain.from_iterable(epochs), start * size, None)
         for _ in range(start, stop):
-            yield Pairs.from_rows(islice(rows, size))
+            yield Pairs.from_rows(itertools.islice(rows, size))

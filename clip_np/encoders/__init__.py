@@ -4,7 +4,7 @@
     captions  (B, T) ids    ->  TextTransformer    ->  features (B, E)
 
 A configuration says how large they are; PRESETS holds the usual ones. Both encoders are
-stacks of the same block (transformer.py), of which they read one row (pooled.py).
+stacks of the same block (transformer.py). They read one row of its result (pooled.py).
 `Encoder` is what the rest of the program needs to know of them. Features are not
 normalised.
 

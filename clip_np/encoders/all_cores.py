@@ -1,18 +1,18 @@
 """How does every core help to encode a batch, if nothing has to be learned from it?
 
-Samples do not meet inside an encoder. So the batch is cut into as many parts as there
-are cores, each part is encoded in a thread of its own, and the features are put
-together again:
+Samples do not meet inside an encoder. So the batch is cut into as many chunks as there
+are cores, each chunk is encoded in a thread of its own, and the features are put
+together again. With two cores:
 
-    images (B, 3, S, S)  ->  B/2 images | B/2 images  ->  (B/2, E) | (B/2, E)  ->  (B,
-    E)
+    images (B, 3, S, S)  ->  B/2 images  ->  features (B/2, E)  ->  features (B, E)
+                             B/2 images  ->  features (B/2, E)
 
 This works because NumPy lets other threads run while it computes. Each thread keeps the
 memory of its intermediate results in an arena of its own (minigrad/memory.py) and uses
 one thread of BLAS.
 
-While operations are recorded, the batch stays whole. One tape belongs to one thread; a
-training step shares out its work in another way (clip_np/training).
+While operations are recorded, the batch stays whole, because a tape belongs to one
+thread. A training step shares out its work in another way (clip_np/training).
 """
 
 from itertools import pairwise
@@ -34,12 +34,12 @@ def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tenso
     if is_recording() or workers < 2:
         return encoder(inputs)
 
-    def encode(part: slice) -> Array:
+    def encode(chunk: slice) -> Array:
         with using(Arena()):
-            return encoder(inputs[part]).data
+            return encoder(inputs[chunk]).data
 
     bounds = np.linspace(0, len(inputs), workers + 1).astype(int).tolist()
-    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
+    chunks = [slice(start, stop) for start, stop in pairwise(bounds)]
     with blas_threads(1):
-        features = parallel_map(encode, parts, workers)
+        features = parallel_map(encode, chunks, workers)
     return mg.tensor(np.concatenate(features))  # (B, E)

@@ -19,16 +19,18 @@ from clip_np.tokens import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, 
 ACTIVATIONS = ("quick_gelu", "gelu")
 HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
 MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
-BYTES_VOCABULARY_SIZE = 514  # each byte inside and at the end of a word, start and end token
+BYTES_VOCABULARY_SIZE = 514  # 256 bytes inside a word, 256 at its end, start and end token
 GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 
 
 class MLPWidth:
     """The field mlp_width of a configuration: MLP_RATIO * width unless it is passed.
 
-    A dataclass asks such an object for the default of the field (None), hands it what
-    is passed to the constructor, and asks it at every reading. See "descriptor-typed
-    fields" in Python's documentation of dataclasses.
+    A configuration cannot be changed, so it cannot be completed after it is made. This
+    field works its value out when it is read. A dataclass asks such an object for the
+    default of the field (None), hands it what is passed to the constructor, and asks it
+    at every reading. See "descriptor-typed fields" in Python's documentation of
+    dataclasses.
     """
 
     @overload

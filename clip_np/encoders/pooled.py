@@ -2,9 +2,9 @@
 
 CLIP reads one row of what its transformer computes: the class token of an image, the
 end token of a caption. In the last block, the other T - 1 rows are computed for nobody.
-The chosen row needs its own query, attention row and perceptron, but the keys and
-values of all tokens, and those would be the larger part of what remains: 2 T W^2
-multiplications. They can be avoided, too.
+The chosen row needs one query, one row of attention and one pass through the
+perceptron. But it seems to need the keys and values of all T tokens, 2 T W^2
+multiplications, which is most of what remains. These can be avoided, too.
 
 *The keys.* With a single query q, the score of token j is
 

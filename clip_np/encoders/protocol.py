@@ -3,16 +3,15 @@
 An encoder turns a batch of B samples, images or captions, into B vectors of the same
 width. Three questions are enough to train with it, whatever is inside:
 
-    encoder(inputs)          the vectors, (B, E) encoder.lengths(inputs)  how many
-    tokens each sample has to pass through the encoder, (B,) encoder.cost(length)
-    how much work one sample of that length is
+    encoder(inputs)             the vectors, (B, E)
+    encoder.lengths(inputs)     how many tokens of each sample pass through it, (B,)
+    encoder.cost(length)        how much work one sample of that length is
 
 The last two exist because a training step cuts the batch into pieces of equal work, one
 for each core. Every image has the same number of tokens. A caption of five words has
 fewer than one of fifty, and captions of similar length are therefore encoded together.
 
-A model names its encoders in one mapping, `CLIP.encoders`: {"vision": ..., "text":
-...}.
+`CLIP.encoders` is the one mapping of names to encoders, {"vision": ..., "text": ...}.
 """
 
 from typing import Protocol
@@ -34,7 +33,7 @@ class Encoder(Protocol):
         ...
 
     def lengths(self, inputs: Array) -> Array:
-        """How many tokens of each sample have to pass through the encoder: (B,)."""
+        """How many tokens of each sample pass through the encoder: (B,) integers."""
         ...
 
     def cost(self, length: int) -> float:

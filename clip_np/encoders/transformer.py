@@ -94,10 +94,14 @@ class Block(Module):
     """Attention and a perceptron, each added to what comes in: (B, T, W) -> (B, T, W).
 
     Names and initial weights are OpenAI's. Their rule for the text encoder serves both
-    encoders here, which is a choice of this project. Weights are normal with standard
-    deviation W^-1/2, so that a layer keeps the size of its input. In a stack of L
-    blocks, 2L branches add to the straight path; each branch therefore ends in a
-    projection that is smaller by (2L)^-1/2.
+    encoders here, which is a choice of this project. Weights are normal with these
+    standard deviations, in a stack of L blocks:
+
+        in_proj    W^-1/2                   c_fc      (2W)^-1/2
+        out_proj   W^-1/2 (2L)^-1/2         c_proj    W^-1/2 (2L)^-1/2
+
+    With W^-1/2, a sum of W terms is as large as one of its inputs. 2L branches add to
+    the straight path, so each branch ends in a projection that is smaller by (2L)^-1/2.
 
     >>> from clip_np.encoders import PRESETS
     >>> block = Block(PRESETS["tiny"].vision, np.random.default_rng(0))

@@ -2,13 +2,16 @@
 
 Cut it into square patches, and treat each patch as a word. A patch of P x P pixels in
 three colours is a row of 3 P^2 numbers; one matrix turns it into a token. A class
-token, the same for every image, is put in front. It has no content of its own and is
-there to gather that of the others. Learned positions tell the patches apart. After the
-blocks, the row of the class token is projected into the space that images and captions
-share:
+token, the same for every image, is put in front. It says nothing about the image, but
+in the blocks it gathers what the other tokens say. Learned positions tell the patches
+apart. At the end, the row of the class token is projected into the space that images
+and captions share:
 
-    image (3, S, S)  ->  patches (N, 3 P^2)  ->  tokens (1 + N, W)  ->  class token (W,)
-    ->  (E,)
+    image           (3, S, S)
+    patches         (N, 3 P^2)
+    tokens          (1 + N, W)      before and after the blocks
+    class token     (W,)
+    features        (E,)
 
 `plain_forward` says this in two lines. `forward` computes the same features for less
 work, because it leaves out the rows of the last block that nobody reads
@@ -50,7 +53,7 @@ class VisionTransformer(Module):
         self.proj = normal(rng, (config.width, embed_dim), scale)
 
     def patches(self, images: mg.Tensor) -> mg.Tensor:
-        """(B, 3, S, S) -> (B, N, 3*P*P): patches row by row, each colour by colour."""
+        """(B, 3, S, S) -> (B, N, 3*P*P): row by row; in a patch, colour by colour."""
         batch = len(images)
         patch = self.config.patch_size
         grid = self.config.image_size // patch  # patches along a side

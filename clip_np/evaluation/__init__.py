@@ -1,27 +1,82 @@
-"""evaluation."""
+"""Vectors become figures and pictures: how good is a model, and what does it see?
 
-from clip_np.evaluation.metrics import (
-    caption_probabilities,
-    embed_images,
-    embed_texts,
-    multiple_choice_accuracy,
-    pairs_report,
-    retrieval_metrics,
-    shapes_report,
-    zero_shot_classifier,
-)
-from clip_np.evaluation.pictures import (
-    attention_maps,
-    caption_grid,
-    labelled_images,
-    loss_curve,
-    similarity_matrix,
-)
-from clip_np.evaluation.search import (
+    images ── embed_images ──> unit rows (N, E) ─┬─ retrieval_metrics ──────> figures
+    captions ─ embed_texts ──> unit rows (N, E) ─┼─ similarity_matrix ──────> a picture
+    files ─── build_index ───> unit rows (N, E) ─┴─ search_index ───────────> the
+    nearest images
+
+Everything here starts from unit features, whose products are cosines. It knows no data
+set and trains nothing.
+
+    >>> import numpy as np
+    >>> from clip_np.evaluation import retrieval_metrics
+    >>> features = np.eye(4)  # four images; each caption points where its image does
+    >>> retrieval_metrics(features, features)["recall_at_1"]
+    1.0
+
+features            images and texts as unit rows
+metrics             recall, median rank, multiple choice
+zero_shot           classes and captions as sentences to choose from
+reports             the figures of a set of pairs
+folders             image files as unit rows, decoded by threads
+index, search       the rows kept in a file, and asked for the nearest
+drawing             figures whose coordinates are inches
+curves, matrices, galleries, attention_pictures      a kind of picture each
+page                a web page of results
+
+Pictures need matplotlib, which is imported when the first one is drawn. The page does
+not.
+"""
+
+from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
+from clip_np.evaluation.metrics import multiple_choice_accuracy, ranks, retrieval_metrics
+from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
+from clip_np.evaluation.reports import pairs_report
+from clip_np.evaluation.folders import embed_files, image_files
+from clip_np.evaluation.index import (
+    Index,
+    IndexedFile,
     build_index,
-    embed_files,
     fingerprint,
-    image_files,
     read_index,
-    search_index,
+    write_index,
 )
+from clip_np.evaluation.search import Match, names_an_image, search_index
+from clip_np.evaluation.drawing import MissingMatplotlib
+from clip_np.evaluation.curves import loss_curve
+from clip_np.evaluation.matrices import similarity_matrix
+from clip_np.evaluation.galleries import caption_grid, labelled_images
+from clip_np.evaluation.attention_pictures import attention_maps
+from clip_np.evaluation.page import html_page, read_picture
+
+__all__ = [
+    "AnyTokenizer",
+    "Index",
+    "IndexedFile",
+    "Match",
+    "MissingMatplotlib",
+    "attention_maps",
+    "build_index",
+    "caption_grid",
+    "caption_probabilities",
+    "embed_files",
+    "embed_images",
+    "embed_texts",
+    "fingerprint",
+    "html_page",
+    "image_files",
+    "labelled_images",
+    "loss_curve",
+    "multiple_choice_accuracy",
+    "names_an_image",
+    "pairs_report",
+    "ranks",
+    "read_index",
+    "read_picture",
+    "retrieval_metrics",
+    "search_index",
+    "similarity_matrix",
+    "unit_features",
+    "write_index",
+    "zero_shot_classifier",
+]

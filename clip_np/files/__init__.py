@@ -1,19 +1,59 @@
-"""files."""
+"""Bytes, safely in and out. This part knows nothing of CLIP.
 
+Writing: every writer goes through `replace_file`, so a file is whole or not there at
+all.
+
+Reading: a file comes from a stranger. It may only be read: no program in it runs, and
+nothing it claims is believed before it is checked against the size of the file.
+Whatever is wrong ends as a `FileError` that says which file and why.
+
+    .safetensors     read_safetensors, write_safetensors    named arrays, mapped
+    .pt .pth .bin    read_torch, read_torch_state           the same, PyTorch's files
+    .npz             read_npz, write_npz                    named arrays, copied
+                     read_archive, write_archive            the same, and settings
+    .json            read_json, write_json                  an object
+    .txt .gz         read_text                              text, at most 8 MB
+
+A file uses those to the left of it:
+
+    errors    whole         text_files    safetensors
+                            npz           archives
+              arrays        torch_archive, pickle_machine, torch_tensors    pickles
+
+>>> import tempfile
+>>> import numpy as np
+>>> with tempfile.TemporaryDirectory() as folder:
+...     write_safetensors(f"{folder}/a.safetensors", {"bias": np.ones(2)})
+...     arrays, metadata = read_safetensors(f"{folder}/a.safetensors")
+>>> arrays
+{'bias': array([1., 1.])}
+"""
+
+from clip_np.files.archives import read_archive, write_archive
+from clip_np.files.arrays import require_finite
+from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.npz import read_npz, write_npz
 from clip_np.files.pickles import read_torch, read_torch_state
 from clip_np.files.safetensors import read_safetensors, write_safetensors
-from clip_np.files.whole import (
-    File,
-    FileError,
-    naming,
-    parse_json,
-    read_json,
-    read_npz,
-    read_record,
-    read_text,
-    replace_file,
-    require_finite,
-    write_json,
-    write_npz,
-    write_record,
-)
+from clip_np.files.text_files import parse_json, read_json, read_text, write_json
+from clip_np.files.whole import replace_file
+
+__all__ = [
+    "File",
+    "FileError",
+    "file_errors",
+    "parse_json",
+    "read_archive",
+    "read_json",
+    "read_npz",
+    "read_safetensors",
+    "read_text",
+    "read_torch",
+    "read_torch_state",
+    "replace_file",
+    "require_finite",
+    "write_archive",
+    "write_json",
+    "write_npz",
+    "write_safetensors",
+]

@@ -1,134 +1,171 @@
-"""Chapter 34: how can a gigabyte of weights be opened in no time, and with nothing to fear?
+"""How can a gigabyte of weights be opened in no time, and without fear?
 
 A safetensors file is the numbers themselves with a table of contents in front:
 
     8 bytes     n, the length of the table (little-endian)
-    n bytes     the table, JSON: {"ln.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-                "__metadata__": {"format": "pt"}}; offsets count from the end of the table
+    n bytes     the table, JSON; offsets count from the end of the table:
+                {"ln.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                 "__metadata__": {"format": "pt"}}
     the rest    the arrays back to back, little-endian, row after row
 
-So only the table has to be parsed, and an array is a view of the file: the system maps the file
-into memory and fetches a page of it when someone looks there. The mapping is "copy on write":
-who writes gets a page of his own, and the file stays as it is. (A mapped file may be replaced, as
-`replace_file` does it, but must not be overwritten where it lies.) The table is believed only if
-it accounts for every byte exactly once. https://github.com/huggingface/safetensors#format
+So only the table has to be parsed, and an array is a view of the mapped file. The table
+is believed only if it accounts for every byte exactly once.
+https://github.com/huggingface/safetensors#format
 """
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clip_np.files.whole import File, FileError, naming, parse_json, replace_file
+from clip_np.files.arrays import DTYPES, MAX_DIMENSIONS, as_numbers, map_file
+from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.text_files import parse_json
+from clip_np.files.whole import replace_file
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "|b1", "U8": "|u1"}
-_DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U64": "<u8", "U32": "<u4", "U16": "<u2"}
-_DTYPES |= {"I8": "|i1"}
-_CODES = {dtype: code for code, dtype in _DTYPES.items() if code != "BF16"}
-_TABLE_LIMIT = 100_000_000  # bytes, the format's own
-MAX_DIMENSIONS = 32  # of an array; NumPy 2 can have 64
-
-
-def map_file(path: File) -> np.ndarray:
-    """The bytes of a file, (n,) uint8: read when looked at, and writing does not reach the file.
-    ValueError for an empty file: nothing cannot be mapped."""
-    return np.asarray(np.memmap(path, np.uint8, mode="c"))  # copy on write
+LENGTH_BYTES = 8  # in front of the table
+TABLE_LIMIT = 100_000_000  # bytes; the format itself sets it
+ALIGNMENT = 8  # bytes; the arrays begin at a multiple, which is enough for every type
+METADATA = "__metadata__"
+# NumPy's names of types -> the format's. NumPy has no bfloat16: its bits alone would be
+# integers.
+CODES = {dtype: code for code, dtype in DTYPES.items() if code != "BF16"}
 
 
-def as_numbers(name: str, data: np.ndarray, code: str) -> np.ndarray:
-    """Bytes (n,) as numbers of a type such as "F32": a view if it can be; "BF16" gives float32."""
-    numbers = data.view(_DTYPES[code])  # (n / itemsize,)
-    if code == "BF16":  # the upper half of a float32
-        return np.left_shift(numbers, 16, dtype=np.uint32).view(np.float32)  # (n / 2,)
-    if code == "BOOL" and data.max(initial=0) > 1:
-        raise FileError(f"{name!r} has truth values other than 0 and 1")
-    return numbers if numbers.flags.aligned else numbers.copy()
+class Entry(NamedTuple):
+    """What the table says of an array: its bytes are [start, end)."""
+
+    code: str
+    shape: list[int]
+    start: int
+    end: int
 
 
 def read_safetensors(path: File) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """All arrays of a file by name, in the order of its table, and its notes, "__metadata__".
+    """All arrays of a file by name, in the order of its table, and its metadata.
 
-    BF16 becomes float32. Arrays are views of the file, mapped copy-on-write. FileError, naming the
-    array, for a file that is not exactly as the format demands; values are not looked at.
+    BF16 becomes float32. Arrays are views of the file, mapped copy-on-write. FileError,
+    naming the array, for a file that is not exactly as the format demands. The values
+    are not looked at.
     """
-    with naming(path, "damaged header, or no safetensors file"):
-        data = map_file(path)
-        table, notes, start = _read_table(data)
-        places = {name: _place(name, entry) for name, entry in table.items()}
-        size, claimed = len(data) - start, max((last for *_, last in places.values()), default=0)
-        if size != claimed:
-            raise FileError(f"has {size} bytes of arrays; its header says {claimed}")
-        end = 0
-        for name, (code, shape, first, last) in sorted(places.items(), key=lambda x: x[1][2:]):
-            if first != end:
-                raise FileError(f"{name!r} begins at {first} and not at {end}, where it must")
-            end = last
-            numbers = as_numbers(name, data[start + first : start + last], code)
-            table[name] = numbers.reshape(shape)  # shape
-    return table, notes
+    with file_errors(path, "damaged header, or no safetensors file"):
+        content = map_file(path)
+        table, metadata, data_start = _read_table(content)
+        entries = {name: _parse_entry(name, value) for name, value in table.items()}
+        _require_every_byte_once(entries, len(content) - data_start)
+        arrays: dict[str, np.ndarray] = {}
+        for name, entry in entries.items():
+            part = content[data_start + entry.start : data_start + entry.end]
+            arrays[name] = as_numbers(name, part, entry.code).reshape(entry.shape)  # shape
+    return arrays, metadata
 
 
-def _read_table(data: np.ndarray) -> tuple[dict, dict[str, str], int]:
-    """Of a mapped file the entries of the table, its notes, and where the arrays start."""
-    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    if start > min(len(data), 8 + _TABLE_LIMIT):
-        raise FileError(f"its header ends at {start}, past the file's end or the limit")
-    text = data[8:start].tobytes().decode("utf-8")
+def _read_table(content: np.ndarray) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The table of a mapped file, its metadata, and where the arrays start."""
+    table_length = int.from_bytes(content[:LENGTH_BYTES].tobytes(), "little")
+    data_start = LENGTH_BYTES + table_length
+    if data_start > min(len(content), LENGTH_BYTES + TABLE_LIMIT):
+        raise FileError(f"its header ends at {data_start}, past the file's end or the limit")
+    text = content[LENGTH_BYTES:data_start].tobytes().decode("utf-8")
     if not text.startswith("{"):
         raise ValueError("it must begin with '{'")
     table = parse_json(text)
-    notes = table.pop("__metadata__", {})
-    if type(notes) is not dict or any(type(note) is not str for note in notes.values()):
-        raise FileError("its __metadata__ must give text for text")
-    return table, notes, start
+    metadata = table.pop(METADATA, {})
+    if type(metadata) is not dict or any(type(note) is not str for note in metadata.values()):
+        raise FileError(f"its {METADATA} must give text for text")
+    return table, metadata, data_start
 
 
-def _place(name: str, entry: Any) -> tuple[str, list[int], int, int]:
-    """(type, shape, first byte, last byte + 1) that an entry of the table says, if it can be."""
-    if type(entry) is not dict or entry.keys() != {"dtype", "shape", "data_offsets"}:
+def _parse_entry(name: str, value: Any) -> Entry:
+    """An entry of the table, if its fields fit each other. FileError if not."""
+    if type(value) is not dict or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise FileError(f"{name!r} needs a dtype, a shape and data_offsets, and nothing else")
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if type(code) is not str or code not in _DTYPES:
+    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if type(code) is not str or code not in DTYPES:
         raise FileError(f"{name!r} has an unknown dtype")
-    for numbers in (shape, offsets):  # to `isinstance`, True is an int
-        if type(numbers) is not list or any(type(n) is not int or n < 0 for n in numbers):
-            raise FileError(f"{name!r}: its shape and data_offsets must be natural numbers")
+    if not (_are_natural(shape) and _are_natural(offsets)):
+        raise FileError(f"{name!r}: its shape and data_offsets must be natural numbers")
     if len(shape) > MAX_DIMENSIONS or len(offsets) != 2:
         raise FileError(f"{name!r} has {len(shape)} dimensions and {len(offsets)} data_offsets")
-    # Python's integers do not overflow. NumPy's do, also where a 0 makes the product 0.
-    size = np.dtype(_DTYPES[code]).itemsize
-    fits = math.prod(shape) * size == offsets[1] - offsets[0]
-    if not fits or math.prod(max(n, 1) for n in shape) * size >= 2**63:
+    start, end = offsets
+    # Python's integers do not overflow. NumPy's do, and it multiplies the sizes other
+    # than 0 also if one of them is 0. So a shape such as (0, 2^62, 2^62) must not reach
+    # it.
+    itemsize = np.dtype(DTYPES[code]).itemsize
+    fits = math.prod(shape) * itemsize == end - start
+    overflows = math.prod(max(size, 1) for size in shape) * itemsize >= 2**63
+    if not fits or overflows:
         raise FileError(f"{name!r} has a shape that does not fit its bytes")
-    return code, shape, *offsets
+    return Entry(code, shape, start, end)
+
+
+def _are_natural(numbers: Any) -> bool:
+    """Whether this is a list of integers >= 0. (True is an instance of int.)"""
+    return type(numbers) is list and all(type(n) is int and n >= 0 for n in numbers)
+
+
+def _require_every_byte_once(entries: Mapping[str, Entry], n_bytes: int) -> None:
+    """FileError unless the arrays lie back to back and use up all bytes.
+
+    Holes could hide data from those who check a file, and overlaps make a small file
+    large.
+    """
+    claimed = max((entry.end for entry in entries.values()), default=0)
+    if n_bytes != claimed:
+        raise FileError(f"has {n_bytes} bytes of arrays; its header says {claimed}")
+    position = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
+        if entry.start != position:
+            raise FileError(f"{name!r} begins at {entry.start} and not at {position}")
+        position = entry.end
 
 
 def write_safetensors(
     path: File, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays and notes, whole or not at all; equal arrays give equal bytes.
+    """Write named arrays and metadata, whole or not at all.
 
-    TypeError for anything but arrays of real numbers or truth values, and text for names and
-    notes. Wide types come first, so that every array lies where its type needs it.
+    Equal arrays give equal bytes.
+
+    TypeError for anything but arrays of real numbers or truth values, and for names or
+    metadata that are not text. Wide types come first, so that every array is aligned
+    for its type.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/a.safetensors"
+    ...     write_safetensors(path, {"bias": np.zeros(2)}, {"made by": "me"})
+    ...     read_safetensors(path)
+    ({'bias': array([0., 0.])}, {'made by': 'me'})
     """
     arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
-    notes = dict(metadata or {})
-    table: dict[str, Any] = {"__metadata__": notes} if notes else {}
-    if any(type(text) is not str for text in (*notes, *notes.values())):
-        raise TypeError("write_safetensors: metadata must be text for text")
-    end, order = 0, sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    for name in order:
-        array = arrays[name]
-        code = _CODES.get(array.dtype.newbyteorder("<").str)
-        if code is None or type(name) is not str or name == "__metadata__":
-            raise TypeError(f"write_safetensors: {name!r} of {array.dtype} has no place in a file")
-        offsets = [end, end := end + array.nbytes]
-        table[name] = {"dtype": code, "shape": array.shape, "data_offsets": offsets}
-    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    table = _table_text({name: arrays[name] for name in order}, dict(metadata or {}))
     with replace_file(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in (arrays[name] for name in order):
-            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+        file.write(len(table).to_bytes(LENGTH_BYTES, "little") + table)
+        for name in order:
+            little_endian = arrays[name].dtype.newbyteorder("<")
+            file.write(np.ascontiguousarray(arrays[name], little_endian).data)
+
+
+def _table_text(arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """The table for arrays that lie back to back in this order, padded with blanks."""
+    if any(type(text) is not str for text in (*metadata, *metadata.values())):
+        raise TypeError("write_safetensors: `metadata` must be text for text")
+    table: dict[str, Any] = {METADATA: metadata} if metadata else {}
+    start = 0
+    for name, array in arrays.items():
+        code = CODES.get(array.dtype.newbyteorder("<").str)
+        if code is None or type(name) is not str or name == METADATA:
+            raise TypeError(
+                f"write_safetensors: {name!r} of {array.dtype} cannot be written; `arrays` must "
+                f"map names to arrays of real numbers or truth values"
+            )
+        end = start + array.nbytes
+        table[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+    padding = -len(text) % ALIGNMENT
+    return text + b" " * padding

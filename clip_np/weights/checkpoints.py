@@ -1,31 +1,42 @@
-"""Chapter 33: what must be kept, so that a model can be used and its training go on?
+"""What must be kept, so that a model can be used and its training can go on?
 
-One file, `checkpoint.npz`, holds all of it: the model's sizes, its numbers, its tokenizer, and
-what the training needs to continue as if it had never stopped (the optimizer's memory, the
-step, the options). One file cannot come apart: weights never meet the wrong vocabulary. Beside it
-lies `best.npz`, for use only: the model as it was when its validation loss was lowest.
+One file, `checkpoint.npz`, holds all of it:
+
+    header           sizes of the model, the tokenizer, and what the training wants
+                     back: the step, the options
+    model/...        the parameters
+    optimizer/...    the optimizer's memory
+
+With it, training goes on as if it had never stopped. One file cannot come apart, so
+weights never meet the wrong vocabulary. Next to it lies `best.npz`, for use only: the
+model as it was when its validation loss was lowest.
 """
 
 import pathlib
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clip_np.encoders import CLIPConfig
-from clip_np.files import File, naming, read_record, require_finite, write_record
+from clip_np.files import File, file_errors, read_archive, require_finite, write_archive
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
-CHECKPOINT, BEST = "checkpoint.npz", "best.npz"
+CHECKPOINT = "checkpoint.npz"
+BEST = "best.npz"
+KIND = "checkpoint"  # of archive
+MODEL, OPTIMIZER = "model/", "optimizer/"  # what the names of the arrays begin with
+# Version 0.1 called the image encoder "visual".
+OLD_VISION, VISION = "visual.", "vision."
 
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds; `training` is None where it is for use only."""
+    """What a checkpoint file holds; `training` is None if it is for use only."""
 
     model: CLIP
     tokenizer: Tokenizer
@@ -40,43 +51,76 @@ def save_checkpoint(
     optimizer: Optimizer | None = None,
     training: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint file; it takes the place of an older one when it is complete. training
-    is what the training wants back. ValueError, and nothing written, where a weight is NaN or
-    infinite."""
-    state = {name: p.numpy() for name, p in model.named_parameters()}
-    with naming(path, "not saved"):
+    """Write a checkpoint file; it replaces an older one when it is complete.
+
+    `training` is what the training wants back, anything that JSON can hold. ValueError,
+    and nothing written, if a weight is NaN or infinite.
+    """
+    state = {name: parameter.numpy() for name, parameter in model.named_parameters()}
+    with file_errors(path, "not saved"):
         require_finite(state, "not saved")
-    record = {"config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
-    record["training"] = training
-    arrays = {f"model/{name}": array for name, array in state.items()}
+    settings = {
+        "config": model.config.to_dict(),
+        "tokenizer": tokenizer.to_json(),
+        "training": training,
+    }
+    arrays = {f"{MODEL}{name}": array for name, array in state.items()}
     if optimizer is not None:
-        state = optimizer.state_dict()
-        arrays |= {f"optimizer/{key}": move(array, "numpy") for key, array in state.items()}
-    write_record(path, "checkpoint", record, arrays)
+        for key, array in optimizer.state_dict().items():
+            arrays[f"{OPTIMIZER}{key}"] = move(array, "numpy")
+    write_archive(path, KIND, settings, arrays)
 
 
 def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
-    """Read a checkpoint file, or the one in a run directory, perhaps with another activation than
-    it names. FileNotFoundError where nothing is, FileError where something else is."""
+    """Read a checkpoint file, or the one in a run directory.
+
+    `activation` replaces the one that the file names. FileNotFoundError if nothing is
+    there, FileError if something else is.
+    """
     path = pathlib.Path(path)
     if path.is_dir():
         path = path / CHECKPOINT
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
-    record, arrays = read_record(path, "checkpoint")
-    with naming(path, "no checkpoint of clip_np that can be read"):
-        for tower in ("vision", "text") if activation is not None else ():
-            record["config"][tower]["activation"] = activation
-        config = CLIPConfig.from_dict(record["config"])
-        tokenizer = Tokenizer.from_json(record["tokenizer"])
-        training = record["training"]
-    with naming(path, "weights and configuration disagree: no model"):
-        weights = {key[6:]: array for key, array in arrays.items() if key.startswith("model/")}
-        # Version 0.1 called the image encoder "visual".
-        weights = {re.sub("^visual[.]", "vision.", name): array for name, array in weights.items()}
-        state = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    settings, arrays = read_archive(path, KIND)
+    with file_errors(path, "no checkpoint of clip_np that can be read"):
+        if activation is not None:
+            for encoder in ("vision", "text"):
+                settings["config"][encoder]["activation"] = activation
+        config = CLIPConfig.from_dict(settings["config"])
+        tokenizer = Tokenizer.from_json(settings["tokenizer"])
+        training = settings["training"]
+    with file_errors(path, "weights and configuration disagree: no model"):
         model = CLIP(config, None)
+        state = _model_state(arrays)
         model.load_state_dict(state, assign=True)
         require_finite(state)
-    optimizer_state = {k[10:]: a for k, a in arrays.items() if k.startswith("optimizer/")}
-    return Checkpoint(model, tokenizer, training, optimizer_state)
+    return Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        training=training,
+        optimizer_state=_arrays_below(OPTIMIZER, arrays),
+    )
+
+
+def _arrays_below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with this beginning of their names, without it.
+
+    >>> _arrays_below("model/", {"model/scale": np.ones(1), "header": np.ones(2)})
+    {'scale': array([1.])}
+    """
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _model_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters in a checkpoint's arrays, in float32, by their present names."""
+    state: dict[str, np.ndarray] = {}
+    for name, array in _arrays_below(MODEL, arrays).items():
+        if name.startswith(OLD_VISION):
+            name = VISION + name.removeprefix(OLD_VISION)
+        state[name] = np.asarray(array, np.float32)
+    return state

@@ -12,14 +12,14 @@ from PIL import Image
 from clip_np.data import training_pairs
 from clip_np.training import read_metrics
 
-MISSING = "notebooks are run with nbclient, ipykernel and matplotlib, of which one is missing"
+MISSING = "notebooks need nbclient, ipykernel and matplotlib; one of them is missing"
 nbformat = pytest.importorskip("nbformat", reason=MISSING)
 nbclient = pytest.importorskip("nbclient", reason=MISSING)
 for needed in ("ipykernel", "matplotlib"):
     pytest.importorskip(needed, reason=MISSING)
 
 NAMES = ("train", "predict")
-DATA_LINE = 'task, preset = tasks.ShapesTask(seed=0), "tiny"'
+DATA_LINE = 'task, preset = ShapesTask(seed=0), "tiny"'
 
 
 def read(name: str):
@@ -45,7 +45,7 @@ def pictures(notebook) -> list[Image.Image]:
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in data]
+    return [Image.open(io.BytesIO(base64.b64decode(code))) for code in data]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_one_line_changes_the_data(few_steps):
         notebook = read(name)
         cells = [cell for cell in notebook.cells if DATA_LINE in cell.source]
         assert len(cells) == 1
-        changed = f'task, preset = tasks.FilesTask({str(data)!r}), "tiny"'
+        changed = f'task, preset = FilesTask({str(data)!r}), "tiny"'
         cells[0].source = cells[0].source.replace(DATA_LINE, changed)
         text = printed(execute(notebook, few_steps))
         assert {"train": "114 pairs to train on, 6 to", "predict": "6 test pictures"}[name] in text

@@ -1,13 +1,14 @@
-"""Damage files in a hundred thousand ways: whatever a file holds, reading it is harmless.
+"""Damage files in a hundred thousand ways: reading any of them is harmless.
 
-    PYTHONPATH=tests python tests/fuzz_files.py --count 200000 --seed 1
+    PYTHONPATH=.:tests/helpers python tests/helpers/fuzz_files.py --count 200000
 
-makes that many files from small right ones: an .npz, a safetensors file, a file of `torch.save`
-and one of `torch.jit.save`. Bytes are flipped, moved, cut and put in; a table of contents is
-changed as JSON and a pickle instruction by instruction, and packed again with right sizes, so
-that the change is not found out before it is read. Of every file: it is read, or `FileError` says
-why not, naming it; nothing else happened meanwhile (no import, no program, no other file: an
-audit hook sees them); it took no more memory than its size allows, and no more than a second.
+makes that many files from small right ones: an .npz, a safetensors file, a file of
+`torch.save` and one of `torch.jit.save`. Bytes are flipped, moved, cut and put in; a
+table of contents is changed as JSON and a pickle instruction by instruction, and packed
+again with right sizes, so that the change is not found out before it is read. Of every
+file: it is read, or `FileError` says why not, naming it; nothing else happened
+meanwhile (no import, no program, no other file: an audit hook sees them); it took no
+more memory than its size allows, and no more than a second.
 """
 
 import argparse
@@ -69,7 +70,7 @@ SNIPPETS += [b"\x96" + b"\xff" * 8, b"\x8e" + b"\xff" * 7 + b"\x7f", b"\x8b\xff\
 SNIPPETS += [b"(ios\nsystem\n", b"\x8c\2os\x8c\6system\x93", b"\x82\1", b"\x94", b"\x95" + bytes(8)]
 
 
-# --- changes -----------------------------------------------------------------------------------
+# --- changes --------------------------------------------------------------------------
 
 
 def change_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -160,7 +161,7 @@ def change_program(code: bytes, rng: random.Random) -> bytes:
     return b"".join(steps)
 
 
-# --- one file ----------------------------------------------------------------------------------
+# --- one file -------------------------------------------------------------------------
 
 
 class Watch:
@@ -209,7 +210,7 @@ def read(path: pathlib.Path) -> list[np.ndarray]:
 
 
 def fuzz(count: int, seed: int, first: int = 0) -> collections.Counter:
-    """Make and read `count` files; AssertionError, with the file's number, at the first harm."""
+    """Make and read `count` files; AssertionError names the first that does harm."""
     for name in ("cp437", "raw_unicode_escape", "utf-8", "ascii", "latin-1"):
         codecs.lookup(name)  # Python imports its own encodings when it first needs them
     watch, results = Watch(), collections.Counter()

@@ -343,33 +343,44 @@ MODEL = _of(
 STEP = _of(
     "clip_np.training.step",
     ("temperature's gradient k times too large", "loss_and_gradients",
-     "in meeting.loss_gradients:", "in [(p, len(loads) * g) for p, g in meeting.loss_gradients]:",
+     "parameter.grad = gradient if", "parameter.grad = gradient * len(loads) if",
      "every shard replays the loss (open_clip's accumulation)"),
+    ("the loss's gradient replaces the encoder's", "loss_and_gradients",
+     "parameter.grad + gradient", "gradient", "no parameter is expected to belong to both"),
     ("captions' gradients in the batch's order", "differentiate_loss",
      "text_gradient[caption_order]", "text_gradient", "the captions were sorted by length"),
-)  # fmt: skip
-
-WORKER = _of(
+    ("captions' embeddings in their sorted order", "differentiate_loss",
+     ", order=batch.caption_positions", "", "captions and images no longer belong together"),
+    ("an order for its inverse", "differentiate_loss", "order=batch.caption_positions",
+     "order=batch.caption_order", "the two are equal for a batch of two"),
+) + _of(
     "clip_np.training.worker",
     ("a missing shard", "Worker.backward", "zip(self.units, self.outputs)",
      "zip(self.units[:1], self.outputs)", "the rows of the other shards get no gradient"),
+    ("the first rows' gradients for every unit", "Worker.backward", "[unit.rows])",
+     "[: unit.size])", "right for the first unit"),
     ("a shard overwrites the last one", "Worker._receiver", "so_far[key] += gradient",
      "so_far[key] = gradient", "= where += was meant"),
-    ("every unit hands over", "Worker.backward", "unit is last_units[unit.encoder]", "True",
+    ("every unit hands over", "Worker.backward", "sums if is_last else None", "sums",
      "only the first of a worker's units waits for its turn"),
-)  # fmt: skip
-
-SUMS = _of(
+) + _of(
     "clip_np.training.sums",
     ("only the first worker's gradients", "GradientSums._add_up",
      "self.totals[position] += gradient", "pass", "the workers' gradients are not added up"),
+    ("those that wait are forgotten", "GradientSums.finish",
+     "self._add_up(position, self.waiting[position, worker])", "pass",
+     "a worker that never comes holds up the others"),
+) + _of(
+    "clip_np.training.plan",
+    ("a row is lost at each cut", "cut_by_length", "slice(middle, rows.stop)",
+     "slice(middle + 1, rows.stop)", "an end that belongs to neither part"),
 )  # fmt: skip
 
 MUTANTS = [
     *(*TAPE, *TENSOR, *BACKEND, *MEMORY, *RECOMPUTE),
     *(*BASIC, *CHOICE, *REDUCTIONS, *SHAPE, *INDEXING, *LINEAR, *CONTRACTIONS, *ERROR_FUNCTION),
     *(*ACTIVATION, *GELUS, *PROBABILITIES, *NORMALISATION, *NOISE, *ATTENTION),
-    *(*MODEL, *STEP, *WORKER, *SUMS),
+    *(*MODEL, *STEP),
 ]
 
 

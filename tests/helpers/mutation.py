@@ -40,9 +40,10 @@ TESTS_OF = {
     "minigrad.recompute": ("test_graphs", "test_memory"),
     "minigrad.memory": ("attention", "layer_norm", "quick_gelu"),
     "clip_np.losses": ("test_model_gradients", "test_step"),
+    "clip_np.training.plan": ("test_model_gradients", "test_step"),
     "clip_np.training.step": ("test_model_gradients", "test_step"),
-    "clip_np.training.worker": ("test_model_gradients", "test_step"),
     "clip_np.training.sums": ("test_model_gradients", "test_step"),
+    "clip_np.training.worker": ("test_model_gradients", "test_step"),
 }
 
 

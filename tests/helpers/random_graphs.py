@@ -201,9 +201,14 @@ def check_program(program: Program, seed: int, steps: Sequence[Callable] = STEPS
 
 
 def _slope(
-    program: Program, arrays: list, directions: list, needs: list, cuts: Cuts,
-    steps: Sequence[Callable], cotangent: np.ndarray,
-) -> float:  # fmt: skip
+    program: Program,
+    arrays: list,
+    directions: list,
+    needs: list,
+    cuts: Cuts,
+    steps: Sequence[Callable],
+    cotangent: np.ndarray,
+) -> float:
     """d/dt <cotangent, program(arrays + t directions)> without any calculus.
 
     Leaves that need no gradient stay.

@@ -58,7 +58,7 @@ ORDERED = name_of("collections", "OrderedDict") + b")R"
 
 
 def encode(value, storages: dict[str, bytes]) -> bytes:
-    """The instructions that put `value` on the stack; the storages it needs are added."""
+    """The instructions that push `value`; the storages it needs are added."""
 
     def inside(values) -> bytes:
         return b"(" + b"".join(encode(each, storages) for each in values)

@@ -71,7 +71,7 @@ def test_a_real_constant_may_meet_complex_numbers_but_no_leaf():
     with pytest.raises(TypeError, match="op: inputs have dtypes complex128, float64"):
         coerce("op", point, WIDE)
     with pytest.raises(TypeError, match="op: inputs have dtypes float32, complex128"):
-        coerce("op", NARROW, 1j)
+        coerce("op", NARROW, point)
 
 
 def test_floating_makes_floats_of_integers_only():

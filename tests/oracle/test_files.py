@@ -1,4 +1,4 @@
-"""Files of weights and the libraries that own the formats: theirs read here, ours read there."""
+"""Files of the libraries that own the formats are read here, and ours there."""
 
 import collections
 import tracemalloc
@@ -67,7 +67,7 @@ def assorted():
     return {**tensors, "scalar": torch.tensor(7), "empty": torch.zeros(0, 3), "one": random[:1, :1]}
 
 
-# --- PyTorch -----------------------------------------------------------------------------------
+# --- PyTorch --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -169,7 +169,7 @@ def test_large_files_are_mapped_and_not_copied(tmp_path):
     assert found["x"].sum() == 1_000_000
 
 
-# --- safetensors -------------------------------------------------------------------------------
+# --- safetensors ----------------------------------------------------------------------
 
 
 def test_their_files_are_read_here(tmp_path):

@@ -1,11 +1,12 @@
-"""Published models against the code of their makers: features, logits, loss and every gradient.
+"""Published models against their makers' code: features, logits, loss, gradients.
 
-The weights are random; the files are written by transformers, open_clip, openai-clip and PyTorch.
-Two arrays agree where they differ by at most tolerance * the largest entry + floor: the floor is
-for gradients that are zero in theory, such as a key's bias, and rounding noise in practice.
+The weights are random; the files are written by transformers, open_clip, openai-clip
+and PyTorch. Two arrays agree where they differ by at most tolerance * the largest entry
++ floor: the floor is for gradients that are zero in theory, such as a key's bias, and
+rounding noise in practice.
 
-`python tests/oracle/test_makers.py` writes tests/expected/*.npz anew: small models with what
-their makers' code computes from them, for the tests that have no PyTorch.
+`python tests/oracle/test_makers.py` writes tests/expected/*.npz anew: small models with
+what their makers' code computes from them, for the tests that have no PyTorch.
 """
 
 import json
@@ -37,7 +38,7 @@ def assert_agree(ours: np.ndarray, wanted: np.ndarray, dtype: str, what: str) ->
 
 
 def their_results(model: torch.nn.Module, images: np.ndarray, tokens: np.ndarray) -> dict:
-    """Features, logits, loss and gradients, by name, of a model of any of the three makers."""
+    """Features, logits, loss and gradients, by name, of any maker's model."""
     precision = next(model.parameters()).dtype
     images, tokens = torch.tensor(images, dtype=precision), torch.tensor(tokens)
     model.zero_grad()
@@ -150,7 +151,7 @@ def test_openai(tmp_path, dtype, half, form):
 
 
 class Attributes(torch.nn.Module):
-    """What OpenAI's archives hold: the modules with their parameters, and three sizes."""
+    """What OpenAI's archives hold: modules with their parameters, and three sizes."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -191,7 +192,7 @@ def test_open_clip(tmp_path, dtype, quick_gelu, custom_text):
 
 
 def test_open_clip_checkpoint(tmp_path):
-    """As its training writes it: wrapped, "module." in front, the optimizer's state beside."""
+    """As its training writes it: wrapped, "module." in front, with the optimizer."""
     model = theirs.randomise(
         theirs.open_clip().CLIP(
             24,

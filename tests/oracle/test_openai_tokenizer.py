@@ -17,6 +17,7 @@ import pytest
 
 from clip_np.tokens import Tokenizer
 from clip_np.tokens import tokenizer as module
+from clip_np.tokens import words
 
 regex = pytest.importorskip("regex", reason="the published tokenizers need regex")
 ftfy = pytest.importorskip("ftfy", reason="the published tokenizers need ftfy")
@@ -77,9 +78,9 @@ def theirs(request):
 @pytest.fixture(params=["with ftfy", "without ftfy"])
 def repair(request, theirs, monkeypatch):
     """Both with ftfy's repair, then both without."""
-    module._repair.cache_clear()
+    words._repair.cache_clear()
     if request.param == "without ftfy":
-        monkeypatch.setattr(module, "_repair", lambda: str)
+        monkeypatch.setattr(words, "_repair", lambda: str)
         monkeypatch.setattr(theirs, "ftfy", types.SimpleNamespace(fix_text=str))
     return request.param
 

@@ -1,7 +1,7 @@
-"""CLIP models of random weights made by the code of others, as the comparisons need them.
+"""CLIP models of random weights, made by the code of others for the comparisons.
 
-transformers, open_clip and openai-clip are imported here only, each in the way that it can be
-without a GPU and without a network.
+transformers, open_clip and openai-clip are imported here only, each in the way that it
+can be without a GPU and without a network.
 """
 
 import importlib.util
@@ -49,7 +49,7 @@ def hugging_face(text: dict, vision: dict, projection_dim: int) -> torch.nn.Modu
 
 
 def openai_clip() -> types.ModuleType:
-    """clip/model.py alone: the package imports pkg_resources, which is no longer everywhere."""
+    """clip/model.py alone: the package imports pkg_resources, which may be missing."""
     found = importlib.util.find_spec("clip")
     if found is None or not found.submodule_search_locations:
         pytest.skip("the comparison needs openai-clip: pip install --no-deps openai-clip")
@@ -62,8 +62,11 @@ def openai_clip() -> types.ModuleType:
 
 
 def torchvision() -> types.ModuleType:
-    """torchvision, also where it was built for another PyTorch: its own operators, which no
-    comparison needs, are declared so that it can be imported without them."""
+    """torchvision, even if it was built for another PyTorch.
+
+    Its own operators, which no comparison needs, are declared, so that it can be
+    imported without them.
+    """
     found = importlib.util.find_spec("torchvision")
     if found is None:
         pytest.skip("the comparison needs torchvision: pip install --no-deps torchvision")

@@ -1,4 +1,4 @@
-"""Geometry, augmentation, and batches that depend on the seed and the step alone."""
+"""Batches depend on the seed and the step alone, and threads end."""
 
 import contextlib
 import functools
@@ -10,45 +10,10 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from small_data import noise, pairs_on_disk, rows_of_steps, some_pairs
 
-from clip_np.data import (
-    MEAN,
-    STD,
-    BatchLoader,
-    DataError,
-    Pairs,
-    augment,
-    extra_words,
-    load_images,
-    preprocess,
-    resize_and_crop,
-    to_model_input,
-    training_preprocess,
-)
+from clip_np.data import BatchLoader, DataError, Pairs, load_images, resize_and_crop, to_model_input
 from clip_np.data import batches as loading
-
-# As the published pipeline has them: float32 arrays.
-MEAN, STD = np.float32(MEAN), np.float32(STD)
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def some_pairs(count: int, size: int = 8) -> Pairs:
-    return Pairs.from_arrays(
-        noise(count, size, size, 3), [f"picture {row}" for row in range(count)]
-    )
-
-
-def pairs_on_disk(folder, count: int, bad=()) -> Pairs:
-    paths = [folder / f"{row}.png" for row in range(count)]
-    for row, path in enumerate(paths):
-        Image.fromarray(noise(9, 7, 3, seed=row)).save(path)
-    for row in bad:
-        paths[row].write_bytes(b"no image")
-    captions = [f"picture {row}" for row in range(count)]
-    return Pairs(captions, [path.name for path in paths], None, paths)
 
 
 def loader_of(pairs: Pairs, **changes) -> BatchLoader:
@@ -64,7 +29,9 @@ def loader_of(pairs: Pairs, **changes) -> BatchLoader:
 
 
 def our_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("clip-")]
+    """The threads of pools that are alive."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("ThreadPoolExecutor")]
 
 
 def assert_same(batches, others) -> None:
@@ -75,191 +42,13 @@ def assert_same(batches, others) -> None:
         assert batch.names == other.names
 
 
-# --- One image -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "width, height",
-    [(50, 33), (33, 50), (20, 20), (16, 16), (9, 41), (5, 7), (19, 16), (16, 19), (17, 16)],
-)
-def test_preprocess_is_the_published_pipeline(width, height):
-    image = Image.fromarray(noise(height, width, 3))
-    short, long = min(width, height), max(width, height)
-    new_long = int(16 * long / short)
-    resized = image.resize(
-        (16, new_long) if width <= height else (new_long, 16), Image.Resampling.BICUBIC
-    )
-    start = int(round((new_long - 16) / 2.0))  # noqa: RUF046
-    pixels = np.asarray(resized)
-    pixels = (
-        pixels[start : start + 16] if width <= height else pixels[:, start : start + 16]
-    )  # (16, 16, 3)
-    expected = (pixels.astype(np.float32) / 255 - MEAN) / STD
-    result = preprocess(16)(image)
-    assert (result.shape, result.dtype) == ((3, 16, 16), np.float32)
-    assert preprocess(16).size == training_preprocess(16).size == 16
-    np.testing.assert_array_equal(result, expected.transpose(2, 0, 1))  # (3, 16, 16)
-    np.testing.assert_array_equal(result, training_preprocess(16)(image))
-
-
-def test_published_statistics():
-    np.testing.assert_array_equal(MEAN, np.float32([0.48145466, 0.4578275, 0.40821073]))
-    np.testing.assert_array_equal(STD, np.float32([0.26862954, 0.26130258, 0.27577711]))
-
-
-def test_palette_images_are_interpolated_only_in_training():
-    image = Image.fromarray(noise(12, 12)).convert("P")  # grey levels
-    rgb = image.convert("RGB")
-    nearest = preprocess(8)(rgb.resize((8, 8), Image.Resampling.NEAREST))
-    np.testing.assert_array_equal(preprocess(8)(image), nearest)
-    np.testing.assert_array_equal(training_preprocess(8)(image), preprocess(8)(rgb))
-    assert np.abs(nearest - preprocess(8)(rgb)).max() > 0.1
-
-
-def test_orientation_and_transparency_are_ours_alone():
-    image = Image.new("RGBA", (4, 8), (0, 0, 0, 0))
-    image.getexif()[0x0112] = 6
-    assert (training_preprocess(4)(image)[0] > 1.9).all()  # white
-    assert (preprocess(4)(image)[0] < -1.7).all()  # the black below the transparency
-    turned = Image.fromarray(noise(4, 8, 3))
-    turned.getexif()[0x0112] = 6
-    upright = turned.transpose(Image.Transpose.ROTATE_270)
-    np.testing.assert_array_equal(training_preprocess(4)(turned), preprocess(4)(upright))
-    assert (preprocess(4)(turned) != preprocess(4)(upright)).any()
-
-
-def test_preprocess_wants_a_picture():
-    with pytest.raises(TypeError, match=r"expected a PIL image \(PIL\.Image\.open\), got str"):
-        preprocess(8)("cat.png")
-
-
-def test_elongated_images_are_refused(tmp_path):
-    strip = Image.new("L", (1, 500_000))
-    with pytest.raises(DataError, match="1x500000 pixels are too many or too elongated"):
-        training_preprocess(32)(strip)
-    path = tmp_path / "a.png"
-    strip.save(path)
-    with pytest.raises(DataError, match=r"^a\.png: .*1x500000 pixels are too many or too elong"):
-        load_images(Pairs(["a"], ["a.png"], None, [path]), 32)
-
-
-# --- A batch -------------------------------------------------------------------------------
-
-
-def test_to_model_input():
-    images = noise(2, 3, 4, 3)
-    result = to_model_input(images)
-    expected = ((images.astype(np.float32) / 255 - MEAN) / STD).transpose(
-        0, 3, 1, 2
-    )  # (2, 3, 3, 4)
-    np.testing.assert_array_equal(result, expected)
-    assert result.dtype == np.float32 and result.flags.c_contiguous
-
-
-def test_shift_moves_whole_images_and_repeats_edges():
-    images = noise(200, 6, 5, 3)
-    moved = augment(images, np.random.default_rng(0), shift=2)
-    assert (moved.shape, moved.dtype) == (images.shape, np.uint8)
-    seen = set()
-    for before, after in zip(images, moved):
-        matches = [
-            (down, right)
-            for down in range(-2, 3)
-            for right in range(-2, 3)
-            if (
-                before[np.clip(np.arange(6) + down, 0, 5)][:, np.clip(np.arange(5) + right, 0, 4)]
-                == after
-            ).all()
-        ]
-        assert len(matches) == 1
-        seen.add(matches[0])
-    assert len(seen) == 25
-
-
-def test_augment_changes_nothing_of_its_input_and_follows_the_generator():
-    images = noise(4, 6, 6, 3)
-    before = images.copy()
-    first, again, other = (
-        augment(images, np.random.default_rng(seed), 1, 0.2) for seed in (5, 5, 6)
-    )
-    assert (images == before).all()
-    assert (first == again).all() and (first != other).any()
-    assert (augment(images, np.random.default_rng(5), 0, 0.0) == images).all()
-
-
-def test_extra_words_come_from_the_tags_and_are_new():
-    rng = np.random.default_rng(0)
-    tags = "cat, Orange, , dog food, cat ,fur, catalogue, range"
-    results = [extra_words("an orange cat", tags, rng, 0.5) for _ in range(400)]
-    unchanged = sum(result == "an orange cat" for result in results)
-    assert 150 < unchanged < 250
-    seen = set()
-    for result in results:
-        caption, *extra = result.split(", ")
-        assert caption == "an orange cat"
-        assert len(extra) <= 3 and len(set(extra)) == len(extra)
-        seen.add(tuple(sorted(extra)))
-    assert seen == {
-        (),
-        ("catalogue",),
-        ("dog food",),
-        ("fur",),
-        ("catalogue", "dog food"),
-        ("catalogue", "fur"),
-        ("dog food", "fur"),
-        ("catalogue", "dog food", "fur"),
-    }
-
-
-def test_extra_words_without_any():
-    rng = np.random.default_rng(0)
-    assert extra_words("a cat", "", rng, 1.0) == "a cat"
-    assert extra_words("a cat", "Cat, a cat", rng, 1.0) == "a cat"
-    assert {extra_words("a cat", "fur", rng, 0.0) for _ in range(20)} == {"a cat"}
-    assert extra_words("a cat", "❤", rng, 1.0) == "a cat, ❤"
-
-
-# --- Which rows ----------------------------------------------------------------------------
-
-
-def rows_of_steps(length: int, batch_size: int, seed: int, start: int, stop: int):
-    pairs = Pairs(["a caption"] * length, [str(row) for row in range(length)], None, [b""] * length)
-    for batch in pairs.batches(batch_size, seed, start, stop):
-        yield np.array(batch.names).astype(int)
-
-
 def rows_of(batch) -> list[int]:
     """The rows of a batch of `some_pairs` or `pairs_on_disk`."""
     return [int(re.sub(r"\D", "", name)) for name in batch.names]
 
 
-@pytest.mark.parametrize(
-    "length, batch_size", [(4, 4), (5, 4), (7, 4), (11, 4), (12, 4), (30, 7), (1, 1), (3, 1)]
-)
-def test_an_epoch_holds_no_row_twice_and_leaves_out_less_than_a_batch(length, batch_size):
-    per_epoch = length // batch_size
-    steps = 12 * per_epoch
-    batches = np.array(list(rows_of_steps(length, batch_size, 0, 0, steps)))
-    assert batches.shape == (steps, batch_size)
-    epochs = batches.reshape(12, per_epoch * batch_size)
-    for epoch in epochs:
-        assert len(set(epoch.tolist()) & set(range(length))) == epoch.size > length - batch_size
-    if length > 3:
-        assert len({tuple(epoch) for epoch in epochs.tolist()}) > 1
-    assert set(batches.ravel().tolist()) == set(range(length))  # what is left out changes
-    for start in (0, 1, steps // 2, steps - 1):
-        resumed = list(rows_of_steps(length, batch_size, 0, start, steps))
-        assert (np.array(resumed) == batches[start:]).all()
-
-
-def test_resuming_late_does_not_replay_the_run():
-    started = time.perf_counter()
-    rows = next(rows_of_steps(6131, 128, 0, 10_000_000, 10_000_001))
-    assert time.perf_counter() - started < 1
-    assert len(set(rows.tolist())) == 128
-
-
-# --- The loader ----------------------------------------------------------------------------
+# --- The loader
+# ----------------------------------------------------------------------------
 
 
 def test_batches_have_the_promised_form():
@@ -407,7 +196,8 @@ def test_look_ahead_is_bounded():
     batches.close()
 
 
-# --- All images ----------------------------------------------------------------------------
+# --- All images
+# ----------------------------------------------------------------------------
 
 
 def test_load_images(tmp_path, capsys, monkeypatch):

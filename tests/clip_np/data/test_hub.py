@@ -1,4 +1,4 @@
-"""Sets of the `datasets` library: by name, saved on disk, and as a stream, all without network."""
+"""Sets of the `datasets` library: by name, saved, and as a stream; without network."""
 
 import builtins
 import json
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_np.cli import parser as cli
-from clip_np.data import BatchLoader, DataError, Pairs, load_images, open_dataset
-from clip_np.data import sources as data
+from clip_np import cli
+from clip_np.data import BatchLoader, DataError, Pairs, hub, load_images, open_dataset
+from clip_np.data.splits import tutorial_split
 from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.training import tasks
 from clip_np.weights import read_checkpoint
@@ -55,7 +55,7 @@ def table(count: int, **columns) -> "datasets.Dataset":
 
 
 def on_the_hub(found, name: str = NAME, split: str = "train") -> None:
-    """Put a set where `load_dataset(name)` finds it without network: a folder of that name."""
+    """Put a set where `load_dataset(name)` finds it without network, a folder."""
     folder = pathlib.Path(name, "data")
     folder.mkdir(parents=True, exist_ok=True)
     found.to_parquet(folder / f"{split}-00000-of-00001.parquet")
@@ -64,19 +64,19 @@ def on_the_hub(found, name: str = NAME, split: str = "train") -> None:
 @pytest.fixture
 def by_name(monkeypatch):
     """The folder that stands for the hub is no path of the user's."""
-    monkeypatch.setattr(data, "_is_set", lambda path: str(path).endswith(NAMES))
+    monkeypatch.setattr(hub, "is_set", lambda path: str(path).endswith(NAMES))
 
 
 def test_names_and_saved_sets_are_recognised(tmp_path):
-    assert data._is_set(NAME)
-    assert data._is_set("nlphuji/flickr30k")
+    assert hub.is_set(NAME)
+    assert hub.is_set("nlphuji/flickr30k")
     for path in ("nowhere", "a/b/c", "/a/b", "./a", "../a", "a/"):
-        assert not data._is_set(path)
+        assert not hub.is_set(path)
     table(3).save_to_disk("one")
     datasets.DatasetDict({"train": table(3)}).save_to_disk("several")
-    assert data._is_set("one") and data._is_set(tmp_path / "several")
+    assert hub.is_set("one") and hub.is_set(tmp_path / "several")
     pathlib.Path("photos/2024").mkdir(parents=True)
-    assert not data._is_set("photos/2024")
+    assert not hub.is_set("photos/2024")
 
 
 def test_a_set_by_name_is_split_as_the_tutorial_splits_it(by_name):
@@ -96,8 +96,8 @@ def test_a_set_by_name_is_split_as_the_tutorial_splits_it(by_name):
 def test_two_thousand_rows_are_those_of_the_library():
     numbers = datasets.Dataset.from_dict({"row": range(14_000)})
     expected = numbers.train_test_split(test_size=2000, seed=42)["test"]["row"]
-    assert data._tutorial_split(14_000).tolist() == list(expected)
-    assert [len(data._tutorial_split(count)) for count in (4000, 3999, 4, 0)] == [2000, 799, 0, 0]
+    assert tutorial_split(14_000).tolist() == list(expected)
+    assert [len(tutorial_split(count)) for count in (4000, 3999, 4, 0)] == [2000, 799, 0, 0]
 
 
 def test_images_of_every_mode_are_decoded(by_name):
@@ -122,13 +122,13 @@ def test_saved_sets_and_their_splits():
     sizes = {split: len(pairs) for split, pairs in open_dataset("saved").items()}
     assert sizes == {"train": 12, "validation": 2, "test": 8}
     datasets.DatasetDict(parts | {"other": table(5)}).save_to_disk("saved")
-    with pytest.raises(DataError, match="saved has the splits train, test, val, other: --split"):
+    with pytest.raises(DataError, match="saved has the splits train, test, val, other: `split`"):
         open_dataset("saved")
     assert len(open_dataset("saved", split="other", validation_fraction=0)["train"]) == 4
     with pytest.raises(DataError, match=r"saved is neither a path here nor .*KeyError: 'nothing'"):
         open_dataset("saved", split="nothing")
     datasets.DatasetDict({"a": table(3), "b": table(3)}).save_to_disk("odd")
-    with pytest.raises(DataError, match="odd has the splits a, b: --split picks one to train on"):
+    with pytest.raises(DataError, match="odd has the splits a, b: `split` picks one to train on"):
         open_dataset("odd")
 
 
@@ -174,11 +174,14 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch):
 
 
 def test_a_split_of_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match="a split or a stream can be had of `datasets` sets alone"):
+    with pytest.raises(
+        DataError, match="`split` and `streaming` are only for sets of the datasets library"
+    ):
         open_dataset(tmp_path, split="train")
 
 
-# --- the whole way -----------------------------------------------------------------------------
+# --- the whole way
+# -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -188,8 +191,8 @@ def micro(monkeypatch):
     text = TextConfig(514, 16, width=16, layers=1, heads=2)
     monkeypatch.setitem(PRESETS, "tutorial", CLIPConfig(16, vision, text))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(data, "VALIDATION_PAIRS", 6)
-    monkeypatch.setattr(data, "BUFFER", 8)
+    monkeypatch.setattr(hub, "VALIDATION_PAIRS", 6)
+    monkeypatch.setattr(hub, "SHUFFLE_BUFFER", 8)
 
 
 def ran(capsys, *arguments) -> dict:
@@ -226,13 +229,14 @@ def test_a_name_is_kept_as_it_is(monkeypatch):
     assert tasks.FilesTask("photos").source["path"] == str(pathlib.Path("photos").absolute())
 
 
-# --- streams -----------------------------------------------------------------------------------
+# --- streams
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_stream_is_shuffled_and_resumes(monkeypatch, by_name, saved):
-    monkeypatch.setattr(data, "VALIDATION_PAIRS", 6)
-    monkeypatch.setattr(data, "BUFFER", 8)
+    monkeypatch.setattr(hub, "VALIDATION_PAIRS", 6)
+    monkeypatch.setattr(hub, "SHUFFLE_BUFFER", 8)
     if saved:
         table(30).save_to_disk(NAME)
     else:

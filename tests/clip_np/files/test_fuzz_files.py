@@ -11,7 +11,7 @@ TESTS = ROOT / "tests" / "helpers"
 
 
 def fuzz(*options):
-    """In an interpreter of its own: an audit hook stays for the rest of a program's life."""
+    """Run in a fresh interpreter: an audit hook stays as long as the program runs."""
     return subprocess.run(
         [sys.executable, "-c", *options],
         env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
@@ -45,7 +45,7 @@ def test_the_fuzzing_notices_an_unsafe_reader(name):
     finished = fuzz(f"""
 import pickle, time, zipfile
 import fuzz_files
-from clip_np.files.whole import FileError
+from clip_np.files import FileError
 def unsafe(path):
     end = time.process_time() + 1.1
     try:

@@ -1,4 +1,4 @@
-"""safetensors files: views of a mapping, and no table is believed that is not exactly right."""
+"""safetensors files: views of a mapping, and a table must be exactly right."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def assert_refused(path, message=None):
     assert peak < 100_000 + 60 * path.stat().st_size
 
 
-# --- writing and reading -----------------------------------------------------------------------
+# --- writing and reading --------------------------------------------------------------
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
@@ -121,8 +121,8 @@ def test_writing_makes_no_second_copy(tmp_path):
         ({"x": np.zeros(3, [("a", "f4")])}, None, "'x' of "),
         ({"__metadata__": np.zeros(3)}, None, "'__metadata__'"),
         ({3: np.zeros(3)}, None, "3 of float64"),
-        ({"x": np.zeros(3)}, {"step": 3}, "metadata must be text"),
-        ({"x": np.zeros(3)}, {3: "step"}, "metadata must be text"),
+        ({"x": np.zeros(3)}, {"step": 3}, "`metadata` must be text"),
+        ({"x": np.zeros(3)}, {3: "step"}, "`metadata` must be text"),
     ],
 )
 def test_what_has_no_place_in_a_file_is_refused_and_leaves_the_old_one(
@@ -166,7 +166,7 @@ def test_tables_with_spaces_and_arrays_of_no_bytes_are_read(tmp_path):
     }
 
 
-# --- reading what should not be trusted --------------------------------------------------------
+# --- reading what should not be trusted -----------------------------------------------
 
 
 def test_missing_files_and_folders_are_the_callers_business(tmp_path):

@@ -1,4 +1,4 @@
-"""The published forms of a vocabulary: read alike, written, and refused where they are damaged."""
+"""The published forms of a vocabulary: read alike, written, refused if damaged."""
 
 import gzip
 import importlib.machinery
@@ -33,7 +33,7 @@ def write(folder, **contents):
 
 
 def openai(folder, text=HEADING + LINES):
-    path = folder / vocabularies.PUBLISHED
+    path = folder / vocabularies.OPENAI_FILE
     path.write_bytes(gzip.compress(text.encode()))
     return path
 

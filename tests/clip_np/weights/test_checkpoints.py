@@ -74,7 +74,7 @@ def rewrite(path, change) -> None:
     write_npz(path, arrays)
 
 
-# --- what is saved comes back ------------------------------------------------------------------
+# --- what is saved comes back ---------------------------------------------------------
 
 
 def test_a_run_directory_and_its_file_open_alike(saved, model, tokenizer):
@@ -157,15 +157,35 @@ def test_the_activation_can_be_replaced(saved, model, tokenizer):
     assert_same_features(clip_np.load(saved)[0], found, tokenizer)
 
 
-# --- what is refused ---------------------------------------------------------------------------
+def test_a_file_of_version_0_1_opens_and_goes_on(saved, model, tokenizer):
+    """It called the image encoder "visual"; all else was as it is now."""
+    arrays = read_npz(saved)
+    old = {name.replace("model/vision.", "model/visual."): a for name, a in arrays.items()}
+    assert "model/visual.conv1.weight" in old
+    assert "model/vision.conv1.weight" not in old
+    write_npz(saved, old)
+    assert_same_features(clip_np.load(saved)[0], model, tokenizer)
+    checkpoint = read_checkpoint(saved)
+    optimizer = AdamW(checkpoint.model.parameters())
+    optimizer.load_state_dict(checkpoint.optimizer_state)
+    save_checkpoint(saved, checkpoint.model, checkpoint.tokenizer, optimizer, TRAINING)
+    new = read_npz(saved)
+    assert new.keys() == arrays.keys()
+    assert all(new[name].tobytes() == array.tobytes() for name, array in arrays.items())
+
+
+# --- what is refused ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"activation": "relu"}, r"activation must be one of \('quick_gelu', 'gelu'\), not 'relu'"),
-        ({"dtype": "float16"}, r"dtype must be one of \('float32', 'float64'\), not 'float16'"),
-        ({"dtype": "nonsense"}, "dtype must be one of .* not 'nonsense'"),
+        (
+            {"activation": "relu"},
+            r"`activation` must be one of \('quick_gelu', 'gelu'\), not 'relu'",
+        ),
+        ({"dtype": "float16"}, r"`dtype` must be one of \('float32', 'float64'\), not 'float16'"),
+        ({"dtype": "nonsense"}, "`dtype` must be one of .* not 'nonsense'"),
         ({"backend": "abacus"}, "backend must be .* not 'abacus'"),
     ],
 )

@@ -1,13 +1,15 @@
-"""An array that behaves as CuPy's does, and more strictly: it computes with NumPy underneath.
+"""An array that behaves as CuPy's does, and more strictly. Underneath, NumPy computes.
 
-- It refuses to become a NumPy array by itself, to meet one in an operation, and to be handed to
-  a function of NumPy's. (CuPy allows some of these, at the price of a hidden copy.)
+- It refuses to become a NumPy array by itself, to meet one in an operation, and to be
+  handed to a function of NumPy's. (CuPy allows some of these, at the price of a hidden
+  copy.)
 - Every result is an array, 0-d ones included.
-- What copies numbers to the host, `float(x)`, `if x`, `.item()`, `.get()`, a boolean index, is
-  counted in `host_reads`.
-- An index array that is out of range wraps around silently. Where `a[i] = v` names a position
-  twice, it is a matter of chance which value stays.
-- It lies on one of two devices; an operation wants its arrays on the thread's current one.
+- What copies numbers to the host, `float(x)`, `if x`, `.item()`, `.get()`, a boolean
+  index, is counted in `host_reads`.
+- An index array that is out of range wraps around silently. Where `a[i] = v` names a
+  position twice, it is a matter of chance which value stays.
+- It lies on one of two devices; an operation wants its arrays on the thread's current
+  one.
 - Names, keywords and types come from names.json, a snapshot of CuPy's own.
 """
 
@@ -31,7 +33,7 @@ current = threading.local()
 
 
 def is_exempt() -> bool:
-    """Whether the caller may do what is refused; replaced where tests themselves read arrays."""
+    """Whether the caller may do what is refused. Replaced while tests read arrays."""
     return False
 
 
@@ -40,7 +42,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class Device:
-    """A GPU by its number; as a context, or by `use`, the one that this thread computes on."""
+    """A GPU by its number. As a context, or by `use`, this thread computes on it."""
 
     def __init__(self, number: int | None = None) -> None:
         self.id = current_device() if number is None else number
@@ -130,7 +132,7 @@ def check_types(name: str, inputs: tuple) -> None:
 
 
 def to_host(value: object, sources: list) -> object:
-    """`value` with stand-in arrays replaced by NumPy's; the arrays are added to `sources`."""
+    """`value` with NumPy's arrays for the stand-in's, which are added to `sources`."""
     if type(value) is ndarray:
         if value._device != current_device():
             raise ValueError(
@@ -163,7 +165,7 @@ def to_device(value: object, sources: list) -> object:
 
 
 def compute(function: object, args: tuple, kwargs: dict) -> object:
-    """function(*args, **kwargs) on the host, without NumPy's warnings, which CuPy never gives."""
+    """function(*args, **kwargs) on the host, without warnings: CuPy never gives any."""
     sources: list = []
     args = to_host(args, sources)
     kwargs = {key: to_host(value, sources) for key, value in kwargs.items()}
@@ -199,7 +201,7 @@ class ndarray:
         """What isinstance asks: for tests that read arrays, NumPy's kind."""
         return np.ndarray if is_exempt() else ndarray
 
-    # --- what it is ----------------------------------------------------------------------------
+    # --- what it is -------------------------------------------------------------------
 
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)
@@ -228,7 +230,7 @@ class ndarray:
     def __iter__(self) -> object:
         return (self[i] for i in range(len(self)))
 
-    # --- what reads it -------------------------------------------------------------------------
+    # --- what reads it ----------------------------------------------------------------
 
     def __bool__(self) -> bool:
         return bool(read(self, "bool"))
@@ -273,7 +275,7 @@ class ndarray:
     def __deepcopy__(self, memo: dict) -> "ndarray":
         return self.copy()
 
-    # --- what NumPy would do to it -------------------------------------------------------------
+    # --- what NumPy would do to it ----------------------------------------------------
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if not is_exempt():
@@ -295,7 +297,7 @@ class ndarray:
             raise TypeError(f"numpy.{function.__name__} was given an array of the device")
         return function(*_hosts(args), **{key: _hosts(value) for key, value in kwargs.items()})
 
-    # --- its parts -----------------------------------------------------------------------------
+    # --- its parts --------------------------------------------------------------------
 
     def __getitem__(self, index: object) -> "ndarray":
         where = self._index(index)
@@ -344,7 +346,7 @@ def _from_host(host: np.ndarray) -> ndarray:
     return ndarray(host)
 
 
-# --- operators and methods, as far as names.json has them ---------------------------------------
+# --- operators and methods, as far as names.json has them -----------------------------
 
 SHORT = {  # operator -> the function of NumPy's that it stands for
     **{"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide"},

@@ -1,12 +1,13 @@
 """Write names.json: what CuPy offers, read from an installed CuPy 14 (no GPU needed).
 
     python -m venv cupy && cupy/bin/pip install cupy-cuda12x
-    cupy/bin/python tests/strict_cupy/make_names.py
+    cupy/bin/python tests/helpers/strict_cupy/make_names.py
 
-The file says for every name that NumPy and CuPy share, for an array's attributes and for the
-few names of `cupyx`, `cupy.cuda`, `cupy.random` and `cupy.linalg` that could be of use, how it is
-called: a parameter list that Python can compile, with 0 for every default, or null for what is
-no function. Elementwise functions also have the types that they compute in, inputs only.
+The file says for every name that NumPy and CuPy share, for an array's attributes and
+for the few names of `cupyx`, `cupy.cuda`, `cupy.random` and `cupy.linalg` that could be
+of use, how it is called: a parameter list that Python can compile, with 0 for every
+default, or null for what is no function. Elementwise functions also have the types that
+they compute in, inputs only.
 """
 
 import inspect
@@ -36,7 +37,7 @@ def split_parameters(text):
 
 
 def from_documentation(function):
-    """The parameters that the first line of a compiled function's documentation shows."""
+    """The parameters shown in the first line of a compiled function's docs."""
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     found = DOCUMENTED.match(lines[0].replace("\\*", "*")) if lines else None
     if found is None:

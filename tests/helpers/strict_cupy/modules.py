@@ -1,4 +1,4 @@
-"""The modules `cupy` and `cupyx` of the stand-in: NumPy's functions, as far as CuPy has them."""
+"""The modules `cupy` and `cupyx`: those of NumPy's functions that CuPy has too."""
 
 import contextlib
 import sys

@@ -1,11 +1,11 @@
 """The whole test suite on the stand-in: `pytest --stand-in`.
 
-The tests are written for NumPy arrays. In this mode their entry points move what they are given:
-arrays that a test hands to `Tensor`, to a public function or to a module go to the device first,
-parameters are born there, and training computes there unless told otherwise. Integer arrays that
-index stay on the host, as token ids do in a program. A test may also look at a device array as if
-it were NumPy's, as long as no function of the packages stands between: what they do is judged
-strictly.
+The tests are written for NumPy arrays. In this mode their entry points move what they
+are given: arrays that a test hands to `Tensor`, to a public function or to a module go
+to the device first, parameters are born there, and training computes there unless told
+otherwise. Integer arrays that index stay on the host, as token ids do in a program. A
+test may also look at a device array as if it were NumPy's, as long as no function of
+the packages stands between: what they do is judged strictly.
 """
 
 import fnmatch
@@ -34,33 +34,38 @@ OWN = str(pathlib.Path(__file__).parent) + "/"
 HOST = (np.ndarray, np.generic)
 CHECKERS = ("gradcheck", "hvp", "taylor_slope")
 
-# Tests that say something about NumPy or about tests, by pattern: the ordinary suite has them.
+# Tests that say something about NumPy or about tests, by pattern: folder, file, test.
+# The ordinary suite has them.
 HOST_ONLY = {
-    "test_gradients.py::test_sample[[]*-to-*": "moves to NumPy",
-    "test_gradients.py::test_drawn_sample[[]to]": "moves to NumPy",
-    "test_autograd.py::test_gradients_share_no_memory[[]<lambda>3]": "moves to NumPy",
-    "test_autograd.py::test_a_repeated_gradient*": "makes a view by NumPy's strides",
-    "test_memory.py::test_operations_take*": "an arena holds the host's memory",
-    "test_types.py::test_attributes_and_conversions": "moves to NumPy",
-    "test_checking.py::test_*caught*": "gradcheck watches the host's memory",
-    "test_checking.py::test_the_picture*": "an example with arrays of its own",
-    "test_debug.py::test_anomaly*": "names the calling line, which is the plugin's here",
-    "test_memory.py::test_ten_thousand*": "counts bytes, of which the stand-in's arrays have more",
-    "test_model*.py::*complex_step*": "gives parameters arrays by assignment",
-    "test_nn.py::test_layers_compute_what_they_say": "asks for the same NumPy array",
-    "test_optim.py::test_optimizer_errors": "expects the word numpy",
-    "test_types.py::test_what_tensor_makes_of_data": "asks for the same NumPy array",
-    "test_types.py::test_tensor_converts_what_only*": "an array-like class, unknown to CuPy",
-    "test_train.py::test_a_time_limit_ends_the_run": "counts steps by the clock",
-    "test_train.py::test_the_number_of_threads*": "a GPU has one",
-    "test_errors.py::*[[]matmul-31]": "a bare device array beside a number",
-    "test_hub.py::test_a_set_by_name*": "compares a figure of the GPU's with one of the CPU's",
-    "test_checkpoints.py::test_a_model_alone*": "a file is opened on the host",
-    "test_published.py::test_exported_names": "asks for the same memory of the host",
-    "test_published.py::test_weights_stay*": "about files mapped into the host's memory",
-    "test_notebooks.py::*": "other processes",
-    "oracle/*": "compares with PyTorch on the CPU",
-    "test_backend.py::test_what_is_missing*": "brings its own CuPy",
+    "minigrad/test_declarations.py::*": "looks at functions that the plugin has wrapped",
+    "minigrad/*::test_sample[[]*-to-*": "moves to NumPy",
+    "minigrad/*::test_drawn_sample[[]to]": "moves to NumPy",
+    "minigrad/*::test_gradients_share_no_memory[[]<lambda>3]": "moves to NumPy",
+    "minigrad/*::test_a_repeated_gradient*": "makes a view by NumPy's strides",
+    "minigrad/*::test_operations_take*": "an arena holds the host's memory",
+    "minigrad/*::test_attributes_and_conversions": "moves to NumPy",
+    "minigrad/test_checking*::test_*caught*": "gradcheck watches the host's memory",
+    "minigrad/*::test_the_picture*": "an example with arrays of its own",
+    "minigrad/*::test_anomaly*": "names the calling line, which is the plugin's here",
+    "minigrad/*::test_ten_thousand*": "counts bytes; the stand-in's arrays have more of them",
+    "clip_np/test_model*::test_*complex_step*": "gives parameters arrays by assignment",
+    "minigrad/*::test_layers_compute_what_they_say": "asks for the same NumPy array",
+    "minigrad/*::test_optimizer_errors": "expects the word numpy",
+    "minigrad/*::test_what_tensor_makes_of_data": "asks for the same NumPy array",
+    "minigrad/*::test_tensor_converts_what_only*": "an array-like class, unknown to CuPy",
+    "clip_np/training/*::test_a_time_limit_ends_the_run": "counts steps by the clock",
+    "clip_np/training/*::test_the_number_of_threads*": "a GPU has one",
+    "clip_np/training/*::test_steps_with_one_optimizer*": "an arena holds the host's memory",
+    "minigrad/test_errors.py::test_*[[]matmul-31]": "a bare device array beside a number",
+    "clip_np/data/*::test_a_set_by_name*": "compares a figure of the GPU's with the CPU's",
+    "clip_np/weights/*::test_a_model_alone*": "a file is opened on the host",
+    "clip_np/weights/*::test_exported_names": "asks for the same memory of the host",
+    "clip_np/weights/*::test_weights_stay*": "about files mapped into the host's memory",
+    "examples/test_notebooks.py::test_*": "other processes",
+    "oracle/*::test_*": "compares with PyTorch on the CPU",
+    "minigrad/*::test_what_is_missing*": "brings its own CuPy",
+    "project/test_doctests.py::*": "examples print NumPy's arrays",
+    "project/test_documents.py::*": "other processes",
 }
 
 
@@ -114,7 +119,7 @@ def entry(function: object) -> object:
 
 
 def checker(function: object) -> object:
-    """gradcheck and the like, which compute on the host: only what they check is moved."""
+    """gradcheck and its like compute on the host: only what they check is moved."""
 
     @functools.wraps(function)
     def call(checked, *args, **kwargs):

@@ -1,0 +1,18 @@
+"""How does a model reach another library?
+
+`clip-np convert` writes it in that library's layout: a directory for Hugging Face's
+transformers, or a file with the names that OpenAI and open_clip use.
+"""
+
+import argparse
+from typing import Any
+
+from clip_np.cli.output import print_text
+from clip_np.weights import convert
+
+
+def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write a model in another layout."""
+    convert(arguments.model, arguments.target, arguments.layout)
+    print_text(arguments, f"written: {arguments.target}")
+    return {"written": arguments.target}

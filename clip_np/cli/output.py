@@ -1,0 +1,84 @@
+"""How does a command speak to people, when its result may also go to another program?
+
+With --json, stdout holds one JSON object and nothing else, so all lines for people go
+to stderr. Pictures need matplotlib; without it a command says what to install, and does
+the rest.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from clip_np.data import DataError, a_few, resize_and_crop
+from clip_np.evaluation import MissingMatplotlib, labelled_images, read_picture
+
+SHEET_SIZE = 20  # images on a contact sheet, at most
+SHEET_PIXELS = 224  # the side of an image on it
+MARK_WIDTH = 8  # characters before the words of a label
+
+
+class LabelledFile(NamedTuple):
+    """An image file and what is said about it: pairs of a short mark and words."""
+
+    path: str
+    labels: list[tuple[str, str]]
+
+
+class Sheet(NamedTuple):
+    """Image files with their labels, under a title."""
+
+    title: str
+    note: str
+    files: list[LabelledFile]
+
+
+def print_text(arguments: argparse.Namespace, text: str) -> None:
+    """Print for people: to stderr if stdout is kept for JSON."""
+    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+
+def print_labels(arguments: argparse.Namespace, files: Sequence[LabelledFile]) -> None:
+    """Print the labels of files as a table, the marks to the left of the words."""
+    for file in files:
+        for mark, words in file.labels:
+            print_text(arguments, f"{mark:>{MARK_WIDTH}}  {words}" if mark else words)
+
+
+def draw_pictures(arguments: argparse.Namespace, draw: Callable[[], list[Path]]) -> None:
+    """Call `draw`, and print which files it wrote, or that matplotlib is missing."""
+    try:
+        paths = draw()
+    except MissingMatplotlib as error:
+        print_text(arguments, str(error))
+    else:
+        print_text(arguments, "pictures: " + ", ".join(str(path) for path in paths))
+
+
+def draw_sheet(sheet: Sheet, path: str) -> Path:
+    """Draw the first image files of a sheet above their labels, and return the path.
+
+    A file that cannot be read any more becomes a grey square.
+    """
+    squares, labels = [], []
+    for file in sheet.files[:SHEET_SIZE]:
+        image = read_picture(file.path)
+        if image is None:
+            image = Image.new("RGB", (1, 1), "lightgrey")
+            labels.append([*file.labels, ("", "not found")])
+        else:
+            labels.append(file.labels)
+        squares.append(np.asarray(resize_and_crop(image, SHEET_PIXELS)))  # (S, S, 3)
+    return labelled_images(np.stack(squares), labels, path, sheet.title, sheet.note)
+
+
+def print_unreadable(problems: Sequence[DataError | str], total: int) -> None:
+    """List on stderr which images were left out; DataError if all of them were."""
+    if len(problems) == total:
+        raise DataError(f"none of {total} images is readable: {a_few(problems)}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)

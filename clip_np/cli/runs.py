@@ -1,0 +1,253 @@
+"""How is a model trained, measured and watched from a shell?
+
+`clip-np train` makes a *run*: a directory with the checkpoint, the metrics and the
+pictures of one training. `clip-np evaluate` and `clip-np plot` look at it again, and
+`clip-np train --resume` goes on with it.
+
+Every option that is not given is None. So the settings that suit a task, those of a
+preset, and those that a resumed run was started with all hold, unless an option
+replaces them.
+"""
+
+import argparse
+import dataclasses
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clip_np.cli.output import draw_pictures, print_text
+from clip_np.data import IMAGE_SIZE, to_model_input
+from clip_np.encoders import PRESETS
+from clip_np.evaluation import (
+    attention_maps,
+    caption_grid,
+    caption_probabilities,
+    embed_images,
+    embed_texts,
+    loss_curve,
+    similarity_matrix,
+)
+from clip_np.model import CLIP
+from clip_np.tokens import Tokenizer
+from clip_np.training import (
+    METRICS,
+    FilesTask,
+    ShapesTask,
+    Task,
+    Trainer,
+    TrainingOptions,
+    open_task,
+    read_metrics,
+)
+from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
+from minigrad.nn import count_parameters
+
+# Options by what they belong to, under the names that they have in Python.
+DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "skip_bad")
+NEW_RUN_OPTIONS = (
+    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "seed", "name", "out"
+)  # fmt: skip
+TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
+
+SHOWN_SKIPPED = 5  # unreadable images that are named after a training
+FIGURE_WIDTH = 36  # characters of a figure's name
+# How many test images the pictures of a run show, and how many captions there are to
+# choose.
+GRID_IMAGES, GRID_CHOICES, GRID_CAPTIONS = 20, 3, 1000
+MATRIX_IMAGES, ATTENTION_IMAGES = 16, 6
+
+
+def _options_given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the named options that are set."""
+    values = {name: getattr(arguments, name, None) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _refuse(arguments: argparse.Namespace, names: Iterable[str], reason: str) -> None:
+    """ValueError if one of the named options is set: it would have no effect."""
+    flags = ["--" + name.replace("_", "-") for name in _options_given(arguments, names)]
+    if flags:
+        raise ValueError(f"{', '.join(flags)}: {reason}; leave it out")
+
+
+# --- clip-np train --------------------------------------------------------------------
+
+
+def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train a CLIP on shapes or on your own images, measure it, and draw pictures."""
+    is_new = arguments.resume is None
+    trainer = _new_run(arguments) if is_new else _resumed_run(arguments)
+    _announce(arguments, trainer)
+    result: dict[str, Any] = trainer.run()
+    if trainer.interrupted:
+        command = f"clip-np train --resume {shlex.quote(str(trainer.directory))}"
+        print_text(
+            arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {command}"
+        )
+        raise KeyboardInterrupt
+    skipped = list(trainer.loader.skipped.values())
+    for problem in skipped[:SHOWN_SKIPPED]:
+        print_text(arguments, f"skipped {problem}")
+    print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
+    figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
+    draw_pictures(arguments, lambda: draw_run(trainer))
+    return {**result, "skipped_images": len(skipped), **figures}
+
+
+def _new_run(arguments: argparse.Namespace) -> Trainer:
+    """A trainer at its first step; earlier checkpoints in its directory are kept."""
+    options = _options_given(arguments, TRAINING_OPTIONS)
+    TrainingOptions.of({}, **options)  # mistakes in them show before the data is opened
+    task = _open_data(arguments)
+    if task.train is None:
+        raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
+    name = arguments.name or Path(arguments.data or "shapes").resolve().stem
+    directory = Path(arguments.out or f"runs/{name}")
+    trainer = Trainer(task, TrainingOptions.of(task.settings, **options), directory)
+    for checkpoint in (directory / CHECKPOINT, directory / BEST):
+        if checkpoint.exists():
+            kept = checkpoint.replace(checkpoint.with_suffix(".previous.npz"))
+            print_text(arguments, f"an earlier run was here; its checkpoint is now {kept}")
+    return trainer
+
+
+def _open_data(arguments: argparse.Namespace) -> Task:
+    """The task of --data, or the built-in shapes."""
+    seed = arguments.seed or 0
+    if arguments.data is not None:
+        _refuse(arguments, ["test"], "only for the built-in shapes")
+        return FilesTask(arguments.data, seed=seed, **_options_given(arguments, DATA_OPTIONS))
+    _refuse(arguments, DATA_OPTIONS, "only for --data")
+    size = PRESETS[arguments.preset or "tiny"].vision.image_size
+    if size != IMAGE_SIZE:
+        raise ValueError(
+            f"--preset {arguments.preset} sees images of {size} pixels, the built-in shapes "
+            f"have {IMAGE_SIZE}: take tiny or small, or pass --data"
+        )
+    return ShapesTask(seed=seed, test=arguments.test)
+
+
+def _resumed_run(arguments: argparse.Namespace) -> Trainer:
+    """A trainer at the step where an earlier one was stopped."""
+    _refuse(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
+    directory = Path(arguments.resume)
+    checkpoint = read_checkpoint(directory)
+    if not directory.is_dir():  # the files next to it would be overwritten
+        raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
+    if checkpoint.training is None:
+        raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
+    options = TrainingOptions.of(
+        checkpoint.training["options"], **_options_given(arguments, TRAINING_OPTIONS)
+    )
+    task = open_task(checkpoint.training["source"])
+    return Trainer(task, options, directory, checkpoint=checkpoint)
+
+
+def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
+    """Print what is trained, on what, and where it goes."""
+    pairs = trainer.task.train
+    assert pairs is not None  # a trainer has pairs to train on
+    amount = f"{len(pairs):,} pairs"
+    if not pairs.repeats:
+        amount += " and those that the stream brings"
+    print_text(
+        arguments,
+        f"training {trainer.options.preset}: {count_parameters(trainer.model):,} weights, "
+        f"{amount}; results go to {trainer.directory}",
+    )
+
+
+def _measure(
+    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """The figures of a model on the task's held-out data, also printed as a table."""
+    figures = task.report(model, tokenizer)
+    print_text(arguments, f"on {task.measured_on}:")
+    for key, value in figures.items():
+        name = key.replace("_", " ")
+        print_text(arguments, f"    {name:<{FIGURE_WIDTH}}{round(value, 3):>10g}")
+    return figures
+
+
+# --- the pictures of a run ------------------------------------------------------------
+
+
+def draw_run(trainer: Trainer) -> list[Path]:
+    """Draw the run's pictures into its directory, and return their paths."""
+    model, directory = trainer.model, trainer.directory
+    size = model.config.vision.image_size
+    images, captions = trainer.task.test_samples(GRID_CAPTIONS, size)
+    maps = model.attention_maps(to_model_input(images[:ATTENTION_IMAGES])).numpy()
+    return [
+        loss_curve(
+            read_metrics(directory / METRICS), directory / "loss.png", trainer.loader.batch_size
+        ),
+        similarity_matrix(
+            embed_images(model, images[:MATRIX_IMAGES]),
+            embed_texts(model, trainer.tokenizer, captions[:MATRIX_IMAGES]),
+            images[:MATRIX_IMAGES],
+            captions[:MATRIX_IMAGES],
+            directory / "similarity.png",
+        ),
+        _draw_choices(trainer, images[:GRID_IMAGES], captions),
+        attention_maps(
+            images[:ATTENTION_IMAGES],
+            maps,
+            directory / "attention.png",
+            captions[:ATTENTION_IMAGES],
+        ),
+    ]
+
+
+def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> Path:
+    """Draw images with those of all captions that the model finds likeliest for each.
+
+    The first captions are those of the images, in the same order.
+    """
+    probabilities = caption_probabilities(trainer.model, trainer.tokenizer, images, captions)
+    best = np.argsort(-probabilities, axis=1)[:, :GRID_CHOICES]  # (N, choices)
+    choices = [[captions[column] for column in columns] for columns in best]
+    scores = np.take_along_axis(probabilities, best, axis=1)  # (N, choices)
+    path = trainer.directory / "captions.png"
+    return caption_grid(images, captions[: len(images)], choices, scores, path)
+
+
+# --- clip-np evaluate and plot --------------------------------------------------------
+
+
+def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure a trained model on its test split, or on other data."""
+    checkpoint = read_checkpoint(arguments.run)
+    source = (checkpoint.training or {}).get("source", {})
+    task = _data_to_measure_on(arguments, source)
+    checkpoint.model.to(arguments.backend or "numpy")
+    return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+
+
+def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -> Task:
+    """The data of --data, or those that the run's `source` names."""
+    if arguments.data is None:
+        _refuse(arguments, DATA_OPTIONS, "only for --data")
+        if not source:
+            raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
+        return open_task(source, training=False)
+    if source.get("task") == "shapes":
+        return ShapesTask(test=arguments.data, training=False)
+    # With the seed of the training, what it held out is held out again.
+    seed = source.get("seed", 0)
+    return FilesTask(arguments.data, seed=seed, **_options_given(arguments, DATA_OPTIONS))
+
+
+def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Draw the loss of a run again, also while it is training."""
+    directory = Path(arguments.run)
+    training = read_checkpoint(directory).training
+    if training is None or not directory.is_dir():
+        raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
+    entries = read_metrics(directory / METRICS)
+    batch_size = training["options"]["batch_size"]
+    draw_pictures(arguments, lambda: [loss_curve(entries, directory / "loss.png", batch_size)])
+    return {"records": len(entries)}

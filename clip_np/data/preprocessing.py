@@ -1,0 +1,97 @@
+"""How does a picture become the numbers that a CLIP model expects?
+
+A model wants float32 arrays of one size, and pictures have any size. Three steps lead
+there:
+
+    resize        the shorter side becomes n pixels (bicubic), the other in proportion
+    crop          the square in the middle
+    normalise     (value / 255 - mean) / std, separately for red, green and blue
+
+The mean and standard deviation are those of OpenAI's training images (Radford et al.
+2021, arXiv:2103.00020).
+
+There are two pipelines. They differ in *when* a picture becomes RGB. Published models
+were trained on pictures that became RGB after the crop (`preprocess`). The models
+trained here convert first (`training_preprocess`): Pillow resizes a palette picture,
+such as a GIF, by picking the nearest pixel, which makes it up to 75 of 255 levels
+wrong."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from clip_np.data.images import to_rgb
+
+Colour = tuple[float, float, float]  # red, green, blue; 1 is full brightness
+MEAN: Colour = (0.48145466, 0.4578275, 0.40821073)
+STD: Colour = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A pipeline: called with a PIL image, returns float32 (3, size, size), normalised.
+
+    size: side of the square in pixels. convert_first: make the picture RGB, and
+    upright, before it is resized and not after the crop. mean, std: one number for each
+    colour.
+
+    >>> pipeline = Preprocess(size=4)
+    >>> white = Image.new("RGB", (10, 6), "white")
+    >>> pipeline(white).shape
+    (3, 4, 4)
+    >>> [f"{value:.2f}" for value in pipeline(white)[:, 0, 0]]  # (1 - mean) / std
+    ['1.93', '2.07', '2.15']
+    """
+
+    size: int
+    convert_first: bool = False
+    mean: Colour = MEAN
+    std: Colour = STD
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        if not isinstance(image, Image.Image):
+            raise TypeError(f"expected a PIL image (PIL.Image.open), got {type(image).__name__}")
+        if self.convert_first:
+            image = to_rgb(image)
+        square = resize_and_crop(image, self.size).convert("RGB")
+        batch_of_one = np.asarray(square)[np.newaxis]  # (1, size, size, 3)
+        return to_model_input(batch_of_one, self.mean, self.std)[0]
+
+
+preprocess = Preprocess
+"""The pipeline of the published models: preprocess(224) is a callable."""
+training_preprocess = functools.partial(Preprocess, convert_first=True)
+"""The pipeline of the models trained here: training_preprocess(32) is a callable."""
+
+
+def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` pixels (bicubic) and cut out the centre square.
+
+    >>> resize_and_crop(Image.new("L", (30, 20)), size=8).size
+    (8, 8)
+    """
+    shorter = min(image.size)
+    width, height = (int(size * side / shorter) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    left = round((width - size) / 2)
+    top = round((height - size) / 2)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def to_model_input(images: np.ndarray, mean: Colour = MEAN, std: Colour = STD) -> np.ndarray:
+    """Normalised images: uint8 (B, H, W, 3) -> float32 (B, 3, H, W).
+
+    >>> black = np.zeros((1, 2, 2, 3), np.uint8)
+    >>> to_model_input(black).shape
+    (1, 3, 2, 2)
+    >>> to_model_input(black, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))[0, 0].tolist()
+    [[-1.0, -1.0], [-1.0, -1.0]]
+    """
+    # (images / 255 - mean) / std
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")  # (B, 3, H, W)
+    pixels /= 255
+    pixels -= np.array(mean, np.float32)[:, np.newaxis, np.newaxis]  # (3, 1, 1)
+    pixels /= np.array(std, np.float32)[:, np.newaxis, np.newaxis]
+    return pixels

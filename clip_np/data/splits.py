@@ -1,0 +1,90 @@
+"""Which pairs are for training, and which are kept back?
+
+A model is judged on images that it has not been trained on. So every pair belongs to
+one split:
+
+    train         the model learns from these
+    validation    looked at during training, to see whether it goes well
+    test          looked at once, at the end; takes part in no decision
+
+A row of a table, the name of a file or the name of a folder can say which split it is.
+Where nothing says "validation", a few training images are held out for it. The test
+split is never changed, with one exception: sets of the `datasets` library often come in
+one piece, called "train", and then `tutorial_split` cuts off a test split."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+SPLIT_NAMES = ("train", "validation", "test")
+SPLITS = {
+    "train": "train",
+    "test": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
+"""What a file, a folder or a row calls its split -> what it is called here."""
+
+TEST_PAIRS = 2000
+TUTORIAL_SEED = 42
+"""Size of the test split of a set that has none, and the seed of the shuffle that picks
+it. Both are those of the tutorial that the preset "tutorial" follows, so that figures
+can be compared."""
+
+
+def split_of(names: Iterable[str]) -> str:
+    """The split that one of `names` says, the first that says one; else "train".
+
+    names are for instance the words of a file's name, then the names of its folders.
+    Case, digits and punctuation around a name are ignored.
+
+    >>> split_of(["photos", "val2017", "test"])
+    'validation'
+    >>> split_of(["contest", "latest"])
+    'train'
+    """
+    for name in names:
+        word = name.strip(" -_.0123456789").lower()
+        if word in SPLITS:
+            return SPLITS[word]
+    return "train"
+
+
+def hold_out(names: Sequence[str], splits: np.ndarray, fraction: float, seed: int) -> list[int]:
+    """Rows to move from train to validation: `fraction` of the images, at least one.
+
+    names (N): which image each row shows. splits (N,): the split of each row. An image
+    is held out with all its captions. To validate on an image that was trained on, with
+    another caption, would look better than it is.
+
+    >>> splits = np.array(["train"] * 4)
+    >>> hold_out(["a.png", "a.png", "b.png", "b.png"], splits, fraction=0.5, seed=0)
+    [2, 3]
+    """
+    train_rows = np.flatnonzero(splits == "train").tolist()
+    images = list(dict.fromkeys(names[row] for row in train_rows))  # each once, in order
+    if fraction == 0 or len(images) < 2:
+        return []
+    count = max(1, round(fraction * len(images)))
+    count = min(count, len(images) - 1)  # something must be left to train on
+    chosen = np.random.default_rng([seed, 0]).choice(len(images), count, replace=False)
+    held_out = {images[number] for number in chosen}
+    return [row for row in train_rows if names[row] in held_out]
+
+
+def tutorial_split(rows: int) -> np.ndarray:
+    """Which of so many rows to test on, in a set that has no splits: an int array.
+
+    They are 2,000, or a fifth of the rows if there are fewer than 4,000, and exactly
+    those that `dataset.train_test_split(test_size=2000, seed=42)` of the `datasets`
+    library picks.
+
+    >>> tutorial_split(10_000).shape
+    (2000,)
+    >>> tutorial_split(50).shape
+    (10,)
+    """
+    count = TEST_PAIRS if rows >= 2 * TEST_PAIRS else rows // 5
+    return np.random.default_rng(TUTORIAL_SEED).permutation(rows)[:count]

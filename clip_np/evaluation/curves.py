@@ -1,0 +1,89 @@
+"""Has the training learned anything, and does it still?
+
+The loss over the steps says so, when one knows what to compare it with. A model that
+has learned nothing gives each of the N captions of a batch the probability 1/N, so its
+loss is
+
+    -ln(1/N) = ln N
+
+This level is drawn as a line. The training loss is a new batch's at every step, and
+jumps. So the curve is drawn twice: as it is, and as a mean over neighbouring values.
+The loss of pairs that are held out, the validation loss, rises again when a model
+learns its pairs by heart.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clip_np.evaluation.drawing import BLUE, BODY_SIZE, GREY, INK, ORANGE, new_figure, save
+from clip_np.files import File
+
+SMOOTHING = 50  # a mean reaches a 50th of the curve to each side
+CHART_WIDTH, CHART_HEIGHT = 7.1, 3.6  # inches
+SEEN_LOSSES = 0.99  # the share of training losses that the chart has to show
+HEADROOM = 1.06  # how far the chart reaches above the highest value
+
+
+def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: int) -> Path:
+    """Draw the loss of a training run in batches of `batch_size`, and return the path.
+
+    entries: as `read_metrics` gives them, with "step", "loss" and perhaps
+    "validation_loss". If a step comes twice, because a run was resumed, the last entry
+    counts. ValueError without a loss.
+    """
+    steps, losses = _column(entries, "loss")
+    if len(steps) == 0:
+        raise ValueError(f"loss_curve: none of {len(entries)} entries has a 'loss'")
+    validation_steps, validation_losses = _column(entries, "validation_loss")
+    smooth = _smoothed(losses)
+    guessing = math.log(batch_size)
+    top = HEADROOM * max(guessing, *smooth, *validation_losses, np.quantile(losses, SEEN_LOSSES))
+
+    figure = new_figure()
+    axes = figure.add_axes((0, 0, CHART_WIDTH, CHART_HEIGHT))
+    axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
+    axes.plot(steps, smooth, color=BLUE, label="training, smoothed")
+    axes.plot(
+        validation_steps, validation_losses, "o-", color=ORANGE, markersize=4, label="validation"
+    )
+    guessing_label = f"knows nothing: ln N = {guessing:.2f}"
+    axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1, label=guessing_label)
+    axes.set_ylim(0, top)
+    axes.set_ylabel("loss (nats)", size=BODY_SIZE)
+    axes.set_xlabel("step", size=BODY_SIZE)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.tick_params(labelsize=BODY_SIZE, colors=INK)
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    # The legend lies above the chart, at its right end.
+    axes.legend(
+        ncols=4, frameon=False, fontsize=BODY_SIZE, loc="lower right", bbox_to_anchor=(1, 1)
+    )
+
+    note = f"batches of N = {batch_size:,} pairs"
+    if len(validation_steps):
+        lowest = validation_losses.argmin()
+        note += (
+            f"; lowest validation loss {validation_losses[lowest]:.3f} "
+            f"at step {validation_steps[lowest]:,.0f}"
+        )
+    return save(figure, path, "Training", note, left=-0.5, top=CHART_HEIGHT + 0.2)
+
+
+def _column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps (n,) with a value for `key`, in order, and the values (n,)."""
+    value_at = {entry["step"]: entry[key] for entry in entries if entry.get(key) is not None}
+    steps = sorted(value_at)
+    values = [value_at[step] for step in steps]
+    return np.array(steps, np.float64), np.array(values, np.float64)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean of the values around each one, (n,); near the ends of fewer values."""
+    reach = len(values) // SMOOTHING
+    window = np.ones(2 * reach + 1)
+    sums = np.convolve(values, window, "same")
+    counts = np.convolve(np.ones_like(values), window, "same")
+    return sums / counts

@@ -1,0 +1,60 @@
+"""What do images and captions look like to a trained model?
+
+They look like directions. Each encoder turns its input into a vector of E numbers, and
+the training compared only the angles between vectors. Their lengths carry no meaning.
+So every vector f is scaled to length 1,
+
+    u = f / |f|                                             (E,)
+
+and the product of two such vectors is their cosine, between -1 and 1. The features of N
+images are a table of N unit rows, (N, E). All metrics, pictures and searches work on
+such tables.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+Supervision", arXiv:2103.00020, figure 3.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.data import to_model_input
+from clip_np.model import CLIP
+from clip_np.tokens import MissingTokenizer, Tokenizer
+
+# A missing tokenizer raises when it is called, and says which file it needs.
+AnyTokenizer = Tokenizer | MissingTokenizer
+CHUNK_SIZE = 256  # rows that pass through an encoder together; more would need more memory
+
+
+def unit_features(
+    model: CLIP, encode: Callable[[np.ndarray], mg.Tensor], inputs: np.ndarray
+) -> np.ndarray:
+    """The unit features that an encoder of the model makes of its inputs.
+
+    encode: `model.encode_image`, `model.encode_text`, or a function that calls one of
+    them. inputs (N, ...): what `encode` takes. Returns (N, E), float32, on the host.
+    """
+    features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
+    with mg.no_grad():
+        for start in range(0, len(inputs), CHUNK_SIZE):
+            chunk = slice(start, start + CHUNK_SIZE)
+            features[chunk] = mg.normalize(encode(inputs[chunk])).numpy()
+    return features
+
+
+def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
+    """Unit features (N, E) of uint8 images (N, S, S, 3)."""
+
+    def encode(chunk: np.ndarray) -> mg.Tensor:
+        return model.encode_image(to_model_input(chunk))
+
+    return unit_features(model, encode, images)
+
+
+def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: Sequence[str]) -> np.ndarray:
+    """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
+    context_length = model.config.text.context_length
+    tokens = tokenizer(list(texts), context_length=context_length, truncate=True)  # (N, T)
+    return unit_features(model, model.encode_text, tokens)

@@ -1,0 +1,76 @@
+"""How are thousands of image files embedded without waiting for the disk?
+
+Two kinds of work take turns: to read and decode an image, and to pass a batch of images
+through the model. Threads decode the next batch while the model computes the present
+one. No more than two batches of images are in memory at any time.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clip_np.data import BAR_SECONDS, IMAGE_SUFFIXES, DataError, Preprocess, opened
+from clip_np.evaluation.features import unit_features
+from clip_np.files import File
+from clip_np.model import CLIP
+from minigrad.threads import map_ahead
+
+BATCH_SIZE = 64  # images that pass through the model together, and that wait decoded
+DECODING_THREADS = 4
+
+
+def image_files(sources: Iterable[File]) -> list[str]:
+    """The images in folders, at any depth, and all sources that are no folders.
+
+    Each path comes once. A source that is no folder is taken for an image file,
+    whatever its name. DataError for a folder without images.
+    """
+    paths: list[str] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            paths += _images_below(source)
+        else:
+            paths.append(str(source))
+    return list(dict.fromkeys(paths))
+
+
+def _images_below(folder: Path) -> list[str]:
+    """The image files in a folder and the folders in it, sorted; DataError for none."""
+    images = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    ]
+    if not images:
+        raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return [str(path) for path in sorted(images)]
+
+
+def embed_files(
+    model: CLIP, preprocess: Preprocess, paths: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray | DataError]]:
+    """Each path with the unit features (E,) of its image, or with the error it raised.
+
+    The results come in the order of the paths. A progress bar shows after a few
+    seconds.
+    """
+
+    def decode(path: str) -> np.ndarray | DataError:
+        """The preprocessed image (3, S, S), or why it cannot be read."""
+        return opened(Path(path), path, preprocess, skip_bad=True)
+
+    decoded = map_ahead(decode, paths, workers=DECODING_THREADS, ahead=BATCH_SIZE)
+    bar = tqdm(total=len(paths), desc="images", delay=BAR_SECONDS)
+    with bar, contextlib.closing(decoded):  # type: ignore[type-var]  # a generator has close()
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            results = list(itertools.islice(decoded, len(batch)))
+            images = [result for result in results if isinstance(result, np.ndarray)]
+            features = iter(unit_features(model, model.encode_image, np.array(images)))
+            for path, result in zip(batch, results):
+                yield path, next(features) if isinstance(result, np.ndarray) else result
+            bar.update(len(batch))

@@ -1,0 +1,76 @@
+"""How can results be looked at without any program but a browser?
+
+As one HTML file that needs no other: every image is in it as a small copy, encoded as
+text (base64), and links to the file it was made from. No matplotlib is needed.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from clip_np.data import opened
+from clip_np.files import File, replace_file
+
+THUMBNAIL = 256  # pixels of the longer side
+JPEG_QUALITY = 90
+# Braces are doubled where they belong to the style sheet: {title} and {note} are filled
+# in.
+HEAD = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }}
+body {{ max-width: 74rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }}
+main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)) }}
+a {{ color: inherit; text-decoration: none }}
+img, i {{ display: grid; place-items: center; background: #8882 }}
+img, i {{ width: 100%; aspect-ratio: 1; object-fit: contain }}
+small {{ display: block; opacity: 0.7 }}
+</style>
+<h1>{title}</h1>
+<p>{note}</p>
+<main>
+"""
+TAIL = "</main></html>\n"
+ENTRY = '<a href="{link}">{picture}<b>{mark}</b><small>{name}</small></a>\n'
+
+
+def read_picture(path: str) -> Image.Image | None:
+    """The image of a file, upright and RGB, or None if it cannot be read."""
+    image = opened(Path(path), path, skip_bad=True)
+    return image if isinstance(image, Image.Image) else None
+
+
+def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:
+    """Write a page of images, and return its path.
+
+    files: for each image its absolute path and a mark, such as a score. An image that
+    cannot be read is shown as "not found".
+    """
+    page = HEAD.format(title=html.escape(title), note=html.escape(note))
+    for name, mark in files:
+        page += ENTRY.format(
+            link=html.escape(Path(name).as_uri()),
+            picture=_picture_element(read_picture(name)),
+            mark=mark,
+            name=html.escape(name).replace("/", "/<wbr>"),  # long paths may break after a /
+        )
+    with replace_file(path) as file:
+        # File names may hold bytes that are no text; they are shown as "?".
+        file.write((page + TAIL).encode("utf-8", "replace"))
+    return Path(path)
+
+
+def _picture_element(image: Image.Image | None) -> str:
+    """A small copy of an image as an element of the page."""
+    if image is None:
+        return "<i>not found</i>"
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=JPEG_QUALITY)
+    code = base64.b64encode(data.getvalue()).decode("ascii")
+    return f'<img src="data:image/jpeg;base64,{code}" alt="">'

@@ -1,0 +1,92 @@
+"""How are NumPy's own files read safely?
+
+An .npz file is a zip archive of .npy files, one for each array:
+
+    name.npy    "\\x93NUMPY", a version, a header, then the numbers
+    header      Python text: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
+
+`np.load` would do, but for three things. It unpickles arrays of Python objects if asked
+to, which runs programs. It unpacks compressed entries, and a few kilobytes can unpack
+to gigabytes. It believes the shape in the header and allocates before it looks. Here an
+entry is not compressed, is no longer than the file, and has a shape that accounts for
+its bytes. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.whole import replace_file
+
+# By version of the .npy format. Version 3 is for names of fields beyond Latin-1: not
+# for weights.
+HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def write_npz(path: File, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays, whole or not at all; equal arrays give equal bytes.
+
+    ValueError for arrays of Python objects.
+    """
+    with replace_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+
+def read_npz(path: File) -> dict[str, np.ndarray]:
+    """All arrays of an uncompressed .npz file, as `write_npz` and `np.savez` write it.
+
+    FileError for anything but plain, complete arrays. Whatever the file claims, reading
+    it takes at most twice its size of memory.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_npz(f"{folder}/a.npz", {"weight": np.arange(3)})
+    ...     read_npz(f"{folder}/a.npz")
+    {'weight': array([0, 1, 2])}
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with file_errors(path, "damaged, or no .npz file"), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # Against zip bombs: a few kilobytes that unpack to gigabytes.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise FileError("compressed; only uncompressed arrays are read")
+        # Against entries that share their bytes: many large arrays out of a small file.
+        claimed = sum(entry.file_size + entry.compress_size for entry in entries)
+        if claimed > 2 * os.path.getsize(path):
+            raise FileError("claims more bytes of arrays than it has")
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in arrays:
+                raise FileError(f"holds two arrays named {name!r}")
+            arrays[name] = _parse_array(name, archive.read(entry))
+    return arrays
+
+
+def _parse_array(name: str, content: bytes) -> np.ndarray:
+    """The array in the bytes of an .npy file."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version not in HEADER_READERS:
+        raise FileError(f"{name} is in version {version} of the format")
+    shape, fortran_order, dtype = HEADER_READERS[version](file)
+    # Python objects are stored as pickles, and a pickle is a program.
+    if dtype.hasobject:
+        raise FileError(f"{name} holds Python objects, which are never loaded")
+    # Python's integers do not overflow. NumPy's do, and a huge product could pass as a
+    # small one.
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if any(size < 0 for size in shape) or n_bytes != len(content) - file.tell():
+        raise FileError(f"{name} has shape {shape}, which does not fit its size")
+    array = np.frombuffer(content, dtype, offset=file.tell())
+    # The copy is aligned and writable, which a view of `content` is not.
+    return array.reshape(shape, order="F" if fortran_order else "C").copy("A")  # shape

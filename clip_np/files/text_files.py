@@ -1,0 +1,72 @@
+"""How is text from a stranger read, and JSON in particular?
+
+Three things can go wrong besides nonsense. The text may be huge, or a small packed file
+may unpack to something huge: reading stops at a limit. A JSON text may hold a list
+where an object belongs. And a JSON object may have two values for one key: JSON readers
+differ in which one counts, so two programs could see two different files. Such a text
+is refused.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.whole import replace_file
+
+TEXT_LIMIT = 8 << 20  # bytes, unpacked; the largest published vocabulary has half of that
+
+
+def read_text(path: File) -> str:
+    """The UTF-8 text of a file, unpacked if its name ends in ".gz".
+
+    FileError for more than `TEXT_LIMIT` bytes. Use it inside `file_errors`, which adds
+    the path.
+    """
+    open_file = gzip.open if str(path).endswith(".gz") else open
+    with open_file(path, "rb") as file:
+        content = file.read(TEXT_LIMIT + 1)
+    if len(content) > TEXT_LIMIT:
+        raise FileError(f"it has more than {TEXT_LIMIT:,} bytes")
+    return content.decode("utf-8-sig")
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The object that a JSON text holds.
+
+    ValueError for a text that is no JSON, holds no object, or has two values for one
+    key.
+
+    >>> parse_json('{"width": 64, "layers": [1, 2]}')
+    {'width': 64, 'layers': [1, 2]}
+    >>> parse_json('{"width": 64, "width": 65}')
+    Traceback (most recent call last):
+    ValueError: two values for one key: 'width' appears twice
+    """
+    content = json.loads(text, object_pairs_hook=_object_of)
+    if type(content) is not dict:
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a dict; ValueError if a key appears twice."""
+    entries: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in entries:
+            raise ValueError(f"two values for one key: {key[:100]!r} appears twice")
+        entries[key] = value
+    return entries
+
+
+def read_json(path: File) -> dict[str, Any]:
+    """The object in a JSON file; FileError for other contents or over 8 MB."""
+    with file_errors(path, "expected a JSON object"):
+        return parse_json(read_text(path))
+
+
+def write_json(path: File, content: Mapping[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all, a line for every entry."""
+    with replace_file(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,146 @@
+"""What is a tensor in a PyTorch file?
+
+A *storage* is a row of numbers, and a tensor is a way to walk through it: the position
+where it starts, its shape and its strides. Strides (3, 1) mean that the next row is 3
+numbers further and the next column 1. So a transpose is two strides swapped, and tied
+weights are two tensors of one storage:
+
+    storage  0 1 2 3 4 5     shape (2, 3), strides (3, 1)     0 1 2
+                                                              3 4 5
+
+                             shape (3, 2), strides (1, 3)     0 3
+                                                              1 4
+                                                              2 5
+
+The pickle in the file makes a tensor by calling `torch._utils._rebuild_tensor_v2`. This
+file says what the few names that such pickles use mean here. Every tensor is a view of
+the mapped file. https://docs.pytorch.org/docs/stable/notes/serialization.html
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from clip_np.files.arrays import MAX_DIMENSIONS, as_numbers
+from clip_np.files.errors import FileError
+from clip_np.files.pickle_machine import Attributes
+
+# PyTorch's names of storages -> the types of `clip_np.files.arrays.DTYPES`.
+STORAGES = {
+    "torch.DoubleStorage": "F64",
+    "torch.FloatStorage": "F32",
+    "torch.HalfStorage": "F16",
+    "torch.BFloat16Storage": "BF16",
+    "torch.LongStorage": "I64",
+    "torch.IntStorage": "I32",
+    "torch.ShortStorage": "I16",
+    "torch.CharStorage": "I8",
+    "torch.ByteStorage": "U8",
+    "torch.BoolStorage": "BOOL",
+}
+SCRIPT_CLASSES = "__torch__."  # what the names of TorchScript's own classes start with
+
+
+class TorchNames:
+    """What the names in a PyTorch pickle mean.
+
+    `entries` are the archive's, each (n,) uint8.
+    """
+
+    def __init__(self, entries: Mapping[str, np.ndarray]) -> None:
+        self.entries = entries
+        # key -> type and numbers; a storage that two tensors share is made once
+        self.storages: dict[str, tuple[str, np.ndarray]] = {}
+
+    def is_known(self, name: str) -> bool:
+        """Whether weights need this name."""
+        return name in FUNCTIONS or name in STORAGES or name.startswith(SCRIPT_CLASSES)
+
+    def call(self, name: Any, arguments: Any) -> Any:
+        """The result of calling a known name; FileError for anything else."""
+        if type(name) is str and type(arguments) is tuple:
+            if name in FUNCTIONS:
+                return FUNCTIONS[name](*arguments)
+            if name.startswith(SCRIPT_CLASSES) and not arguments:
+                return Attributes()
+        raise FileError("calls something that it may not call, or in another way")
+
+    def storage(self, description: Any) -> np.ndarray:
+        """The numbers (n,) of ("storage", type, key, device, n) on any device.
+
+        FileError if the archive has no entry for the key, or one of another length, or
+        if the same storage is to be of two types.
+        """
+        match description:
+            case (str("storage"), str(type_name), str(key), _, int(count)):
+                code = STORAGES.get(type_name)
+                if code is not None and key not in self.storages:
+                    content = self.entries[f"data/{key}"]
+                    self.storages[key] = code, as_numbers(f"data/{key}", content, code)
+                known_code, numbers = self.storages.get(key, (None, np.empty(0)))
+                if code is not None and code == known_code and len(numbers) == count:
+                    return numbers
+        raise FileError("describes a storage that is not in it")
+
+
+def rebuild_tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, hooks: Any
+) -> np.ndarray:
+    """A view of a storage (n,); offset and strides count numbers, not bytes.
+
+    All arguments come from the file and may be anything, so each is checked before use.
+
+    >>> rebuild_tensor(np.arange(6), 0, (3, 2), (1, 3), False, {})
+    array([[0, 3],
+           [1, 4],
+           [2, 5]])
+    >>> rebuild_tensor(np.arange(6), 2, (3,), (2,), False, {})
+    Traceback (most recent call last):
+    clip_np.files.errors.FileError: has a tensor (3,) that does not fit its storage of 6
+    """
+    types = type(storage), type(shape), type(strides)
+    if types != (np.ndarray, tuple, tuple) or not len(shape) == len(strides) <= MAX_DIMENSIONS:
+        raise FileError("has a tensor whose storage, shape and strides do not belong together")
+    if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
+        raise FileError("has a tensor with a shape, strides or offset that are no natural numbers")
+    # Python's integers do not overflow, so the two numbers below are exact.
+    count = math.prod(shape)
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
+    # `last` stops a tensor that reaches past its storage, into memory of others.
+    # `count` stops strides of 0, with which a tensor could have more numbers than the
+    # memory holds.
+    if count > len(storage) or (count > 0 and last >= len(storage)):
+        raise FileError(f"has a tensor {shape} that does not fit its storage of {len(storage)}")
+    itemsize = storage.itemsize
+    start = offset * itemsize if count > 0 else 0
+    byte_strides = [stride * itemsize for stride in strides]
+    return np.ndarray(shape, storage.dtype, storage, start, byte_strides)
+
+
+def rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> Any:
+    """A parameter is its tensor."""
+    return tensor
+
+
+def ordered_dict() -> dict[str, Any]:
+    """An OrderedDict is a dict: those have an order, too."""
+    return {}
+
+
+def typed_list(items: Any, kind: Any = None) -> Any:
+    """TorchScript's lists of one type are their items."""
+    return items
+
+
+# What the names mean that a program may call.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": ordered_dict,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
+    "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch.jit._pickle.build_intlist": typed_list,
+    "torch.jit._pickle.build_doublelist": typed_list,
+    "torch.jit._pickle.build_boollist": typed_list,
+    "torch.jit._pickle.build_tensorlist": typed_list,
+}

@@ -1,0 +1,71 @@
+"""How is a model opened, whoever has made it?
+
+`load` finds out what a path means (`locating.py`) and opens it: a checkpoint of ours
+(`checkpoints.py`) or published weights (`published.py`), with the preparation of images
+and the tokenizer that belong to them.
+"""
+
+import pathlib
+from typing import NamedTuple
+
+from clip_np.data import Preprocess, training_preprocess
+from clip_np.encoders import ACTIVATIONS
+from clip_np.files import File
+from clip_np.model import CLIP
+from clip_np.tokens import MissingTokenizer, Tokenizer
+from clip_np.weights.checkpoints import read_checkpoint
+from clip_np.weights.locating import locate
+from clip_np.weights.published import read_published
+from clip_np.weights.vocabulary import find_tokenizer
+
+DTYPES = ("float32", "float64")
+
+
+class Loaded(NamedTuple):
+    """A model for use, and what images and texts have to pass through before it."""
+
+    model: CLIP
+    preprocess: Preprocess
+    tokenizer: Tokenizer | MissingTokenizer
+
+
+def load(
+    path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
+) -> Loaded:
+    """Open a model for use: (model, preprocess, tokenizer).
+
+    `path` is anything in the table of `clip_np.weights`. For a run directory it means
+    checkpoint.npz, the last state; the path of its best.npz means the state of the
+    lowest validation loss. `activation` replaces the one that the files name. `dtype`
+    is "float32" or "float64". If the vocabulary is missing, the tokenizer raises when
+    it is called. FileNotFoundError if there is no model, FileError for what is wrong in
+    it.
+    """
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"load: `activation` must be one of {ACTIVATIONS}, not {activation!r}")
+    if dtype not in DTYPES:
+        raise ValueError(f"load: `dtype` must be one of {DTYPES}, not {dtype!r}")
+    file = locate(path)
+    if file.suffix.lower() == ".npz":
+        loaded = _load_checkpoint(file, activation)
+    else:
+        loaded = _load_published(file, activation, dtype)
+    loaded.model.astype(dtype)
+    loaded.model.to(backend)
+    loaded.model.eval()
+    return loaded
+
+
+def _load_checkpoint(file: pathlib.Path, activation: str | None) -> Loaded:
+    """A checkpoint of ours; models trained here convert images to RGB first."""
+    checkpoint = read_checkpoint(file, activation)
+    model = checkpoint.model
+    preprocess = training_preprocess(model.config.vision.image_size)
+    return Loaded(model=model, preprocess=preprocess, tokenizer=checkpoint.tokenizer)
+
+
+def _load_published(file: pathlib.Path, activation: str | None, dtype: str) -> Loaded:
+    """Weights of another library, with the files next to them."""
+    published = read_published(file, activation, dtype)
+    tokenizer = find_tokenizer(file, published.model.config)
+    return Loaded(model=published.model, preprocess=published.preprocess, tokenizer=tokenizer)

@@ -1,0 +1,43 @@
+"""Which file does a path mean?
+
+People give what they have at hand:
+
+    a file           itself
+    a folder         checkpoint.npz, or weights under a standard name, the best first
+    openai/clip-...  the model of that name on the hub, if there is no such folder
+"""
+
+import pathlib
+
+from clip_np.files import File
+from clip_np.weights import hub
+from clip_np.weights.checkpoints import CHECKPOINT
+from clip_np.weights.companions import INDEX, names_of_weights
+
+
+def locate(path: File) -> pathlib.Path:
+    """The file of weights that `path` means, downloaded if it is on the hub.
+
+    FileNotFoundError if there is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pathlib.Path(folder, "pytorch_model.bin").touch()
+    ...     pathlib.Path(folder, "model.safetensors").touch()
+    ...     locate(folder).name
+    'model.safetensors'
+    """
+    folder = pathlib.Path(path)
+    if not folder.exists() and hub.is_hub_name(str(path)):
+        folder = hub.download_small_files(str(path))
+        hub.download_weights(str(path), names_of_weights(folder))
+    if not folder.exists():
+        raise FileNotFoundError(f"{path}: no such file or directory")
+    if folder.is_file():
+        return folder
+    names = (CHECKPOINT, *names_of_weights(folder))
+    for name in names:
+        for candidate in (folder / name, folder / f"{name}{INDEX}"):
+            if candidate.is_file():
+                return candidate
+    raise FileNotFoundError(f"{path}: holds no model; looked for {', '.join(names)}")

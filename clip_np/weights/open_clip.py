@@ -1,0 +1,84 @@
+"""How does open_clip describe a CLIP?
+
+A model is a folder:
+
+    open_clip_model.safetensors    the weights under OpenAI's names
+                                   (or open_clip_pytorch_model.bin)
+    open_clip_config.json          {"model_cfg": sizes, "preprocess_cfg": images}
+
+open_clip has many kinds of model that the code here does not. They show in words of the
+configuration that are not known here, and are refused.
+https://github.com/mlfoundations/open_clip
+"""
+
+import pathlib
+
+from clip_np.encoders import HEAD_WIDTH
+from clip_np.files import FileError, file_errors, read_json
+from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
+from clip_np.weights.preprocessing import Words
+
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # better first
+CONFIG = "open_clip_config.json"
+
+# The words of an encoder's configuration that the models here can follow.
+SAME_AS_OURS = {
+    "image_size",
+    "patch_size",
+    "vocab_size",
+    "context_length",
+    "width",
+    "layers",
+    "heads",
+}
+KNOWN = SAME_AS_OURS | {"head_width", "mlp_ratio"}
+MLP_RATIO = 4.0  # what the library assumes
+IMAGE_WORDS = Words(
+    mean="mean",
+    std="std",
+    sizes=("size",),
+    required={"interpolation": "bicubic", "resize_mode": "shortest"},
+)
+
+
+def read_configuration(folder: pathlib.Path) -> Configuration:
+    """What open_clip_config.json tells of a model."""
+    path = folder / CONFIG
+    settings = read_json(path)
+    with file_errors(path, UNFIT):
+        return Configuration(
+            sizes=parse_sizes(settings["model_cfg"]),
+            images=settings.get("preprocess_cfg", {}),
+            words=IMAGE_WORDS,
+            source=path,
+        )
+
+
+def parse_sizes(settings: Settings) -> Settings:
+    """What "model_cfg" says of the model: `CLIPConfig.to_dict` with gaps.
+
+    FileError for what the models here cannot follow, KeyError if a part is missing.
+
+    >>> encoder = {"width": 96, "layers": 2, "head_width": 32}
+    >>> model = {"embed_dim": 24, "vision_cfg": encoder, "text_cfg": encoder}
+    >>> parse_sizes(model)["vision"]
+    {'heads': 3, 'mlp_width': 384, 'activation': 'gelu', 'layers': 2, 'width': 96}
+    """
+    activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"
+    sizes: Settings = {"embed_dim": settings["embed_dim"]}
+    for encoder in ("vision", "text"):
+        part = settings[f"{encoder}_cfg"]
+        unknown = [word for word in part if part[word] and word not in KNOWN]
+        if unknown:
+            raise FileError(f"{encoder}_cfg asks for {', '.join(unknown)}, which is not known here")
+        width = part["width"]
+        sizes[encoder] = {
+            "heads": width // part.get("head_width", HEAD_WIDTH),
+            "mlp_width": int(width * part.get("mlp_ratio", MLP_RATIO)),
+            "activation": activation,
+        }
+        sizes[encoder] |= {word: part[word] for word in sorted(SAME_AS_OURS & part.keys())}
+    return sizes
+
+
+DIALECT = Dialect(weights=WEIGHTS, config=CONFIG, read=read_configuration)

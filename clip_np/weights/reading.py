@@ -1,0 +1,49 @@
+"""How are the arrays of a model read, in whatever kind of file?
+
+The ending of the name says which kind it is. A large model may come in parts, with an
+index that says which array is in which file:
+
+    model.safetensors.index.json
+    {"weight_map": {"logit_scale": "model-1.safetensors", ...}}
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+from clip_np.files import FileError, file_errors, read_json, read_safetensors, read_torch_state
+from clip_np.weights.layouts import Arrays
+
+
+def read_arrays(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
+    """The arrays of a file, or of all parts of an index, and the file's metadata.
+
+    Only a safetensors file has metadata.
+
+    FileError for a damaged file or another kind of file.
+    """
+    match path.suffix.lower():
+        case ".safetensors":
+            return read_safetensors(path)
+        case ".pt" | ".pth" | ".bin":
+            return read_torch_state(path), {}
+        case ".json":
+            arrays: Arrays = {}
+            for part in _parts_of_index(path):
+                arrays |= read_arrays(part)[0]
+            return arrays, {}
+    raise FileError(f"{path}: weights are read from .safetensors, .pt, .pth, .bin and .npz files")
+
+
+def _parts_of_index(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The files that an index names, which must be next to it.
+
+    A name such as ../../etc/passwd must not reach other folders, and an index that
+    names an index could have no end.
+    """
+    with file_errors(path, "no index of weights"):
+        names = sorted(set(read_json(path)["weight_map"].values()))
+        for name in names:
+            if pathlib.PurePath(name).name != name or name.endswith(".json"):
+                raise FileError(f"{name!r} is not the name of a file next to it")
+    for name in names:
+        yield path.with_name(name)

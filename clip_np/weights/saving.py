@@ -1,0 +1,67 @@
+"""How does a model go out, so that other libraries can open it?
+
+`save_pretrained` writes a folder for Hugging Face's transformers: weights, settings and
+tokenizer. `convert` opens any model and writes such a folder, or a single file under
+OpenAI's names. That file has a note in its metadata with what shapes do not show.
+"""
+
+import json
+import pathlib
+
+from clip_np.data import Preprocess
+from clip_np.files import File, file_errors, require_finite, write_json, write_safetensors
+from clip_np.model import CLIP
+from clip_np.tokens import MissingTokenizer, Tokenizer
+from clip_np.weights import huggingface
+from clip_np.weights.companions import NOTE
+from clip_np.weights.dialects import export_arrays
+from clip_np.weights.loading import load
+
+
+def save_pretrained(
+    model: CLIP,
+    directory: File,
+    tokenizer: Tokenizer | MissingTokenizer | None = None,
+    preprocess: Preprocess | None = None,
+) -> None:
+    """Write a folder that Hugging Face's CLIPModel, CLIPTokenizer and processor open.
+
+    `preprocess` None means that of the published models. Without a tokenizer, no
+    tokenizer files are written. Each file replaces an older one when it is complete.
+    FileError, and no weights written, if one of them is NaN or infinite.
+    """
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    preprocess = preprocess or Preprocess(model.config.vision.image_size)
+    weights = directory / huggingface.WEIGHTS[0]
+    _write_weights(model, weights, layout="hf", metadata={"format": "pt"})
+    settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
+    write_json(directory / huggingface.CONFIG, settings)
+    write_json(directory / huggingface.PREPROCESSING, huggingface.processor_settings(preprocess))
+    if isinstance(tokenizer, Tokenizer):
+        tokenizer.save_huggingface(directory)
+
+
+def convert(source: File, target: File, layout: str = "hf") -> None:
+    """Write any model that `load` opens in another layout.
+
+    "hf" writes the folder of `save_pretrained`; "openai" one .safetensors file under
+    OpenAI's names, which has no room for a tokenizer. ValueError for another name of
+    that file, FileError for what is wrong in the source.
+    """
+    if layout == "openai" and pathlib.Path(target).suffix != ".safetensors":
+        raise ValueError(f"convert: the name of `target`, {target}, must end in .safetensors")
+    model, preprocess, tokenizer = load(source)
+    if layout == "hf":
+        save_pretrained(model, target, tokenizer=tokenizer, preprocess=preprocess)
+        return
+    note = {"config": model.config.to_dict(), "preprocess": huggingface.image_settings(preprocess)}
+    _write_weights(model, target, layout=layout, metadata={NOTE: json.dumps(note)})
+
+
+def _write_weights(model: CLIP, path: File, layout: str, metadata: dict[str, str]) -> None:
+    """Write the parameters; FileError, and nothing written, if one is not finite."""
+    arrays = export_arrays(model, layout)
+    with file_errors(path, "not saved"):
+        require_finite(arrays, "not saved")
+    write_safetensors(path, arrays, metadata)

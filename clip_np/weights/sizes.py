@@ -1,0 +1,92 @@
+"""How much of a model's configuration is written in its shapes?
+
+Nearly all of it. With arrays by their paths in our model:
+
+    vision.conv1.weight            (W, 3*P*P)      width, patch size
+    vision.positional_embedding    (1 + n*n, W)    image size n * P
+    vision.proj                    (W, E)          embed_dim
+    text.token_embedding.weight    (V, W)          vocabulary, width
+    text.positional_embedding      (T, W)          context length
+    ...resblocks.i.mlp.c_fc.bias   (M,)            layers (how many i), mlp_width
+
+The number of heads, the activation and the end token are not. A configuration file may
+say them; if none does, they are as in OpenAI's models. A configuration must not
+contradict the shapes in anything.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clip_np.encoders import HEAD_WIDTH, CLIPConfig
+from clip_np.files import FileError
+from clip_np.weights.layouts import CONVOLUTION, Arrays, patch_size_of
+
+# How many heads the published ViT-H, ViT-g and ViT-bigG have, by width: their heads are
+# wider than 64.
+WIDE_HEADS = {("vision", 1280): 16, ("vision", 1408): 16, ("vision", 1664): 16}
+
+
+def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIPConfig:
+    """The configuration of a model's state.
+
+    `stated`, in the form of `CLIPConfig.to_dict` with gaps, says what shapes cannot.
+    FileError if it contradicts the arrays; KeyError and others if arrays are missing.
+    """
+    stated = stated or {}
+    sizes = read_sizes(state)
+    _check_agreement(stated, sizes)
+    for encoder in ("vision", "text"):
+        sizes[encoder] = {**stated.get(encoder, {}), **sizes[encoder]}
+        if "heads" not in sizes[encoder]:
+            sizes[encoder]["heads"] = _usual_heads(encoder, sizes[encoder]["width"])
+    return CLIPConfig.from_dict(sizes)
+
+
+def read_sizes(state: Arrays) -> dict[str, Any]:
+    """What the shapes of the arrays say, in the form of `CLIPConfig.to_dict`."""
+    width, _ = state[CONVOLUTION].shape  # (W, 3*P*P)
+    patch_size = patch_size_of(state[CONVOLUTION])
+    n_patches = len(state["vision.positional_embedding"]) - 1  # one is for the class token
+    vision = {
+        "image_size": math.isqrt(n_patches) * patch_size,
+        "patch_size": patch_size,
+        "width": width,
+    }
+    vocab_size, text_width = state["text.token_embedding.weight"].shape  # (V, W)
+    text = {
+        "vocab_size": vocab_size,
+        "context_length": len(state["text.positional_embedding"]),
+        "width": text_width,
+    }
+    for encoder, sizes in (("vision", vision), ("text", text)):
+        blocks = f"{encoder}.transformer.resblocks."
+        numbers = {
+            path.removeprefix(blocks).split(".")[0] for path in state if path.startswith(blocks)
+        }
+        sizes["layers"] = len(numbers)
+        sizes["mlp_width"] = len(state[f"{blocks}0.mlp.c_fc.bias"])
+    embed_dim = state["vision.proj"].shape[1]  # (W, E)
+    return {"embed_dim": embed_dim, "vision": vision, "text": text}
+
+
+def _usual_heads(encoder: str, width: int) -> int:
+    """How many heads a published encoder of this width has.
+
+    FileError if none is known."""
+    if (encoder, width) in WIDE_HEADS:
+        return WIDE_HEADS[encoder, width]
+    if width % HEAD_WIDTH:
+        raise FileError(f"how many heads a width of {width} has, a config.json must say")
+    return width // HEAD_WIDTH
+
+
+def _check_agreement(stated: Mapping[str, Any], sizes: Mapping[str, Any], prefix: str = "") -> None:
+    """FileError if `stated` says something else than the shapes, at any depth."""
+    for key, value in sizes.items():
+        if isinstance(value, dict):
+            _check_agreement(stated.get(key, {}), value, f"{key} ")
+        elif stated.get(key, value) != value:
+            raise FileError(
+                f"by its configuration {prefix}{key} is {stated[key]!r}, but {value} in the weights"
+            )

@@ -1,0 +1,117 @@
+"""How the program starts and ends: mistakes, Ctrl-C, any terminal."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command_line import fail, run
+from paths import ROOT
+
+import clip_np
+from clip_np.cli import runs
+from clip_np.encoders import PRESETS
+from clip_np.weights import CHECKPOINT, save_checkpoint
+
+
+def test_the_program_can_be_started_as_a_module():
+    command = [sys.executable, "-m", "clip_np", "evaluate", "nowhere"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("clip-np: error: nowhere: no such checkpoint")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("train --data nowhere", "nowhere does not exist"),
+        ("train --data photos --caption-column text", "--image-column and --caption-column name"),
+        ("train --data photos --image-column picture", "expected picture"),
+        ("train --data photos --test x", "--test: only for the built-in shapes; leave it out"),
+        ("train --test nowhere.parquet", "nowhere.parquet"),
+        ("train --skip-bad", "--skip-bad: only for --data; leave it out"),
+        ("train --image-column a --caption-column b", "--image-column, --caption-column: only"),
+        ("train --preset tutorial", "--preset tutorial sees images of 224 pixels, the built-in"),
+        ("train --preset ViT-L/14@336px", "336 pixels"),
+        ("train --steps 0", "--steps must be positive, got 0"),
+        ("train --steps -5 --seconds 3", "--steps must be positive, got -5"),
+        ("train --data photos --seconds nan", "--seconds must be positive, got nan"),
+        ("train --data photos --batch-size 0", "--batch-size must be positive, got 0"),
+        ("train --data photos --shift -3", "--shift must not be negative, got -3"),
+        ("train --data photos --vocab-size 10", "514"),
+        ("train --seed -1", "--seed must not be negative, got -1"),
+        ("train --preset huge", "--preset 'huge' is none of tiny, small, tutorial"),
+        ("train --resume nowhere", "nowhere: no such checkpoint; a run directory holds"),
+        ("train --resume photos", "no such checkpoint; a run directory holds checkpoint.npz"),
+        ("train --resume run --data photos --seed 0", "--data, --seed: a resumed run keeps its"),
+        ("train --resume run --out elsewhere", "--out: a resumed run keeps its own; leave it out"),
+        ("train --resume run", "run: this checkpoint holds no training to go on with"),
+        ("train --resume run/checkpoint.npz", "expected a run directory, not a file in it"),
+        ("evaluate nowhere", "nowhere: no such checkpoint; a run directory holds checkpoint.npz"),
+        ("evaluate photos", "no such checkpoint; a run directory holds checkpoint.npz"),
+        ("evaluate photos/3.png", "damaged, or no .npz file"),
+        ("evaluate run", "run: names no data to measure on; pass --data PATH"),
+        ("evaluate run --data nowhere", "nowhere does not exist"),
+        ("evaluate cut", "damaged, or no .npz file"),
+        ("train --data photos --split train", "--split and --streaming are only for sets"),
+        ("classify nowhere a.png a b", "nowhere: no such file or directory"),
+        ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
+        ("classify run run a", "run: holds no images (.bmp"),
+        ("classify run", "no images given: run is taken for the model, images come after it"),
+        ("classify run photos", "no labels: write captions after the image, or --labels A,B,C"),
+        ("classify run photos --labels ,", "no labels: write captions after the image, or"),
+        ("classify run photos --labels @nowhere.txt", "No such file or directory: 'nowhere.txt'"),
+        ("classify run photos a b --template thing", "template 'thing' needs one {}"),
+        ("info nowhere", "nowhere: no such file or directory"),
+        ("info cut", "damaged, or no .npz file"),
+        ("plot run", "run: expected the directory of a run, with its metrics.jsonl"),
+        ("plot nowhere", "nowhere: no such checkpoint"),
+    ],
+)
+def test_mistakes_are_answered_with_one_line(capsys, photos, arguments, message):
+    tokenizer = clip_np.Tokenizer.train(["a circle"], 514)
+    model = clip_np.CLIP(PRESETS["micro"].for_tokenizer(tokenizer), np.random.default_rng(0))
+    for name in ("run", "cut"):
+        pathlib.Path(name).mkdir()
+        save_checkpoint(pathlib.Path(name, CHECKPOINT), model, tokenizer)
+    whole = pathlib.Path("cut", CHECKPOINT).read_bytes()
+    pathlib.Path("cut", CHECKPOINT).write_bytes(whole[: len(whole) // 2])
+    before = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}
+    assert message in fail(capsys, *arguments.split())
+    after = {path: path.stat().st_mtime_ns for path in pathlib.Path().rglob("*")}
+    assert after == before  # nothing was made, changed or taken away
+
+
+def test_ctrl_c_outside_training(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "read_checkpoint", interrupted)
+    output, errors = run(capsys, "evaluate", "here", status=130)
+    assert (output, errors) == ("", "clip-np: interrupted\n")
+
+
+def test_a_terminal_without_emoji_does_not_end_a_run(photos, tmp_path):
+    table = photos / "captions.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",a ", ",an 🎈 a "), "utf-8")
+    (photos / "20.png").rename(photos / "🎈.png")
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from clip_np.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["--steps", "3", "--preset", "tiny", "--skip-bad", "--out", "🎈"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii:strict"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "train", "--data", str(photos), *options],
+        capture_output=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "🎈" / CHECKPOINT).exists()

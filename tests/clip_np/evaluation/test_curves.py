@@ -1,0 +1,64 @@
+"""The curve of a training's loss."""
+
+import math
+
+import numpy as np
+import pytest
+from pictures import assert_tidy, draw_loss, lines_of, some_records, texts_of
+
+from clip_np.evaluation import loss_curve
+
+pytest.importorskip("matplotlib")
+
+
+def test_loss_curve_shows_what_was_recorded(tmp_path, figures):
+    draw_loss(tmp_path / "loss.png")
+    (axes,) = figures[0].axes
+    lines = lines_of(axes)
+    np.testing.assert_allclose(
+        lines["training"].get_ydata(), [record["loss"] for record in some_records(200)]
+    )
+    assert list(lines["validation"].get_xdata()) == [0, 50, 100, 150]
+    level = lines["knows nothing: ln N = 5.55"]
+    assert level.get_ydata()[0] == pytest.approx(math.log(256))
+    assert level.get_linestyle() == "--"
+    lowest = 5 * math.exp(-1.5) + 0.7
+    assert f"lowest validation loss {lowest:.3f} at step 150" in " ".join(texts_of(figures[0]))
+
+
+def test_nothing_of_the_loss_curve_is_cut_off_or_overlaps(tmp_path, figures):
+    path = loss_curve(some_records(200), tmp_path / "loss.png", 32768)
+    assert_tidy(figures[0], path)
+    (axes,) = figures[0].axes
+    assert axes.get_tightbbox().y1 < min(t.get_window_extent().y0 for t in figures[0].texts)
+
+
+def test_smoothing_is_a_mean_over_a_centred_window(tmp_path, figures):
+    rng = np.random.default_rng(0)
+    losses = rng.random(500)
+    records = [{"step": step, "loss": loss} for step, loss in enumerate(losses)]
+    loss_curve(records, tmp_path / "loss.png", 8)
+    smooth = lines_of(figures[0].axes[0])["training, smoothed"].get_ydata()
+    assert smooth[100] == pytest.approx(losses[90:111].mean())
+    assert smooth[0] == pytest.approx(losses[:11].mean())
+    assert smooth[-1] == pytest.approx(losses[-11:].mean())
+
+
+def test_a_step_that_was_repeated_after_a_restart_counts_once(tmp_path, figures):
+    records = [{"step": step, "loss": loss} for step, loss in [(2, 3.0), (1, 4.0), (2, 2.0)]]
+    loss_curve(records, tmp_path / "loss.png", 8)
+    line = lines_of(figures[0].axes[0])["training"]
+    assert line.get_xydata().tolist() == [[1, 4], [2, 2]]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_and_incomplete_records(tmp_path, figures, count):
+    loss_curve([{"step": n, "loss": 2.0} for n in range(count)], tmp_path / "loss.png", 8)
+    assert len(lines_of(figures[0].axes[0])["training"].get_xdata()) == count
+
+
+@pytest.mark.parametrize("records", [[], [{"step": 1, "temperature": 14.0}]])
+def test_loss_curve_without_a_loss(tmp_path, records):
+    with pytest.raises(ValueError, match=f"none of {len(records)} entries has a 'loss'"):
+        loss_curve(records, tmp_path / "loss.png", 8)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,257 @@
+"""What an index holds, how it grows, and whose it is."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from image_folders import features_of, untrained_run
+from PIL import Image
+
+import clip_np
+from clip_np.data import DataError
+from clip_np.evaluation import build_index, fingerprint, folders, read_index, search_index
+from clip_np.evaluation import index as index_module
+from clip_np.files import FileError, read_npz, write_npz
+from clip_np.weights import CHECKPOINT
+
+
+def test_an_index_holds_unit_features_of_all_images(model, photos):
+    index = build_index("index.npz", [photos], *model[:2], "run")
+    files = [photos / f"{row}.png" for row in range(6)]
+    files += [photos / "more" / f"{row}.png" for row in (6, 7, 8)]
+    assert sorted(index.paths) == sorted(map(str, files))
+    np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
+    assert index.features.dtype == np.float32
+    again = read_index("index.npz")
+    assert (again.paths, again.files) == (index.paths, index.files)
+    assert (again.features == index.features).all()
+    assert again.model == str(pathlib.Path("run").absolute())
+    assert [path for path in pathlib.Path().iterdir() if ".tmp" in path.name] == []
+
+
+def test_batches_change_nothing(model, photos, monkeypatch):
+    whole = build_index("whole.npz", [photos], *model[:2])
+    for size in (1, 2, 9):
+        monkeypatch.setattr(folders, "BATCH_SIZE", size)
+        parts = build_index(f"{size}.npz", [photos], *model[:2])
+        assert parts.paths == whole.paths
+        np.testing.assert_allclose(parts.features, whole.features, atol=1e-5)
+
+
+def test_only_what_is_new_or_changed_is_looked_at(model, photos, looked_at):
+    first = build_index("index.npz", [photos], *model[:2], "run")
+    assert len(looked_at) == 9
+    looked_at.clear()
+    same = build_index("index.npz", [photos, photos / "0.png"], *model[:2], "run")
+    assert looked_at == []
+    assert same.paths == first.paths
+    (photos / "1.png").unlink()
+    shutil.copy(photos / "0.png", photos / "2.png")  # of another size
+    status = os.stat(photos / "3.png")
+    os.utime(photos / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+    shutil.copy(photos / "4.png", photos / "new.png")
+    index = build_index("index.npz", [photos], *model[:2], "run")
+    assert sorted(looked_at) == ["2.png", "3.png", "new.png"]
+    assert str(photos / "1.png") not in index.files
+    assert len(index.paths) == 9
+    np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
+
+
+def test_an_index_grows_by_other_folders(model, photos):
+    build_index("index.npz", [photos / "more"], *model[:2])
+    index = build_index("index.npz", [photos / "0.png"], *model[:2])
+    assert [pathlib.Path(path).name for path in index.paths] == ["6.png", "7.png", "8.png", "0.png"]
+    np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
+
+
+def test_bad_images_are_kept_in_mind(model, photos, looked_at):
+    (photos / "2.png").write_bytes(b"no image")
+    index = build_index("index.npz", [photos], *model[:2])
+    bad = str(photos / "2.png")
+    assert bad not in index.paths
+    assert len(index.paths) == len(index.features) == 8
+    assert index.files[bad].problem.startswith(f"{bad}: cannot be read (UnidentifiedImageError")
+    looked_at.clear()
+    assert read_index("index.npz").files == index.files
+    build_index("index.npz", [photos], *model[:2])
+    assert looked_at == []
+    shutil.copy(photos / "3.png", bad)
+    mended = build_index("index.npz", [photos], *model[:2])
+    assert looked_at == ["2.png"]
+    assert bad in mended.paths
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_model_s_own_preprocessing_sees_the_image_as_it_is_stored(model, photos, monkeypatch):
+    Image.open(photos / "0.png").quantize(8).save(photos / "0.gif")
+    modes = []
+
+    def preprocess(image):
+        modes.append(image.mode)
+        return model[1](image)
+
+    build_index("index.npz", [photos / "0.gif"], model[0], preprocess)
+    assert modes == ["P"]
+    # Whatever the preprocessing is, it does not meet an image that would fill the
+    # memory.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    index = build_index("bombs.npz", [photos / "1.png"], model[0], preprocess)
+    assert "32x32 pixels are too many" in index.files[str(photos / "1.png")].problem
+    assert modes == ["P"]
+
+
+def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
+    monkeypatch.setattr(folders, "BATCH_SIZE", 2)
+    compute, calls = folders.unit_features, []
+
+    def interrupted(*given):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(given)
+        return compute(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(folders, "unit_features", interrupted)
+        build_index("index.npz", [photos], *model[:2])
+    half = read_index("index.npz")
+    assert len(half.paths) == 4
+    looked_at.clear()
+    index = build_index("index.npz", [photos], *model[:2])
+    assert len(looked_at) == 5
+    assert index.paths[:4] == half.paths
+    np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
+
+
+def test_it_is_saved_while_it_grows(model, photos, monkeypatch):
+    saved, write = [], index_module.write_archive
+
+    def watched(path, kind, record, arrays):
+        saved.append(len(arrays["features"]))
+        write(path, kind, record, arrays)
+
+    monkeypatch.setattr(index_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(index_module, "write_archive", watched)
+    build_index("index.npz", [photos], *model[:2])
+    assert saved[0] == 0  # before the work
+    assert saved[-1] == 9
+    assert len(saved) > 4
+
+
+def test_nothing_is_embedded_for_a_place_that_cannot_be_written_to(model, photos, looked_at):
+    with pytest.raises(FileNotFoundError):
+        build_index("nowhere/index.npz", [photos], *model[:2])
+    assert looked_at == []
+
+
+def test_an_index_may_move_with_its_images(model, photos, tmp_path):
+    (tmp_path / "here").mkdir()
+    shutil.copy(photos / "0.png", "elsewhere.png")
+    photos.rename("here/photos")
+    build_index("here/index.npz", ["here/photos", "elsewhere.png"], *model[:2], "run")
+    pathlib.Path("here").rename("there")
+    index = read_index("there/index.npz")
+    assert sorted(index.paths)[0] == str(tmp_path / "elsewhere.png")
+    assert all(pathlib.Path(path).exists() for path in index.paths)
+
+
+def test_empty_and_missing_folders(model, photos):
+    pathlib.Path("empty").mkdir()
+    pathlib.Path("empty", "folder.png").mkdir()
+    with pytest.raises(DataError, match=r"^empty: holds no images \(\.bmp, \.gif, "):
+        build_index("index.npz", [photos, "empty"], *model[:2])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        build_index("index.npz", ["nowhere"], *model[:2])
+    assert not pathlib.Path("index.npz").exists()
+
+
+def test_the_index_of_another_model_is_refused(model, photos, tmp_path):
+    build_index("index.npz", [photos], *model[:2], "run")
+    before = pathlib.Path("index.npz").read_bytes()
+    other = untrained_run(tmp_path / "other", seed=1)
+    assert fingerprint(*other[:2]) != fingerprint(*model[:2])
+    for attempt in (
+        lambda: build_index("index.npz", [photos], *other[:2]),
+        lambda: read_index("index.npz").check(*other[:2]),
+        lambda: search_index(read_index("index.npz"), "a dog", *other),
+    ):
+        with pytest.raises(ValueError, match=r"holds what another model saw \(.*run, as it was"):
+            attempt()
+    assert pathlib.Path("index.npz").read_bytes() == before
+    assert read_index("index.npz").check(*model[:2]).paths
+
+
+def test_one_number_makes_another_fingerprint(model):
+    first = fingerprint(*model[:2])
+    assert re.fullmatch("[0-9a-f]{8}", first)
+    assert fingerprint(*clip_np.load("run")[:2]) == first
+    weight = model[0].parameters()[-2].data
+    weight[(0,) * weight.ndim] += 1e-6
+    assert fingerprint(*model[:2]) != first
+
+
+def test_the_same_numbers_used_otherwise_make_another_fingerprint(model):
+    other = clip_np.load("run", activation="gelu")
+    assert other[0].config != model[0].config
+    darker = replace(model[1], mean=(0.5, 0.5, 0.5))
+    prints = [fingerprint(*model[:2]), fingerprint(*other[:2]), fingerprint(model[0], darker)]
+    assert len(set(prints)) == 3
+
+
+def forged(change) -> None:
+    arrays = read_npz("index.npz")
+    header = json.loads(arrays["header"].tobytes())
+    change(header, arrays)
+    if "header" in arrays:
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    write_npz("forged.npz", arrays)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, arrays: header.update(format="clip_np checkpoint 1"),
+        lambda header, arrays: header.pop("files"),
+        lambda header, arrays: header.pop("checksum"),
+        lambda header, arrays: header.update(files=header["files"][:-1]),
+        lambda header, arrays: header.update(files=3),
+        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1]),
+        lambda header, arrays: header["files"].__setitem__(0, [7, 1, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1e400, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, header["files"][1]),
+        lambda header, arrays: arrays.pop("header"),
+        lambda header, arrays: arrays.pop("features"),
+        lambda header, arrays: arrays.update(features=arrays["features"] * 2),
+        lambda header, arrays: arrays.update(features=arrays["features"] * np.float32(1e30)),
+        lambda header, arrays: arrays.update(features=arrays["features"] * np.float32("nan")),
+        lambda header, arrays: arrays.update(features=arrays["features"].astype(np.float64)),
+        lambda header, arrays: arrays.update(features=arrays["features"][0]),
+        lambda header, arrays: arrays.update(features=np.array(["a"])),
+    ],
+)
+def test_forged_indices_are_refused(model, photos, change):
+    build_index("index.npz", [photos], *model[:2], "run")
+    forged(lambda header, arrays: None)
+    assert len(read_index("forged.npz").paths) == 9
+    forged(change)
+    with pytest.raises(FileError, match=r"^forged\.npz: "):
+        read_index("forged.npz")
+
+
+def test_files_that_are_no_index(model, photos):
+    pathlib.Path("text.npz").write_text("text", encoding="utf-8")
+    np.savez("objects.npz", header=np.array([{}], object))
+    with zipfile.ZipFile("packed.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.npy", b"0" * 1000)
+    for name in ("text.npz", "objects.npz", "packed.npz", f"run/{CHECKPOINT}"):
+        with pytest.raises(FileError, match=re.escape(name)):
+            read_index(name)
+        with pytest.raises(FileError, match=re.escape(name)):  # nor is it overwritten
+            build_index(name, [photos], *model[:2])
+    with pytest.raises(FileNotFoundError):
+        read_index("nowhere.npz")
