@@ -54,11 +54,11 @@ def test_which_masks_broadcast_to_the_scores(shape, fits):
 def test_a_mask_for_each_sample_is_cut_into_blocks(monkeypatch):
     """One sample a block: each must see its own mask."""
     rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal((3, 2, 4, 5)) for _ in range(3))
+    qkv = rng.standard_normal((3, 4, 12))
     mask = rng.random((3, 1, 4, 4)) < 0.6
-    whole = mg.attention(q, k, v, mask).data
+    whole = mg.self_attention(qkv, 2, mask).data
     monkeypatch.setattr("minigrad.memory.BLOCK", 1)
-    assert np.allclose(mg.attention(q, k, v, mask).data, whole, rtol=1e-13)
+    assert np.allclose(mg.self_attention(qkv, 2, mask).data, whole, rtol=1e-13)
     for i in range(3):
-        alone = mg.attention(q[i], k[i], v[i], mask[i]).data
-        assert np.allclose(alone, whole[i], rtol=1e-13)
+        alone = mg.self_attention(qkv[i : i + 1], 2, mask[i]).data
+        assert np.allclose(alone[0], whole[i], rtol=1e-13)
