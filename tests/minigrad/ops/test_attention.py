@@ -27,7 +27,7 @@ def test_booleans_say_where_a_query_may_look():
 
 def test_numbers_and_tensors_are_taken_as_they_are():
     numbers = np.array([[0.5, -1.0, 0.0]])
-    for mask in (numbers, mg.tensor(numbers)):
+    for mask in (numbers, mg.tensor(numbers).to("numpy")):
         added = additive_mask("attention", mask, LIKE, 3, 3)
         assert added.tolist() == numbers.tolist()
         assert added.dtype == np.float32
