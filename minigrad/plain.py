@@ -258,7 +258,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 def attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Any = None, kept: Array | None = None, p: float = 0.0
 ) -> Tensor:
-    """softmax(q k^T / sqrt(D) + mask) v: each query mixes the values whose keys fit it.
+    """softmax(q k^T / sqrt(D) + mask) v: queries mix values by how well the keys fit.
 
     q (B, H, T, D): T queries; k and v (B, H, N, D): N keys with their values -> (B, H,
     T, D). B is the number of sequences, H of heads, D the width of a head. The first

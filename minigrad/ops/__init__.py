@@ -32,8 +32,8 @@ Nothing else in minigrad knows calculus.
     noise             dropout
     attention         attention self_attention
 
-The last five, and `linear`, `embedding`, `var` and `logsumexp`, are fast forms of
-formulas that minigrad/plain.py writes out. Tests hold the two against each other.
+Many are fast or safe forms of formulas that minigrad/plain.py writes out. The first
+line of such a function names its plain twin, and tests hold the two equal.
 
 Each file begins with `from __future__ import annotations`. Without it, Python 3.11
 evaluates the annotations of a nested function every time its `def` runs, which is once

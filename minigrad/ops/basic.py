@@ -18,7 +18,7 @@ times. Then its gradient is the sum over all its uses (`unbroadcast`).
 
 Every operation begins with `coerce` (minigrad/inputs.py), which turns its arguments
 into tensors of one dtype. `floating` does the same, and turns integers into float32.
-complex128 serves to check derivatives (minigrad/checking.py). Therefore a question
+complex128 serves to check derivatives (minigrad/checking). Therefore a question
 about the sign of a number looks at its real part (`x.real > 0`), and all smooth
 operations are also right for complex numbers.
 """

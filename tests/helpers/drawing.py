@@ -1,8 +1,9 @@
 """How inputs for an operation are drawn: values, memory layouts, shapes and arguments.
 
-A domain is where values come from: domain(rng, shape). A strategy of hypothesis draws a `Sample`:
-shapes that may be 0-d, empty, of size 1 or broadcast, an odd memory layout for each input, and
-the operation's other arguments. Values come from a seed that hypothesis draws.
+A domain is where values come from: domain(rng, shape). A strategy of hypothesis draws a
+`Sample`: shapes that may be 0-d, empty, of size 1 or broadcast, an odd memory layout
+for each input, and the operation's other arguments. Values come from a seed that
+hypothesis draws.
 """
 
 import math
@@ -102,7 +103,7 @@ def shapes(dims: int = 4, least_dims: int = 0) -> st.SearchStrategy[Shape]:
 
 
 def filled(draw: Callable, domain: Domain, *wanted: Shape) -> tuple[np.ndarray, ...]:
-    """Arrays of the wanted shapes, their values drawn together (so that all can be distinct)."""
+    """Arrays of these shapes, drawn together so that all values can be distinct."""
     sizes = [math.prod(shape) for shape in wanted]
     values = domain(np.random.default_rng(draw(seeds)), (sum(sizes),))
     parts = np.split(values, np.cumsum(sizes)[:-1])
@@ -294,8 +295,10 @@ def linear_inputs(draw: Callable) -> Sample:
 
 @st.composite
 def einsum_inputs(draw: Callable) -> Sample:
-    """One to three operands over four letters, with diagonals, an ellipsis, an implied output and
-    sizes 1 that broadcast."""
+    """One to three operands over four letters.
+
+    With diagonals, an ellipsis, an implied output and sizes 1 that broadcast.
+    """
     sizes = {letter: draw(widths) for letter in "abcd"}
     dots, leading = draw(st.sampled_from((("", ()), ("...", ()), ("...", (2,)))))
     terms, wanted = [], []
@@ -344,7 +347,7 @@ def layer_norm_inputs(draw: Callable) -> Sample:
 
 
 def drawn_mask(draw: Callable, scores: Shape) -> Any:
-    """None, "causal", booleans, or numbers to add, some of them -inf; rows may be all hidden."""
+    """None, "causal", booleans, or numbers to add; rows may be hidden altogether."""
     forms = [None, "boolean", "numbers", *(["causal"] if scores[-2] == scores[-1] else [])]
     form = draw(st.sampled_from(forms))
     if form in (None, "causal"):

@@ -1,8 +1,9 @@
-"""What an operation promises about its value and its gradient, one function for each promise.
+"""What an operation promises about its value and gradient: a function for each promise.
 
-Every check takes a row of the table of operations and a sample of inputs, fixed or drawn, and
-raises AssertionError where the promise is broken. Cotangents are always random: with ones, a
-wrong transpose or a flipped axis can go unseen, and the gradient of a softmax is 0.
+Every check takes a row of the table of operations and a sample of inputs, fixed or
+drawn, and raises AssertionError where the promise is broken. Cotangents are always
+random: with ones, a wrong transpose or a flipped axis can go unseen, and the gradient
+of a softmax is 0.
 """
 
 import zlib
@@ -15,7 +16,7 @@ from drawing import LAYOUTS, Sample
 from op_table import Kink, Row
 
 import minigrad as mg
-from minigrad import memory as rows
+from minigrad import memory
 from minigrad.tape import Leaf, Node, Output
 
 COMPLEX_STEP = 1e-30
@@ -85,8 +86,10 @@ def numeric_slope(
 
 
 def assert_agree(actual: np.ndarray, expected: np.ndarray, tolerance: float, size: float = 0.0):
-    """Equal to `tolerance`, measured against the largest element, or against a hundredth of `size`:
-    where large terms cancel, what is left carries the rounding of the terms."""
+    """Equal to `tolerance`, relative to the largest element or a hundredth of `size`.
+
+    If large terms cancel, what is left carries the rounding of the terms.
+    """
     assert actual.shape == expected.shape
     if expected.size:
         floor = 1e-7 if actual.dtype == np.float32 else 1e-15
@@ -116,7 +119,7 @@ def check_value(row: Row, sample: Sample) -> None:
 
 
 def check_complex_value(row: Row, sample: Sample) -> None:
-    """An analytic operation computes the same with complex numbers; another one refuses them."""
+    """An analytic operation computes the same with complex numbers; others refuse."""
     complex_inputs = [a.astype(np.complex128) for a in sample.inputs]
     if not row.analytic:
         with pytest.raises(TypeError, match="complex128"):
@@ -145,8 +148,10 @@ def check_gradient(row: Row, sample: Sample, seed: int = 0) -> None:
 
 
 def check_shape_and_dtype(row: Row, sample: Sample) -> None:
-    """A gradient has the shape, the dtype and the module of its input, in float32 too, where it
-    agrees with that of float64."""
+    """A gradient has the shape, the dtype and the module of its input.
+
+    In float32 it agrees with that of float64.
+    """
     double, outputs, cotangents = gradients_of(row.function, sample)
     single = Sample(tuple(a.astype(np.float32) for a in sample.inputs), sample.options)
     narrow = [c.astype(np.float32) for c in cotangents]
@@ -165,8 +170,10 @@ def check_shape_and_dtype(row: Row, sample: Sample) -> None:
 
 
 def check_repetition(row: Row, sample: Sample) -> None:
-    """Inputs and cotangents stay as they are (they may be read-only), and a second run gives the
-    same bits."""
+    """Inputs and cotangents stay as they are, and a second run gives the same bits.
+
+    Inputs may be read-only.
+    """
     arrays = tuple(a.copy() for a in sample.inputs)
     first, outputs, cotangents = gradients_of(row.function, Sample(arrays, sample.options))
     for array, before in zip(arrays, sample.inputs):
@@ -183,7 +190,7 @@ def node_of(place: Leaf | Node | Output) -> Leaf | Node:
 
 
 def check_vjp_writes_nothing(row: Row, sample: Sample) -> None:
-    """The vjp itself changes neither the gradient that it is given, nor inputs, nor results."""
+    """The vjp changes neither the gradient that it gets, nor inputs, nor results."""
     leaves = [mg.Tensor(a.copy(), requires_grad=True) for a in sample.inputs]
     outputs = outputs_of(row.function, leaves, sample.options)
     node = node_of(outputs[0]._place)
@@ -198,8 +205,10 @@ def check_vjp_writes_nothing(row: Row, sample: Sample) -> None:
 
 
 def check_gradients_own_their_memory(row: Row, sample: Sample) -> None:
-    """No gradient shares memory with an input, a result, a cotangent or another gradient, and a
-    second walk makes new ones."""
+    """No gradient shares memory with anything else, and a second walk makes new ones.
+
+    Anything else: an input, a result, a cotangent, another gradient.
+    """
     leaves = [mg.Tensor(a.copy(), requires_grad=True) for a in sample.inputs]
     outputs = outputs_of(row.function, leaves, sample.options)
     if len(outputs) > 1:
@@ -222,7 +231,7 @@ def check_each_input_alone(row: Row, sample: Sample) -> None:
 
 
 def check_memory_layout(row: Row, sample: Sample) -> None:
-    """Transposed, reversed, strided or read-only inputs and cotangents change nothing."""
+    """Transposed, reversed, strided or read-only inputs and cotangents are all one."""
     plain, outputs, cotangents = gradients_of(row.function, sample)
     for layout in LAYOUTS:
         moved = Sample(tuple(layout(a) for a in sample.inputs), sample.options)
@@ -237,7 +246,7 @@ def check_memory_layout(row: Row, sample: Sample) -> None:
 def check_small_blocks(row: Row, sample: Sample) -> None:
     """Values and gradients do not depend on where arrays are cut into blocks."""
     gradients, outputs, cotangents = gradients_of(row.function, sample)
-    with mock.patch.object(rows, "BLOCK", 3):
+    with mock.patch.object(memory, "BLOCK", 3):
         others, results, _ = gradients_of(row.function, sample, cotangents)
     for actual, expected in zip(others, gradients):
         assert_agree(actual, expected, 1e-13, largest(cotangents))
@@ -246,10 +255,10 @@ def check_small_blocks(row: Row, sample: Sample) -> None:
 
 
 def check_memory_used_again(row: Row, sample: Sample) -> None:
-    """With memory from an arena all is the same, and what is held is not handed out again."""
+    """Memory from an arena changes nothing; what is held is not handed out again."""
     gradients, outputs, cotangents = gradients_of(row.function, sample)
     signs = (1.0, -1.0, 1.0)
-    with rows.using(rows.Arena()), mock.patch.object(rows, "SMALL", 0):
+    with memory.using(memory.Arena()), mock.patch.object(memory, "SMALL", 0):
         runs = [gradients_of(row.function, sample, [s * c for c in cotangents]) for s in signs]
     for sign, (others, results, _) in zip(signs, runs):
         for actual, expected in zip(others, gradients):
@@ -259,7 +268,7 @@ def check_memory_used_again(row: Row, sample: Sample) -> None:
 
 
 def check_adjoint(row: Row, sample: Sample) -> None:
-    """The vjp of a linear operation is its transpose: <g, A x> = <A^T g, x> for every x."""
+    """The vjp of a linear operation is its transpose: <g, A x> = <A^T g, x>."""
     if row.linear == "no":
         return
     gradients, _, cotangents = gradients_of(row.function, sample)
@@ -279,8 +288,10 @@ def check_adjoint(row: Row, sample: Sample) -> None:
 
 
 def check_composed(row: Row, sample: Sample) -> None:
-    """A fused operation computes what its definition in small operations computes, and its
-    gradients are those that the tape finds for the definition."""
+    """A fused operation equals its composed form, values and gradients.
+
+    The tape finds the gradients of the composed form without the vjp under test.
+    """
     if row.composed is None or any(a.size == 0 for a in sample.inputs):
         return
     gradients, outputs, cotangents = gradients_of(row.function, sample)
@@ -292,7 +303,7 @@ def check_composed(row: Row, sample: Sample) -> None:
 
 
 def held_by(function: Callable):
-    """Everything a closure reaches through nested functions, lists, tuples and dicts."""
+    """All that a closure reaches through nested functions, lists, tuples and dicts."""
     waiting, seen = [function], set()
     while waiting:
         value = waiting.pop()
@@ -334,8 +345,10 @@ CHECKS = (
 
 
 def check_kink(row: Row, kink: Kink) -> tuple[np.ndarray, np.ndarray]:
-    """At a point without a derivative the gradient is what the convention makes of the slopes to
-    the left and to the right, which are returned."""
+    """At a kink the gradient is what the convention makes of the slopes on both sides.
+
+    Returns these slopes, to the left and to the right.
+    """
     sample = kink.sample
     gradients, _, cotangents = gradients_of(row.function, sample)
     first, *others = sample.inputs

@@ -1,19 +1,20 @@
 """Mutates every derivative mechanically, and asks whether the gradient tests notice.
 
 mutants.py holds mistakes that a person might make. This tool makes mistakes without
-thinking: it walks the syntax tree of each `vjp` in minigrad, and of every helper that a vjp
-calls, and changes one place at a time. It swaps the operands of a difference, a quotient, a
-product of matrices; drops a factor or a term; turns a sign; takes another axis; leaves out a
-transpose; turns a comparison or a condition; changes a number. Each change is then judged by
-the same tests as everything else (mutation.py).
+thinking: it walks the syntax tree of each `vjp` in minigrad, and of every helper that a
+vjp calls, and changes one place at a time. It swaps the operands of a difference, a
+quotient, a product of matrices; drops a factor or a term; turns a sign; takes another
+axis; leaves out a transpose; turns a comparison or a condition; changes a number. Each
+change is then judged by the same tests as everything else (mutation.py).
 
-    PYTHONPATH=.:tests/helpers python tests/helpers/mechanical.py [--every 8] [softmax ...]
+    export PYTHONPATH=.:tests/helpers
+    python tests/helpers/mechanical.py              all: some ten minutes on two cores
+    python tests/helpers/mechanical.py --every 8    every eighth
+    python tests/helpers/mechanical.py softmax      those of operations of that name
 
-judges all of them (about ten minutes on two cores), every eighth, or those in operations and
-helpers of that name.
-
-A survivor is either a hole in the tests or a change that alters no value. Those of the second
-kind are listed below, each with its reason; any other survivor makes the tool fail.
+A survivor is either a hole in the tests or a change that alters no value. Those of the
+second kind are listed below, each with its reason; any other survivor makes the tool
+fail.
 """
 
 import argparse
@@ -77,7 +78,7 @@ class Mechanical(NamedTuple):
         return f"{self.function}: " + (f"without {self.before}" if left_out else self.after)
 
 
-# --- what may be done to one node of the tree ---------------------------------------------------
+# --- what may be done to one node of the tree ---
 
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 TURNED = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.GtE, ast.GtE: ast.Lt,
@@ -106,7 +107,7 @@ def _augmented(node: ast.AugAssign) -> Iterator[ast.AST]:
 
 
 def _call(node: ast.Call) -> Iterator[ast.AST]:
-    """A transpose left out, another axis, no keepdims, the branches of `where` exchanged."""
+    """A transpose left out, another axis, no keepdims, branches of `where` swapped."""
     name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     owner = node.func.value if isinstance(node.func, ast.Attribute) else None
     is_method = not (isinstance(owner, ast.Name) and owner.id in ("xp", "np"))
@@ -170,7 +171,7 @@ def changes_of(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
 
 
-# --- where --------------------------------------------------------------------------------------
+# --- where ---
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
@@ -186,9 +187,12 @@ def _nested(outer: ast.FunctionDef) -> list[ast.FunctionDef]:
 
 
 def derivatives(modules: dict[str, ast.Module]) -> Iterator[tuple[str, str, ast.FunctionDef]]:
-    """(module, function, tree) of every vjp, and of every helper that a vjp calls, but for those
-    that say where an array lies and whose memory it takes. Of an operation it is the functions
-    inside of it; one that several operations share is taken as a whole."""
+    """(module, function, tree) of every vjp and of every helper that a vjp calls.
+
+    Helpers that say where an array lives or whose memory it takes are left out. Of an
+    operation only the functions inside of it count. A private function that several
+    operations share counts as a whole.
+    """
     helpers = {name: (m, f) for m, tree in modules.items() for name, f in _functions(tree).items()}
     waiting: set[str] = set()
     for module, tree in modules.items():
@@ -226,8 +230,11 @@ class _Replace(ast.NodeTransformer):
 
 
 def _places(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """The nodes of a function's body, without error messages and annotations, and without sizes:
-    a wrong one raises, or is not wrong."""
+    """The nodes of a function's body that may be changed.
+
+    Error messages and annotations are left out. So are sizes: a wrong one raises, or is
+    not wrong.
+    """
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop(0)

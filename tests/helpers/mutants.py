@@ -1,8 +1,9 @@
 """Wrong derivatives, planted one at a time: the mistakes that people make by hand.
 
-Each is a small change of one function's text. test_mutants.py plants it (tests/mutation.py) and
-expects the gradient tests to fail. A mutant whose text is no longer found says so; it then
-wants to be written anew for the source as it is, with the same mistake in it.
+Each is a small change of one function's text. test_mutants.py plants it
+(tests/mutation.py) and expects the gradient tests to fail. A mutant whose text is no
+longer found says so; it then wants to be written anew for the source as it is, with the
+same mistake in it.
 """
 
 import ast
@@ -12,9 +13,10 @@ from mutation import Change, path_of, tests_for
 
 
 class Mutant(NamedTuple):
-    """In `function` of `module`, the text `before` becomes `after`; why it is a plausible mistake.
+    """In `function` of `module`, the text `before` becomes `after`; `why` people do it.
 
-    function is a top-level function, or "Class.method". before stands in it exactly once.
+    function is a top-level function, or "Class.method". before stands in it exactly
+    once.
     """
 
     module: str
@@ -389,7 +391,7 @@ MUTANTS = [
 
 
 def plant(mutant: Mutant) -> Change:
-    """The mutant's module with the mistake in it; MutantError where its text is not found once."""
+    """The module with the mistake in it; MutantError unless its text is there once."""
     path = path_of(mutant.module)
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)

@@ -1,13 +1,14 @@
-"""Runs the gradient tests against changed source, while the source itself stays as it is.
+"""Runs the gradient tests against changed source; the source itself stays as it is.
 
-A test that never fails proves nothing. So here one module's text is replaced, and the suite's
-own gradient checks, no special ones, are run on the result until the first of them fails: those
-of the table of operations on the rows that the change concerns, which is mostly enough and takes
-half a second, and then all tests that pytest finds under the marker `gradient`.
+A test that never fails proves nothing. So here one module's text is replaced, and the
+suite's own gradient checks, no special ones, are run on the result until the first of
+them fails: those of the table of operations on the rows that the change concerns, which
+is mostly enough and takes half a second, and then all tests that pytest finds under the
+marker `gradient`.
 
-Each run has a process of its own, in which a finder placed before Python's own answers for that
-one module with the changed text: nothing is written into the checkout, and nothing of a changed
-module is left behind.
+Each run has a process of its own, in which a finder placed before Python's own answers
+for that one module with the changed text: nothing is written into the checkout, and
+nothing of a changed module is left behind.
 """
 
 import ast
@@ -57,8 +58,9 @@ class Change(NamedTuple):
 class Verdict(NamedTuple):
     """How a run of the tests ended.
 
-    outcome is "caught" (a test failed), "survived", "broken" (the tests could not be collected)
-    or "endless" (stopped at the time limit); `by` is the first test that failed.
+    outcome is "caught" (a test failed), "survived", "broken" (the tests could not be
+    collected) or "endless" (stopped at the time limit); `by` is the first test that
+    failed.
     """
 
     outcome: str
@@ -80,7 +82,7 @@ def gradient_files() -> list[str]:
     return [str(p) for p in marked if p.name != "test_mutants.py"]
 
 
-# --- which tests concern a function -------------------------------------------------------------
+# --- which tests concern a function ---
 
 
 @functools.cache
@@ -115,7 +117,7 @@ def tests_for(module: str, tree: ast.Module, line: int) -> tuple[str, ...]:
     return words
 
 
-# --- one run in a process of its own ------------------------------------------------------------
+# --- one run in a process of its own ---
 
 
 class _ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -133,7 +135,7 @@ class _ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _Watcher:
-    """A pytest plugin: puts the tests of interest first, and notes the first failure."""
+    """A pytest plugin: puts the tests of interest first, notes the first failure."""
 
     def __init__(self, first: Sequence[str]) -> None:
         self.first = set(first)
@@ -176,7 +178,7 @@ def _run_checks(first: Sequence[str]) -> Verdict:
 
 
 def _run_tests(first: Sequence[str]) -> Verdict:
-    """All the gradient tests, those with a word of `first` in their name before the others."""
+    """All the gradient tests, those with a word of `first` in their name first."""
     watcher = _Watcher(first)
     options = ["-x", "-m", "gradient", "--hypothesis-profile=quick", "-p", "no:cacheprovider"]
     options += [f"--rootdir={ROOT}", f"-c{ROOT}/setup.cfg"]

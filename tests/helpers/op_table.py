@@ -483,6 +483,7 @@ ATTENTION = [
         "self_attention",
         ((2, 3, 12), {"heads": 2}), ((2, 3, 12), {"heads": 1, "mask": "causal"}),
         ((1, 3, 6), {"heads": 2, "mask": ROW_HIDDEN}), ((1, 3, 6), {"heads": 2, "mask": BIAS}),
+        ((2, 3, 6), {"heads": 2, "mask": ROW_HIDDEN[:2, None, None, :]}),  # one for each sample
         ((2, 0, 6), {"heads": 2, "mask": "causal"}), ((0, 3, 6), {"heads": 1}),
         ((1, 1, 3), {"heads": 1}),
     ), d.self_attention_inputs(), plain.self_attention),

@@ -1,4 +1,4 @@
-"""What operations compute, written down in plain NumPy: the values that they must give."""
+"""What operations compute, written down in NumPy: the values that they must give."""
 
 import math
 from typing import Any

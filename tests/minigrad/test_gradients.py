@@ -1,4 +1,4 @@
-"""Every operation of the table: its value, its gradient, and what it promises about both."""
+"""Every operation of the table: its value, its gradient, its promises about both."""
 
 import operator
 
@@ -136,7 +136,7 @@ def test_gradient_for_drawn_values(name, values):
 
 @given(data=st.data(), shape=shapes(), seed=seeds)
 def test_layouts_keep_the_values(data, shape, seed):
-    """What the layouts make are the same numbers: no check compares an array with itself."""
+    """The layouts keep the numbers, and no check compares an array with itself."""
     array = np.asarray(np.random.default_rng(seed).standard_normal(shape))
     moved = data.draw(layouts)(array)
     assert np.array_equal(moved, array) and not np.shares_memory(moved, array)

@@ -1,15 +1,15 @@
 """Every operation beside PyTorch's, forward and backward.
 
-The other gradient tests derive what they expect from the operation's own values. Here somebody
-else's derivatives are the measure, on every sample of the table of operations, once with the
-values that stand there and once with others, and at every kink.
+The other gradient tests derive what they expect from the operation's own values. Here
+somebody else's derivatives are the measure, on every sample of the table of operations,
+once with the values that stand there and once with others, and at every kink.
 
-    PYTHONPATH=tests python tests/oracle/test_ops.py
+    PYTHONPATH=.:tests/helpers python tests/oracle/test_ops.py
 
-prints, for each operation, how many cases were compared and the largest difference found, as a
-share of the largest element. Two conventions differ and are compared by PyTorch's own pieces
-put together: a query that may see no key gets zeros here and NaN there, and an empty tuple of
-axes means "none" here and "all" there.
+prints, for each operation, how many cases were compared and the largest difference
+found, as a share of the largest element. Two conventions differ and are compared by
+PyTorch's own pieces put together: a query that may see no key gets zeros here and NaN
+there, and an empty tuple of axes means "none" here and "all" there.
 """
 
 import collections
@@ -30,7 +30,7 @@ F = torch.nn.functional
 CASES = 500  # at least
 
 
-# --- PyTorch's side -----------------------------------------------------------------------------
+# --- PyTorch's side ---
 
 
 def axes_of(x, axis):
@@ -86,7 +86,7 @@ def cross_entropy(logits, labels, reduction="mean"):
 
 
 def attention(q, k, v, mask=None, dropout=0.0, seed=0):
-    """softmax(q k^T / sqrt(D) + mask) v in PyTorch's pieces; NaN is kept out of hidden rows."""
+    """Attention in PyTorch's pieces, without NaN in hidden rows."""
     shape = (*q.shape[:-1], k.shape[-2])
     if isinstance(mask, str):
         mask = np.tri(k.shape[-2], dtype=bool)
@@ -159,7 +159,7 @@ ORACLE: dict[str, Callable] = {
 }  # fmt: skip
 
 
-# --- the comparison -----------------------------------------------------------------------------
+# --- the comparison ---
 
 
 class Case(NamedTuple):
@@ -170,7 +170,7 @@ class Case(NamedTuple):
 
 @functools.cache
 def cases() -> list[Case]:
-    """Each sample in float64 and float32, once more with other values, and each kink."""
+    """Samples in float64 and float32, once more with other values, and kinks."""
     found = []
     for row in TABLE:
         rng = np.random.default_rng(len(found))
@@ -184,7 +184,7 @@ def cases() -> list[Case]:
 
 
 def difference(ours: np.ndarray, theirs: "torch.Tensor", scale: float) -> float:
-    """The largest one, as a share of the largest element, or of `scale` if that is larger."""
+    """The largest one, relative to the largest element, or to `scale` if larger."""
     wanted = theirs.detach().numpy()
     assert ours.shape == wanted.shape
     assert ours.dtype == wanted.dtype
@@ -196,8 +196,8 @@ def difference(ours: np.ndarray, theirs: "torch.Tensor", scale: float) -> float:
 def worst_difference(case: Case) -> float:
     """Of all outputs, and of the gradients of all inputs for random cotangents.
 
-    Some gradients are zero in theory, and rounding noise in both libraries: differences are not
-    measured against less than the cotangents.
+    Some gradients are zero in theory, and rounding noise in both libraries: differences
+    are not measured against less than the cotangents.
     """
     arrays = [a.astype(case.dtype) for a in case.sample.inputs]
     leaves = [mg.tensor(a.copy(), requires_grad=True) for a in arrays]

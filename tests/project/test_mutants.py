@@ -1,9 +1,10 @@
-"""The gradient tests are tested: they must catch every planted mistake, and accuse nothing right.
+"""Do the gradient tests catch every planted mistake, and accuse nothing right?
 
     python -m pytest -m mutants
 
-prints both figures. What is planted stands in mutants.py and mechanical.py; how it is judged, by
-the same gradient tests as ever, in mutation.py. Left out of a plain `pytest`, for its time.
+prints both figures. What is planted stands in mutants.py and mechanical.py; how it is
+judged, by the same gradient tests as ever, in mutation.py. Left out of a plain
+`pytest`, for its time.
 """
 
 import math
@@ -33,7 +34,7 @@ def announce(capsys):
     return write
 
 
-# --- planted mistakes ---------------------------------------------------------------------------
+# --- planted mistakes ---
 
 
 def test_every_planted_mistake_is_caught(announce):
@@ -74,12 +75,14 @@ def test_a_change_that_breaks_the_import_is_not_a_catch():
     assert broken.outcome == "broken"
 
 
-# --- no false alarms ----------------------------------------------------------------------------
+# --- no false alarms ---
 
 
 def runs_of(row, count, alarms):
-    """`count` new draws of the row's shapes, layouts and values through all the checks; returns
-    how many there were. Alarms are collected, for they are to be counted."""
+    """`count` new draws of the row's shapes, layouts and values through all the checks.
+
+    Returns how many there were. Alarms are collected, because they are counted.
+    """
     done = 0
 
     @seed(20)
@@ -109,7 +112,7 @@ def test_right_code_raises_no_alarm(announce):
     assert not alarms, "\n".join(alarms)
 
 
-# --- mechanical mistakes ------------------------------------------------------------------------
+# --- mechanical mistakes ---
 
 
 def test_mechanical_mistakes_are_caught(announce):
