@@ -1,7 +1,8 @@
 """Peers without modules: one CLIP in functions, for JAX, HIPS autograd and MyGrad.
 
-The three differ in how a gradient is asked for, not in how a formula is written, so `loss` is
-written once against the part of NumPy's interface that they share; `np` is whichever module.
+The three differ in how a gradient is asked for, not in how a formula is written, so
+`loss` is written once against the part of NumPy's interface that they share; `np` is
+whichever module.
 """
 
 import math
@@ -16,7 +17,7 @@ Parameters = dict[str, Any]
 
 
 def initial(setting: Setting) -> tuple[Parameters, Parameters]:
-    """The parameters of a fresh model by name, and what is no parameter: sizes and the batch."""
+    """A fresh model's parameters by name, and the rest: sizes and the batch."""
     model = CLIP(setting.config, numpy.random.default_rng(0))
     parameters = {name: each.data.copy() for name, each in model.named_parameters()}
     images, tokens = setting.data()

@@ -2,9 +2,10 @@
 
     python -m benchmarks.ops
 
-First the price of the tape: a small addition with a gradient, and a chain of a hundred, beside the
-same in NumPy alone. Then the operations of a transformer on arrays of a usual size, beside
-PyTorch's where it is installed, one thread each, in turns. The last line is one JSON object.
+First the price of the tape: a small addition with a gradient, and a chain of a hundred,
+beside the same in NumPy alone. Then the operations of a transformer on arrays of a
+usual size, beside PyTorch's where it is installed, one thread each, in turns. The last
+line is one JSON object.
 """
 
 import importlib.util

@@ -1,7 +1,8 @@
 """The other side of the comparison: CLIP as a careful PyTorch user writes it.
 
-nn modules, F.scaled_dot_product_attention, fused AdamW with no weight decay on gains, biases and
-the temperature. It does the work of every token in every layer, as such code does.
+nn modules, F.scaled_dot_product_attention, fused AdamW with no weight decay on gains,
+biases and the temperature. It does the work of every token in every layer, as such code
+does.
 """
 
 import math

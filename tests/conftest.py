@@ -1,8 +1,9 @@
 """Settings for every test, and a count of what the property tests tried.
 
-Three profiles say how many examples a property test draws, `pytest --hypothesis-profile=...`:
-"stable", the standard, draws the same ones on every machine; "quick" a fifth of them; "thorough"
-20 times as many, other ones each time (a failure prints how to repeat it).
+Three profiles say how many examples a property test draws, `pytest
+--hypothesis-profile=...`: "stable", the standard, draws the same ones on every machine;
+"quick" a fifth of them; "thorough" 20 times as many, other ones each time (a failure
+prints how to repeat it).
 """
 
 import functools
@@ -22,7 +23,7 @@ tried = pytest.StashKey[dict[bool, int]]()  # by whether it was a gradient test
 
 
 def pytest_itemcollected(item):
-    """Count the examples of a property test: hypothesis calls its `inner_test` for each."""
+    """Count the examples of a property test: one call of `inner_test` for each."""
     test = getattr(item.obj, "hypothesis", None)
     if test is None or hasattr(test.inner_test, "counts"):
         return
@@ -41,7 +42,7 @@ def pytest_itemcollected(item):
 
 @pytest.fixture
 def count_example(request):
-    """To be called for each example by a gradient test that draws examples by itself."""
+    """A gradient test that draws examples by itself calls this for each of them."""
     counts = request.config.stash.setdefault(tried, {True: 0, False: 0})
 
     def count():
@@ -61,7 +62,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(scope="module")
 def published():
-    """OpenAI's tokenizer, from an installed package that brings its vocabulary along."""
+    """OpenAI's tokenizer, from an installed package that brings its vocabulary."""
     from clip_np import Tokenizer
 
     try:

@@ -58,6 +58,7 @@ def save_checkpoint(
 
     >>> import tempfile
     >>> from clip_np.encoders import PRESETS
+    >>> from clip_np import Tokenizer
     >>> tokenizer = Tokenizer([], context_length=9)
     >>> config = PRESETS["tiny"].for_tokenizer(tokenizer)
     >>> model = CLIP(config, np.random.default_rng(0))

@@ -1,8 +1,9 @@
 """Imports run one way: the tables of the design, held against the code.
 
-Two tables say which room may use which. A third, the reading order in docs/reading_order.md, says
-in which order a reader meets the files; an import of a file that comes later is a place where the
-reader has to look ahead, and there may be few of those.
+Two tables say which room may use which. A third, the reading order in
+docs/reading_order.md, says in which order a reader meets the files; an import of a file
+that comes later is a place where the reader has to look ahead, and there may be few of
+those.
 """
 
 import ast
@@ -29,7 +30,8 @@ PARTS = (
 ALLOWED = {part: set(PARTS[:position]) for position, part in enumerate(PARTS)}
 ALLOWED["data"] = {"files"}
 
-# minigrad: a file may use the files of the rows above its own; in a row, those to its left.
+# minigrad: a file may use the files of the rows above its own; in a row, those to its
+# left.
 ROWS = (
     ("context", "backend", "memory", "blas", "threads"),
     ("tape", "tensor"),
@@ -52,13 +54,13 @@ MOST_FORWARD = 8
 
 
 def module_name(path: Path) -> str:
-    """ "clip_np.data.images" for clip_np/data/images.py, "clip_np.data" for its __init__.py."""
+    """The dotted name of a file: "clip_np.data" for clip_np/data/__init__.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def handed_on(sources: dict[str, str]) -> dict[str, dict[str, str]]:
-    """For each package: the names that its __init__.py hands on -> the modules they are from."""
+    """For each package: the names that it hands on -> the modules they are from."""
     table: dict[str, dict[str, str]] = {}
     for package, text in sources.items():
         for node in ast.parse(text).body:
@@ -73,8 +75,8 @@ def handed_on(sources: dict[str, str]) -> dict[str, dict[str, str]]:
 def imported_modules(module: str, sources: dict[str, str], table: dict) -> list[str]:
     """The project's modules that a file uses, each once.
 
-    A name that a package hands on counts as its own module: `from clip_np.data import Pairs`
-    and `mg.linear(...)` lead to clip_np.data.pairs and minigrad.ops.linear.
+    A name that a package hands on counts as its own module: `from clip_np.data import
+    Pairs` and `mg.linear(...)` lead to clip_np.data.pairs and minigrad.ops.linear.
     """
     found: list[str] = []
 
@@ -92,9 +94,8 @@ def imported_modules(module: str, sources: dict[str, str], table: dict) -> list[
         elif isinstance(node, ast.ImportFrom) and node.module in sources:
             for alias in node.names:
                 use(str(node.module), alias.name)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id == "mg" and node.attr in table["minigrad"]:
-                use("minigrad", node.attr)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "mg":
+            use("minigrad", node.attr)
     return [name for name in dict.fromkeys(found) if name != module]
 
 
@@ -133,7 +134,8 @@ def wrong_way(imports: dict[str, list[str]]) -> list[str]:
 
 
 def reading_order() -> list[str]:
-    """The modules in the order of docs/reading_order.md, whose table names each file once."""
+    """The modules in the order of docs/reading_order.md, whose table names each file
+    once."""
     text = (ROOT / "docs" / "reading_order.md").read_text(encoding="utf-8")
     return [module_name(ROOT / name) for name in re.findall(r"^\| `([\w/]+\.py)`", text, re.M)]
 
@@ -172,7 +174,8 @@ def test_an_import_turned_round_is_noticed(module, target):
 
 
 def test_the_reading_order_names_every_file_once():
-    """All but the packages' `__init__.py`, which a reader meets with the first of their files."""
+    """All but the packages' `__init__.py`, which a reader meets with the first of their
+    files."""
     order = reading_order()
     assert len(set(order)) == len(order)
     packages = {module_name(path) for path in ROOT.glob("*/**/__init__.py")}
