@@ -147,10 +147,10 @@ def test_gradients_at_the_highest_temperature():
 def test_single_precision_at_the_highest_temperature():
     """As exact as PyTorch, both measured against double precision.
 
-    The factor 100 magnifies the rounding of the cosines. What is left of 1e-5 then
-    depends on the order of sums, and that on the processor: on one Intel machine the two
-    differ by 4e-5. So each is compared with the exact gradient, and ours may be no
-    further from it than twice PyTorch's distance, or 1e-5.
+    The factor 100 magnifies the rounding of the cosines. How much is left depends on
+    the order of sums, and that on the processor: on one Intel machine the two differ by
+    4e-5. So each is compared with the exact gradient. Ours may be no further from it
+    than twice PyTorch's distance, or 1e-5.
     """
     model, reference = both_models(SMALL, np.float64)
     model.logit_scale.data[...] = MAX_LOGIT_SCALE
