@@ -13,6 +13,6 @@ from clip_np.weights import convert
 
 def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write a model in another layout."""
-    convert(arguments.model, arguments.target, arguments.layout)
+    convert(source=arguments.model, target=arguments.target, layout=arguments.layout)
     print_text(arguments, f"written: {arguments.target}")
     return {"written": arguments.target}

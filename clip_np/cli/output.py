@@ -43,7 +43,13 @@ def print_text(arguments: argparse.Namespace, text: str) -> None:
 
 
 def print_labels(arguments: argparse.Namespace, files: Sequence[LabelledFile]) -> None:
-    """Print the labels of files as a table, the marks to the left of the words."""
+    """Print the labels of files as a table, the marks to the left of the words.
+
+    >>> files = [LabelledFile("a.png", [("71%", "a cat"), ("29%", "a dog")])]
+    >>> print_labels(argparse.Namespace(json=False), files)
+         71%  a cat
+         29%  a dog
+    """
     for file in files:
         for mark, words in file.labels:
             print_text(arguments, f"{mark:>{MARK_WIDTH}}  {words}" if mark else words)

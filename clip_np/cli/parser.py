@@ -1,8 +1,8 @@
 """Which commands and options are there?
 
 Each command has a function here that adds it with its arguments, and one elsewhere that
-runs it. An option that is not given is None, unless its help names a default. The code
-that reads it then chooses what suits the task.
+runs it. An option that is not given is None, except -k and --layout. `TrainingOptions`
+fills in the defaults that the help names.
 
 The options of the training itself are declared once, as fields of `TrainingOptions`. A
 field's type is the option's type; its metadata has a word for the value and the help.
@@ -19,14 +19,13 @@ from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
 from clip_np.cli.searching import embed_command, search_command
-from clip_np.training import TrainingOptions
+from clip_np.training import BACKEND_HELP, TrainingOptions
 
 Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
 Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
 
 MODEL_HELP = "a run directory or a file of weights"
 RUN_HELP = "a run directory, or a checkpoint file in it"
-BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 
 TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."
 EVALUATE = "Measure a trained model on its test split, or on other data."

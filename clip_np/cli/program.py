@@ -1,7 +1,6 @@
 """What happens between the arguments of a command and its exit status?
 
-    parse the arguments  ->  run the command's function  ->  print its result as JSON if
-    asked
+    parse the arguments -> run the command's function -> with --json, print its result
 
 Every mistake that a user can make raises an exception that says what to do. It is
 printed as one line on stderr, and the exit status is 1; for Ctrl-C it is 130, as is
@@ -20,7 +19,8 @@ from clip_np.training import TrainingError
 from minigrad.backend import BackendError, move
 
 MISTAKES = (ValueError, OSError, ImportError, TrainingError, BackendError)
-FAILED, INTERRUPTED = 1, 130  # exit statuses
+FAILED = 1  # an exit status
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None) -> int:

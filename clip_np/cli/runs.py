@@ -54,10 +54,11 @@ TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOpti
 
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 FIGURE_WIDTH = 36  # characters of a figure's name
-# How many test images the pictures of a run show, and how many captions there are to
-# choose.
-GRID_IMAGES, GRID_CHOICES, GRID_CAPTIONS = 20, 3, 1000
-MATRIX_IMAGES, ATTENTION_IMAGES = 16, 6
+GRID_IMAGES = 20  # test images in captions.png
+GRID_CHOICES = 3  # captions shown for each of them
+GRID_CAPTIONS = 1000  # captions to choose from
+MATRIX_IMAGES = 16  # test images in similarity.png
+ATTENTION_IMAGES = 6  # test images in attention.png
 
 
 def _options_given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -177,35 +178,38 @@ def _measure(
 
 def draw_run(trainer: Trainer) -> list[Path]:
     """Draw the run's pictures into its directory, and return their paths."""
-    model, directory = trainer.model, trainer.directory
+    model = trainer.model
+    directory = trainer.directory
     size = model.config.vision.image_size
     images, captions = trainer.task.test_samples(GRID_CAPTIONS, size)
     maps = model.attention_maps(to_model_input(images[:ATTENTION_IMAGES])).numpy()
     return [
         loss_curve(
-            read_metrics(directory / METRICS), directory / "loss.png", trainer.loader.batch_size
+            entries=read_metrics(directory / METRICS),
+            path=directory / "loss.png",
+            batch_size=trainer.loader.batch_size,
         ),
         similarity_matrix(
-            embed_images(model, images[:MATRIX_IMAGES]),
-            embed_texts(model, trainer.tokenizer, captions[:MATRIX_IMAGES]),
-            images[:MATRIX_IMAGES],
-            captions[:MATRIX_IMAGES],
-            directory / "similarity.png",
+            image_features=embed_images(model, images[:MATRIX_IMAGES]),
+            text_features=embed_texts(model, trainer.tokenizer, captions[:MATRIX_IMAGES]),
+            images=images[:MATRIX_IMAGES],
+            captions=captions[:MATRIX_IMAGES],
+            path=directory / "similarity.png",
         ),
         _draw_choices(trainer, images[:GRID_IMAGES], captions),
         attention_maps(
-            images[:ATTENTION_IMAGES],
-            maps,
-            directory / "attention.png",
-            captions[:ATTENTION_IMAGES],
+            images=images[:ATTENTION_IMAGES],
+            maps=maps,
+            path=directory / "attention.png",
+            captions=captions[:ATTENTION_IMAGES],
         ),
     ]
 
 
 def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> Path:
-    """Draw images with those of all captions that the model finds likeliest for each.
+    """Draw images with the captions that the model finds likeliest for them.
 
-    The first captions are those of the images, in the same order.
+    The first captions are the captions of the images, in the same order.
     """
     probabilities = caption_probabilities(trainer.model, trainer.tokenizer, images, captions)
     best = np.argsort(-probabilities, axis=1)[:, :GRID_CHOICES]  # (N, choices)

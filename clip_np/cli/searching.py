@@ -49,7 +49,14 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; --model PATH says where the model is") from error
-    matches = search_index(index, arguments.query, model, preprocess, tokenizer, k=arguments.k)
+    matches = search_index(
+        index,
+        query=arguments.query,
+        model=model,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        k=arguments.k,
+    )
     marks = {match.path: f"{match.cosine:.3f}" for match in matches}
     here = os.path.join(os.getcwd(), "")  # paths below it are printed without it
     table = [LabelledFile(path, [(mark, path.removeprefix(here))]) for path, mark in marks.items()]

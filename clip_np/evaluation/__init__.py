@@ -1,9 +1,8 @@
 """Vectors become figures and pictures: how good is a model, and what does it see?
 
-    images ── embed_images ──> unit rows (N, E) ─┬─ retrieval_metrics ──────> figures
-    captions ─ embed_texts ──> unit rows (N, E) ─┼─ similarity_matrix ──────> a picture
-    files ─── build_index ───> unit rows (N, E) ─┴─ search_index ───────────> the
-    nearest images
+    images ── embed_images ──> unit rows (N, E) ─┬─ retrieval_metrics ──> figures
+    captions ─ embed_texts ──> unit rows (N, E) ─┼─ similarity_matrix ──> a picture
+    files ─── build_index ───> unit rows (N, E) ─┴─ search_index ───────> nearest images
 
 Everything here starts from unit features, whose products are cosines. It knows no data
 set and trains nothing.
@@ -29,7 +28,7 @@ not.
 """
 
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
-from clip_np.evaluation.metrics import multiple_choice_accuracy, ranks, retrieval_metrics
+from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.reports import pairs_report
 from clip_np.evaluation.folders import embed_files, image_files
@@ -50,6 +49,7 @@ from clip_np.evaluation.attention_pictures import attention_maps
 from clip_np.evaluation.page import html_page, read_picture
 
 __all__ = [
+    "TIE",
     "AnyTokenizer",
     "Index",
     "IndexedFile",

@@ -21,7 +21,9 @@ from clip_np.files import File
 IMAGE_WIDTH = 1.35  # inches
 YELLOW = (255, 217, 26)
 OPACITY = 0.7  # of the yellow over the brightest patch
-DIMMED, LIFTED = 0.5, 25  # the image below the light: half its contrast, and no black
+CONTRAST = 0.5  # of the image below the light
+BLACK = 25  # what black becomes there, of 255
+SMALLEST = 1e-12  # attention below this counts as this, so that nothing is divided by 0
 
 
 def attention_maps(
@@ -73,6 +75,6 @@ def _lit(image: np.ndarray, patches: np.ndarray) -> np.ndarray:
     patch_of_row = np.arange(height) * side // height
     patch_of_column = np.arange(width) * side // width
     attention = patches[patch_of_row][:, patch_of_column, None]  # (H, W, 1)
-    opacity = OPACITY * attention / max(patches.max(), 1e-12)
-    dimmed = DIMMED * image + LIFTED
+    opacity = OPACITY * attention / max(patches.max(), SMALLEST)
+    dimmed = CONTRAST * image + BLACK
     return (opacity * YELLOW + (1 - opacity) * dimmed).astype(np.uint8)

@@ -22,7 +22,10 @@ from clip_np.evaluation.drawing import BLUE, BODY_SIZE, GREY, INK, ORANGE, new_f
 from clip_np.files import File
 
 SMOOTHING = 50  # a mean reaches a 50th of the curve to each side
-CHART_WIDTH, CHART_HEIGHT = 7.1, 3.6  # inches
+CHART_WIDTH = 7.1  # inches
+CHART_HEIGHT = 3.6  # inches
+LABELS_WIDTH = 0.5  # inches to the left of the chart, for the numbers and their name
+LEGEND_HEIGHT = 0.2  # inches above the chart
 SEEN_LOSSES = 0.99  # the share of training losses that the chart has to show
 HEADROOM = 1.06  # how far the chart reaches above the highest value
 
@@ -69,7 +72,9 @@ def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: i
             f"; lowest validation loss {validation_losses[lowest]:.3f} "
             f"at step {validation_steps[lowest]:,.0f}"
         )
-    return save(figure, path, "Training", note, left=-0.5, top=CHART_HEIGHT + 0.2)
+    return save(
+        figure, path, "Training", note, left=-LABELS_WIDTH, top=CHART_HEIGHT + LEGEND_HEIGHT
+    )
 
 
 def _column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -29,8 +29,7 @@ from clip_np.files import File, replace_file
 
 DPI = 150  # pixels in an inch
 # The font comes with matplotlib, so pictures look the same on every system. All its
-# letters have the same width, so how many fit into a line is known without drawing
-# them.
+# letters have the same width, so the length of a line is known before it is drawn.
 FONT = "DejaVu Sans Mono"
 LETTER_WIDTH = 0.602  # of the font's size
 POINTS = 72  # in an inch
@@ -133,12 +132,12 @@ def check_images(images: np.ndarray, **others: Sized) -> None:
     >>> check_images(images, captions=["a dog", "a cat"])
     >>> check_images(images, captions=["a dog"])
     Traceback (most recent call last):
-    ValueError: needed: ... B of the rest; got uint8 (2, 8, 8, 3), {'captions': 1}
+    ValueError: expected ... B of the rest, got uint8 (2, 8, 8, 3), {'captions': 1}
     """
     counts = {name: len(items) for name, items in others.items()}
     are_images = images.dtype == np.uint8 and images.shape[3:] == (3,) and images.size > 0
     if not are_images or set(counts.values()) != {len(images)}:
         raise ValueError(
-            "needed: uint8 images (B > 0, H, W, 3), B of the rest; "
+            "expected uint8 images (B > 0, H, W, 3) and B of the rest, "
             f"got {images.dtype} {images.shape}, {counts}"
         )

@@ -24,10 +24,13 @@ DECODING_THREADS = 4
 
 
 def image_files(sources: Iterable[File]) -> list[str]:
-    """The images in folders, at any depth, and all sources that are no folders.
+    """The images in folders, at any depth, and all sources that are not folders.
 
-    Each path comes once. A source that is no folder is taken for an image file,
-    whatever its name. DataError for a folder without images.
+    Each path comes once. A source that is not a folder is taken for an image
+    file, whatever its name. DataError for a folder without images.
+
+    >>> image_files(["cat.png", "dog.png", "cat.png"])
+    ['cat.png', 'dog.png']
     """
     paths: list[str] = []
     for source in map(Path, sources):

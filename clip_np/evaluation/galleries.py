@@ -29,7 +29,8 @@ from clip_np.evaluation.drawing import (
 )
 from clip_np.files import File
 
-COLUMNS, IMAGE_WIDTH = 5, 2.2  # images in a row, and the width of each in inches
+COLUMNS = 5  # images in a row
+IMAGE_WIDTH = 2.2  # inches
 GAP = 0.3  # inches between images
 MARK_WIDTH = 0.55  # inches before the words, if there is a mark
 LABEL_DROP = 0.06  # inches from an image to its first label
@@ -127,15 +128,15 @@ def draw_gallery(
     figure = new_figure()
     wrapped = [[_wrapped(label, width) for label in cell.labels] for cell in cells]
     heights = [[_height(label) for label in labels] for labels in wrapped]
-    pixels = cells[0].image
-    image_height = width * pixels.shape[0] / pixels.shape[1]
+    first_image = cells[0].image
+    image_height = width * first_image.shape[0] / first_image.shape[1]
     row_height = image_height + GAP + max(sum(cell_heights) for cell_heights in heights)
 
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
         x = column * (width + GAP)
         y = -row * row_height - image_height  # the image's lower edge
-        draw_image(figure, cell.image, x, y, width, cell.frame)
+        draw_image(figure, pixels=cell.image, x=x, y=y, width=width, colour=cell.frame)
         y -= LABEL_DROP
         for label, height in zip(wrapped[number], heights[number]):
             draw_text(figure, x, y, label.mark, label.colour)

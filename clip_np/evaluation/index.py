@@ -8,7 +8,7 @@ file with
     model      the path or name of the model that looked at them
     checksum   a fingerprint of that model
 
-To embed 100,000 images takes a ViT-B/32 more than an hour on two cores. So
+A ViT-B/32 needs more than an hour on two cores to embed 100,000 images. So
 `build_index` knows an unchanged file by its size and time and does not read it again,
 saves its work every minute, and goes on where it was stopped. Features of different
 models have nothing in common, so an index belongs to one model, which its fingerprint
@@ -30,6 +30,7 @@ from clip_np.files import File, file_errors, read_archive, write_archive
 from clip_np.model import CLIP
 
 SAVE_SECONDS = 60.0  # the most work that can be lost
+LENGTH_TOLERANCE = 2e-3  # of a squared length; rounding to float32 is far smaller
 KIND = "index"  # what the file calls itself
 
 
@@ -41,7 +42,12 @@ class IndexedFile(NamedTuple):
     problem: str = ""  # why the image cannot be read
 
     def is_unchanged(self, now: "IndexedFile") -> bool:
-        """Whether the file is as it was, judged by its size and time."""
+        """Whether the file is as it was, judged by its size and time.
+
+        >>> before = IndexedFile(size=9, modified=100)
+        >>> before.is_unchanged(now=IndexedFile(size=9, modified=200))
+        False
+        """
         return (self.size, self.modified) == (now.size, now.modified)
 
 
@@ -91,11 +97,14 @@ def build_index(
     that are gone are dropped. The index is saved every minute, at the end, and if
     anything ends the work early.
 
-    FileError or ValueError if `path` is no index of this model, FileNotFoundError for a
-    source that is missing, DataError for a folder without images.
+    FileError or ValueError if `path` is not an index of this model, FileNotFoundError
+    for a source that is missing, DataError for a folder without images.
     """
     index = _open_or_begin(path, model, preprocess)
-    index.model = os.path.abspath(name) if os.path.exists(name) else str(name) or index.model
+    if os.path.exists(name):
+        index.model = os.path.abspath(name)
+    elif str(name):
+        index.model = str(name)
     remaining = [file for file in index.files if os.path.exists(file)]
     requested = [os.path.abspath(file) for file in image_files(sources)]
     now = {file: _look_at(file) for file in remaining + requested}
@@ -113,7 +122,8 @@ def build_index(
         write_index(path, index)
 
     save()  # a folder that cannot be written to is noticed before the work
-    saved, is_saved = monotonic(), True
+    saved_at = monotonic()
+    is_saved = True
     new = [file for file in now if file not in index.files]
     try:
         for file, result in embed_files(model, preprocess, new):
@@ -123,9 +133,10 @@ def build_index(
                 index.files[file] = now[file]
                 features[file] = result
             is_saved = False
-            if monotonic() > saved + SAVE_SECONDS:
+            if monotonic() > saved_at + SAVE_SECONDS:
                 save()
-                saved, is_saved = monotonic(), True
+                saved_at = monotonic()
+                is_saved = True
     finally:
         if not is_saved:
             save()
@@ -187,7 +198,9 @@ def _check_features(index: Index) -> None:
     """ValueError unless there is a unit row of float32 for each path."""
     features = index.features
     squared_lengths = np.einsum("ne,ne->n", features, features)  # (N,)
-    are_unit_rows = features.dtype == np.float32 and np.allclose(squared_lengths, 1, atol=2e-3)
+    are_unit_rows = features.dtype == np.float32 and np.allclose(
+        squared_lengths, 1, atol=LENGTH_TOLERANCE
+    )
     if not are_unit_rows or len(features) != len(index.paths):
         raise ValueError(
             f"expected {len(index.paths)} unit rows of float32, "

@@ -32,6 +32,10 @@ from clip_np.losses import similarity_logits
 
 CELL = 0.56  # inches, the side of a cell
 CAPTION_WIDTH = 2.5  # inches, to the left of the table
+CAPTION_GAP = 0.1  # inches between a caption and the table
+CAPTION_LINES = 3
+IMAGE_MARGIN = 0.03  # inches between an image and the sides of its column
+IMAGE_GAP = 0.05  # inches between an image and the table
 DARK = 0.65  # on a scale from 0 to 1: cells darker than this have white figures
 
 
@@ -53,17 +57,25 @@ def similarity_matrix(
     cosines = _cosines(image_features, text_features).T  # (captions, images)
     side = len(images) * CELL
     figure = new_figure()
-    # The table hangs down from (0, 0); the images stand on it, the captions at its
-    # left.
+    # The table hangs down from (0, 0), with the images above and the captions to the
+    # left of it.
     axes = figure.add_axes((0, -side, side, side), frameon=False, xticks=[], yticks=[])
     _draw_cells(axes, cosines)
     for number, (image, caption) in enumerate(zip(images, captions)):
-        draw_image(figure, image, number * CELL + 0.03, 0.05, CELL - 0.06, GREY)
-        lines = wrap(caption, CAPTION_WIDTH, max_lines=3)
+        draw_image(
+            figure,
+            pixels=image,
+            x=number * CELL + IMAGE_MARGIN,
+            y=IMAGE_GAP,
+            width=CELL - 2 * IMAGE_MARGIN,
+            colour=GREY,
+        )
+        lines = wrap(caption, CAPTION_WIDTH, max_lines=CAPTION_LINES)
         middle = -(number + 0.5) * CELL
-        draw_text(figure, -0.1, middle, lines, INK, ha="right", va="center")
+        draw_text(figure, -CAPTION_GAP, middle, lines, INK, ha="right", va="center")
     title = "Cosines of images and captions"
-    return save(figure, path, title, _note(cosines), left=-CAPTION_WIDTH - 0.1, top=CELL)
+    left = -CAPTION_WIDTH - CAPTION_GAP
+    return save(figure, path, title, _note(cosines), left=left, top=CELL)
 
 
 def _cosines(image_features: np.ndarray, text_features: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ Features = np.ndarray | mg.Tensor  # (N, E), of any length
 Names = Sequence[Hashable] | None
 
 
-class Pairs(NamedTuple):
+class UnitPairs(NamedTuple):
     """The features of N pairs, scaled to length 1, in float64."""
 
     images: np.ndarray  # (N, E)
@@ -92,7 +92,7 @@ def retrieval_metrics(
 
     Keys: pairs, distinct_captions, image_to_text_recall_at_1, ...,
     text_to_image_median_rank, and recall_at_1, recall_at_5, recall_at_10, the means of
-    both directions. ValueError for features that are no pairs, or hold a NaN.
+    both directions. ValueError for features that are not pairs, or hold a NaN.
 
     Of three captions, the first lies nearer to image 1 than to its own image 0:
 
@@ -144,13 +144,16 @@ def multiple_choice_accuracy(
 
         P(win) = C(b, n) / C(w, n)
 
-    For example w = 4 wrong captions a, b, c, d, of which the right one beats a, b, c; n
-    = 2. The draws are ab, ac, ad, bc, bd, cd. It wins in ab, ac and bc: C(3, 2) / C(4,
-    2) = 3/6.
+    For example, there are w = 4 wrong captions a, b, c and d. The right caption beats
+    a, b and c, and n = 2 are drawn. The draws are ab, ac, ad, bc, bd and cd. The right
+    caption wins in ab, ac and bc:
 
-    Five pairs with equal images. Their captions lie at different angles to them. The
-    captions beat b = 3, 2, 1, 0 and 4 others, so the mean is (3 + 1 + 0 + 0 + 6) / 6 /
-    5 = 1/3:
+        C(3, 2) / C(4, 2) = 3 / 6
+
+    Below are five pairs with equal images. Their captions lie at different angles to
+    the images, and beat b = 3, 2, 1, 0 and 4 others. So the mean is
+
+        (3 + 1 + 0 + 0 + 6) / 6 / 5 = 1 / 3
 
     >>> images = np.array([[1.0, 0.0]] * 5)
     >>> angles = np.radians([30, 40, 50, 60, 20])
@@ -175,15 +178,15 @@ def multiple_choice_accuracy(
     return float(np.mean(win))
 
 
-def _unit_pairs(image_features: Features, text_features: Features) -> Pairs:
-    """Both kinds of features scaled to length 1; ValueError if they are no pairs."""
+def _unit_pairs(image_features: Features, text_features: Features) -> UnitPairs:
+    """Both kinds of features scaled to length 1; ValueError if they are not pairs."""
     images = _unit_rows("image_features", image_features)
     texts = _unit_rows("text_features", text_features)
     if len(images) != len(texts) or len(images) == 0:
         raise ValueError(
             f"expected pairs of features, got {len(images)} images but {len(texts)} captions"
         )
-    return Pairs(images, texts)
+    return UnitPairs(images=images, texts=texts)
 
 
 def _unit_rows(name: str, features: Features) -> np.ndarray:

@@ -17,8 +17,7 @@ from clip_np.files import File, replace_file
 
 THUMBNAIL = 256  # pixels of the longer side
 JPEG_QUALITY = 90
-# Braces are doubled where they belong to the style sheet: {title} and {note} are filled
-# in.
+# {title} and {note} are filled in. Braces of the style sheet are doubled.
 HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>

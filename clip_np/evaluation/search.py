@@ -60,7 +60,8 @@ def search_index(
     paths = index.paths
     if k < 1 or not paths:
         raise ValueError(
-            f"search_index: needs at least one of each, got k = {k} of {len(paths)} images"
+            "search_index: expected k >= 1 and an index with images, got k = "
+            f"{k} of {len(paths)} images"
         )
     if names_an_image(query):
         ((_, features),) = embed_files(model, preprocess, [query])

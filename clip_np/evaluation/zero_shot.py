@@ -7,8 +7,8 @@ the class:
     w_c = unit(mean over templates of T("a photo of a " + name of c))       (E,)
 
 The class of an image with unit features u is the one with the largest cosine u . w_c.
-To set this up takes no image of the classes. The same comparison, with a softmax over
-the sentences, gives each caption its probability.
+No image of the classes is needed to set this up. The same comparison, with a softmax
+over the sentences, gives each caption its probability.
 
 Radford et al. 2021, arXiv:2103.00020, sections 3.1.2 to 3.1.4.
 """
@@ -31,6 +31,14 @@ def zero_shot_classifier(
     A template is a sentence with {} where the class name goes: "a photo of a {}." The
     class of an image with unit features u (E,) is argmax(u @ classifier). ValueError
     without a class or a template, or for a template without exactly one {}.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> from clip_np.tokens import Tokenizer
+    >>> tokenizer = Tokenizer([], context_length=16)
+    >>> model = CLIP(PRESETS["tiny"].for_tokenizer(tokenizer), np.random.default_rng(0))
+    >>> templates = ["a {}", "my {}"]
+    >>> zero_shot_classifier(model, tokenizer, ["cat", "dog", "hat"], templates).shape
+    (64, 3)
     """
     if not class_names or not templates:
         raise ValueError("zero_shot_classifier: needs at least one class and one template")

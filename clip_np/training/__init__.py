@@ -34,7 +34,7 @@ from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
 from clip_np.training.shapes_figures import shapes_report
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
-from clip_np.training.options import RECIPES, TrainingOptions
+from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
 from clip_np.training.log import METRICS, read_metrics
 from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
@@ -43,6 +43,7 @@ from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.loop import Trainer, TrainingError
 
 __all__ = [
+    "BACKEND_HELP",
     "METRICS",
     "PATIENCE",
     "RECIPES",

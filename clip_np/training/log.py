@@ -45,7 +45,12 @@ def read_metrics(path: Path) -> list[Entry]:
 
 
 class Stopwatch:
-    """Seconds since it was started, and those that were on it at the start."""
+    """Seconds since it was started, and the seconds that were on it at the start.
+
+    >>> stopwatch = Stopwatch(seconds=60.0)
+    >>> 60.0 <= stopwatch.seconds() < 70.0
+    True
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.started = time.perf_counter() - seconds
@@ -63,7 +68,8 @@ class MetricsFile:
     """The metrics of one run in its directory.
 
     A run that starts at `step` keeps the entries up to this step. A new run, which
-    starts at step 0, keeps none. lowest_validation_loss is that of the kept entries.
+    starts at step 0, keeps none. lowest_validation_loss is the lowest of the kept
+    entries.
     """
 
     def __init__(self, path: Path, step: int) -> None:

@@ -87,7 +87,7 @@ class Trainer:
         directory: Path,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Make a new model, or go on with that of `checkpoint`.
+        """Make a new model, or go on with the model of `checkpoint`.
 
         Raises ValueError if the task has no training pairs, or if the checkpoint holds
         no training to go on with.

@@ -40,6 +40,8 @@ MUST_BE_POSITIVE = {
 }
 """Options for which 0 has no meaning, and why. In all others 0 means "none"."""
 
+BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
+
 
 def command_line_field(default: Any, value: str, meaning: str) -> Any:
     """A field of TrainingOptions that is also an option of the command line.
@@ -84,9 +86,7 @@ class TrainingOptions:
     zoom: float = command_line_field(0.0, "X", "stretch training images by up to exp(X), each way")
     tag_probability: float = 0.0  # of adding some of a pair's tags to its caption
     seed: int = command_line_field(0, "N", "for all random numbers; same seed, same run (0)")
-    backend: str = command_line_field(
-        "numpy", "NAME", "numpy (the default), or cupy or cupy:1 for a GPU"
-    )
+    backend: str = command_line_field("numpy", "NAME", BACKEND_HELP)
     workers: int | None = command_line_field(
         None, "N", "threads (default: the cores, or one on a GPU)"
     )

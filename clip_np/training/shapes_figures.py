@@ -17,15 +17,12 @@ Radford et al. 2021, arXiv:2103.00020, section 3.1.
 import numpy as np
 
 from clip_np.data import CLASSES, PROMPTS, ShapesSplit
-from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
+from clip_np.evaluation import TIE, embed_images, embed_texts, retrieval_metrics
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 
 SMALL_GALLERY = 100
 """Drawings and captions of the easier retrieval question. The harder one uses all."""
-
-TIE = 1e-9
-"""Scores that differ by less are equal. Rounding makes differences of about 1e-16."""
 
 
 def shapes_report(

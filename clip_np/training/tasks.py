@@ -20,7 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from clip_np.data import DataError, Pairs, load_images, open_dataset, shapes
+from clip_np.data import (
+    SHAPES_STREAM,
+    VALIDATION_PAIRS,
+    DataError,
+    Pairs,
+    load_images,
+    open_dataset,
+    shapes,
+)
 from clip_np.evaluation import pairs_report
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
@@ -29,21 +37,32 @@ from clip_np.training.shapes_figures import shapes_report
 TRAINING_IMAGES = 60_000
 """Drawings that the shapes task trains on."""
 
-VALIDATION_IMAGES = 512
+VALIDATION_IMAGES = VALIDATION_PAIRS
 """Drawings that the shapes task holds out, and the most pairs that a validation uses.
 
 A validation has to be quick: it interrupts the training every 100 steps.
 """
 
-SHAPES_STREAM = 3
-"""The stream of random numbers for the shapes: the generator's seed is [seed, 3].
-
-The batches of a run use the streams 1 (their order) and 2 (their augmentation) of the
-same seed. Streams do not depend on each other.
-"""
-
 TEST_SEED = 2103_00020
 """Any fixed number: it makes the test split the same for all. It is CLIP's on arXiv."""
+
+SHAPES_SETTINGS: dict[str, Any] = {"preset": "tiny", "batch_size": 160}
+"""Settings for the shapes. The other settings are the defaults of `TrainingOptions`."""
+
+FILES_SETTINGS: dict[str, Any] = {
+    "preset": "small",
+    "steps": None,
+    "seconds": 240.0,
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "shift": 3,  # pixels
+    "zoom": 0.1,
+}
+"""Settings for pairs from files. They are varied, because a real data set is small. The
+clock ends the run, because the time of a step depends on the preset."""
+
+TAG_PROBABILITY = 0.6
+"""How often a caption gets some of its tags added, if the data has tags."""
 
 
 class ShapesTask:
@@ -65,7 +84,7 @@ class ShapesTask:
             images, captions = shapes.training_pairs(TRAINING_IMAGES + held_out, rng)
             self.train = Pairs.from_arrays(images[held_out:], captions[held_out:])
             self.validation = Pairs.from_arrays(images[:held_out], captions[:held_out])
-        self.settings: dict[str, Any] = {"preset": "tiny", "learning_rate": 2e-3, "batch_size": 160}
+        self.settings = dict(SHAPES_SETTINGS)
         test_path = None if test is None else os.path.abspath(test)
         self.source = {"task": "shapes", "seed": seed, "test": test_path}
         if test is None:
@@ -96,17 +115,9 @@ class FilesTask:
         splits = open_dataset(os.fspath(path), **columns_and_split)
         self.train = splits.get("train")
         self.validation = splits.get("validation")
-        self.settings: dict[str, Any] = {
-            "preset": "small",
-            "steps": None,
-            "seconds": 240.0,
-            "learning_rate": 1e-3,
-            "batch_size": 64,
-            "shift": 3,
-            "zoom": 0.1,
-        }
+        self.settings = dict(FILES_SETTINGS)
         if self.train is not None and self.train.tags is not None:
-            self.settings["tag_probability"] = 0.6
+            self.settings["tag_probability"] = TAG_PROBABILITY
         is_on_disk = os.path.exists(path)  # if not, it is the name of a data set on a hub
         self.source = {
             "task": "files",

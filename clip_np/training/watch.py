@@ -10,7 +10,7 @@ each has a usual cause:
 - *Captions are longer than the context.* They lose their end.
 - *The model waits for its images.* It computes less than it could.
 
-A loss that is NaN or infinite is no sign but the end: see loop.py.
+A loss that is NaN or infinite is not a sign. It ends the run: see loop.py.
 """
 
 import math
@@ -30,7 +30,7 @@ PATIENCE = 300
 """Steps after which something should have been learned."""
 
 GUESSING_MARGIN = 0.02
-"""The part of ln N within which a loss counts as that of guessing."""
+"""The part of ln N within which a loss counts as the loss of guessing."""
 
 BOUND_MARGIN = 1e-4
 """The part of a bound within which the temperature counts as being at it."""
@@ -103,7 +103,7 @@ class Watch:
         farthest = max(abs(moment.loss - self.guessing) for moment in self.window)
         if farthest < GUESSING_MARGIN * self.guessing:
             self._warn(
-                sign=f"the loss stays at ln N = {self.guessing:.2f}, that of guessing",
+                sign=f"the loss stays at ln N = {self.guessing:.2f}, the loss of guessing",
                 cause="a `learning_rate` that is too high or too low, or captions that do not "
                 "belong to their images. Can 100 pairs alone be learned?",
             )

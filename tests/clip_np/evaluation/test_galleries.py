@@ -33,7 +33,7 @@ def test_grid_refuses(tmp_path):
             caption_grid(images, captions, wrong, scores, path)
     with pytest.raises(ValueError, match="every image needs a choice, every choice a score"):
         caption_grid(images, captions, [[], ["b"]], [[], [0.5]], path)
-    with pytest.raises(ValueError, match=r"B > 0, H, W, 3\), .* got uint8 \(0, 32, 32, 3\)"):
+    with pytest.raises(ValueError, match=r"B > 0, H, W, 3\).* got uint8 \(0, 32, 32, 3\)"):
         caption_grid(images[:0], [], [], [], path)
     assert not list(tmp_path.iterdir())
 

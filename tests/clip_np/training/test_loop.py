@@ -220,7 +220,7 @@ def test_what_goes_wrong_is_said(task, tmp_path, monkeypatch):
         stuck.run()
     found = sorted(str(each.message).split(" Usual")[0] for each in caught)
     assert found == [
-        "the loss stays at ln N = 2.77, that of guessing.",
+        "the loss stays at ln N = 2.77, the loss of guessing.",
         "the temperature is at its bound.",
     ]
 

@@ -36,7 +36,7 @@ def test_a_loss_that_stays_at_that_of_guessing():
     stuck = math.log(32) + 0.03
     (message,) = messages(entries(stuck), entries(stuck))
     assert message.startswith(
-        "the loss stays at ln N = 3.47, that of guessing. Usual cause: a `lear"
+        "the loss stays at ln N = 3.47, the loss of guessing. Usual cause: a `lear"
     )
     assert messages(entries(stuck, count=WINDOW - 1)) == []
     assert messages(entries(stuck, count=WINDOW - 1), entries(3.2, count=1)) == []
