@@ -32,7 +32,7 @@ SPLITS = {
 
 TEST_PAIRS = 2000
 TUTORIAL_SEED = 42
-"""Size of the test split of a set that has none, and the seed of the shuffle that picks
+"""Size of the test split of a data set without one, and the seed of the shuffle that picks
 it. Both are as in the tutorial that the preset "tutorial" follows, so that figures can
 be compared."""
 

@@ -59,7 +59,7 @@ def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: st
             name=html.escape(name).replace("/", "/<wbr>"),  # long paths may break after a /
         )
     with replace_file(path) as file:
-        # File names may hold bytes that are no text; they are shown as "?".
+        # File names may hold bytes that are not text; they are shown as "?".
         file.write((page + TAIL).encode("utf-8", "replace"))
     return Path(path)
 

@@ -10,7 +10,7 @@ neighbours most often, join them everywhere, and note the pair. Repeat.
 
 So frequent words become one piece, and rare words stay several. This file has both
 loops as one would write them down. bpe.py has the forms that are used: they give the
-same results, faster. The method is that of Sennrich, Haddow and Birch (2016),
+same results, faster. The method is by Sennrich, Haddow and Birch (2016),
 arXiv:1508.07909.
 """
 

@@ -23,7 +23,7 @@ from minigrad.inputs import tensor
 class Validation:
     """Held-out pairs, the first VALIDATION_IMAGES of them, loaded once.
 
-    image_size is the side of the images in pixels. batch_size is that of the training.
+    image_size is the side of the images in pixels. batch_size is the training's.
     skip_bad leaves unreadable images out.
     """
 

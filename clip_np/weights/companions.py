@@ -66,7 +66,7 @@ def find_configuration(path: pathlib.Path, metadata: dict[str, str]) -> Configur
         if path.name.removesuffix(INDEX) in dialect.weights:
             has_config = (folder / dialect.config).exists()
             return dialect.read(folder) if has_config else nothing
-    # Next to weights with another name, config.json may be that of another model.
+    # Next to weights with another name, config.json may belong to another model.
     if (folder / huggingface.CONFIG).exists() and huggingface.is_clip(folder):
         return huggingface.read_configuration(folder)
     return nothing
