@@ -10,7 +10,7 @@ change is then judged by the same tests as everything else (mutation.py).
     export PYTHONPATH=.:tests/helpers
     python tests/helpers/mechanical.py              all: some ten minutes on two cores
     python tests/helpers/mechanical.py --every 8    every eighth
-    python tests/helpers/mechanical.py softmax      those of this operation, and its planted ones
+    python tests/helpers/mechanical.py softmax      of one operation, planted ones too
 
 A survivor is either a hole in the tests or a change that alters no value. Those of the
 second kind are listed below, each with its reason; any other survivor makes the tool
