@@ -370,10 +370,12 @@ WORKER = _of(
 SUMS = _of(
     "clip_np.training.sums",
     ("only the first worker's gradients", "GradientSums._add_up",
-     "self.totals[position] += gradient", "pass", "the workers' gradients are not added up"),
+     "self.totals[key] += gradient", "pass", "the workers' gradients are not added up"),
     ("those that wait are forgotten", "GradientSums.finish",
-     "self._add_up(position, self.waiting[position, worker])", "pass",
+     "self._add_up(encoder, position, self.waiting[encoder, position, worker])", "pass",
      "a worker that never comes holds up the others"),
+    ("one encoder's gradients of a shared parameter", "GradientSums.finish",
+     "sums[position] + total if", "total if", "a parameter is taken to belong to one encoder"),
 )  # fmt: skip
 
 PLAN = _of(
