@@ -105,7 +105,16 @@ def test_a_parameter_that_some_samples_do_not_reach_loses_nothing(monkeypatch):
 @pytest.mark.gradient
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("shards", [1, 2, 6])
-def test_a_parameter_that_both_encoders_use_gets_the_gradients_of_both(shards, workers):
+def test_a_parameter_that_both_encoders_use_gets_the_gradients_of_both(
+    shards, workers, monkeypatch
+):
+    """The last worker is ready first, so that gradients of both encoders wait."""
+
+    def run_last_first(jobs):
+        for job in reversed(jobs):
+            job()
+
+    monkeypatch.setattr("clip_np.training.step.run_workers", run_last_first)
     model, (images, tokens) = small_model(), batch(6)
     shared = model.text.text_projection = model.vision.proj
     _, expected = whole_batch(model, images, tokens)
