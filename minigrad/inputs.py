@@ -90,7 +90,7 @@ def unify(name: str, values: Sequence[Any]) -> tuple[Tensor, ...]:
 
 
 def _as_tensors(values: Sequence[Any]) -> list[Tensor]:
-    """All values as tensors. Arrays, numbers and lists follow the first float tensor."""
+    """All values as tensors. Other values follow the first float tensor."""
     operands = [value for value in values if isinstance(value, Tensor)]
     if len(operands) == len(values):
         return operands
@@ -162,7 +162,7 @@ def _real_constants(operands: list[Tensor]) -> bool:
 
 
 def _with_dtype(operand: Tensor, dtype: np.dtype) -> Tensor:
-    """`operand` in `dtype`. Only a constant is ever converted, so no gradient is lost."""
+    """`operand` in `dtype`. Only constants are converted, so no gradient is lost."""
     return operand if operand.data.dtype == dtype else Tensor(operand.data.astype(dtype))
 
 

@@ -88,11 +88,11 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
             gradients[place] = gradient if owned else gradient.copy()
 
         StretchWalk(start).run(roots, receive)
-        # One for each input, none for the anchor below: the walk's `zip` stops before it.
+        # None for the anchor below: the `zip` of the walk stops before it.
         return tuple([gradients.get(copy._place) for copy in copies])
 
-    # Which tensors fn reaches through its closure is unknown until it runs again. One of
-    # them may need a gradient even if no input does. The anchor, an extra leaf, keeps
+    # fn may reach tensors through its closure. They are unknown until fn runs again,
+    # and may need a gradient even if no input does. So an extra leaf, the anchor, keeps
     # the results on the tape in any case.
     anchor = Tensor(np.zeros(0, np.float32), requires_grad=True)
     recorded = record_many("checkpoint", values, (*tensors, anchor), vjp)

@@ -44,8 +44,8 @@ class GradientSums:
         for worker, load in enumerate(loads):
             for encoder in dict.fromkeys(unit.encoder for unit in load):
                 self.workers_of.setdefault(encoder, []).append(worker)
-        # By encoder and position: the sum so far, the workers that are still to be added,
-        # and, by worker as well, the gradients that came before their turn.
+        # By encoder and position: the sum so far and the workers still to be added. By
+        # encoder, position and worker: the gradients that came before their turn.
         self.totals: dict[tuple[str, int], Array] = {}
         self.turns: dict[tuple[str, int], list[int]] = {}
         self.waiting: dict[tuple[str, int, int], Array] = {}
