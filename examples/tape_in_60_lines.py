@@ -2,10 +2,9 @@
 
     python examples/tape_in_60_lines.py
 
-Each operation computes its result, and keeps a function `vjp` that turns the gradient
-of the result into the gradients of the inputs. `backward` walks from the youngest value
-to the oldest. A result is younger than its inputs. So when the walk reaches a value,
-all that was computed from this value has already handed its gradient over.
+Each operation makes a function `vjp` that turns the gradient of its result into the
+gradients of its inputs. It keeps arrays only, never a Value. `backward` visits the
+youngest value first, so a result hands its gradient on before its inputs are visited.
 """
 
 import itertools
@@ -40,7 +39,8 @@ class Value:
         return Value(y, (self,), lambda g: (g * (1.0 - y * y),))
 
     def sum(self):
-        return Value(self.data.sum(), (self,), lambda g: (np.full_like(self.data, g),))
+        x = self.data
+        return Value(x.sum(), (self,), lambda g: (np.full_like(x, g),))
 
     def backward(self):
         """Add d(self)/d(value) to `.grad` of each value that self depends on."""

@@ -5,10 +5,10 @@
     *.parquet        | -> open_dataset -> Pairs by split |
     a set's name     |                                   | load_images -> (N, H, W, 3)
 
-In go a path, or the name of a set on the Hugging Face hub. `open_dataset` finds the
-pairs of images and captions and returns them by split, as `Pairs`: captions in memory,
-images still in their files. Out come batches: normalised float32 arrays
-(B, 3, size, size), captions and names.
+The input is a path, or the name of a data set on the Hugging Face hub. `open_dataset`
+finds the pairs of images and captions and returns them by split, as `Pairs`: captions
+in memory, images still in their files. The output is batches: normalised float32
+arrays (B, 3, size, size), captions and names.
 
     splits = open_dataset("photos")
     loader = BatchLoader(
@@ -18,10 +18,10 @@ images still in their files. Out come batches: normalised float32 arrays
     for images, captions, names in loader.batches(start_step=0, stop_step=1000):
         ...
 
-This part knows no tokens and no model. Read first images.py, preprocessing.py and
-pairs.py, then splits.py, columns.py and sources.py with its readers, then
-augmentation.py and batches.py. The built-in task, drawings of coloured shapes, is in
-scenes.py, drawing.py and shapes.py.
+This part knows no tokens and no model. Read first images.py, preprocessing.py,
+random_streams.py and pairs.py, then splits.py, columns.py and sources.py with its
+readers, then augmentation.py and batches.py. The built-in task, drawings of coloured
+shapes, is in scenes.py, drawing.py and shapes.py.
 
 To read a new kind of data file:
   1. write read_xyz(path, columns), which yields an `Entry` for each row,
@@ -42,8 +42,10 @@ from clip_np.data.preprocessing import (
     training_preprocess,
 )
 from clip_np.data.augmentation import augment, extra_words
+from clip_np.data.random_streams import SHAPES_STREAM
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.splits import split_of
+from clip_np.data.hub import HUB_NAME, VALIDATION_PAIRS
 from clip_np.data.sources import open_dataset
 from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
 from clip_np.data import shapes
@@ -61,12 +63,15 @@ __all__ = [
     "BAR_SECONDS",
     "CLASSES",
     "HELD_OUT_LABELS",
+    "HUB_NAME",
     "IMAGE_SIZE",
     "IMAGE_SUFFIXES",
     "MEAN",
     "PROMPTS",
     "SEEN_LABELS",
+    "SHAPES_STREAM",
     "STD",
+    "VALIDATION_PAIRS",
     "Batch",
     "BatchLoader",
     "DataError",

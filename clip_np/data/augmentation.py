@@ -54,7 +54,7 @@ def _source_positions(length: int, scale: np.ndarray, offset: np.ndarray) -> np.
     return np.rint(positions).clip(0, length - 1).astype(np.int64)
 
 
-def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: float = 0.3) -> str:
+def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: float) -> str:
     """With this probability, `caption` with one to three of its `tags` added.
 
     tags are words or phrases separated by commas. Those that occur in the caption are

@@ -30,6 +30,7 @@ from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import opened, to_rgb
 from clip_np.data.pairs import Pairs
 from clip_np.data.preprocessing import resize_and_crop, to_model_input
+from clip_np.data.random_streams import AUGMENTATION_STREAM
 from minigrad.threads import available_cores, map_ahead
 
 CACHE_BYTES = 512 * 2**20
@@ -133,7 +134,7 @@ class BatchLoader:
         if not readable:
             causes = list(squares.values())
             raise DataError(f"step {step}: no image is readable: {a_few(causes)}")
-        rng = np.random.default_rng([self.seed, 2, step])
+        rng = np.random.default_rng([self.seed, AUGMENTATION_STREAM, step])
         pairs = pairs.select(list(readable))
         images = np.stack(list(readable.values()))  # (B, size, size, 3)
         images = augment(images, rng, self.shift, self.zoom)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clip_np.data.errors import DataError
-from clip_np.data.images import encoded_image
+from clip_np.data.images import image_cell
 from clip_np.data.pairs import Row
 from clip_np.data.splits import SPLITS
 
@@ -61,6 +61,7 @@ def find_columns(table: str | Path, headers: Sequence[str], columns: Columns) ->
     >>> find_columns("a.csv", ["Path", "Text", "size"], COLUMNS)
     {'image': 'Path', 'caption': 'Text'}
     """
+    # Reversed: if two headers are equal, the first one stays.
     by_lower = {header.strip().lower(): header for header in reversed(headers)}
     header_of = {}
     for role, names in columns.items():
@@ -80,8 +81,8 @@ def table_rows(
 ) -> Iterator[Row]:
     """The rows of a table, checked.
 
-    A caption cell holds a text, or a list of texts, of which the first counts. A tags
-    cell holds a text or a list. An image cell holds an encoded image, a path below
+    A caption cell holds a text, or a list of texts; the first text of a list is used. A
+    tags cell holds a text or a list. An image cell holds an encoded image, a path below
     `folder`, or a function that returns either. Raises DataError, naming the row, for
     anything else. A row that names no split belongs to `default_split`.
 
@@ -96,7 +97,7 @@ def table_rows(
         image = _image_source(entry.cells["image"], folder)
         caption = _first_text(entry.cells["caption"])
         if image is None or not isinstance(caption, str):
-            image_type = type(encoded_image(entry.cells["image"]))
+            image_type = type(image_cell(entry.cells["image"]))
             raise DataError(
                 f"{row_name}: expected a text and an encoded image or its path, got "
                 f"{type(caption)} and {image_type}; `caption_column` and `image_column` name "
@@ -115,15 +116,19 @@ def table_rows(
 
 
 def _image_source(cell: Any, folder: Path) -> Any:
-    """The source of the image in a cell: b"" for an empty cell, None for no image."""
-    image = encoded_image(cell) or b""
+    """The source of the image in a cell; None if the cell holds something else.
+
+    An empty cell gives b"", which fails as an unreadable image, so that skip_bad can
+    leave it out.
+    """
+    image = image_cell(cell) or b""
     if isinstance(image, str):
         return folder / image
     return image if isinstance(image, bytes) or callable(image) else None
 
 
 def _first_text(cell: Any) -> Any:
-    """What a cell holds; of a list of texts the first; "" for an empty cell."""
+    """What a cell holds, or the first text of its list; "" for an empty cell."""
     if isinstance(cell, list):
         cell = cell[0] if cell else ""
     return cell or ""

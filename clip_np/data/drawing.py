@@ -30,20 +30,39 @@ BRIGHT_GREYS = range(200, 256)
 PROBES = (-1 / 3, 0.0, 1 / 3)  # pixels from the middle of a pixel
 
 
+# How much the details of a picture vary.
+RADIUS_FACTORS = (0.92, 1.08)
+COLOUR_FACTORS = (0.85, 1.1)
+COLOUR_NOISE = 6  # standard deviation of each colour value, of 255
+CENTRE_SHIFT = 1.2  # pixels, the most
+PIXEL_NOISE = 5  # standard deviation of each pixel, of 255
+
+# Lengths in the shapes, as parts of the radius.
+SQUARE = 0.88  # half a side
+TRIANGLE_BASE = 0.8  # from the centre down to the base
+TRIANGLE_SLOPE = 0.58  # half the width, as a part of the distance from the tip
+CROSS_ARM = 0.34  # half the width of an arm
+RING_HOLE = 0.55
+STAR_BODY = 0.42  # from the centre to the edge between two rays
+STAR_RAY = 0.68  # how far a ray reaches beyond that
+
+
 def _inside_star(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     turns = np.arctan2(x, -y) * (5 / (2 * np.pi))  # 5 turns around the circle, one for each ray
     ray = 2 * np.abs(turns - np.floor(turns) - 0.5)  # 1 on the five rays, 0 half-way between
-    return np.sqrt(x * x + y * y) <= r * (0.42 + 0.68 * ray * np.sqrt(ray))
+    return np.sqrt(x * x + y * y) <= r * (STAR_BODY + STAR_RAY * ray * np.sqrt(ray))
 
 
 INSIDE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
     "circle": lambda x, y, r: x * x + y * y <= r * r,
-    "square": lambda x, y, r: np.maximum(abs(x), abs(y)) <= 0.88 * r,
-    "triangle": lambda x, y, r: (-r <= y) & (y <= 0.8 * r) & (abs(x) <= 0.58 * (y + r)),
-    "cross": lambda x, y, r: (
-        (np.minimum(abs(x), abs(y)) <= 0.34 * r) & (abs(x) <= r) & (abs(y) <= r)
+    "square": lambda x, y, r: np.maximum(abs(x), abs(y)) <= SQUARE * r,
+    "triangle": lambda x, y, r: (
+        (-r <= y) & (y <= TRIANGLE_BASE * r) & (abs(x) <= TRIANGLE_SLOPE * (y + r))
     ),
-    "ring": lambda x, y, r: (x * x + y * y <= r * r) & (x * x + y * y >= (0.55 * r) ** 2),
+    "cross": lambda x, y, r: (
+        (np.minimum(abs(x), abs(y)) <= CROSS_ARM * r) & (abs(x) <= r) & (abs(y) <= r)
+    ),
+    "ring": lambda x, y, r: (x * x + y * y <= r * r) & (x * x + y * y >= (RING_HOLE * r) ** 2),
     "star": _inside_star,
 }
 """Shape -> whether a point (x, y) from its centre is inside at radius r; y is down."""
@@ -67,16 +86,20 @@ def draw_details(scenes: Scenes, rng: np.random.Generator) -> Details:
     dark = rng.integers(DARK_GREYS.start, DARK_GREYS.stop, size=count)
 
     radii = np.array(list(SIZES.values()))[scenes.sizes]  # (n, 2)
-    radii = radii * rng.uniform(0.92, 1.08, (count, 2))
+    smallest, largest = RADIUS_FACTORS
+    radii = radii * rng.uniform(smallest, largest, (count, 2))
 
     palette = np.array(list(COLOURS.values()))  # (colours, 3)
     colours = palette[scenes.labels // len(SHAPES)]  # (n, 2, 3)
-    colours = colours * rng.uniform(0.85, 1.1, (count, 2, 1)) + rng.normal(0, 6, (count, 2, 3))
+    darkest, brightest = COLOUR_FACTORS
+    colours = colours * rng.uniform(darkest, brightest, (count, 2, 1))
+    colours = colours + rng.normal(0, COLOUR_NOISE, (count, 2, 3))
 
-    centres = scenes.centres() + rng.uniform(-1.2, 1.2, (count, 2, 2))
+    centres = scenes.centres() + rng.uniform(-CENTRE_SHIFT, CENTRE_SHIFT, (count, 2, 2))
 
     # Colour planes: NumPy's inner loops then run over 32 pixels and not over 3 colours.
-    noise = 5 * rng.standard_normal((count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
+    noise = rng.standard_normal((count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
+    noise = PIXEL_NOISE * noise
     return Details(
         grey=np.where(is_bright, bright, dark),
         radii=radii.astype(np.float32),
@@ -129,7 +152,13 @@ def _render_chunk(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
 
 
 def render(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
-    """Draw the scenes: (n, 32, 32, 3) uint8, the same for an equal generator."""
+    """Draw the scenes: (n, 32, 32, 3) uint8, the same for an equal generator.
+
+    >>> from clip_np.data.scenes import ALL_LABELS, draw_scenes
+    >>> rng = np.random.default_rng(0)
+    >>> render(draw_scenes(count=3, rng=rng, labels=ALL_LABELS), rng).shape
+    (3, 32, 32, 3)
+    """
     images = np.empty((len(scenes.layouts), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     for start in range(0, len(images), CHUNK):
         chunk = slice(start, start + CHUNK)

@@ -25,10 +25,11 @@ SHUFFLE_BUFFER = 4096
 """Rows of a stream that are shuffled together, and the size of its sample. At 100 KB an
 image that is 400 MB of memory."""
 VALIDATION_PAIRS = 512
-"""Rows of a stream to validate on: enough for a steady curve, and soon encoded."""
+"""Pairs to validate on: enough for a steady curve, and soon encoded."""
 
 SETS_LIBRARY = 'the datasets library: pip install "minigrad-clip[data]"'
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""What names on the Hugging Face hub look like, of data sets and models: owner/name."""
 SAVED_SET_FILES = ("dataset_dict.json", "state.json")
 
 
@@ -139,8 +140,8 @@ def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
 def open_stream(sets: Mapping[str, Any], path: str, columns: Columns) -> dict[str, Pairs]:
     """Splits as `open_dataset` returns them, the training pairs as a `Stream`.
 
-    Of validation and test, the first rows are taken. Without a validation split, the
-    first training pairs are held out.
+    The validation and test splits are the first rows of their streams. Without a
+    validation split, the first training pairs are held out.
     """
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:

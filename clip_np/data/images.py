@@ -91,14 +91,15 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper.convert("RGB")
 
 
-def encoded_image(cell: Any) -> Any:
-    """What a table's cell holds; of a dictionary, its "bytes" or else its "path".
+def image_cell(cell: Any) -> Any:
+    """What an image cell of a table holds: bytes, a path or a function.
 
+    A dictionary stands for its "bytes", or for its "path" if it has no bytes.
     The `datasets` library writes images as such dictionaries.
 
-    >>> encoded_image({"bytes": None, "path": "cat.png"})
+    >>> image_cell({"bytes": None, "path": "cat.png"})
     'cat.png'
-    >>> encoded_image("cat.png")
+    >>> image_cell("cat.png")
     'cat.png'
     """
     if isinstance(cell, dict) and cell.keys() & {"bytes", "path"}:
@@ -115,7 +116,8 @@ def opened(
     """What `use` makes of the image in a source, by default upright and in RGB.
 
     `use` gets the image as it is stored. Whatever goes wrong becomes a DataError that
-    begins with `name`. It is raised, or with `skip_bad` returned.
+    begins with `name`. Returns the DataError in place of the result if skip_bad is set;
+    otherwise raises it.
 
     >>> red = np.full((4, 6, 3), (255, 0, 0), np.uint8)
     >>> opened(red, "red").size
@@ -134,7 +136,7 @@ def opened(
 
 def _decode(source: ImageSource, use: Callable[[Image.Image], Any]) -> Any:
     if callable(source):
-        source = encoded_image(source())
+        source = image_cell(source())
     if isinstance(source, np.ndarray):
         return use(Image.fromarray(source))
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else source

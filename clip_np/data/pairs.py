@@ -9,10 +9,10 @@ data set. It keeps the captions in memory, and of each image only its source
     tags        ["toy, round", ""]              further words, or None if there are none
     sources     [Path("a.png"), b"PNG..."]      not yet decoded
 
-A set larger than the disk can be read as a *stream*: its rows arrive one after another
-and are used once. Only the rows in a buffer can be shuffled. `Stream` offers batches as
-`Pairs` does. Its columns hold a sample, the first rows of the training split, from
-which the tokenizer is learned.
+A data set larger than the disk can be read as a *stream*: its rows arrive one after
+another and are used once in each pass. Only the rows in a buffer can be shuffled.
+`Stream` offers batches as `Pairs` does. Its columns hold a sample, the first rows of
+the training split. The tokenizer is learned from this sample.
 """
 
 import itertools
@@ -25,6 +25,7 @@ from PIL import Image
 
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import ImageSource, opened
+from clip_np.data.random_streams import ORDER_STREAM
 
 
 class Row(NamedTuple):
@@ -103,7 +104,7 @@ class Pairs:
         for step in range(start, stop):
             epoch, position = divmod(step, steps_per_epoch)
             if step == start or position == 0:
-                order = np.random.default_rng([seed, 1, epoch]).permutation(len(self))
+                order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(self))
             yield self.select(order[position * size :][:size])
 
     @classmethod

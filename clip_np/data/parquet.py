@@ -18,7 +18,11 @@ that leaves 2 MiB for each encoded image."""
 
 
 def is_parquet(path: Path, asked_for: bool) -> bool:
-    """Whether a file is a parquet file, by its name."""
+    """Whether a file is a parquet file, by its name.
+
+    >>> is_parquet(Path("train.parquet"), asked_for=False)
+    True
+    """
     return path.suffix.lower() == ".parquet"
 
 

@@ -122,7 +122,13 @@ class Scenes(NamedTuple):
 
 
 def draw_scenes(count: int, rng: np.random.Generator, labels: Sequence[int]) -> Scenes:
-    """Draw `count` scenes of the classes `labels`, 40% of them with one object."""
+    """Draw `count` scenes of the classes `labels`, 40% of them with one object.
+
+    >>> red_stars = [CLASSES.index("red star")]
+    >>> scenes = draw_scenes(2, np.random.default_rng(0), red_stars)
+    >>> scenes.captions()
+    ['a large red star above a large red star', 'a large red star in the center']
+    """
     has_one = rng.random(count) < ONE_OBJECT
     positions = rng.integers(len(POSITIONS), size=count)
     relations = rng.integers(len(RELATIONS), size=count)
@@ -134,7 +140,12 @@ def draw_scenes(count: int, rng: np.random.Generator, labels: Sequence[int]) -> 
 
 
 def distinct_scenes(count: int, rng: np.random.Generator, labels: Sequence[int]) -> Scenes:
-    """The first `count` scenes with different captions, in the order of drawing."""
+    """The first `count` scenes with different captions, in the order of drawing.
+
+    >>> scenes = distinct_scenes(50, np.random.default_rng(0), ALL_LABELS)
+    >>> len(set(scenes.captions()))
+    50
+    """
     batches: list[Scenes] = []
     captions: list[str] = []
     while len(set(captions)) < count:

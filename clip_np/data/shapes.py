@@ -74,6 +74,15 @@ class ShapesSplit(NamedTuple):
     labels: np.ndarray  # (n,) int64: the class of the one object, or NO_LABEL
 
 
+class SplitRow(NamedTuple):
+    """One row of a file with a test split."""
+
+    kind: str
+    image: np.ndarray  # (32, 32, 3) uint8
+    caption: str
+    label: int
+
+
 def training_pairs(count: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
     """Draw `count` images (count, 32, 32, 3) uint8 and captions, no held-out classes.
 
@@ -101,12 +110,14 @@ def test_split(seed: int) -> dict[str, ShapesSplit]:
     for kind, classes in RETRIEVAL_KINDS.items():
         scenes = distinct_scenes(RETRIEVAL_IMAGES, rng, classes)
         labels = np.full(RETRIEVAL_IMAGES, NO_LABEL, dtype=np.int64)
-        split[kind] = ShapesSplit(render(scenes, rng), scenes.captions(), labels)
+        split[kind] = ShapesSplit(
+            images=render(scenes, rng), captions=scenes.captions(), labels=labels
+        )
     for kind, classes in ZERO_SHOT_KINDS.items():
         labels = np.repeat(np.array(classes, dtype=np.int64), IMAGES_PER_CLASS)
         scenes = _single_objects(labels, rng)
         captions = [f"a {CLASSES[label]}" for label in labels]
-        split[kind] = ShapesSplit(render(scenes, rng), captions, labels)
+        split[kind] = ShapesSplit(images=render(scenes, rng), captions=captions, labels=labels)
     return split
 
 
@@ -126,26 +137,25 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
     path = Path(path)
     files = sorted(path.glob("test-*.parquet")) if path.is_dir() else [path]
     columns = {name: (name,) for name in ("img", "text_EN", "kind", "label")}
-    rows: dict[str, list[tuple[np.ndarray, str, int]]] = {
-        kind: [] for kind in (*RETRIEVAL_KINDS, *ZERO_SHOT_KINDS)
-    }
+    rows: dict[str, list[SplitRow]] = {kind: [] for kind in (*RETRIEVAL_KINDS, *ZERO_SHOT_KINDS)}
     for file in files:
         for entry in read_parquet(file, columns):
-            kind, row = _check_test_row(entry, file, kinds=rows)
-            rows[kind].append(row)
+            row = _check_split_row(entry, file, kinds=rows)
+            rows[row.kind].append(row)
     split = {}
     for kind, rows_of_kind in rows.items():
         if not rows_of_kind:
             raise DataError(f"{path}: no rows of kind {kind} in {len(files)} parquet test files")
-        images, captions, labels = zip(*rows_of_kind)
-        split[kind] = ShapesSplit(np.stack(images), list(captions), np.array(labels, np.int64))
+        split[kind] = ShapesSplit(
+            images=np.stack([row.image for row in rows_of_kind]),
+            captions=[row.caption for row in rows_of_kind],
+            labels=np.array([row.label for row in rows_of_kind], np.int64),
+        )
     return split
 
 
-def _check_test_row(
-    entry: Entry, file: Path, kinds: Iterable[str]
-) -> tuple[str, tuple[np.ndarray, str, int]]:
-    """The kind of a row, and its image, caption and label."""
+def _check_split_row(entry: Entry, file: Path, kinds: Iterable[str]) -> SplitRow:
+    """The row of a table, checked; DataError for a row that is not as expected."""
     caption: Any = entry.cells["text_EN"]
     kind: Any = entry.cells["kind"]
     label: Any = entry.cells["label"]
@@ -159,4 +169,4 @@ def _check_test_row(
             f"and a label from -1 to {len(CLASSES) - 1}; got {image.shape}, {caption!r}, {kind!r} "
             f"and {label!r}"
         )
-    return kind, (image, caption, label)
+    return SplitRow(kind=kind, image=image, caption=caption, label=label)

@@ -104,7 +104,9 @@ def open_dataset(
     else:
         rows = list(read_files(Path(path), columns))
     if not rows:
-        raise DataError(f"{path} holds no image-caption pairs. Understood are {UNDERSTOOD}")
+        raise DataError(
+            f"{path} holds no image-caption pairs. Files that can be read: {UNDERSTOOD}"
+        )
     return _by_split(rows, validation_fraction, seed, cut_test=is_set)
 
 

@@ -9,13 +9,15 @@ one split:
 
 A row of a table, the name of a file or the name of a folder can say which split it is.
 If nothing says "validation", a few training images are held out for it. The test
-split is never changed, with one exception: sets of the `datasets` library often come in
-one piece, called "train", and then `tutorial_split` cuts off a test split.
+split is never changed, with one exception: data sets of the `datasets` library often
+come in one piece, called "train", and then `tutorial_split` cuts off a test split.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from clip_np.data.random_streams import SPLIT_STREAM
 
 SPLIT_NAMES = ("train", "validation", "test")
 SPLITS = {
@@ -31,17 +33,18 @@ SPLITS = {
 TEST_PAIRS = 2000
 TUTORIAL_SEED = 42
 """Size of the test split of a set that has none, and the seed of the shuffle that picks
-it. Both are those of the tutorial that the preset "tutorial" follows, so that figures
-can be compared."""
+it. Both are as in the tutorial that the preset "tutorial" follows, so that figures can
+be compared."""
 
 
 def split_of(names: Iterable[str]) -> str:
-    """The split that the first fitting one of `names` means; "train" if none fits.
+    """The split that a list of names stands for: the first known name decides.
 
     names are for instance the words of a file's name, then the names of its folders.
-    Case, digits and punctuation around a name are ignored.
+    Case, digits and punctuation around a name are ignored. Without a known name the
+    split is "train".
 
-    >>> split_of(["photos", "val2017", "test"])
+    >>> split_of(["photos", "val2017", "test"])  # "photos" is unknown, "val" is known
     'validation'
     >>> split_of(["contest", "latest"])
     'train'
@@ -70,17 +73,17 @@ def hold_out(names: Sequence[str], splits: np.ndarray, fraction: float, seed: in
         return []
     count = max(1, round(fraction * len(images)))
     count = min(count, len(images) - 1)  # something must be left to train on
-    chosen = np.random.default_rng([seed, 0]).choice(len(images), count, replace=False)
+    chosen = np.random.default_rng([seed, SPLIT_STREAM]).choice(len(images), count, replace=False)
     held_out = {images[number] for number in chosen}
     return [row for row in train_rows if names[row] in held_out]
 
 
 def tutorial_split(rows: int) -> np.ndarray:
-    """Which of so many rows to test on, in a set that has no splits: an int array.
+    """The rows to test on, out of `rows` in a data set without splits: an int array.
 
-    They are 2,000, or a fifth of the rows if there are fewer than 4,000, and exactly
-    those that `dataset.train_test_split(test_size=2000, seed=42)` of the `datasets`
-    library picks.
+    There are 2,000 of them, or a fifth of the rows if the data set has fewer than 4,000
+    rows. `dataset.train_test_split(test_size=2000, seed=42)` of the `datasets` library
+    picks the same rows.
 
     >>> tutorial_split(10_000).shape
     (2000,)

@@ -14,11 +14,14 @@ Whatever is wrong ends as a `FileError` that says which file and why.
     .json            read_json, write_json                  an object
     .txt .gz         read_text                              text, at most 8 MB
 
-A file uses those to the left of it:
+An arrow points from a file to the files that use it. All of them use errors:
 
-    errors    whole         text_files    safetensors
-                            npz           archives
-              arrays        torch_archive, pickle_machine, torch_tensors    pickles
+    whole --> text_files --------> safetensors
+    whole --> npz ---------------> archives
+    arrays ----------------------> safetensors
+    arrays --> torch_archive ----> pickles
+    pickle_machine --------------> pickles
+    pickle_machine, arrays ------> torch_tensors --> pickles
 
 >>> import tempfile
 >>> import numpy as np

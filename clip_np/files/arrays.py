@@ -19,8 +19,7 @@ import numpy as np
 from clip_np.files.errors import File, FileError
 from minigrad.threads import available_cores, parallel_map
 
-# The names that the safetensors format gives to types of numbers, and NumPy's for the
-# same.
+# The safetensors format's names of number types, and NumPy's names.
 DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -36,7 +35,7 @@ DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
-# A limit of ours: NumPy 1 has 32, NumPy 2 has 64, and weights have 4.
+# A limit of this library: NumPy 1 has 32, NumPy 2 has 64, and weights have 4.
 MAX_DIMENSIONS = 32
 
 
@@ -44,6 +43,14 @@ def map_file(path: File) -> np.ndarray:
     """The bytes of a file, (n,) uint8, mapped copy-on-write.
 
     ValueError for an empty file, because no bytes cannot be mapped.
+
+    >>> import pathlib
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "weights")
+    ...     _ = path.write_bytes(b"abc")
+    ...     map_file(path).tolist()
+    [97, 98, 99]
     """
     return np.asarray(np.memmap(path, np.uint8, mode="c"))
 
@@ -51,7 +58,7 @@ def map_file(path: File) -> np.ndarray:
 def as_numbers(name: str, content: np.ndarray, code: str) -> np.ndarray:
     """Bytes (n,) as numbers (n / itemsize,) of a type in `DTYPES`: a view, if possible.
 
-    "BF16" gives float32. ValueError if the bytes are no whole number of numbers.
+    "BF16" gives float32. ValueError if the bytes are not a whole number of numbers.
     FileError, naming `name`, for truth values other than 0 and 1: NumPy's results for
     those are undefined.
 

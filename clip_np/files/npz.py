@@ -23,8 +23,8 @@ import numpy as np
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.whole import replace_file
 
-# By version of the .npy format. Version 3 is for names of fields beyond Latin-1: not
-# for weights.
+# By version of the .npy format. Version 3 is for field names beyond Latin-1, which
+# weights do not have.
 HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -55,7 +55,7 @@ def read_npz(path: File) -> dict[str, np.ndarray]:
     {'weight': array([0, 1, 2])}
     """
     arrays: dict[str, np.ndarray] = {}
-    with file_errors(path, "damaged, or no .npz file"), zipfile.ZipFile(path) as archive:
+    with file_errors(path, "damaged, or not an .npz file"), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         # Against zip bombs: a few kilobytes that unpack to gigabytes.
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -16,8 +16,8 @@ others. A name is text to it, and what the few allowed names mean is decided in
 called.
 
 `pickletools`, which takes pickles apart and never runs them, reads the instructions.
-None makes more than a few hundred bytes beyond those that it brings along, so the
-length of a program limits the memory that it takes.
+No instruction makes more than a few hundred bytes, apart from the data that stands in
+the program itself. So the length of a program limits the memory that it takes.
 https://docs.python.org/3/library/pickletools.html
 """
 
@@ -188,8 +188,8 @@ def _set_items(target: Any, items: list[Any]) -> None:
 def _set_attributes(target: Any, attributes: Any) -> None:
     """Give a module its attributes.
 
-    They are moved and not copied: a large dict that were copied into many modules would
-    take memory without end. An OrderedDict has attributes too, the versions of its
+    They are moved and not copied: copying a large dict into many modules would take
+    memory without end. An OrderedDict has attributes too, the versions of its
     modules; they are left out.
     """
     if type(target) is Attributes and type(attributes) is dict:

@@ -20,12 +20,11 @@ from clip_np.files.pickle_machine import run_pickle
 from clip_np.files.torch_archive import PICKLE, read_entries
 from clip_np.files.torch_tensors import TorchNames
 
-# Under which of these keys people put the weights, when they save more than the
-# weights.
+# The keys under which people put the weights, if they save more than weights.
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPER = "module."  # what PyTorch's DataParallel puts in front of every name
 # A dict that contains itself has no end, and a tree of shared dicts can have 2^60
-# leaves. Both stop at these limits; the largest published CLIP has fewer than 2,000
+# leaves. Both stop at these limits. The largest published CLIP has fewer than 2,000
 # names.
 NAMES_LIMIT = 100_000
 NAME_LENGTH_LIMIT = 300  # characters
@@ -39,7 +38,7 @@ def read_torch(path: File) -> Any:
     damaged or asks for anything else. Dicts and lists may contain themselves: whoever
     walks through them needs a limit.
     """
-    with file_errors(path, "damaged, or no PyTorch file"):
+    with file_errors(path, "damaged, or not a PyTorch file"):
         entries = read_entries(path)
         return run_pickle(entries[PICKLE].tobytes(), TorchNames(entries))
 

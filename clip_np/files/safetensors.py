@@ -82,7 +82,9 @@ def _parse_entry(name: str, value: Any) -> Entry:
     """An entry of the table, if its fields fit each other. FileError if not."""
     if type(value) is not dict or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise FileError(f"{name!r} needs a dtype, a shape and data_offsets, and nothing else")
-    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    code = value["dtype"]
+    shape = value["shape"]
+    offsets = value["data_offsets"]
     if type(code) is not str or code not in DTYPES:
         raise FileError(f"{name!r} has an unknown dtype")
     if not (_are_natural(shape) and _are_natural(offsets)):

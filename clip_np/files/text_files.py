@@ -23,6 +23,14 @@ def read_text(path: File) -> str:
 
     FileError for more than `TEXT_LIMIT` bytes. Use it inside `file_errors`, which adds
     the path.
+
+    >>> import pathlib
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "labels.txt")
+    ...     _ = path.write_text("a cat", encoding="utf-8")
+    ...     read_text(path)
+    'a cat'
     """
     open_file = gzip.open if str(path).endswith(".gz") else open
     with open_file(path, "rb") as file:
@@ -35,8 +43,8 @@ def read_text(path: File) -> str:
 def parse_json(text: str) -> dict[str, Any]:
     """The object that a JSON text holds.
 
-    ValueError for a text that is no JSON, holds no object, or has two values for one
-    key.
+    ValueError for a text that is not JSON, does not hold an object, or has two values
+    for one key.
 
     >>> parse_json('{"width": 64, "layers": [1, 2]}')
     {'width': 64, 'layers': [1, 2]}

@@ -28,9 +28,11 @@ from clip_np.files.errors import File, FileError
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
 SIGNATURE = b"PK\3\4"
 ENCRYPTED = 1  # a bit of the flags
-PICKLE, BYTE_ORDER, STORAGE_FOLDER = "data.pkl", "byteorder", "data/"
-# The first bytes of a file of PyTorch before 1.6, which was no archive: a pickled magic
-# number.
+PICKLE = "data.pkl"
+BYTE_ORDER = "byteorder"
+STORAGE_FOLDER = "data/"
+# The first bytes of a file of PyTorch before 1.6, a pickled magic number. Such a file
+# is not an archive.
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 # A pickle of 1 byte, "}", makes an empty dict of 64 bytes. So a pickle may not be
 # longer than this or a tenth of its file, whichever is more; those of weights are some
@@ -42,10 +44,8 @@ PICKLE_SHARE = 10
 def read_entries(path: File) -> dict[str, np.ndarray]:
     """The entries that make up the tensors, by name without the folder.
 
-    Each is (n,) uint8.
-
-    They are views of the mapped file. FileError and others for a file that is no such
-    archive.
+    Each is (n,) uint8, a view of the mapped file. FileError and others for a file that
+    is not such an archive.
     """
     content = map_file(path)
     if content[: len(LEGACY_START)].tobytes() == LEGACY_START:
@@ -71,7 +71,7 @@ def _find_entries(content: np.ndarray, listed: list[zipfile.ZipInfo]) -> dict[st
         info.filename.removesuffix(PICKLE) for info in listed if info.filename.endswith(ending)
     ]
     if len(folders) != 1:
-        raise FileError("no PyTorch file: it needs one folder with a data.pkl")
+        raise FileError("not a PyTorch file: it needs one folder with a data.pkl")
     entries: dict[str, np.ndarray] = {}
     for info in listed:
         name = info.filename.removeprefix(folders[0])

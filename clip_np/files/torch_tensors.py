@@ -104,7 +104,7 @@ def rebuild_tensor(
     if types != (np.ndarray, tuple, tuple) or not len(shape) == len(strides) <= MAX_DIMENSIONS:
         raise FileError("has a tensor with a storage, shape and strides that do not fit each other")
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
-        raise FileError("has a tensor with a shape, strides or offset that are no natural numbers")
+        raise FileError("has a tensor with a shape, strides or offset that are not natural numbers")
     # Python's integers do not overflow, so the two numbers below are exact.
     count = math.prod(shape)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))

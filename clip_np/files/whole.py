@@ -41,8 +41,7 @@ def replace_file(path: File) -> Iterator[BinaryIO]:
     b'new'
     """
     path = pathlib.Path(path)
-    # The random part keeps two programs that write the same file out of each other's
-    # way.
+    # The random part keeps two programs that write the same file apart.
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with _create(temporary, path) as file:

@@ -4,9 +4,9 @@
                   clean,    spell    merge_pairs   number_pieces
                   split_words
 
-In go texts. Out come rows of token ids, (n, T) int64: start, the ids of the text, end,
-padding. The pieces that text is cut into are learned from captions, or read from a
-published vocabulary:
+The input is texts. The output is rows of token ids, (n, T) int64: start, the ids of the
+text, end, padding. The pieces that text is cut into are learned from captions, or read
+from a published vocabulary. A piece at the end of a word is marked with "</w>".
 
 >>> tokenizer = Tokenizer.train(["a red ball", "a red car", "a blue car"], 530)
 >>> rows = tokenizer(["a red car", "a ball"])
@@ -24,7 +24,7 @@ class that offers it, and add a line to the table in saved.py, which reads check
 
 from clip_np.tokens.words import clean, split_words
 from clip_np.tokens.bpe import learn_merges, merge_pairs
-from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE
+from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, START_AND_END
 from clip_np.tokens.protocol import TokenizerProtocol
 from clip_np.tokens.vocabularies import find_vocabulary
 from clip_np.tokens.tokenizer import Tokenizer
@@ -34,6 +34,7 @@ from clip_np.tokens.missing import MissingTokenizer
 __all__ = [
     "PUBLISHED_CONTEXT_LENGTH",
     "PUBLISHED_VOCABULARY_SIZE",
+    "START_AND_END",
     "MissingTokenizer",
     "Tokenizer",
     "TokenizerProtocol",

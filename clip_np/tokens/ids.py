@@ -18,14 +18,15 @@ from clip_np.tokens.plain import Pair
 from clip_np.tokens.spelling import BYTE_PIECES, END_OF_WORD
 from clip_np.tokens.words import END, START
 
-SMALLEST_VOCABULARY_SIZE = len(BYTE_PIECES) + 2  # no merges; start and end
+START_AND_END = 2  # tokens: one in front of the text, and one after it
+SMALLEST_VOCABULARY_SIZE = len(BYTE_PIECES) + START_AND_END  # 514, without merges
 PUBLISHED_MERGES = 48_894
 PUBLISHED_VOCABULARY_SIZE = SMALLEST_VOCABULARY_SIZE + PUBLISHED_MERGES  # 49,408
 PUBLISHED_CONTEXT_LENGTH = 77
 
 
 def end_id(merge_count: int) -> int:
-    """The id of the end token in a vocabulary of so many merges.
+    """The id of the end token in a vocabulary with `merge_count` merges.
 
     >>> end_id(PUBLISHED_MERGES)
     49407

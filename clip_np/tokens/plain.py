@@ -2,7 +2,8 @@
 
 *Encoding* a word: spell it in bytes, then join two neighbouring pieces into one, again
 and again, until no pair of neighbours is in the list of known pairs. The pair that was
-learned first goes first. The pieces that remain are the tokens of the word.
+learned first goes first. The pieces that remain are the tokens of the word. The last
+piece of a word ends in "</w>", so it differs from the same letters inside a word.
 
 *Learning* the list: spell all words of the training texts, count which two pieces are
 neighbours most often, join them everywhere, and note the pair. Repeat.

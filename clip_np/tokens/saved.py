@@ -27,5 +27,7 @@ def tokenizer_from_json(text: str) -> TokenizerProtocol:
     """
     name = json.loads(text)["format"]
     if name not in FORMATS:
-        raise ValueError(f"the tokenizer's format is {name!r}; known are {', '.join(FORMATS)}")
+        raise ValueError(
+            f"the tokenizer's format is {name!r}, expected one of {', '.join(FORMATS)}"
+        )
     return FORMATS[name](text)

@@ -46,6 +46,7 @@ def unspell(pieces: Iterable[str]) -> str:
     >>> unspell(["re", "d</w>", "n", "Ã", "©</w>"])
     'red né'
     """
+    # "<", "/", "w" and ">" spell themselves, so the mark passes through unchanged.
     spelled = "".join(pieces)
     text = bytes(_BYTES[character] for character in spelled).decode("utf-8", errors="replace")
     return text.replace(END_OF_WORD, " ").strip()

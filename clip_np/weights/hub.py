@@ -7,9 +7,10 @@ of the weights. https://huggingface.co/docs/huggingface_hub
 """
 
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from clip_np.data import HUB_NAME
 
 SMALL_FILES = ["*.json", "merges.txt"]  # configurations and vocabularies
 
@@ -20,7 +21,7 @@ def is_hub_name(path: str) -> bool:
     >>> is_hub_name("openai/clip-vit-base-patch32"), is_hub_name("../runs/a")
     (True, False)
     """
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", path) is not None
+    return HUB_NAME.fullmatch(path) is not None
 
 
 def download_small_files(name: str) -> pathlib.Path:

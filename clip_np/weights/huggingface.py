@@ -20,6 +20,7 @@ import numpy as np
 from clip_np.data import Preprocess
 from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError, file_errors, read_json
+from clip_np.tokens import START_AND_END
 from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
 from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.preprocessing import Words
@@ -48,7 +49,7 @@ WORDS = {
 }
 # What the library assumes if config.json does not say.
 DEFAULT_HEADS = {"vision": 12, "text": 8}
-LAYER_NORM_EPS = 1e-5  # the published models' and ours; config.json may say another
+LAYER_NORM_EPS = 1e-5  # of the published models and of those here; config.json may differ
 # An eos_token_id of 2 is a mistake in the first configurations, which the library keeps
 # alive: it means that the end token is the highest id in each row.
 HIGHEST_ID = 2
@@ -64,7 +65,7 @@ IMAGE_WORDS = Words(
 
 
 class HuggingFaceLayout(Layout):
-    """The names of transformers' files, and three forms that differ from ours.
+    """The names of transformers' files, and three forms that are different here.
 
     The projections are transposed, and queries, keys and values are three matrices
     (W, W) in place of one (3*W, W).
@@ -168,9 +169,7 @@ def is_clip(folder: pathlib.Path) -> bool:
 
 
 def read_configuration(folder: pathlib.Path) -> Configuration:
-    """What config.json and preprocessor_config.json tell of a model.
-
-    The second may be missing."""
+    """What config.json says of a model, and preprocessor_config.json if it exists."""
     with file_errors(folder / CONFIG, UNFIT):
         sizes = parse_sizes(read_json(folder / CONFIG))
     path = folder / PREPROCESSING
@@ -223,13 +222,13 @@ def model_settings(config: CLIPConfig, dtype: np.dtype) -> Settings:
     text = settings["text_config"]
     if text["eos_token_id"] is None:
         text["eos_token_id"] = HIGHEST_ID
-    text["bos_token_id"] = config.text.vocab_size - 2  # start and end are the last two
+    text["bos_token_id"] = config.text.vocab_size - START_AND_END  # the last two ids
     text["pad_token_id"] = 0
     return settings
 
 
 def image_settings(preprocess: Preprocess) -> Settings:
-    """How images are prepared: the library's words, and `convert_first` of ours."""
+    """How images are prepared: the library's words, and `convert_first` from here."""
     size = preprocess.size
     return {
         "size": {"shortest_edge": size},

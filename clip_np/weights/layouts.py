@@ -12,12 +12,12 @@ So a layout is a list of replacements in names, read one way to load and the oth
 to save, and a few arrays that change their form. In this part of the program a *name*
 is what a file calls an array, and a *path* is what our model calls it.
 
-A new layout is a new file with a subclass of `Layout`, and a line in `dialects.py`.
+A new layout is a new file with a subclass of `Layout`, and a line in
+`known_layouts.py`.
 """
 
 import math
 import re
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -51,7 +51,9 @@ class Layout:
     def path_of(self, name: str) -> str:
         """What our model calls the array that a file calls `name`."""
         for in_path, in_name in self.replacements:
-            if in_name:  # what names leave out cannot be found in them
+            # Replacing "" would match everywhere. OpenAILayout.path_of puts "text."
+            # back.
+            if in_name:
                 name = name.replace(in_name, in_path)
         return name
 
@@ -59,7 +61,7 @@ class Layout:
         """The arrays of a file as the state of a model, whatever is missing in it.
 
         FileError for numbers without fractions, an array that is there under two
-        names, and patches that are no squares in three colours.
+        names, and patches that are not squares in three colours.
         """
         state: Arrays = {}
         for name, array in arrays.items():
@@ -96,7 +98,8 @@ def flatten_patches(name: str, array: np.ndarray) -> np.ndarray:
     """A convolution's weights (W, 3, P, P) as those of a linear layer (W, 3*P*P).
 
     The stride of this convolution is the size of its patches, so it is a linear layer
-    that sees one patch. FileError if the patches are no squares in three colours.
+    that sees one patch. FileError if the patches are not squares in three
+    colours.
 
     >>> flatten_patches("conv1", np.zeros((64, 3, 8, 8))).shape
     (64, 192)
@@ -117,15 +120,9 @@ def unflatten_patches(array: np.ndarray) -> np.ndarray:
 
 
 def patch_size_of(convolution: np.ndarray) -> int:
-    """P of weights (W, 3*P*P): how many pixels a patch is wide."""
-    return math.isqrt(convolution.shape[1] // 3)
+    """P of weights (W, 3*P*P): how many pixels a patch is wide.
 
-
-def first_names(names: Iterable[str]) -> str:
-    """A few names for a message.
-
-    >>> first_names(["a", "b", "c", "d"])
-    'a, b, c ...'
+    >>> patch_size_of(np.zeros((64, 192)))
+    8
     """
-    listed = list(names)
-    return ", ".join(listed[:3]) + " ..."
+    return math.isqrt(convolution.shape[1] // 3)

@@ -1,6 +1,6 @@
 """How is a model opened, whoever has made it?
 
-`load` finds out what a path means (`locating.py`) and opens it: a checkpoint of ours
+`load` finds out what a path means (`locating.py`) and opens it: a checkpoint made here
 (`checkpoints.py`) or published weights (`published.py`), with the preparation of images
 and the tokenizer that belong to them.
 """
@@ -57,7 +57,7 @@ def load(
 
 
 def _load_checkpoint(file: pathlib.Path, activation: str | None) -> Loaded:
-    """A checkpoint of ours; models trained here convert images to RGB first."""
+    """A checkpoint of this library; models trained here convert images to RGB first."""
     checkpoint = read_checkpoint(file, activation)
     model = checkpoint.model
     preprocess = training_preprocess(model.config.vision.image_size)

@@ -38,7 +38,7 @@ def parse_preprocess(settings: Mapping[str, Any], words: Words, size: int) -> Pr
     """
     for word, value in words.required.items():
         if settings.get(word, value) != value:
-            raise FileError(f"images are to be prepared with {word} {settings[word]!r}")
+            raise FileError(f"the settings ask for {word} {settings[word]!r}, expected {value!r}")
     for word in words.sizes:
         _require_size(word, settings.get(word, size), size)
     mean = _parse_colour(settings.get(words.mean, MEAN), words.mean)

@@ -23,7 +23,7 @@ from clip_np.files import file_errors, require_finite
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
 from clip_np.weights.configuration import UNFIT, Settings
-from clip_np.weights.dialects import LAYOUTS, recognise_layout
+from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
 from clip_np.weights.layouts import Arrays
 from clip_np.weights.preprocessing import parse_preprocess
 from clip_np.weights.reading import read_arrays

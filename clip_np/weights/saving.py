@@ -14,7 +14,7 @@ from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, Tokenizer, TokenizerProtocol
 from clip_np.weights import huggingface
 from clip_np.weights.companions import NOTE
-from clip_np.weights.dialects import export_arrays
+from clip_np.weights.known_layouts import export_arrays
 from clip_np.weights.loading import load
 
 
@@ -26,9 +26,9 @@ def save_pretrained(
 ) -> None:
     """Write a folder that Hugging Face's CLIPModel, CLIPTokenizer and processor open.
 
-    `preprocess` None means that of the published models. Without a tokenizer, no
-    tokenizer files are written. Each file replaces an older one when it is complete.
-    FileError, and no weights written, if one of them is NaN or infinite.
+    `preprocess` None means the preparation of the published models. Without a
+    tokenizer, no tokenizer files are written. Each file replaces an older one when it
+    is complete. FileError, and no weights written, if one of them is NaN or infinite.
 
     >>> import tempfile
     >>> import numpy as np

@@ -52,7 +52,15 @@ def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIP
 
 
 def read_sizes(state: Arrays) -> dict[str, Any]:
-    """What the shapes of the arrays say, in the form of `CLIPConfig.to_dict`."""
+    """What the shapes of the arrays say, in the form of `CLIPConfig.to_dict`.
+
+    >>> import numpy as np
+    >>> from clip_np.encoders import PRESETS
+    >>> from clip_np.model import CLIP
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> read_sizes(model.state_dict())["vision"]
+    {'image_size': 32, 'patch_size': 8, 'width': 64, 'layers': 3, 'mlp_width': 256}
+    """
     width, _ = state[CONVOLUTION].shape  # (W, 3*P*P)
     patch_size = patch_size_of(state[CONVOLUTION])
     n_patches = len(state["vision.positional_embedding"]) - 1  # one is for the class token
@@ -85,7 +93,9 @@ def _usual_heads(encoder: str, width: int) -> int:
     if (encoder, width) in WIDE_HEADS:
         return WIDE_HEADS[encoder, width]
     if width % HEAD_WIDTH:
-        raise FileError(f"how many heads a width of {width} has, a config.json must say")
+        raise FileError(
+            f"the number of heads is unknown for width {width}; add a config.json that names it"
+        )
     return width // HEAD_WIDTH
 
 

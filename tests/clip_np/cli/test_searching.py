@@ -76,7 +76,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(capsys, model, photos, monkeypatch):
         ("embed run bad.png -o bad.npz", "none of 1 images is readable: "),
         ("embed nowhere photos -o new.npz", "nowhere: no such file or directory"),
         ("embed other photos -o index.npz", "the index holds what another model saw ("),
-        ("embed run photos -o bad.png", "bad.png: damaged, or no .npz file"),
+        ("embed run photos -o bad.png", "bad.png: damaged, or not an .npz file"),
         ("search index.npz red --model other", "the index holds what another model saw ("),
         ("search nowhere.npz red", "No such file or directory: 'nowhere.npz'"),
         ("search run/checkpoint.npz red", "run/checkpoint.npz: no index of clip_np"),

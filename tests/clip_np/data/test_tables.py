@@ -66,7 +66,7 @@ def test_table_given_by_its_own_path(tmp_path):
         ("image,title\n", "has no caption column: expected text_EN or caption or text or captions"
          ", found image, title"),
         ("", "has no image column"),
-        ("image,caption\n", "holds no image-caption pairs. Understood are"),
+        ("image,caption\n", "holds no image-caption pairs. Files that can be read: "),
         ("image,caption\na.png,one, two\n", "captions.csv line 2: more or fewer cells than"),
         ("image,caption\na.png\n", "line 2: more or fewer cells"),
         ("image,caption\na.png,one\nb.png, \n", r"1 captions are empty: those of .*b\.png"),

@@ -189,8 +189,8 @@ def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     for data in (b"", b"PK\x03\x04", b"text" * 1000, npy(np.arange(3)), bytes(5000)):
         path.write_bytes(data)
-        assert_refused(path, "damaged, or no .npz file")
-    assert_refused(archive(path, [("notes.txt", "no array")]), "damaged, or no .npz file")
+        assert_refused(path, "damaged, or not an .npz file")
+    assert_refused(archive(path, [("notes.txt", "no array")]), "damaged, or not an .npz file")
     assert_refused(archive(path, [("folder/", "")]))
 
 

@@ -25,9 +25,9 @@ def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.pt"
     for data in (b"", b"PK\x03\x04", b"text" * 1000, bytes(5000), pickle.dumps({"x": 1})):
         path.write_bytes(data)
-        assert_refused(path, "damaged, or no PyTorch file")
+        assert_refused(path, "damaged, or not a PyTorch file")
     np.savez(path.with_suffix(".npz"), x=FLOATS)
-    assert_refused(path.with_suffix(".npz"), "no PyTorch file")
+    assert_refused(path.with_suffix(".npz"), "not a PyTorch file")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"\x80\x02N.")
         archive.writestr("b/data.pkl", b"\x80\x02N.")

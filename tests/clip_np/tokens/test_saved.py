@@ -62,19 +62,19 @@ def test_load_of_nothing_names_the_path(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"no tokenizer \(JSONDecodeError"),
-        (changed()[:-9], r"no tokenizer \(JSONDecodeError"),
+        (b"", r"not a tokenizer \(JSONDecodeError"),
+        (changed()[:-9], r"not a tokenizer \(JSONDecodeError"),
         (b'{"format": "\xff"}', "codec can't decode"),
-        (b"[" * 100_000, "no tokenizer"),
-        (b"[]", "no tokenizer"),
+        (b"[" * 100_000, "not a tokenizer"),
+        (b"[]", "not a tokenizer"),
         (b"{}", "KeyError: 'format'"),
         (b'{"version": "1.0", "model": {}}', "KeyError: 'merges'"),
         (b'{"format": 1, "format": 2}', "two values for one key"),
         (changed(format="clip_np tokenizer 2"), "the format is 'clip_np tokenizer 2', not 'clip_"),
-        (changed(merges=None), r"no tokenizer \(TypeError"),
-        (changed(merges={"a": "b"}), r"no tokenizer \(ValueError"),
-        (changed(merges=[["a", "b"], 7]), r"no tokenizer \(TypeError"),
-        (changed(merges=[["a", 7]]), r"no tokenizer \(TypeError"),
+        (changed(merges=None), r"not a tokenizer \(TypeError"),
+        (changed(merges={"a": "b"}), r"not a tokenizer \(ValueError"),
+        (changed(merges=[["a", "b"], 7]), r"not a tokenizer \(TypeError"),
+        (changed(merges=[["a", 7]]), r"not a tokenizer \(TypeError"),
         (changed(merges=[[6, 7]]), "known pieces to a new one"),
         (changed(merges=[["a", "bc"]]), "known pieces to a new one"),
         (changed(merges=[["a", "b"]] * 2), "known pieces to a new one"),
@@ -96,7 +96,7 @@ def test_damaged_and_foreign_files_are_refused_by_name(content, message, tmp_pat
 
 def test_a_saved_text_is_read_by_the_tokenizer_that_wrote_it(trained, monkeypatch):
     assert tokenizer_from_json(trained.to_json()).merges == trained.merges
-    with pytest.raises(ValueError, match="format is 'letters 1'; known are clip_np tokenizer 1"):
+    with pytest.raises(ValueError, match="'letters 1', expected one of clip_np tokenizer 1"):
         tokenizer_from_json('{"format": "letters 1"}')
     monkeypatch.setitem(saved.FORMATS, "letters 1", lambda text: json.loads(text)["letters"])
     assert tokenizer_from_json('{"format": "letters 1", "letters": "abc"}') == "abc"

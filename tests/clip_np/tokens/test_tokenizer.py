@@ -134,6 +134,8 @@ def test_truncate_forces_the_end_token():
     rows = tokenizer(["abcdefgh", "a"], truncate=True)
     assert rows.tolist() == [[512, 64, 65, 66, 513], [512, 320, 513, 0, 0]]
     assert tokenizer("abc", context_length=2, truncate=True).tolist() == [[512, 513]]
+    with pytest.raises(ValueError, match="context_length must be at least 2, got 1"):
+        tokenizer("abc", context_length=1, truncate=True)
 
 
 def test_lengths_count_start_and_end(trained):

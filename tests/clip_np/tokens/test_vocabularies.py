@@ -174,13 +174,13 @@ VOCABULARY = json.dumps(EXPECTED.vocabulary)
         (EXPECTED.vocabulary, "c at\n", "must join two known pieces"),
         (EXPECTED.vocabulary, b"c \xff\n", "codec can't decode"),
         ({}, LINES, "KeyError"),
-        ([], LINES, "no tokenizer"),
-        (7, LINES, "no tokenizer"),
+        ([], LINES, "not a tokenizer"),
+        (7, LINES, "not a tokenizer"),
         ("", LINES, "JSONDecodeError"),
         (VOCABULARY[:-9], LINES, "JSONDecodeError"),
         (VOCABULARY[:-1] + ', "a": 64}', LINES, "two values for one key"),
         ("[" * 100_000, LINES, "RecursionError"),
-        ("9" * 10_000, LINES, "no tokenizer"),
+        ("9" * 10_000, LINES, "not a tokenizer"),
         (" " * (9 << 20), LINES, "has more than 8,388,608 bytes"),
         (EXPECTED.vocabulary, LINES * 1_000_000, "has more than 8,388,608 bytes"),
     ],
@@ -196,18 +196,18 @@ def test_damaged_pairs_are_refused_by_name(vocabulary, merges, message, tmp_path
     ("model", "message"),
     [
         ({"vocab": EXPECTED.vocabulary}, "KeyError: 'merges'"),
-        ({"vocab": EXPECTED.vocabulary, "merges": None}, "no tokenizer"),
-        ({"vocab": EXPECTED.vocabulary, "merges": 7}, "no tokenizer"),
-        ({"vocab": EXPECTED.vocabulary, "merges": [7]}, "no tokenizer"),
+        ({"vocab": EXPECTED.vocabulary, "merges": None}, "not a tokenizer"),
+        ({"vocab": EXPECTED.vocabulary, "merges": 7}, "not a tokenizer"),
+        ({"vocab": EXPECTED.vocabulary, "merges": [7]}, "not a tokenizer"),
         ({"vocab": EXPECTED.vocabulary, "merges": [["c", "a", "t"]]}, "too many values"),
-        ({"vocab": EXPECTED.vocabulary, "merges": [["c", 7]]}, "no tokenizer"),
-        ({"vocab": EXPECTED.vocabulary, "merges": [["c", ["a"]]]}, "no tokenizer"),
+        ({"vocab": EXPECTED.vocabulary, "merges": [["c", 7]]}, "not a tokenizer"),
+        ({"vocab": EXPECTED.vocabulary, "merges": [["c", ["a"]]]}, "not a tokenizer"),
         ({"vocab": EXPECTED.vocabulary, "merges": []}, "'<.startoftext.>' is 516, by the merges"),
-        ({"vocab": [["a", -1.5]], "merges": MERGES}, "no tokenizer"),
-        ({"vocab": None, "merges": MERGES}, "no tokenizer"),
-        (None, "no tokenizer"),
-        ("model", "no tokenizer"),
-        ([], "no tokenizer"),
+        ({"vocab": [["a", -1.5]], "merges": MERGES}, "not a tokenizer"),
+        ({"vocab": None, "merges": MERGES}, "not a tokenizer"),
+        (None, "not a tokenizer"),
+        ("model", "not a tokenizer"),
+        ([], "not a tokenizer"),
     ],
 )
 def test_a_damaged_tokenizer_json_is_refused_by_name(model, message, tmp_path):
@@ -249,7 +249,7 @@ def test_a_packed_file_that_is_cut(end, tmp_path):
 )
 def test_a_packed_file_that_is_none(content, tmp_path):
     openai(tmp_path).write_bytes(content)
-    with pytest.raises(FileError, match="no tokenizer"):
+    with pytest.raises(FileError, match="not a tokenizer"):
         Tokenizer.load(tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_damage_within_the_packed_bytes(tmp_path):
     content = path.read_bytes()
     for place in range(10, len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
-        with pytest.raises(FileError, match="no tokenizer"):
+        with pytest.raises(FileError, match="not a tokenizer"):
             Tokenizer.load(path)
 
 

@@ -316,7 +316,7 @@ def test_a_checkpoint_cut_short_is_refused(saved):
     data = saved.read_bytes()
     for share in (0.0, 0.01, 0.3, 0.7, 0.999):
         saved.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(FileError, match=rf"{CHECKPOINT}: damaged, or no \.npz file"):
+        with pytest.raises(FileError, match=rf"{CHECKPOINT}: damaged, or not an \.npz file"):
             clip_np.load(saved.parent)
 
 

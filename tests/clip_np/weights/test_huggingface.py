@@ -53,7 +53,7 @@ def test_damaged_configurations_are_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"resample": 2}, r"preprocessor_config\.json: images are to be prepared with resample 2"),
+        ({"resample": 2}, r"preprocessor_config\.json: the settings ask for resample 2, "),
         ({"image_mean": "grey"}, "could not convert"),
         ({"image_std": [1.0, 2.0]}, "not enough values"),
         ({"image_std": [0.0, 1.0, 1.0]}, "positive"),

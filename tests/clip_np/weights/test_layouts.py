@@ -6,7 +6,7 @@ from published_models import expected, tiny_model, write_json
 
 from clip_np.files import FileError, write_safetensors
 from clip_np.weights import export_arrays, load
-from clip_np.weights.dialects import LAYOUTS, recognise_layout
+from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
 
 
 def test_exported_names():
@@ -83,8 +83,8 @@ def test_weights_that_are_not_a_clip_are_refused(tmp_path, change, with_config):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("visual.layer1.0.conv1.weight", "has a ResNet as image encoder"),
-        ("visual.trunk.patch_embed.weight", "an image encoder of the timm library"),
+        ("visual.layer1.0.conv1.weight", "has a ResNet as vision encoder"),
+        ("visual.trunk.patch_embed.weight", "a vision encoder of the timm library"),
         ("encoder.weight", "holds no CLIP with a vision transformer"),
     ],
 )

@@ -14,7 +14,7 @@ def test_heads_that_nothing_says_are_not_guessed(tmp_path):
     weights, _, _ = expected("hf")
     write_safetensors(tmp_path / "a.safetensors", weights)
     with pytest.raises(
-        FileError, match=r"how many heads a width of 24 has, a config\.json must say"
+        FileError, match=r"number of heads is unknown for width 24; add a config\.json"
     ):
         load(tmp_path / "a.safetensors")
 

@@ -7,20 +7,20 @@ they are. This is the table to which a new layout is added.
 
 from collections.abc import Iterable
 
+from clip_np.data import a_few
 from clip_np.files import FileError
 from clip_np.weights.huggingface import HuggingFaceLayout
-from clip_np.weights.layouts import Arrays, Layout, first_names
+from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.openai import OpenAILayout
 from minigrad.backend import move
 from minigrad.nn import Module
 
 LAYOUTS: dict[str, Layout] = {"openai": OpenAILayout(), "hf": HuggingFaceLayout()}
 
-# What the names in files of other kinds of model begin with, and what those models
-# have.
+# What the names in files of other models begin with, and what those models have.
 OTHER_MODELS = {
-    "visual.layer1.": "a ResNet as image encoder",
-    "visual.trunk.": "an image encoder of the timm library",
+    "visual.layer1.": "a ResNet as vision encoder",
+    "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
     "visual.attn_pool.": "attention pooling",
 }
@@ -40,9 +40,7 @@ def recognise_layout(names: Iterable[str]) -> str:
     for key, layout in LAYOUTS.items():
         if layout.signature in names:
             return key
-    raise FileError(
-        f"it holds no CLIP with a vision transformer: its names are {first_names(names)}"
-    )
+    raise FileError(f"it holds no CLIP with a vision transformer: its names are {a_few(names)}")
 
 
 def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> Arrays:
