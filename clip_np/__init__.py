@@ -31,7 +31,6 @@ cli          all of it from a shell
 """
 
 from clip_np import (
-    cli,
     data,
     encoders,
     evaluation,
@@ -58,7 +57,6 @@ __all__ = [
     "TextConfig",
     "Tokenizer",
     "VisionConfig",
-    "cli",
     "contrastive_loss",
     "data",
     "encoders",

@@ -29,8 +29,10 @@ A model is made of layers, and an optimizer adjusts their parameters:
 >>> layer.weight.data.round(1)
 array([[ 2., -1.]], dtype=float32)
 
-All public names are imported here, in the order in which the files are best read. The
-table at the end gives `Tensor` its operators and methods.
+All public names are imported here, in the order in which the files are best read.
+`minigrad.tensor` is the function `tensor`. It hides the file of the same name, which is
+imported from by `from minigrad.tensor import ...`. The table at the end gives `Tensor`
+its operators and methods.
 """
 
 from collections.abc import Callable, Iterator

@@ -11,10 +11,11 @@ devices can live in one program:
 The backend is named by a string: "numpy", "cupy" (the first GPU) or "cupy:1". CuPy is
 imported only if a caller asks for it.
 
-The two modules differ in a few points, and all of them are settled here: arrays move
-between them (`move`), positions that occur several times are added up (`scatter_add`),
-and an index out of range is an error (`check_indices`; CuPy would wrap it around in
-silence).
+The two modules differ in a few points. The differences that several operations meet are
+settled here: arrays move between them (`move`), positions that occur several times are
+added up (`scatter_add`), and an index out of range is an error (`check_indices`; CuPy
+would wrap it around in silence). A few operations also ask for NumPy themselves, mostly
+because a question about the values of an array makes the program wait for the GPU.
 
 The user guide of CuPy: https://docs.cupy.dev
 """
@@ -147,7 +148,7 @@ def check_indices(name: str, indices: Array, size: int) -> None:
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:
-    """target[index] += values, where an element that `index` names twice gets both.
+    """target[index] += values. An element that `index` names twice gets both values.
 
     >>> counts = np.zeros(3)
     >>> scatter_add(counts, np.array([1, 1, 2]), np.array([1.0, 10.0, 5.0]))

@@ -1,10 +1,10 @@
 """Why is one long array faster than hundreds of small ones?
 
 A model has hundreds of parameters, and many of them are small. An optimizer that visits
-them one by one makes a dozen calls of NumPy for each, and for a bias of 64 numbers the
-calls cost more than the arithmetic. `Flat` puts all parameters of a group into one long
-buffer. Each parameter becomes a view of its stretch of the buffer, so the model notices
-nothing:
+them one by one makes a dozen calls of NumPy for each parameter. For a bias of 64
+numbers, these calls cost more than the arithmetic. `Flat` puts all parameters of a
+group into one long buffer. Each parameter becomes a view of its stretch of the buffer,
+so the model notices nothing:
 
     parameters    a (3,)        b (2, 2)          c (2,)
     buffer        a a a         b b b b           c c              9 numbers
@@ -59,7 +59,7 @@ class Flat:
         self.starts = [0, *self.stops[:-1]]
         self.data = array_module(first).empty(self.stops[-1], first.dtype)
         for parameter, start, stop in zip(self.parameters, self.starts, self.stops):
-            view = self.data[start:stop].reshape(parameter.shape)  # the parameter's shape
+            view = self.data[start:stop].reshape(parameter.shape)  # (n,) -> shape of it
             view[...] = parameter.data
             parameter.data = view
 
@@ -102,13 +102,14 @@ class Flat:
         array([1., 2., 2., 2., 2., 3.])
         """
         gathered = array_module(self.data).empty(block.stop - block.start, self.data.dtype)
-        # Stops rise, so a binary search finds the first parameter that ends after
+        # `stops` rises. So a binary search finds the first parameter that ends after
         # block.start.
         index = bisect.bisect_right(self.stops, block.start)
         while index < len(self.starts) and self.starts[index] < block.stop:
             start = self.starts[index]
-            low = max(start, block.start)  # what the parameter and the block have in common:
-            high = min(self.stops[index], block.stop)  # low .. high
+            # The parameter and the block have the numbers low .. high - 1 in common.
+            low = max(start, block.start)
+            high = min(self.stops[index], block.stop)
             gradient = self.parameters[index].grad
             assert gradient is not None  # `blocks` leaves parameters without a gradient out
             numbers = gradient.reshape(-1)  # (n,)

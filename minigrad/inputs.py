@@ -1,8 +1,12 @@
 """How does a value become a tensor of one dtype on one backend?
 
+The danger is *float64 creep*. float32 is the working type. NumPy widens it as soon as
+one float64 array or scalar takes part, and the wide result widens whatever it meets
+next. In the end the whole program computes in float64, at half the speed and in twice
+the memory, and nobody is told.
+
 An operation is called with whatever is at hand: tensors, arrays, numbers, lists. Before
-it computes, `coerce` turns them into tensors that fit together. float32 is the working
-type, and nothing becomes float64 by accident:
+it computes, `coerce` turns them into tensors that fit together, by these rules:
 
 - Numbers, 0-d arrays, lists, and integer or boolean arrays follow the float tensor that
   they meet: they take its dtype. `x * np.sqrt(64)` stays float32.
@@ -86,7 +90,7 @@ def unify(name: str, values: Sequence[Any]) -> tuple[Tensor, ...]:
 
 
 def _as_tensors(values: Sequence[Any]) -> list[Tensor]:
-    """All values as tensors. Those that were none follow the first float tensor."""
+    """All values as tensors. Other values follow the first float tensor."""
     operands = [value for value in values if isinstance(value, Tensor)]
     if len(operands) == len(values):
         return operands
@@ -102,15 +106,15 @@ def _follow(value: Any, leader: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, PYTHON_DATA):
-        # Straight to the leader's dtype: in float32, as `tensor` has it, digits would
-        # be lost.
+        # np.asarray gives float64, which is cast once, below. By way of float32, as in
+        # `tensor`, a float64 leader would get rounded digits.
         made = tensor(np.asarray(value))
     else:
         made = tensor(value)
         if made.data.ndim > 0 and made.data.dtype.kind in "fc":
             return made
     if made.data.dtype.kind == "c" and leader.data.dtype.kind == "f":
-        return made  # it cannot follow without losing its imaginary part: `unify` will refuse
+        return made  # following would drop its imaginary part, so `unify` refuses it later
     return Tensor(array_module(leader.data).asarray(made.data, dtype=leader.data.dtype))
 
 
@@ -158,7 +162,7 @@ def _real_constants(operands: list[Tensor]) -> bool:
 
 
 def _with_dtype(operand: Tensor, dtype: np.dtype) -> Tensor:
-    """`operand`, converted if need be. What is converted needs no gradient."""
+    """`operand` in `dtype`. Only constants are converted, so no gradient is lost."""
     return operand if operand.data.dtype == dtype else Tensor(operand.data.astype(dtype))
 
 

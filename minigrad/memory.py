@@ -11,12 +11,12 @@ touched once. `blocks` cuts the rows of an array into such pieces:
         y = x[rows] * 2.0
         ...
 
-**Arenas.** A large new array is memory that the system hands out page by page, at the
-first touch of each page, and takes back when the array is gone. A training step would
-pay for that again for every intermediate result. An `Arena` keeps its buffers and hands
-them out again as soon as nobody else refers to them. CPython counts the references to
-each object, so this can be asked. A view refers to the array that it looks at, so views
-count as well.
+**Arenas.** A large new array is new memory. The system hands it out page by page, at
+the first touch of each page, and takes it back when the array is gone. A training step
+would pay for that again for every intermediate result. An `Arena` keeps its buffers and
+hands them out again as soon as nobody else refers to them. CPython counts the
+references to each object, so the arena can ask for their number. A view refers to the
+array that it looks at, so views count as well.
 
     with using(arena):
         y = mg.gelu(x)          # y lies on a buffer of the arena
@@ -75,9 +75,9 @@ def blocks(array: Array) -> Iterator[slice]:
 def round_up(count: int) -> int:
     """The size of the buffer for `count` numbers: eight sizes for each doubling.
 
-    Between 8,192 and 16,384 the sizes are 1,024 apart. So captions that are a token
-    longer than those of the step before mostly fit into the buffers of that step, and a
-    buffer is at most an eighth larger than it needs to be.
+    Between 8,192 and 16,384 the sizes are 1,024 apart. So a buffer is at most an eighth
+    larger than it needs to be. The captions of the next step may be a token longer:
+    mostly, they still fit into the same buffers.
 
     >>> round_up(10_000), round_up(10_240), round_up(10_241)
     (10240, 10240, 11264)
@@ -148,6 +148,11 @@ def using(arena: Arena | None) -> contextlib.AbstractContextManager[Arena | None
     """Within the block, operations of this thread take large arrays from `arena`.
 
     With None they take new memory, as they do outside of such a block.
+
+    >>> with using(Arena()) as arena:
+    ...     x = empty((100, 100), like=np.zeros(3))
+    >>> x.base is arena.buffers[10240, "d"][0]
+    True
     """
     return setting(_arena, arena)
 
@@ -168,12 +173,20 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """a @ b for matrices, (N, K) and (K, M), the result in memory from `empty`."""
+    """a @ b for matrices, (N, K) and (K, M), the result in memory from `empty`.
+
+    >>> product(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    array([[11.]])
+    """
     return array_module(a).matmul(a, b, out=empty((a.shape[0], b.shape[1]), a))
 
 
 def times(a: Array, b: Array) -> Array:
-    """a * b for arrays of one shape and dtype, the result in memory from `empty`."""
+    """a * b for arrays of one shape and dtype, the result in memory from `empty`.
+
+    >>> times(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([3., 8.])
+    """
     return array_module(a).multiply(a, b, out=empty(a.shape, a))
 
 
@@ -187,5 +200,5 @@ def as_rows(x: Array) -> Array:
     """
     width = x.shape[-1] if x.ndim else 1
     if x.size == 0:
-        return x.reshape(0, max(width, 1))
+        return x.reshape(0, max(width, 1))  # (0, W)
     return x.reshape(-1, width)  # (N, W)

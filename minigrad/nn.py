@@ -15,8 +15,8 @@ attributes, and the names it gives them are the paths to them:
 There is nothing else to a module: no hooks, no registration.
 
 Conventions are PyTorch's, so that weights carry over: Linear.weight is (out, in). A
-layer that draws its initial numbers takes the random generator to draw them from. With
-None for a generator, its weights are left `unfilled`; a model that is about to be
+layer that draws its initial numbers is passed the random generator to draw them from.
+With None for a generator, its weights are left `unfilled`; a model that is about to be
 loaded needs no random numbers.
 """
 
@@ -33,7 +33,7 @@ from minigrad.ops.noise import dropout
 from minigrad.ops.normalisation import layer_norm
 from minigrad.tensor import Tensor
 
-NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed
+NAMED_IN_ERRORS = 5  # the most missing or unexpected names that an error message lists
 
 
 class Parameter(Tensor):
@@ -161,8 +161,7 @@ def _check_state(parameters: Mapping[str, Parameter], state: Mapping[str, Array]
             )
 
 
-# --- initial weights
-# ---------------------------------------------------------------------------
+# --- initial weights ---
 
 
 def normal(rng: np.random.Generator | None, shape: Sequence[int], std: float) -> Parameter:
@@ -183,6 +182,10 @@ def uniform(rng: np.random.Generator | None, shape: Sequence[int], bound: float)
     """Independent uniform numbers in [-bound, bound), float32.
 
     With None for a generator: `unfilled`.
+
+    >>> weight = uniform(np.random.default_rng(0), (300, 200), bound=0.5)
+    >>> weight.shape, round(float(abs(weight.data).max()), 2)
+    ((300, 200), 0.5)
     """
     if rng is None:
         return unfilled(shape)
@@ -192,24 +195,34 @@ def uniform(rng: np.random.Generator | None, shape: Sequence[int], bound: float)
 def unfilled(shape: Sequence[int]) -> Parameter:
     """Memory without meaning, float32, which must be loaded before it is used.
 
-    No page of it is touched, so a large model costs nothing until its weights take this
-    place.
+    No page of it is touched, so a large model costs nothing until its weights are
+    loaded.
+
+    >>> unfilled((300, 200)).shape
+    (300, 200)
     """
     return Parameter(np.empty(shape, np.float32))
 
 
 def zeros(*shape: int) -> Parameter:
-    """Zeros, float32."""
+    """Zeros, float32.
+
+    >>> zeros(3).data
+    array([0., 0., 0.], dtype=float32)
+    """
     return Parameter(np.zeros(shape, np.float32))
 
 
 def ones(*shape: int) -> Parameter:
-    """Ones, float32."""
+    """Ones, float32.
+
+    >>> ones(1, 2).data
+    array([[1., 1.]], dtype=float32)
+    """
     return Parameter(np.ones(shape, np.float32))
 
 
-# --- layers
-# ------------------------------------------------------------------------------------
+# --- layers ---
 
 
 class Linear(Module):
@@ -243,7 +256,7 @@ class Linear(Module):
 
 
 class LayerNorm(Module):
-    """Each row to mean 0 and variance 1, then scaled and shifted: (..., width).
+    """Brings each row to mean 0 and variance 1, then scales and shifts: (..., width).
 
     >>> LayerNorm(2)(Tensor(np.array([[1.0, 3.0]], np.float32))).data.round(2)
     array([[-1.,  1.]], dtype=float32)
@@ -275,7 +288,13 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """Zeroes elements with probability p while training; masks are drawn from `rng`."""
+    """Zeroes elements with probability p while training; masks are drawn from `rng`.
+
+    >>> layer = Dropout(0.5, np.random.default_rng(0))
+    >>> x = Tensor(np.array([1.0, 2.0, 3.0, 4.0], np.float32))
+    >>> layer(x).data, layer.eval()(x).data
+    (array([2., 4., 6., 0.], dtype=float32), array([1., 2., 3., 4.], dtype=float32))
+    """
 
     def __init__(self, p: float, rng: np.random.Generator) -> None:
         self.p = p
@@ -289,7 +308,12 @@ Item = TypeVar("Item", bound=Module)
 
 
 class ModuleList(Module, Generic[Item]):
-    """Modules in a list; their paths are their positions in it."""
+    """Modules in a list; their paths are their positions in it.
+
+    >>> layers = ModuleList([LayerNorm(2), LayerNorm(3)])
+    >>> len(layers), [path for path, _ in layers.named_parameters()]
+    (2, ['0.weight', '0.bias', '1.weight', '1.bias'])
+    """
 
     def __init__(self, modules: Sequence[Item]) -> None:
         self._items = list(modules)

@@ -14,13 +14,13 @@ at a similar pace. In step t = 1, 2, ...:
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) - lr weight_decay p
 
 m and v start at zero and are therefore too small at first: after t steps with the same
-gradient, m = (1 - b1^t) g. The divisions by 1 - b^t undo that. Weight decay pulls on
-the parameter itself and not through g, which is the W in AdamW. Gains, biases and the
-temperature, everything with fewer than two dimensions, are left out of it: pulling a
-gain of 1 towards 0 would be no simplification.
+gradient, m = (1 - b1^t) g. The divisions by 1 - b1^t and 1 - b2^t undo that. Weight
+decay pulls on the parameter itself and not through g, which is the W in AdamW.
+Parameters with fewer than two dimensions get no weight decay. These are gains, biases
+and the temperature: pulling a gain of 1 towards 0 would not make a model simpler.
 
 An optimizer here works on one long array for each group of parameters. minigrad/flat.py
-says why, and is best read after this file. In use:
+says why. In use:
 
     optimizer = AdamW(model.parameters(), lr=1e-3)
     for images, tokens in batches:
@@ -113,7 +113,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group; setting it sets that of every group."""
+        """The learning rate of the first group. Setting it sets it for every group."""
         return self.groups[0]["lr"]
 
     @lr.setter
@@ -235,8 +235,9 @@ class AdamW(Optimizer):
     def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
         """Move the numbers p in place by the formula at the head of this file.
 
-        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. Drawn
-        out of the arrays, they cost no division of a whole array:
+        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. They
+        are joined with the other single numbers, which saves the division of two whole
+        arrays:
 
               lr (m / c1) / (sqrt(v / c2) + eps)
             = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)
@@ -296,7 +297,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers:
         return norm
     if xp is np and norm <= max_norm:  # on a GPU this question would wait for the device
         return norm
-    tiny = 1e-6  # so that a length of 0 divides nothing by 0; PyTorch's number
+    tiny = 1e-6  # so that a length of 0 is not a division by 0; PyTorch's number
     scale = xp.minimum(1.0, max_norm / (norm + tiny)).astype(norm.dtype)
     parallel_map(lambda g: xp.multiply(g, scale, out=g), gradients, workers)
     return norm

@@ -8,11 +8,12 @@ operation, so nothing here needs a derivative of its own.
     layer_norm(x)         weight (x - mean(x)) / sqrt(var(x) + eps) + bias
     attention(q, k, v)    softmax(q k^T / sqrt(D)) v
 
-Read this file first. The files in minigrad/ops compute the same values with less memory
-traffic and with derivatives worked out by hand, and they take care of empty arrays and
-of numbers near the limits of their type. Every function there that has a twin here
-names it in its first line. tests/minigrad/test_plain.py holds the values and all
-gradients of the pairs against each other.
+Read this file after the small operations that it is made of (basic, choice, reductions,
+shape), and before the fused ones. The fused operations compute the same values faster:
+they move less memory, and their derivatives are worked out by hand. They also take care
+of empty arrays and of numbers near the limits of their type. Every function there that
+has a twin here names it in its first line. tests/minigrad/test_plain.py holds the
+values and all gradients of the pairs against each other.
 
 The functions take and return Tensors. Only `adamw_update`, which no tape records, works
 on arrays.
@@ -102,7 +103,7 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     m = _shift(x, axis)
     total = exp(x - m).sum(axis, keepdims)
-    return m.reshape(total.shape) + log(total)
+    return m.reshape(total.shape) + log(total)  # the shape without the summed axes
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -150,7 +151,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> print(linear(mg.tensor([2.0, 3.0]), weight, mg.tensor([0.0, 0.0, 10.0])).data)
     [ 2.  3. 15.]
     """
-    y = x @ weight.transpose()
+    y = x @ weight.transpose()  # (..., in) @ (in, out) -> (..., out)
     return y if bias is None else y + bias
 
 
@@ -214,6 +215,9 @@ def dropout(x: Tensor, kept: Array, p: float) -> Tensor:
 
 # --- activations ---
 
+CUBIC = 0.044715  # of the approximation of GELU by tanh, from the paper (ops/gelus.py)
+SIGMOID_FACTOR = 1.702  # of the approximation of GELU by a sigmoid, from the same paper
+
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)): from 0 for very negative x to 1 for very positive x.
@@ -238,7 +242,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """
     if approximate == "none":
         return x * (1.0 + erf(x / math.sqrt(2.0))) / 2.0
-    inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
+    inner = math.sqrt(2.0 / math.pi) * (x + CUBIC * x * x * x)
     return x * (1.0 + tanh(inner)) / 2.0
 
 
@@ -249,7 +253,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     >>> print(quick_gelu(mg.tensor([-1.0, 0.0, 1.0])).data.round(4))
     [-0.1542  0.      0.8458]
     """
-    return x * sigmoid(1.702 * x)
+    return x * sigmoid(SIGMOID_FACTOR * x)
 
 
 # --- attention ---
@@ -260,11 +264,15 @@ def attention(
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + mask) v: queries mix values by how well the keys fit.
 
-    q (B, H, T, D): T queries; k and v (B, H, N, D): N keys with their values -> (B, H,
-    T, D). B is the number of sequences, H of heads, D the width of a head. The first
-    axes may be any number. mask is None, "causal" (query i sees the keys up to i),
-    booleans (true where a query may look) or numbers to add to the scores. A query that
-    may see no key gets zeros. `kept` and p drop probabilities, as in `dropout`.
+        q          (B, H, T, D)    T queries
+        k, v       (B, H, N, D)    N keys with their values
+        result     (B, H, T, D)
+
+    B is the number of sequences, H of heads, D the width of a head. There may be any
+    number of axes in place of B and H. mask is None, "causal" (query i sees the keys up
+    to i), booleans (true where a query may look) or numbers to add to the scores. A
+    query that may see no key gets zeros. `kept` and p drop probabilities, as in
+    `dropout`.
 
     Here the query fits the second key much better than the first:
 
@@ -282,8 +290,8 @@ def attention(
     # 1. How well does each query fit each key?
     #    (B, H, T, D) @ (B, H, D, N) -> (B, H, T, N)
     scores = q @ k.swapaxes(-1, -2)
-    # 2. A sum of D products of random numbers grows like sqrt(D). Keep the scores
-    # moderate.
+    # 2. A sum of D products of random numbers grows like sqrt(D). Undo that.
+    #    (B, H, T, N)
     scores = scores / math.sqrt(width)
     # 3. Hide keys: exp(-inf) is 0.  (B, H, T, N)
     scores = scores + _numbers_to_add(mask, queries, keys, q)

@@ -1,7 +1,9 @@
 """Can memory be traded for time?
 
-The tape keeps what each vjp needs. For a network of n layers that is n layers' worth of
-arrays. A *checkpointed* stretch of the network keeps only its inputs. When the walk
+(`checkpoint` here has nothing to do with saved files.)
+
+The tape keeps what each vjp needs. For a network of n layers, these are the arrays of n
+layers. A *checkpointed* stretch of the network keeps only its inputs. When the walk
 back arrives at the stretch, the stretch is computed again, this time recorded, and
 walked back through at once. One more forward pass of the stretch buys the memory of
 everything inside it.
@@ -86,11 +88,12 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
             gradients[place] = gradient if owned else gradient.copy()
 
         StretchWalk(start).run(roots, receive)
+        # None for the anchor below: the `zip` of the walk stops before it.
         return tuple([gradients.get(copy._place) for copy in copies])
 
-    # Only when fn runs again does it show which tensors it reaches through its closure.
-    # This extra leaf keeps the results on the tape even if no input requires a
-    # gradient.
+    # fn may reach tensors through its closure. They are unknown until fn runs again,
+    # and may need a gradient even if no input does. So an extra leaf, the anchor, keeps
+    # the results on the tape in any case.
     anchor = Tensor(np.zeros(0, np.float32), requires_grad=True)
     recorded = record_many("checkpoint", values, (*tensors, anchor), vjp)
     return recorded if isinstance(results, tuple) else recorded[0]

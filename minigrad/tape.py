@@ -21,9 +21,12 @@ the nodes of its inputs. The walk back needs about ten lines:
         for parent, gradient in zip(node.parents, node.vjp(g)):
             waiting[parent] = waiting.get(parent, 0.0) + gradient
 
-`Walk` below is this loop, and a test holds the two equal. The walk gives the gradients
-of one number with respect to all inputs at once, for about the cost of two forward
-runs. Three decisions keep it short and fast:
+`Walk` below is this loop, and a test holds the two equal. The ten lines leave out three
+cases: an input that needs no gradient (its parent is None), an operation with one input
+(its vjp may return the bare array), and an operation with several results.
+
+The walk gives the gradients of one number with respect to all inputs at once, for about
+the cost of two forward runs. Three decisions keep it short and fast:
 
 - **Nodes are numbered as they are made.** An operation is younger than its inputs. If
   the youngest node always goes first, its gradient is complete before it is passed on.
@@ -31,11 +34,15 @@ runs. Three decisions keep it short and fast:
   problem.
 - **A vjp holds arrays, never tensors.** A tensor points to its node, and the node
   points to its vjp. If the vjp pointed back to the tensor, the three would form a
-  cycle, and memory would wait for the garbage collector. Without the cycle, a graph is
-  freed the moment its last tensor goes.
+  cycle, and memory would wait for the garbage collector.
 - **A gradient travels together with the answer to "does anyone else hold this array?"**
   If nobody does, a second gradient is added to it in place. If somebody does, the sum
   is a new array.
+
+**Who frees the graph?** A walk does, node by node, as it goes: it takes the vjp and the
+parents out of each node that it visits, unless `retain_graph` is set. A graph that is
+never walked is freed by reference counting the moment its last tensor goes, because it
+has no cycles.
 
 Reverse mode: S. Linnainmaa 1970. A survey: Baydin et al. 2018, arXiv:1502.05767,
 section 3.
@@ -73,10 +80,10 @@ class Node:
     """One recorded operation.
 
     `parents` holds the place on the tape of each input, None for an input that needs no
-    gradient. `shape` is that of the result, or a list of shapes if the operation has
-    several results. `source` is the line of the program that called the operation. Only
-    anomaly mode fills it in. A walk that frees the graph sets `parents` and `vjp` to
-    None.
+    gradient. `shape` is the shape of the result, or a list of shapes if the operation
+    has several results. `source` is the line of the program that called the operation.
+    Only anomaly mode fills it in. A walk that frees the graph sets `parents` and `vjp`
+    to None.
     """
 
     __slots__ = ("name", "order", "parents", "shape", "source", "vjp")
@@ -234,9 +241,9 @@ def _is_owned(
 ) -> bool:
     """Whether nothing else that the walk holds shares memory with a vjp's `gradient`.
 
-    A vjp may return what it was passed, or a view of that, or two views of one array.
-    None of these may be written to. The same holds for a broadcast view, in which one
-    number is seen at many positions (its strides contain a 0).
+    A vjp may return the array that it was passed, a view of this array, or two views of
+    one array. None of these may be written to. Neither may a broadcast view, in which
+    one number is seen at many positions (its strides contain a 0).
     """
     memory = _memory_of(gradient)
     holders = [id(_memory_of(array)) for array in (*cotangents, *gradients)]

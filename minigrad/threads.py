@@ -8,9 +8,15 @@ of threads here:
     parallel_map(function, items, workers)         the results of all items
     map_ahead(function, items, workers, ahead)     the results one by one, early
 
-Two rules keep the numbers the same on every run. Which thread does which piece is fixed
-in advance and does not depend on who is free first. And a sum over threads is taken in
-a fixed order.
+Two rules keep the numbers the same on every run. In `run_workers` and `parallel_map`,
+which thread does which piece is fixed in advance and does not depend on who is free
+first. And a sum over threads is taken in a fixed order. `map_ahead` needs neither: its
+items are independent of each other, so any free thread may compute the next one, and
+the results come in the order of the items.
+
+The context of the caller, `no_grad` for instance, holds in the threads of `run_workers`
+and `parallel_map`. It does not hold in the threads of `map_ahead`, which read and
+prepare data and record nothing.
 
 A matrix product may start threads of its own; `blas_threads` (minigrad/blas.py) says
 how many.
@@ -60,10 +66,10 @@ def count_workers(array: Array, workers: int | None) -> int:
 def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
     """Run the jobs at once, the first in this thread; return when all are done.
 
-    An error in a job is raised again here. A new thread starts with empty context
-    variables. Each job gets a copy of this thread's, so that a `no_grad` around the
-    call is in force in all jobs. The arena alone is not passed on, because no two
-    threads may share one.
+    An error in a job is raised again here. A new thread would start with empty context
+    variables. So each job gets a copy of the variables of this thread, and a `no_grad`
+    around the call is in force in all jobs. The arena alone is not passed on, because
+    no two threads may share one.
 
     >>> seen = []
     >>> run_workers([lambda: seen.append("first"), lambda: seen.append("second")])
@@ -93,7 +99,8 @@ def parallel_map(
 ) -> list[Result]:
     """[function(item) for item in items], computed by several threads.
 
-    Of w threads, the first computes the items 0, w, 2w, ..., the second 1, w + 1, ...
+    With w threads, the first one computes the items 0, w, 2w, ..., the second one the
+    items 1, w + 1, 2w + 1, ...
 
     >>> parallel_map(abs, [-1, 2, -3], workers=2)
     [1, 2, 3]
@@ -116,7 +123,8 @@ def map_ahead(
 
     At most `ahead` results wait or are being made. Items are taken lazily, in the
     caller's thread. An error of the function is raised when its result is due. Closing
-    the iterator, or leaving its loop in any way, ends the threads.
+    the iterator, or leaving its loop in any way, ends the threads. The context
+    variables of the caller are not passed on.
 
     >>> list(map_ahead(abs, [-1, -2, 3], workers=2, ahead=2))
     [1, 2, 3]

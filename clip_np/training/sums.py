@@ -27,7 +27,8 @@ from minigrad.backend import Array
 class GradientSums:
     """The gradient of each parameter, summed over the workers in their order.
 
-    A parameter is known by its position in a list that all workers share.
+    A parameter is known by its position in a list that all workers share. Encoders are
+    kept apart until the end, because two of them may share a parameter.
 
     >>> import numpy as np
     >>> unit = Unit("text", slice(0, 4), cost=1.0)
@@ -43,9 +44,11 @@ class GradientSums:
         for worker, load in enumerate(loads):
             for encoder in dict.fromkeys(unit.encoder for unit in load):
                 self.workers_of.setdefault(encoder, []).append(worker)
-        self.totals: dict[int, Array] = {}  # by position
-        self.turns: dict[int, list[int]] = {}  # by position: the workers still to be added
-        self.waiting: dict[tuple[int, int], Array] = {}  # (position, worker): came before its turn
+        # By encoder and position: the sum so far and the workers still to be added. By
+        # encoder, position and worker: the gradients that came before their turn.
+        self.totals: dict[tuple[str, int], Array] = {}
+        self.turns: dict[tuple[str, int], list[int]] = {}
+        self.waiting: dict[tuple[str, int, int], Array] = {}
         self.lock = threading.Lock()
 
     def add(self, encoder: str, position: int, worker: int, gradient: Array) -> None:
@@ -54,25 +57,32 @@ class GradientSums:
         Other gradients are added to it in place.
         """
         with self.lock:
-            self.waiting[position, worker] = gradient
-            turns = self.turns.setdefault(position, self.workers_of[encoder].copy())
-            while turns and (position, turns[0]) in self.waiting:
-                self._add_up(position, self.waiting.pop((position, turns.pop(0))))
+            self.waiting[encoder, position, worker] = gradient
+            turns = self.turns.setdefault((encoder, position), self.workers_of[encoder].copy())
+            while turns and (encoder, position, turns[0]) in self.waiting:
+                key = (encoder, position, turns.pop(0))
+                self._add_up(encoder, position, self.waiting.pop(key))
 
     def finish(self) -> dict[int, Array]:
         """The sums by position, once all workers are done.
 
-        A worker never reaches a parameter that its samples do not use. The gradients of
-        the workers after it still wait for their turn. They are added now, again in the
-        order of the workers.
+        If a worker's samples do not use a parameter, its turn never comes, and the
+        gradients of the workers after it would wait for ever. They are added now, again
+        in the order of the workers. Then the sums of encoders that share a parameter
+        are added, in the order of the encoders' names.
         """
-        for position, worker in sorted(self.waiting):
-            self._add_up(position, self.waiting[position, worker])
+        for encoder, position, worker in sorted(self.waiting):
+            self._add_up(encoder, position, self.waiting[encoder, position, worker])
         self.waiting.clear()
-        return self.totals
+        sums: dict[int, Array] = {}
+        for encoder, position in sorted(self.totals):
+            total = self.totals[encoder, position]
+            sums[position] = sums[position] + total if position in sums else total
+        return sums
 
-    def _add_up(self, position: int, gradient: Array) -> None:
-        if position in self.totals:
-            self.totals[position] += gradient
+    def _add_up(self, encoder: str, position: int, gradient: Array) -> None:
+        key = (encoder, position)
+        if key in self.totals:
+            self.totals[key] += gradient
         else:
-            self.totals[position] = gradient
+            self.totals[key] = gradient

@@ -13,13 +13,13 @@ Traceback (most recent call last):
 minigrad.checking.gradients.GradientError: gradcheck: wrong gradient: input 0, ...
 
 - `numeric`: how to measure a derivative without calculus.
-- `gradients`: the gradient that the tape gives, and the faults it can have besides its
-  value.
+- `gradients`: the gradient that the tape gives, and the faults that it can have besides
+  a wrong value.
 - `elements`: `gradcheck` compares the two, element by element.
 - `directions`: `taylor_slope` and `hvp` look along one direction. This works for a
   whole model.
 
-What they take is float64: float32 leaves too few digits to judge anything.
+All inputs must be float64, because float32 leaves too few digits to judge a derivative.
 """
 
 from minigrad.checking.directions import hvp, taylor_slope

@@ -1,22 +1,23 @@
 """What does a gradient say along one direction?
 
-Element by element, a check of a whole model would run it millions of times. Along one
-direction d, a few runs are enough.
+A check of a whole model, element by element, would run the model millions of times. A
+check along one direction d needs a few runs.
 
-`taylor_slope` judges the gradient. What the first two terms of Taylor's series leave,
+`taylor_slope` judges the gradient. Take away from f(x + h d) the first two terms of its
+Taylor series. A remainder is left:
 
-    r(h) = |f(x + h d) - f(x) - h <gradient, d>|,
+    r(h) = |f(x + h d) - f(x) - h <gradient, d>|
 
-falls with h^2: half the h, a quarter of r. In a plot of log r against log h this is a
-slope of 2. If the gradient is wrong, a part of the first-order term is left, and the
+It falls with h^2: half the h, a quarter of r. In a plot of log r against log h this is
+a slope of 2. If the gradient is wrong, a part of the first-order term is left, and the
 slope is 1. `examples/gradient_check.py` draws both.
 
-`hvp` asks how the gradient itself changes along a direction v: the Hessian times v,
+`hvp` asks how the gradient itself changes along a direction v. This is the Hessian
+times v:
 
-    H v = (gradient(x + h v) - gradient(x - h v)) / 2h,
+    H v = (gradient(x + h v) - gradient(x - h v)) / 2h
 
-at the cost of two gradients, where the full Hessian has as many rows as there are
-inputs.
+It costs two gradients. The full Hessian would cost two gradients for each input number.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from minigrad.checking.numeric import (
 )
 from minigrad.tensor import grad
 
-# Below this share of the result, a remainder is rounding, and says nothing.
+# A remainder below this share of the result is nothing but rounding.
 ROUNDING = 1e-13
 
 
@@ -50,12 +51,13 @@ def taylor_slope(
 ) -> float:
     """The slope of log r(h) against log h, for h = start, start/2, start/4, ...
 
-    `start` is halved `halvings` times.
-    `direction` has an array for each input. The slope is about 2 if fn's gradient along
-    the direction is right, and about 1 if it is wrong. Steps with a remainder that
-    drowns in rounding are left out. If fewer than two are left, fn is a straight line,
-    as its gradient says, and the slope is infinite. Raises TypeError for inputs that
-    are not float64, ValueError for a direction that does not fit.
+    `start` is halved `halvings` times. `direction` has an array for each input.
+
+    The slope is about 2 if fn's gradient along the direction is right, and about 1 if
+    it is wrong. Steps with a remainder that drowns in rounding are left out. If fewer
+    than two are left, fn is a straight line, as its gradient says, and the slope is
+    infinite. Raises TypeError for inputs that are not float64, ValueError for a
+    direction that does not fit.
 
     >>> import minigrad as mg
     >>> round(mg.taylor_slope(mg.exp, [np.zeros(3)], [np.ones(3)]), 1)

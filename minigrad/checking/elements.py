@@ -29,7 +29,7 @@ from minigrad.checking.numeric import (
     numeric_gradients,
 )
 
-# The share of the largest result below which a gradient counts as small.
+# A gradient below this share of the largest result counts as small.
 FLOOR = 0.01
 # Above this error, a complex step is not trusted: fn may not be analytic.
 DOUBTFUL = 1e-5
@@ -71,15 +71,18 @@ def gradcheck(
 ) -> Report:
     """Compare the gradients of fn(*inputs) with numeric ones, element by element.
 
-    fn takes tensors and returns one. The inputs are float64 arrays or tensors. `method`
-    is "complex" (tolerance 1e-11), "central" (1e-6), or "auto": complex if fn computes
-    with complex numbers and is analytic, else central. Returns a Report of the worst
-    element.
+    fn is called with tensors and returns one. The inputs are float64 arrays or tensors.
+    `method` is "complex" (tolerance 1e-11), "central" (1e-6), or "auto": complex if fn
+    computes with complex numbers and is analytic, else central. Returns a Report of the
+    worst element.
 
-    Raises GradientError if that element is off by more than the tolerance, if a
-    gradient is missing, has the wrong shape or dtype, or shares memory with an input or
-    another gradient, or if fn or its vjp changes an array of the caller, or varies from
-    call to call. Raises TypeError for inputs that are not float64.
+    Raises TypeError for inputs that are not float64, and GradientError if
+
+    - that element is off by more than the tolerance;
+    - a gradient is missing, or has the wrong shape or dtype;
+    - a gradient shares memory with an input or with another gradient;
+    - fn or its vjp changes an array of the caller;
+    - fn or its vjp gives another result in another call.
 
     >>> import minigrad as mg
     >>> report = mg.gradcheck(mg.tanh, [np.array([0.5, 1.5])])

@@ -6,7 +6,7 @@ of them. The function or its vjp can change an array that belongs to the caller,
 another result the next time. `checked_gradients` looks for all of these while it asks
 the tape for gradients.
 
-The gradient is that of <c, fn> for a random cotangent c. Ones instead of c would be a
+It takes the gradient of <c, fn> for a random cotangent c. Ones instead of c would be a
 bad choice: they cannot tell a matrix from its transpose, or a row from the next one.
 """
 
@@ -34,9 +34,9 @@ class Analytic(NamedTuple):
 def checked_gradients(fn: Function, arrays: Arrays, seed: int) -> Analytic:
     """fn's value, a random cotangent c, and the gradients of <c, fn>.
 
-    fn runs twice, and so does the walk back. The gradients may have wrong values, but
-    no other fault. Raises GradientError for each fault that the head of this file
-    names.
+    fn runs twice, and so does the walk back. The gradients that are returned may have
+    wrong values, but no other fault. Raises GradientError for each fault that the head
+    of this file names.
     """
     leaves = [Tensor(array.copy(), requires_grad=True) for array in arrays]
     output = fn(*leaves)

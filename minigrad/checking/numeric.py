@@ -28,8 +28,8 @@ COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 6e-6
 """About the cube root of float64's rounding error, 2e-16.
 
-At this step the error of the formula and that of the subtraction are about equal. For
-an element x above 1 the step is multiplied by sqrt(x).
+At this step the error of the formula and the error of the subtraction are about equal.
+For an element x above 1 the step is multiplied by sqrt(x).
 """
 
 TOLERANCE = {"complex": 1e-11, "central": 1e-6}
@@ -87,7 +87,7 @@ def evaluate(fn: Function, arrays: Arrays, directions: Arrays, t: complex) -> np
 
 
 def computes_complex(fn: Function, arrays: Arrays) -> bool:
-    """Whether fn takes complex numbers and returns them, without dropping a part."""
+    """Whether fn computes with complex numbers and drops no imaginary part."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)

@@ -1,7 +1,7 @@
 """What did the program really do?
 
-Four tools look on while operations are recorded and walked. Each is a `with` block, but
-for `draw`, which returns text:
+Four tools look on while operations are recorded and walked. `draw` returns text. The
+other three are `with` blocks:
 
 - `detect_anomaly` stops at the first NaN or infinity and names its operation.
 - `draw` shows the graph of operations that made a tensor.

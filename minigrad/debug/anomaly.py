@@ -20,7 +20,7 @@ PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep  # ".../minigrad/"
 
 
 class AnomalyMonitor:
-    """Looks at results and gradients. Raises at the first that is not finite."""
+    """Looks at results and gradients. Raises at the first one that is not finite."""
 
     def forward(
         self, name: str, parents: Sequence[Tensor], results: Sequence[Tensor], node: Node | None

@@ -70,6 +70,6 @@ def _output_of(place: Place) -> int:
 
 
 def _parents_of(node: Leaf | Node) -> list[Place]:
-    """The places of a node's inputs. A leaf has none, nor has a node that is freed."""
+    """The places of a node's inputs. A leaf and a freed node have none."""
     parents = node.parents if isinstance(node, Node) else None
     return [place for place in parents or () if place is not None]

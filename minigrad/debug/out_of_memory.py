@@ -1,19 +1,19 @@
 """Which operation ran out of memory?
 
-A MemoryError says how many bytes were wanted, not by whom. `explain_memory` reads the
-call stack of the error: it finds the operation, and the shapes of the arrays that it
-worked on.
+A MemoryError says how many bytes were wanted, but not which operation wanted them.
+`explain_memory` reads the call stack of the error. It finds the operation, and the
+shapes of the arrays that the operation worked on.
 """
 
 import contextlib
 import os
-import pathlib
 import sys
 import traceback
 import types
 from collections.abc import Iterator
 
-PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep  # ".../minigrad/"
+from minigrad.debug.anomaly import PACKAGE
+
 OPERATIONS = PACKAGE + "ops" + os.sep
 
 

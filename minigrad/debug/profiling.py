@@ -1,9 +1,9 @@
 """Where does the time go?
 
 `profile` reads a thread's clock whenever an operation or its vjp ends. The time since
-the operation before, in the same thread, is charged to this one. So the columns add up
-to all the time that the threads have spent: what Python does between two operations is
-charged to the later one.
+the previous end, in the same thread, is charged to the operation that has ended now.
+This includes what Python does between the two. So the columns add up to all the time
+that the threads have spent.
 """
 
 import contextlib

@@ -4,7 +4,7 @@ A chain of matrix products is one matrix product. An activation between them, ap
 each number by itself, is what makes the chain more than that. These are the elementary
 ones; GELU and its approximations stand in gelus.py.
 
-The derivative often is a by-product of the forward pass, and then it is made from that:
+The derivative is often a by-product of the forward pass:
 
     y = tanh(x)                dy/dx = 1 - y^2
     y = 1 / (1 + exp(-x))      dy/dx = y (1 - y)

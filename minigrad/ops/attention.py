@@ -70,10 +70,15 @@ def attention(
     """The fast form of `plain.attention`: softmax(q k^T / sqrt(D) + mask) v.
 
     q (B, H, T, D), k and v (B, H, N, D) -> (B, H, T, D), with any number of axes in
-    front. mask is None, "causal" (query i sees the keys up to i), a boolean array (True
-    where a query may look), or an array of floats to add to the scores, which gets no
-    gradient. A query that may see no key gets zeros. `dropout` is the share of the
-    probabilities that become 0, drawn from `rng`; the others grow by 1/(1 - dropout).
+    front. A query that may see no key gets zeros. mask is one of these:
+
+        None               every query sees every key
+        "causal"           query i sees the keys up to i
+        booleans           True where a query may look
+        floats             numbers to add to the scores; they get no gradient
+
+    `dropout` is the share of the probabilities that become 0. They are drawn from
+    `rng`, and the others grow by 1/(1 - dropout).
 
     >>> q = [[0.0, 9.0]]
     >>> k = [[1.0, 0.0], [0.0, 1.0]]
@@ -88,19 +93,22 @@ def attention(
             f"attention: q {q.shape}, k {k.shape}, v {v.shape}: "
             "expected (B, H, T, D) and twice (B, H, N, D)"
         )
-    # One axis more in front makes all axes that there are one block.
+    # A leading axis of 1: `blocks` then yields everything as one block. Only
+    # self_attention is cut.
     inputs = QKV(q.data[None], k.data[None], v.data[None])  # (1, B, H, T, D), ...
-    queries, keys = q.shape[-2], k.shape[-2]
-    kept = dropout_mask("attention: dropout", dropout, rng, (1, *q.shape[:-1], keys), q)
+    queries = q.shape[-2]
+    keys = k.shape[-2]
+    scores_shape = (1, *q.shape[:-1], keys)  # (1, B, H, T, N)
+    dropout_factors = dropout_mask("attention: dropout", dropout, rng, scores_shape, q)
     added = additive_mask("attention", mask, q.data, queries, keys)
     output = empty((1, *q.shape), q.data)
-    p = _forward(inputs, output, added, kept)
+    p = _forward(inputs, output, added, dropout_factors)
 
     def vjp(g: Array) -> tuple[Array, Array, Array]:
         gradients = QKV(
             q=empty(inputs.q.shape, g), k=empty(inputs.k.shape, g), v=empty(inputs.v.shape, g)
         )
-        _backward(g[None], inputs, output, p, gradients, kept)
+        _backward(g[None], inputs, output, p, gradients, dropout_factors)
         return gradients.q[0], gradients.k[0], gradients.v[0]
 
     return record("attention", output[0], (q, k, v), vjp)
@@ -154,6 +162,11 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
 
     mask: as for `attention`. like (..., queries, D) gives the dtype and the axes in
     front. ValueError if the mask does not broadcast to the scores (..., queries, keys).
+
+    >>> additive_mask("attention", "causal", np.zeros((3, 5)), queries=3, keys=3)
+    array([[  0., -inf, -inf],
+           [  0.,   0., -inf],
+           [  0.,   0.,   0.]])
     """
     xp = array_module(like)
     if mask is None:
@@ -188,24 +201,26 @@ def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def _scale(q: Array) -> float:
-    """1 / sqrt(D). D may be 0: then all scores are 0, and any scale will do."""
+    """1 / sqrt(D). If D is 0, all scores are 0, and any scale will do."""
     return 1.0 / math.sqrt(max(q.shape[-1], 1))
 
 
 def _forward(
-    inputs: QKV, output: Array, mask: Array | None = None, kept: Array | None = None
+    inputs: QKV, output: Array, mask: Array | None = None, dropout_factors: Array | None = None
 ) -> Array:
     """Write O (B, H, T, D) into `output`, and return P (B, H, T, N) for `_backward`.
 
-    mask is added to the scores; kept is 0 where a probability is dropped, else 1/(1-p).
-    The work goes in blocks of as many samples as stay in the cache, at least one.
+    mask is added to the scores. dropout_factors are 0 where a probability is dropped,
+    else 1/(1-p). self_attention goes in blocks of as many samples as stay in the cache,
+    at least one. What `attention` passes is one block.
     """
     q, k, v = inputs
     xp = array_module(q)
     scale = _scale(q)
     p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
-    # Whether the scores need a shift is asked before the mask is added, because its
-    # -inf would look like huge scores. A mask of 0 and -inf cannot make a score larger.
+    # The question whether the scores need a shift comes before the mask is added,
+    # because its -inf would look like huge scores. A mask of 0 and -inf cannot make a
+    # score larger.
     only_hides = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
     for samples in blocks(p):
         # S = Q K^T / sqrt(D), (b, H, T, N)
@@ -218,8 +233,8 @@ def _forward(
         exponentials, sums = exponentiate(scores, shift)
         probabilities = xp.multiply(exponentials, 1.0 / sums, out=exponentials)
         # O = P V, or (P * M) V
-        if kept is not None:
-            probabilities = times(probabilities, kept[samples])
+        if dropout_factors is not None:
+            probabilities = times(probabilities, dropout_factors[samples])
         xp.matmul(probabilities, v[samples], out=output[samples])  # (b, H, T, D)
     return p
 
@@ -231,7 +246,12 @@ def _mask_of(mask: Array, samples: slice, like: Array) -> Array:
 
 
 def _backward(
-    g: Array, inputs: QKV, output: Array, p: Array, gradients: QKV, kept: Array | None = None
+    g: Array,
+    inputs: QKV,
+    output: Array,
+    p: Array,
+    gradients: QKV,
+    dropout_factors: Array | None = None,
 ) -> None:
     """Write dQ, dK and dV into `gradients`, from G = dL/dO and what `_forward` made."""
     q, k, v = inputs
@@ -241,8 +261,8 @@ def _backward(
         g_block, p_block = g[samples], p[samples]
         # dP = G V^T, or (G V^T) * M, (b, H, T, N)
         d_p = xp.matmul(g_block, v[samples].swapaxes(-1, -2), out=empty(p_block.shape, p))
-        if kept is not None:
-            d_p *= kept[samples]
+        if dropout_factors is not None:
+            d_p *= dropout_factors[samples]
         # dS = P * (dP - rowsum(P * dP)), with g_i . o_i for the row sums
         d_s = d_p
         d_s -= row_dot(g_block, output[samples])[..., None]
@@ -252,5 +272,7 @@ def _backward(
         xp.matmul(d_s, k[samples], out=gradients.q[samples])
         xp.matmul(d_s.swapaxes(-1, -2), q[samples], out=gradients.k[samples])
         # dV = P^T G, or (P * M)^T G
-        mixed_by = p_block if kept is None else times(p_block, kept[samples])
+        mixed_by = p_block
+        if dropout_factors is not None:
+            mixed_by = times(p_block, dropout_factors[samples])
         xp.matmul(mixed_by.swapaxes(-1, -2), g_block, out=gradients.v[samples])

@@ -64,7 +64,8 @@ def exp(x: Any) -> Tensor:
     # numbers, and never a tensor. The result's tensor points to its node on the tape,
     # and the node to vjp. If vjp pointed back to the tensor, the three would form a
     # cycle, and their memory would wait for the garbage collector. Therefore each
-    # operation takes what its vjp needs out of the tensors first.
+    # operation takes what its vjp needs out of the tensors first. It takes shapes out,
+    # too: a vjp that asked for `x.shape` would keep the whole array x for it.
     def vjp(g: Array) -> Array:
         return g * y
 
@@ -108,8 +109,8 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     """The gradient of an input of `shape` that was broadcast to `gradient.shape`.
 
     Broadcasting repeats the input along new axes in front, and along axes of size 1.
-    What is used several times collects the sum of its gradients: the sum over those
-    axes.
+    A number that is used several times collects the sum of its gradients: the sum over
+    those axes.
 
     >>> import numpy as np
     >>> unbroadcast(np.ones((2, 3)), (3,)).tolist()
@@ -145,13 +146,14 @@ def mul(a: Any, b: Any) -> Tensor:
         product = x * y
     except ValueError:
         raise broadcast_error("mul", x, y) from None
-    # The gradient of a needs y, and that of b needs x. What nobody needs is not kept.
-    kept_x = x if b.requires_grad else None
-    kept_y = y if a.requires_grad else None
+    # The gradient of a needs y, and the gradient of b needs x. An array that is not
+    # needed is not kept.
+    saved_x = x if b.requires_grad else None
+    saved_y = y if a.requires_grad else None
 
     def vjp(g: Array) -> tuple[Array | None, Array | None]:
-        to_a = None if kept_y is None else unbroadcast(g * kept_y, x_shape)
-        to_b = None if kept_x is None else unbroadcast(g * kept_x, y_shape)
+        to_a = None if saved_y is None else unbroadcast(g * saved_y, x_shape)
+        to_b = None if saved_x is None else unbroadcast(g * saved_x, y_shape)
         return to_a, to_b
 
     return record("mul", product, (a, b), vjp)
@@ -212,15 +214,15 @@ def div(a: Any, b: Any) -> Tensor:
         quotient = x / y
     except ValueError:
         raise broadcast_error("div", x, y) from None
-    kept_quotient = quotient if b.requires_grad else None
+    saved_quotient = quotient if b.requires_grad else None
 
     def vjp(g: Array) -> tuple[Array, Array | None]:
         g_over_y = g / y
         to_a = unbroadcast(g_over_y, x_shape)
-        if kept_quotient is None:
+        if saved_quotient is None:
             return to_a, None
         # d(x/y)/dy = -x / y^2 = -(x/y) / y
-        return to_a, unbroadcast(-g_over_y * kept_quotient, y_shape)
+        return to_a, unbroadcast(-g_over_y * saved_quotient, y_shape)
 
     return record("div", quotient, (a, b), vjp)
 
@@ -245,13 +247,14 @@ def power(a: Any, b: Any) -> Tensor:
         raise broadcast_error("power", x, y) from None
 
     def vjp(g: Array) -> tuple[Array, Array]:
-        # d x^y / dx = y x^(y-1). For y = 0 this is 0, but 0 * x^-1 would be NaN at x =
-        # 0. So the power gets another exponent there: whatever it gives is multiplied
-        # by 0.
+        # d x^y / dx = y x^(y-1)
+        # For y = 0 this is 0, but 0 * x^-1 would be NaN at x = 0. So the power gets the
+        # exponent 1 there: its value is multiplied by 0 anyway.
         exponent = xp.where(y.real == 0, 1.0, y - 1)
         to_a = g * (y * xp.power(x, exponent))
-        # d x^y / dy = x^y ln(x). For x <= 0, ln(1) = 0 stands in for ln(x): at x = 0
-        # the product tends to 0 if y > 0, and 0^0 counts as 1, whatever y does.
+        # d x^y / dy = x^y ln(x)
+        # For x <= 0, ln(1) = 0 stands in for ln(x): at x = 0 the product tends to 0 if
+        # y > 0, and 0^0 counts as 1, whatever y does.
         log_x = xp.log(xp.where(x.real > 0, x, 1.0))
         to_b = g * result * log_x
         # The 1.0 inside `where` may have widened the dtype.

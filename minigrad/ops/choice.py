@@ -1,10 +1,10 @@
 """What is the derivative of a choice?
 
-maximum, minimum, where, clip and abs take each element of the result from one of
+maximum, minimum, where, clip and abs copy each element of the result from one of
 several sources. The gradient goes back to that source; the others get 0.
 
-Where two sources meet, the function has a kink, and no derivative. These are the
-conventions:
+At a point at which two sources are equal, the function has a kink, and no derivative.
+These are the conventions:
 
     maximum, minimum    equal elements get half of the gradient each
     clip                on its bounds the gradient passes
@@ -73,8 +73,8 @@ def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
 
     def vjp(g: Array) -> tuple[Array, Array]:
         half_for_ties = 0.5 * (x.real == y.real)
-        # 1 where x is chosen, 1/2 at a tie, else 0; the dtype of g, for the 0.5 widens
-        # it
+        # 1 where x is chosen, 1/2 at a tie, else 0. The 0.5 widens float32, so the
+        # dtype of g is restored.
         to_x = (wins(x.real, y.real) + half_for_ties).astype(g.dtype)
         return unbroadcast(g * to_x, x.shape), unbroadcast(g * (1.0 - to_x), y.shape)
 
@@ -82,7 +82,7 @@ def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where `condition` holds, else b. All three broadcast.
+    """a at the positions at which `condition` holds, else b. All three broadcast.
 
     condition is a boolean array or tensor, and gets no gradient.
 

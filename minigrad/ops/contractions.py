@@ -21,9 +21,12 @@ along j repeats it:
 
     dL/da = einsum("i,j->ij", g, ones)
 
-**An axis of size 1 that broadcasts.** For a (2, 1) and b (3, 4), einsum("ij,jk->ik", a,
-b) uses a's only column three times. The gradient is first computed with j of size 3,
-shape (2, 3), and then summed to (2, 1), as for every broadcast input (`unbroadcast`).
+**An axis of size 1 that broadcasts.** Let a be (2, 1) and b (3, 4). Then
+
+    einsum("ij,jk->ik", a, b)
+
+uses a's only column three times. The gradient is first computed with j of size 3, shape
+(2, 3), and then summed to (2, 1), as for every broadcast input (`unbroadcast`).
 
 **A letter that an operand has twice.** einsum("ii->", a) is the trace: it reads the
 diagonal. So the gradient is computed for "i" alone, and written onto the diagonal of an
@@ -95,7 +98,7 @@ def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
     if len(inputs) != len(shapes):
         raise ValueError(f"einsum: {subscripts!r} names {len(inputs)} operands, got {len(shapes)}")
     unused = [letter for letter in string.ascii_letters if letter not in subscripts]
-    most_axes = 0  # that an ellipsis stands for
+    most_axes = 0  # the largest number of axes that an ellipsis stands for
     for position, (letters, shape) in enumerate(zip(inputs, shapes)):
         axes = len(shape) - len(letters.replace("...", ""))
         if axes < 0 or (axes > 0 and "..." not in letters):
@@ -114,8 +117,8 @@ def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
 def _ellipsis_letters(unused: list[str], axes: int) -> str:
     """Letters for the axes of an ellipsis: "cba" for three, "ba" for two.
 
-    Axes of ellipses broadcast from the right, so the last one is always the first
-    letter.
+    Axes of ellipses broadcast from the right. So the last axis always gets the first of
+    the unused letters.
     """
     return "".join(reversed(unused[:axes]))
 

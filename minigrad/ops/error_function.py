@@ -10,10 +10,10 @@ x >= 0,
 
     erf(x) = 1 - exp(-x^2) (1 - x r(x))  =  -expm1(-x^2) + exp(-x^2) x r(x)
 
-which defines a function r. (expm1(z) is exp(z) - 1 without cancellation for small z.) r
-is smooth, and even smoother as a function of 1/(1 + x), which runs from 1 at x = 0 down
-to 0 at infinity. From x = 6 on, erf is 1 to the last bit, so x need not go beyond END =
-6.5. The variable
+which defines a function r. (expm1(z) is exp(z) - 1 without cancellation for small z.)
+The function r is smooth. It is even smoother as a function of 1/(1 + x), which runs
+from 1 at x = 0 down to 0 at infinity. From x = 6 on, erf is 1 to the last bit, so x
+need not go beyond END = 6.5. The variable
 
     t(x) = (2/(1 + x) - SUM) / RANGE        SUM = 1 + 1/(1 + END)
                                             RANGE = 1 - 1/(1 + END)
@@ -83,7 +83,8 @@ def _r(t: float) -> float:
 def _coefficients(degree: int) -> list[float]:
     """The coefficients, highest first, of the polynomial in t that comes close to r.
 
-    It goes through r at `degree` + 1 Chebyshev points. None of them is t = 1, x = 0.
+    It goes through r at `degree` + 1 Chebyshev points. None of them is t = 1 (x = 0),
+    at which `_r` would divide by 0.
     """
     series = chebyshev.chebinterpolate(np.vectorize(_r, otypes=[float]), degree)
     return chebyshev.cheb2poly(series)[::-1].tolist()
@@ -102,6 +103,10 @@ def erf_and_decay(x: Array) -> tuple[Array, Array]:
     """The fast form of `slow_erf`, and exp(-x^2), which its derivative needs.
 
     Three arrays of x's size serve all steps.
+
+    >>> y, decay = erf_and_decay(np.array([0.0, 1.0]))
+    >>> print(y.round(4), decay.round(4))
+    [0.     0.8427] [1.     0.3679]
     """
     check_erf_dtype(x)
     highest, *middle, lowest = _COEFFICIENTS[x.dtype.name]

@@ -6,12 +6,15 @@ GELU multiplies x by the probability that a standard normal number is below x:
     dy/dx = Phi(x) + x Phi'(x)
 
 It is close to x for positive x and close to 0 for negative x, like relu, but smooth.
-There are three versions of Phi, and trained weights want the one they were trained
-with:
+There are three versions of Phi. Weights work best with the version that they were
+trained with; OpenAI's CLIP was trained with quick_gelu:
 
-    gelu                     by erf            Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi)
-    gelu, "tanh"             (1 + tanh(u)) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3)
-    quick_gelu               1 / (1 + exp(-1.702 x)): the one of OpenAI's CLIP
+    gelu             Phi(x)  = (1 + erf(x / sqrt(2))) / 2
+                     Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi)
+    gelu, "tanh"     Phi(x)  = (1 + tanh(u)) / 2,   u = sqrt(2/pi) (x + 0.044715 x^3)
+                     Phi'(x) = 2 Phi(x) (1 - Phi(x)) u'
+    quick_gelu       Phi(x)  = 1 / (1 + exp(-1.702 x))
+                     Phi'(x) = 1.702 Phi(x) (1 - Phi(x))
 
 The derivative is made in the forward pass, block by block, while the block is in the
 cache and its intermediate results are at hand (`_x_times`). The backward pass is one
@@ -31,11 +34,10 @@ from minigrad.backend import Array, array_module
 from minigrad.inputs import floating
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.error_function import check_erf_dtype, erf_and_decay
+from minigrad.plain import CUBIC, SIGMOID_FACTOR
 from minigrad.tensor import Tensor, is_recording, record
 
 ROOT = math.sqrt(2.0 / math.pi)
-CUBIC = 0.044715  # of the tanh approximation, from the paper
-SLOPE = 1.702  # of the sigmoid approximation, from the paper
 
 
 def _x_times(name: str, x: Tensor, fill: Callable) -> Tensor:
@@ -77,7 +79,7 @@ def quick_gelu(x: Any) -> Tensor:
 
     def fill(v: Array, phi: Array, slope: Array | None) -> None:
         # Phi = 1 / (1 + exp(-1.702 v)) = (1 + tanh(1.702 v / 2)) / 2
-        xp.multiply(v, 0.5 * SLOPE, out=phi)
+        xp.multiply(v, 0.5 * SIGMOID_FACTOR, out=phi)
         xp.tanh(phi, out=phi)
         phi += 1.0
         phi *= 0.5
@@ -85,7 +87,7 @@ def quick_gelu(x: Any) -> Tensor:
             # Phi' = (1 - Phi) Phi 1.702
             xp.subtract(1.0, phi, out=slope)
             slope *= phi
-            slope *= SLOPE
+            slope *= SIGMOID_FACTOR
 
     return _x_times("quick_gelu", x, fill)
 
@@ -119,6 +121,7 @@ def _fill_by_erf(v: Array, phi: Array, slope: Array | None) -> None:
     phi += 0.5
     if slope is not None:
         # Phi' = decay / sqrt(2 pi), decay = exp(-u^2) = exp(-v^2 / 2)
+        # ROOT / 2 = 1 / sqrt(2 pi)
         xp.multiply(decay, 0.5 * ROOT, out=slope)
 
 

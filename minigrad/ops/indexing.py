@@ -40,7 +40,8 @@ def getitem(x: Any, index: Any) -> Tensor:
     parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
     is_basic = all(isinstance(part, _BASIC) for part in parts)
     xp = array_module(x.data)
-    shape, dtype = x.shape, x.dtype
+    shape = x.shape
+    dtype = x.dtype
     try:
         if not is_basic and xp is not np:
             parts = _checked_index(xp, parts, shape)
@@ -62,8 +63,8 @@ def getitem(x: Any, index: Any) -> Tensor:
 def _checked_index(xp: Any, parts: tuple, shape: tuple[int, ...]) -> tuple:
     """The index of a GPU array, with its arrays moved there; IndexError as from NumPy.
 
-    CuPy wraps an index that is out of range around in silence. So NumPy applies the
-    index first, to an array of the same shape that takes no memory (one False,
+    An index that is out of range makes CuPy wrap around in silence. So NumPy applies
+    the index first, to an array of the same shape that needs no memory (one False,
     broadcast).
     """
     parts = tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
@@ -104,7 +105,8 @@ def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
     indices = tensor(indices).data
     check_indices(name, indices, x.shape[axis])
     xp = array_module(x.data)
-    shape, dtype = x.shape, x.dtype
+    shape = x.shape
+    dtype = x.dtype
     indices = xp.asarray(indices)
     value = xp.take(x.data, indices, axis=axis)  # the shape of `indices` in place of the axis
     rest = (*shape[:axis], *shape[axis + 1 :])

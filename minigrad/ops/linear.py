@@ -69,8 +69,7 @@ def matmul(a: Any, b: Any) -> Tensor:
             to_a = unbroadcast(g @ right.swapaxes(-1, -2), left.shape)
             to_a = to_a.reshape(x_shape)  # shape of a
         if b_needs and right.ndim == 2:
-            # A^T G, summed over all stacks: one large product of (all rows of A)^T and
-            # G
+            # A^T G, summed over all stacks: one product, with all rows of A and of G
             rows = math.prod(left.shape[:-1])
             flat_left = left.reshape(rows, left.shape[-1])  # (n, K)
             flat_g = g.reshape(rows, right.shape[-1])  # (n, M)
@@ -106,6 +105,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     shape = x.shape
     w = weight.data
     rows = x.data.reshape(math.prod(shape[:-1]), n_in)  # (N, in)
+    # Y = X W^T + b
     y = product(rows, w.T)  # (N, out)
     if bias is not None:
         y += inputs[2].data
@@ -115,7 +115,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
         g = g.reshape(len(rows), n_out)  # (N, out)
-        # Y = X W^T + b:  dL/dX = G W,  dL/dW = G^T X,  dL/db = the sum of the rows of G
+        # dL/dX = G W,  dL/dW = G^T X,  dL/db = the sum of the rows of G
         to_x = product(g, w).reshape(shape) if x_needs else None  # (..., in)
         to_weight = product(g.T, rows) if weight_needs else None
         if not has_bias:

@@ -29,7 +29,7 @@ RandomSource = np.random.Generator | None
 
 
 def dropout(x: Any, p: float, rng: RandomSource) -> Tensor:
-    """`plain.dropout` that draws from `rng` what it keeps; p=0 changes nothing.
+    """The form of `plain.dropout` that draws its mask from `rng`. p=0 changes nothing.
 
     >>> import numpy as np
     >>> print(dropout([1.0, 2.0, 3.0, 4.0], p=0.5, rng=np.random.default_rng(0)).data)
@@ -41,17 +41,22 @@ def dropout(x: Any, p: float, rng: RandomSource) -> Tensor:
 
 
 def dropout_mask(
-    what: str, p: float, rng: RandomSource, shape: tuple[int, ...], like: Tensor
+    name: str, p: float, rng: RandomSource, shape: tuple[int, ...], like: Tensor
 ) -> Array | None:
     """An array to multiply with: 0 with probability p, else 1/(1-p). None if p is 0.
 
-    `what` names p in error messages; `like` gives dtype and backend.
+    `name` stands for p in error messages; `like` gives dtype and backend.
+
+    >>> from minigrad import tensor
+    >>> rng = np.random.default_rng(0)
+    >>> dropout_mask("p", 0.5, rng, shape=(4,), like=tensor(1.0))
+    array([2., 2., 2., 0.], dtype=float32)
     """
     if not 0.0 <= p < 1.0:
-        raise ValueError(f"{what} must lie in [0, 1), got {p}")
+        raise ValueError(f"{name} must lie in [0, 1), got {p}")
     if p == 0.0:
         return None
     if rng is None:
-        raise ValueError(f"{what} > 0 needs a random generator: numpy.random.default_rng(seed)")
+        raise ValueError(f"{name} > 0 needs a random generator: numpy.random.default_rng(seed)")
     mask = (rng.random(shape, dtype=np.float32) >= p) * (1.0 / (1.0 - p))
     return move(mask.astype(like.dtype), like.backend)

@@ -38,8 +38,8 @@ from minigrad.tensor import Tensor, record
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     """The fast form of `plain.layer_norm`: weight (x - mean) / sqrt(var + eps) + bias.
 
-    Mean and variance are those of the last axis: x (..., D), weight (D,), bias (D,) ->
-    (..., D). A block of rows stays in the cache.
+    Mean and variance are taken over the last axis. A block of rows stays in the cache.
+    x (..., D), weight (D,), bias (D,) -> (..., D).
 
     >>> y = layer_norm([[1.0, 3.0], [7.0, 5.0]], weight=[1.0, 10.0], bias=[0.0, 0.0])
     >>> print(y.data.round(3))
@@ -57,7 +57,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     data = as_rows(x.data)  # (N, D)
     w = weight.data
     xp = array_module(data)
-    h, y = empty(data.shape, data), empty(data.shape, data)  # (N, D)
+    h = empty(data.shape, data)  # (N, D)
+    y = empty(data.shape, data)  # (N, D)
     inverse_std = empty(data.shape[:1], data)  # (N,)
     average = xp.full_like(w, one_over_width)  # rows @ average: half the time of .mean
     for rows in blocks(data):
@@ -73,7 +74,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = as_rows(g)  # (N, D)
         to_x = empty(g.shape, g) if x_needs else None
-        to_weight, to_bias = xp.zeros_like(w), xp.zeros_like(w)
+        to_weight = xp.zeros_like(w)
+        to_bias = xp.zeros_like(w)
         weighted_average = w * one_over_width
         for rows in blocks(g):
             g_block, h_block = g[rows], h[rows]  # (n, D)

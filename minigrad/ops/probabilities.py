@@ -60,7 +60,7 @@ def exponentiate(scores: Array, shift: bool) -> tuple[Array, Array]:
         scores -= finite_maximum(scores, -1)
     exponentials = array_module(scores).exp(scores, out=scores)
     sums = row_sum(exponentials)[..., None]  # (..., 1)
-    sums += sums.real == 0
+    sums += sums.real == 0  # 0 becomes 1: dividing by it leaves the zeros
     return exponentials, sums
 
 
@@ -75,6 +75,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     (axis,) = normalise_axes("softmax", axis, x.ndim)
     xp = array_module(x.data)
     scores = xp.moveaxis(x.data, axis, -1).copy()  # (..., N), `axis` is the last one
+    # p = exp(x - m) / sum(exp(x - m))
     exponentials, sums = exponentiate(scores, shift=not safe_without_shift(scores))
     exponentials /= sums
     p = xp.moveaxis(exponentials, -1, axis)  # shape of x
@@ -134,6 +135,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     sums = row_sum(exponentials)  # (N,)
     # -log p_label = log(sum(exp(x - m))) - (x_label - m)
     losses = xp.log(sums) - shifted_at_label  # (N,)
+    # p = exp(x - m) / sum(exp(x - m))
     exponentials /= sums[:, None]
     probabilities = exponentials  # (N, C)
     weight = 1.0 / count if reduction == "mean" else 1.0

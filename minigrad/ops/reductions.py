@@ -13,13 +13,12 @@ If several elements are the largest, they share the gradient equally.
 
 `axis` follows NumPy: None for all axes, an int or a tuple, negative numbers from the
 end. `keepdims` leaves the summed axes in place with size 1. A vjp begins with
-`g.reshape(kept)`, which gives g these axes back, so that it broadcasts against x.
+`g.reshape(kept_shape)`, which gives g these axes back, so that it broadcasts against x.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,8 @@ import numpy as np
 from minigrad.backend import Array, array_module
 from minigrad.inputs import coerce, floating
 from minigrad.ops.basic import mul
-from minigrad.tensor import Tensor, record
-
-Axis = int | Sequence[int] | None
-Shape = tuple[int, ...]
+from minigrad.tape import Shape
+from minigrad.tensor import Axis, Tensor, record
 
 
 def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -75,17 +72,17 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     (x,) = coerce("sum", x)
     axes = normalise_axes("sum", axis, x.ndim)
     shape = x.shape
-    kept = _kept_shape(shape, axes)
+    kept_shape = _kept_shape(shape, axes)
     xp = array_module(x.data)
 
     def vjp(g: Array) -> Array:
-        return xp.broadcast_to(g.reshape(kept), shape)  # shape of x
+        return xp.broadcast_to(g.reshape(kept_shape), shape)  # size 1 -> shape of x
 
     return record("sum", x.data.sum(axis=axes, keepdims=keepdims), (x,), vjp)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """`plain.mean`, with checks: the sum over `axis`, divided by the count.
+    """The safe form of `plain.mean`: the sum over `axis`, divided by the count.
 
     ValueError if there is nothing to average.
 
@@ -106,7 +103,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     (x,) = floating("var", x)
     axes = normalise_axes("var", axis, x.ndim)
-    kept = _kept_shape(x.shape, axes)
+    kept_shape = _kept_shape(x.shape, axes)
     count = _count("var", x.shape, axes)
     centred = x.data - x.data.sum(axis=axes, keepdims=True) / count
     value = (centred * centred).sum(axis=axes, keepdims=keepdims) / count
@@ -114,7 +111,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     def vjp(g: Array) -> Array:
         # dy/dx_i = 2 (x_i - mean) / n. That the mean also depends on x_i adds nothing:
         # its contribution is the sum of all (x_j - mean), which is 0.
-        return (2.0 / count) * g.reshape(kept) * centred
+        return (2.0 / count) * g.reshape(kept_shape) * centred  # g with its axes back
 
     return record("var", value, (x,), vjp)
 
@@ -146,12 +143,11 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     """`max` or `min`, as `name` says."""
     (x,) = coerce(name, x)
     axes = normalise_axes(name, axis, x.ndim)
-    kept = _kept_shape(x.shape, axes)
+    kept_shape = _kept_shape(x.shape, axes)
     _count(name, x.shape, axes)
     data = x.data
     if data.size == 0:
-        # No element, and so no result either. NumPy's max refuses; sum gives the empty
-        # array.
+        # No element, and so no result. NumPy's max refuses; sum gives the empty array.
         extreme = data.sum(axis=axes, keepdims=True)
     elif name == "max":
         extreme = data.max(axis=axes, keepdims=True)
@@ -161,7 +157,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     def vjp(g: Array) -> Array:
         is_extreme = (data.real == extreme.real).astype(g.dtype)
         ties = is_extreme.sum(axis=axes, keepdims=True)
-        return is_extreme * (g.reshape(kept) / ties)
+        return is_extreme * (g.reshape(kept_shape) / ties)  # g with its axes back
 
     value = extreme if keepdims else extreme.squeeze(axes)  # without the reduced axes
     return record(name, value, (x,), vjp)
@@ -189,7 +185,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     (x,) = floating("logsumexp", x)
     axes = normalise_axes("logsumexp", axis, x.ndim)
-    kept = _kept_shape(x.shape, axes)
+    kept_shape = _kept_shape(x.shape, axes)
     _count("logsumexp", x.shape, axes)
     data = x.data
     xp = array_module(data)
@@ -199,14 +195,14 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     exponentials = xp.exp(data - largest)
     total = exponentials.sum(axis=axes, keepdims=True)
     is_hidden = total.real == 0  # a slice of -inf alone
-    total += is_hidden
+    total += is_hidden  # 0 becomes 1: dividing by it leaves the zeros
     value = xp.where(is_hidden, -xp.inf, xp.log(total) + largest).astype(data.dtype)
     # softmax(x) = exp(x - m) / sum(exp(x - m))
     exponentials /= total
     probabilities = exponentials
 
     def vjp(g: Array) -> Array:
-        return g.reshape(kept) * probabilities
+        return g.reshape(kept_shape) * probabilities  # g with its axes back
 
     value = value if keepdims else value.squeeze(axes)  # without the reduced axes
     return record("logsumexp", value, (x,), vjp)

@@ -114,7 +114,8 @@ def pad(x: Any, widths: Any) -> Tensor:
         before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2))  # (ndim, 2)
     except ValueError:
         raise ValueError(
-            f"pad: widths {widths} are no (before, after) for each axis of {x.shape}"
+            f"pad: widths {widths} must be one pair (before, after), or one for each axis of "
+            f"{x.shape}"
         ) from None
     if before_after.dtype.kind not in "iu" or before_after.min(initial=0) < 0:
         raise ValueError(f"pad: widths must be integers and not negative, got {widths}")

@@ -10,7 +10,7 @@ change is then judged by the same tests as everything else (mutation.py).
     export PYTHONPATH=.:tests/helpers
     python tests/helpers/mechanical.py              all: some ten minutes on two cores
     python tests/helpers/mechanical.py --every 8    every eighth
-    python tests/helpers/mechanical.py softmax      those of operations of that name
+    python tests/helpers/mechanical.py softmax      of one operation, planted ones too
 
 A survivor is either a hole in the tests or a change that alters no value. Those of the
 second kind are listed below, each with its reason; any other survivor makes the tool
@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from mutants import MUTANTS, plant
 from mutation import ROOT, Change, judge_all, operations_that_use, path_of
 
 # Changes on which no value depends, and why.
@@ -303,6 +304,10 @@ def main() -> None:
     chosen = chosen[:: arguments.every]
     start = time.perf_counter()
     outcomes = collections.Counter()
+    planted = [mutant for mutant in MUTANTS if mutant.function in arguments.function]
+    for mutant, verdict in zip(planted, judge_all(plant(mutant) for mutant in planted)):
+        print(f"{verdict.outcome}: {mutant.name} (planted by hand)", flush=True)
+        outcomes[verdict.outcome] += 1
     for made, verdict in zip(chosen, judge_all(each.change for each in chosen)):
         outcome = verdict.outcome
         if outcome != "caught":
@@ -312,7 +317,7 @@ def main() -> None:
                 f"{outcome}: {made}\n    was {made.before}\n    {reason or verdict.why}", flush=True
             )
         outcomes[outcome] += 1
-    print(f"{len(chosen)} mechanical mutants in {time.perf_counter() - start:.0f} s:", end=" ")
+    print(f"{len(planted) + len(chosen)} mistakes in {time.perf_counter() - start:.0f} s:", end=" ")
     print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     sys.exit(bool(outcomes.keys() - {"caught", "explained"}))
 

@@ -101,11 +101,11 @@ BASIC = _of(
      "right as long as both shapes are equal"),
     ("sub without the sign", "sub", "unbroadcast(-g, y_shape)", "unbroadcast(g, y_shape)",
      "copied from add"),
-    ("mul by its own factor", "mul", "unbroadcast(g * kept_y, x_shape)",
+    ("mul by its own factor", "mul", "unbroadcast(g * saved_y, x_shape)",
      "unbroadcast(g * x, x_shape)", "d(xy)/dx is y, not x"),
-    ("div without the sign", "div", "-g_over_y * kept_quotient", "g_over_y * kept_quotient",
+    ("div without the sign", "div", "-g_over_y * saved_quotient", "g_over_y * saved_quotient",
      "d(1/y) = -1/y^2"),
-    ("div without the quotient", "div", "-g_over_y * kept_quotient", "-g_over_y",
+    ("div without the quotient", "div", "-g_over_y * saved_quotient", "-g_over_y",
      "a factor x/y lost"),
     ("power's exponent stays", "power", "y - 1", "y", "d x^y/dx = y x^(y-1)"),
     ("power forgets x^y beside ln x", "power", "g * result * log_x", "g * log_x",
@@ -136,12 +136,12 @@ CHOICE = _of(
 
 REDUCTIONS = _of(
     "minigrad.ops.reductions",
-    ("sum repeats along the wrong axis", "sum", "g.reshape(kept)", "g",
+    ("sum repeats along the wrong axis", "sum", "g.reshape(kept_shape)", "g",
      "right for axis=0 of a square, wrong for axis=1"),
     ("mean without 1/n", "mean", "1.0 / count", "1.0", "copied from sum"),
     ("var without the 2", "var", "(2.0 / count)", "(1.0 / count)", "d x^2 = 2x"),
-    ("equal maxima each get everything", "_extreme", "(g.reshape(kept) / ties)",
-     "g.reshape(kept)", "the gradient is counted once for each of them"),
+    ("equal maxima each get everything", "_extreme", "(g.reshape(kept_shape) / ties)",
+     "g.reshape(kept_shape)", "the gradient is counted once for each of them"),
     ("logsumexp without normalisation", "logsumexp",
      "exponentials /= total", "pass", "exp(x - max) is not yet softmax"),
 )  # fmt: skip
@@ -220,7 +220,7 @@ ACTIVATION = _of(
 
 GELUS = _of(
     "minigrad.ops.gelus",
-    ("quick_gelu without the inner derivative", "quick_gelu", "slope *= SLOPE", "pass",
+    ("quick_gelu without the inner derivative", "quick_gelu", "slope *= SIGMOID_FACTOR", "pass",
      "the chain rule's factor"),
     ("gelu without Phi", "_x_times", "slope += phi", "pass", "the derivative of x left out"),
     ("gelu without x", "_x_times", "slope *= v", "pass", "d(x Phi) = Phi + x Phi'"),
@@ -304,9 +304,9 @@ ATTENTION = _of(
     ("keys without the transpose", "_backward", "xp.matmul(d_s.swapaxes(-1, -2), q[samples],",
      "xp.matmul(d_s, q[samples],", "has the right shape for as many queries as keys"),
     ("dropout missing in dV", "_backward",
-     "p_block if kept is None else times(p_block, kept[samples])", "p_block",
+     "times(p_block, dropout_factors[samples])", "p_block",
      "the values were mixed by what dropout left"),
-    ("dropout missing in dP", "_backward", "d_p *= kept[samples]", "pass",
+    ("dropout missing in dP", "_backward", "d_p *= dropout_factors[samples]", "pass",
      "dropped probabilities have no gradient"),
     ("queries and values exchanged", "self_attention", "_split_heads(to_qkv, 3, heads))",
      "_split_heads(to_qkv, 3, heads)[::-1])", "the parts of the projection in reverse"),
@@ -370,10 +370,12 @@ WORKER = _of(
 SUMS = _of(
     "clip_np.training.sums",
     ("only the first worker's gradients", "GradientSums._add_up",
-     "self.totals[position] += gradient", "pass", "the workers' gradients are not added up"),
+     "self.totals[key] += gradient", "pass", "the workers' gradients are not added up"),
     ("those that wait are forgotten", "GradientSums.finish",
-     "self._add_up(position, self.waiting[position, worker])", "pass",
+     "self._add_up(encoder, position, self.waiting[encoder, position, worker])", "pass",
      "a worker that never comes holds up the others"),
+    ("one encoder's gradients of a shared parameter", "GradientSums.finish",
+     "sums[position] + total if", "total if", "a parameter is taken to belong to one encoder"),
 )  # fmt: skip
 
 PLAN = _of(

@@ -6,6 +6,7 @@ tensor.py declares them, minigrad/ops defines them, minigrad/__init__.py attache
 import ast
 import importlib
 import inspect
+import re
 
 import minigrad as mg
 
@@ -92,3 +93,16 @@ def test_a_difference_is_noticed():
     assert declared_parameters(planted) == real_parameters(mg.sum)
     planted = ast.parse("def reshape(self, *shape): ...").body[0]
     assert declared_parameters(planted) == real_parameters(mg.reshape)
+
+
+def test_the_list_of_operations_names_all_of_them():
+    """minigrad/ops/__init__.py lists each operation with the file that it is in."""
+    text = importlib.import_module("minigrad.ops").__doc__
+    for name in mg.__all__:
+        operation = getattr(mg, name)
+        module = getattr(operation, "__module__", "")
+        if inspect.isfunction(operation) and module.startswith("minigrad.ops."):
+            listed = "x[index]" if name == "getitem" else name
+            file = module.rpartition(".")[2]
+            rows = re.findall(rf"^    {file} +(.*(?:\n {{22}}.*)*)", text, re.M)
+            assert listed in re.split(r"[\s:]+", rows[0]), (name, module)

@@ -62,7 +62,7 @@ ERRORS = [
     (
         lambda: mg.pad(A, (1, 2, 3)),
         ValueError,
-        "pad: widths (1, 2, 3) are no (before, after) for each axis of (2, 3)",
+        "pad: widths (1, 2, 3) must be one pair (before, after), or one for each axis of (2, 3)",
     ),
     (lambda: mg.getitem(A, 2), IndexError, "getitem: index 2 does not fit shape (2, 3)"),
     (

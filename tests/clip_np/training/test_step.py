@@ -102,6 +102,27 @@ def test_a_parameter_that_some_samples_do_not_reach_loses_nothing(monkeypatch):
             np.testing.assert_allclose(gradient, expected, rtol=1e-9)
 
 
+@pytest.mark.gradient
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("shards", [1, 2, 6])
+def test_a_parameter_that_both_encoders_use_gets_the_gradients_of_both(
+    shards, workers, monkeypatch
+):
+    """The last worker is ready first, so that gradients of both encoders wait."""
+
+    def run_last_first(jobs):
+        for job in reversed(jobs):
+            job()
+
+    monkeypatch.setattr("clip_np.training.step.run_workers", run_last_first)
+    model, (images, tokens) = small_model(), batch(6)
+    shared = model.text.text_projection = model.vision.proj
+    _, expected = whole_batch(model, images, tokens)
+    loss_and_gradients(model, images, tokens, shards=shards, workers=workers)
+    position = [id(parameter) for parameter in model.parameters()].index(id(shared))
+    np.testing.assert_allclose(shared.grad, expected[position], rtol=1e-10, atol=1e-15)
+
+
 def test_step_reports_clips_clamps_and_clears():
     model, (images, tokens) = small_model(), batch(6)
     _, expected = whole_batch(model, images, tokens)

@@ -21,8 +21,8 @@ def test_gradients_are_added_in_the_order_of_the_workers(arrival):
     workers = (0, 1, 3)
     for index in arrival:
         sums.add("vision", position=5, worker=workers[index], gradient=parts[index])
-    assert sums.totals[5] is parts[0]
-    assert sums.totals[5] == (np.float32(1.0) + np.float32(1e8)) - np.float32(1e8)
+    assert sums.totals["vision", 5] is parts[0]
+    assert sums.totals["vision", 5] == (np.float32(1.0) + np.float32(1e8)) - np.float32(1e8)
     assert not sums.waiting
 
 
@@ -42,3 +42,13 @@ def test_those_that_wait_for_ever_are_added_in_the_order_of_the_workers_too(arri
         gradient = np.array([parts[worker]], np.float32)
         sums.add("vision", position=0, worker=worker, gradient=gradient)
     assert sums.finish()[0] == (np.float32(1.0) + np.float32(1e8)) - np.float32(1e8)
+
+
+@pytest.mark.parametrize("workers", [(0, 1), (1, 0)])
+def test_a_parameter_of_two_encoders_gets_the_gradients_of_both(workers):
+    """Worker 1 hands over both of its gradients before worker 0 hands over any."""
+    sums = GradientSums([[IMAGES, CAPTIONS], [IMAGES, CAPTIONS]])
+    for worker in workers:
+        sums.add("vision", position=0, worker=worker, gradient=np.array([1.0 + worker]))
+        sums.add("text", position=0, worker=worker, gradient=np.array([10.0 + worker]))
+    assert sums.finish() == {0: 1.0 + 2.0 + 10.0 + 11.0}
