@@ -1,4 +1,4 @@
-"""How are pairs read from a set of the `datasets` library?
+"""How are pairs read from a data set of the `datasets` library?
 
 Thousands of data sets lie on the Hugging Face hub under names such as "owner/name". The
 library `datasets` fetches them and maps their tables into memory, so a set may be

@@ -32,9 +32,9 @@ SPLITS = {
 
 TEST_PAIRS = 2000
 TUTORIAL_SEED = 42
-"""Size of the test split of a data set without one, and the seed of the shuffle that picks
-it. Both are as in the tutorial that the preset "tutorial" follows, so that figures can
-be compared."""
+"""Size of the test split of a data set without one, and the seed of the shuffle that
+picks it. Both are as in the tutorial that the preset "tutorial" follows, so that
+figures can be compared."""
 
 
 def split_of(names: Iterable[str]) -> str:
