@@ -52,7 +52,7 @@ import minigrad as mg
 from clip_np.encoders import Encoder
 from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
-from clip_np.training.plan import make_plan
+from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from minigrad.backend import Array, array_module, move, use_device
@@ -65,7 +65,8 @@ from minigrad.threads import blas_threads, count_workers, run_workers
 PARAMETERS_PER_THREAD = 2**20
 """Parameters that one thread updates before a second one is worth its start.
 
-Measured for a model of 361,025 parameters: one thread needs 0.9 ms, two need 2.0 ms.
+At 361,025 parameters a second thread costs more than it saves: one thread needs 0.9 ms,
+two need 2.0 ms. 2^20 is a round number above that.
 """
 
 
@@ -80,7 +81,8 @@ class TrainingStep:
     loss is "clip" or a `clip_np.losses.Loss`. If such a module has parameters of its
     own, they receive gradients too; hand them to the optimizer. For shards and workers
     see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
-    be None.
+    be None: the parameter belongs to the public signature, but steps over several
+    machines do not exist yet.
 
     >>> import clip_np
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
@@ -153,6 +155,14 @@ class TrainingStep:
         return min(1 + size // PARAMETERS_PER_THREAD, workers)
 
 
+_arenas_of: weakref.WeakKeyDictionary[Optimizer, list[Arena]] = weakref.WeakKeyDictionary()
+"""Memory that `training_step` uses again in the next call with the same optimizer.
+
+A loop that calls the function has no other object that lives from step to step. The
+dictionary does not keep an optimizer alive: when the optimizer goes, its arenas go too.
+"""
+
+
 def training_step(
     model: CLIP,
     optimizer: Optimizer,
@@ -189,14 +199,6 @@ def training_step(
     return step(images, tokens, positives)
 
 
-_arenas_of: weakref.WeakKeyDictionary[Optimizer, list[Arena]] = weakref.WeakKeyDictionary()
-"""Memory that `training_step` uses again in the next call with the same optimizer.
-
-A loop that calls the function has no other object that lives from step to step. The
-dictionary does not keep an optimizer alive: when the optimizer goes, its arenas go too.
-"""
-
-
 @explain_memory("Cut the batch into more pieces: a larger `shards`.")
 def loss_and_gradients(
     model: CLIP,
@@ -226,15 +228,21 @@ def loss_and_gradients(
     use_device(model.logit_scale.data)
     threads = count_workers(model.logit_scale.data, workers)
     batch = sort_batch(model.encoders, images, tokens)
-    size = sum(parameter.size for parameter in parameters)
-    plan = make_plan(model.encoders, batch.lengths, shards, threads, parameter_count=size)
+    plan = make_plan(
+        encoders=model.encoders,
+        lengths=batch.lengths,
+        shards=shards,
+        workers=threads,
+        parameter_count=sum(parameter.size for parameter in parameters),
+    )
     loads = [load for load in plan if load]
-    arenas = [] if arenas is None else arenas
-    arenas += [Arena() for _ in range(len(loads) - len(arenas))]
-    team = [
-        Worker(number, model.encoders, batch.inputs, load, arena, recompute=shards > threads)
-        for number, (load, arena) in enumerate(zip(loads, arenas))
-    ]
+    team = make_team(
+        encoders=model.encoders,
+        inputs=batch.inputs,
+        loads=loads,
+        arenas=[] if arenas is None else arenas,
+        recompute=shards > threads,
+    )
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
         meeting = differentiate_loss(loss_module, team, batch, positives)
@@ -290,6 +298,29 @@ def sort_batch(
     )
 
 
+def make_team(
+    encoders: Mapping[str, Encoder],
+    inputs: Mapping[str, Array],
+    loads: Sequence[Sequence[Unit]],
+    arenas: list[Arena],
+    recompute: bool,
+) -> list[Worker]:
+    """A worker for each load. `arenas` grows until there is one for each worker."""
+    arenas += [Arena() for _ in range(len(loads) - len(arenas))]
+    team = []
+    for number, (load, arena) in enumerate(zip(loads, arenas)):
+        worker = Worker(
+            number=number,
+            encoders=encoders,
+            inputs=inputs,
+            units=load,
+            arena=arena,
+            recompute=recompute,
+        )
+        team.append(worker)
+    return team
+
+
 class Meeting(NamedTuple):
     """What comes out where the samples meet: the loss, (), and its gradients.
 
@@ -341,5 +372,6 @@ def gather(team: Sequence[Worker], encoder: str, order: np.ndarray | None = None
 
 def trained_parameters(model: CLIP, loss: Loss) -> list[Parameter]:
     """The parameters of the model and the loss that require a gradient."""
-    every = {id(parameter): parameter for parameter in model.parameters() + loss.parameters()}
-    return [parameter for parameter in every.values() if parameter.requires_grad]
+    by_identity = {id(parameter): parameter for parameter in model.parameters()}
+    by_identity |= {id(parameter): parameter for parameter in loss.parameters()}
+    return [parameter for parameter in by_identity.values() if parameter.requires_grad]
