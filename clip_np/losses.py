@@ -1,9 +1,9 @@
 """How do two batches of vectors become one number to make small?
 
 A batch holds N images and their N captions. The encoders turn them into vectors. Scaled
-to length 1, the vectors of the images are the rows of F, those of the captions the rows
-of G, both (N, E). A product of two rows is the cosine of the angle between them. The
-N^2 cosines, times a factor that is learned, are the *logits*:
+to length 1, the vectors of the images are the rows of F, and the vectors of the
+captions are the rows of G, both (N, E). A product of two rows is the cosine of the
+angle between them. The N^2 cosines, times a factor that is learned, are the *logits*:
 
     S = factor * F G^T,       factor = exp(logit_scale)        (N, N)
 

@@ -4,9 +4,10 @@ A model is described by three small configurations: the sizes of the vision enco
 sizes of the text encoder, and the width of the space in which the two meet. They are
 checked when they are made and never change afterwards.
 
-PRESETS names the sizes used in this project and those of the published models (Radford
-et al. 2021, arXiv:2103.00020, table 20). A model is trained with the vocabulary of its
-tokenizer: `config.for_tokenizer(tokenizer)` puts it in place of the preset's.
+PRESETS names the sizes used in this project and the sizes of the published models
+(Radford et al. 2021, arXiv:2103.00020, table 20). A model is trained with the
+vocabulary of its tokenizer: `config.for_tokenizer(tokenizer)` puts it in place of the
+preset's vocabulary.
 """
 
 import dataclasses

@@ -5,11 +5,11 @@ the last word, and padding up to a common length T:
 
     "a red circle"   ->   1012   320   736   845   1013   0   0   0        (T = 8)
 
-(The ids are those of a vocabulary with 500 merges: start is 1012, end is 1013.) Each id
-picks a row of a table, and a learned position is added. The blocks let every token look
-at itself and the tokens before it (a causal mask, as in GPT). So only the end token has
-seen the whole caption. Its row, projected into the shared space, is the caption's
-vector.
+(The vocabulary of this example has 500 merges. Its start token is 1012, its end token
+1013.) Each id picks a row of a table, and a learned position is added. The blocks let
+every token look at itself and the tokens before it (a causal mask, as in GPT). So only
+the end token has seen the whole caption. Its row, projected into the shared space, is
+the vector of the caption.
 
 *Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it
 stands at the largest id of each row, and `tokens.argmax(axis=1)` finds it. Other

@@ -17,7 +17,7 @@ receives the mixture of all values:
     p_ij = softmax over j of (q_i . k_j / sqrt(D))
     o_i = sum over j of p_ij v_j
 
-This is done H times in parallel, in *heads* with matrices of their own. Each head works
+This is done H times in parallel, in *heads* with different matrices. Each head works
 with D = W / H numbers; the H results are put side by side and mixed by one more matrix.
 A sum of D products of independent numbers with variance 1 has variance D. Dividing by
 sqrt(D) brings it back to 1, so that the softmax starts out neither flat nor certain.
@@ -51,9 +51,9 @@ from minigrad.nn import LayerNorm, Linear, Module, ModuleList
 class MultiHeadAttention(Module):
     """Attention of a sequence to itself: (B, T, W) -> (B, T, W).
 
-    One projection, in_proj, makes queries, keys and values: the rows of its weight
-    (3*W, W) are those of Q, K and V, in this order. layers is the number of blocks in
-    the whole stack; it sets the size of the initial weights (see `Block`).
+    One projection, in_proj, makes queries, keys and values. The rows of its weight
+    (3*W, W) are the rows of Q, K and V, in this order. layers is the number of blocks
+    in the whole stack; it sets the size of the initial weights (see `Block`).
     """
 
     def __init__(

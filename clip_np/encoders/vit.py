@@ -97,7 +97,7 @@ class VisionTransformer(Module):
         return np.full(len(inputs), self.config.n_tokens)  # (B,)
 
     def cost(self, length: int) -> float:
-        """Multiplications in the blocks for one image; those of conv1 are left out."""
+        """Multiplications in the blocks for one image; conv1 is left out."""
         return pooled_cost(self.config, length)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:

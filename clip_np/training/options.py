@@ -4,8 +4,9 @@ The options of a run come from three places. A later one overrides those before 
 
     settings of the task  ->  recipe of the preset  ->  choices of the caller
 
-The task knows what suits its data. A few presets are always trained in a way of their
-own, whatever the data: that is their recipe. What nobody sets has the default below.
+The task knows what suits its data. A few presets are always trained in the same way,
+whatever the data: that is their recipe. An option that nobody sets has the default
+below.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "final_ratio": 0.0,
     }
 }
-"""Presets that are trained in a way of their own."""
+"""The options of presets that are always trained in the same way."""
 
 MUST_BE_POSITIVE = {
     "steps": "a run of no steps learns nothing",

@@ -2,8 +2,8 @@
 
 A step encodes a batch, takes the loss and its gradient, and moves the parameters. The
 samples of a batch meet in one place only, the loss. Write f_i for the embedding of
-image i, g_j for that of caption j, theta for the parameters of the encoders. The loss
-is a function of the embeddings:
+image i, g_j for the embedding of caption j, and theta for the parameters of the
+encoders. The loss is a function of the embeddings:
 
     L = loss(f_1(theta), ..., f_N(theta), g_1(theta), ..., g_N(theta); s)
 
@@ -32,7 +32,7 @@ divide it by k.)
 The pieces do two jobs. They are given to worker threads (NumPy leaves Python's lock
 while it computes, so that threads do run at once). And if there are more pieces than
 threads, no tape is kept in stage 1. Each piece is encoded again in stage 4, when its
-gradient is known. Then the memory of a step is about that of one piece for each thread.
+gradient is known. Then a step needs about the memory of one piece for each thread.
 
 Which thread does what depends on the sizes alone (plan.py), and sums are taken in a
 fixed order (sums.py). So the same inputs with the same `shards` and `workers` give the
@@ -217,8 +217,8 @@ def loss_and_gradients(
     images (B, 3, S, S), tokens (B, T). shards is the number of pieces, 1 to B, into
     which each encoder's batch is cut. workers is the number of threads; None means all
     cores. If there are more shards than workers, every piece is encoded twice and
-    memory is saved. loss and positives are those of `TrainingStep`. arenas is a list
-    that keeps memory for the next call.
+    memory is saved. loss and positives are as in `TrainingStep`. arenas is a list that
+    keeps memory for the next call.
 
     Raises ValueError for a batch that is empty or unequal, and for impossible shards
     and workers.
@@ -324,9 +324,9 @@ def make_team(
 class Meeting(NamedTuple):
     """What comes out where the samples meet: the loss, (), and its gradients.
 
-    feature_gradients are those of the embeddings, (B, E), by encoder, in the order in
-    which the encoders saw the samples. loss_gradients are pairs of a parameter of the
-    loss and its gradient.
+    feature_gradients are the gradients of the embeddings, (B, E), by encoder, in the
+    order in which the encoders saw the samples. loss_gradients are pairs of a parameter
+    of the loss and its gradient.
     """
 
     loss: Array
