@@ -30,17 +30,7 @@ training     loss, step and run: how a model learns
 cli          all of it from a shell
 """
 
-from clip_np import (
-    data,
-    encoders,
-    evaluation,
-    files,
-    losses,
-    search,
-    tokens,
-    training,
-    weights,
-)
+from clip_np import data, encoders, evaluation, files, losses, search, tokens, training, weights
 from clip_np.data import shapes
 from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.evaluation import multiple_choice_accuracy, retrieval_metrics, zero_shot_classifier

@@ -1,10 +1,11 @@
 """How do two batches of vectors become one number to make small?
 
-A batch holds N images and their N captions. The encoders turn them into vectors; scaled
-to length 1, a product of two of them is the cosine of the angle between them. The N^2
-cosines, times a factor that is learned, are the *logits*:
+A batch holds N images and their N captions. The encoders turn them into vectors. Scaled
+to length 1, the vectors of the images are the rows of F, and the vectors of the
+captions are the rows of G, both (N, E). A product of two rows is the cosine of the
+angle between them. The N^2 cosines, times a factor that is learned, are the *logits*:
 
-    S = exp(logit_scale) * I T^T                            (N, N)
+    S = factor * F G^T,       factor = exp(logit_scale)        (N, N)
 
 Row i compares image i with every caption. Read it as a multiple choice: which caption
 belongs to this image? The right answer is number i. Column j asks in the same way which
@@ -23,9 +24,11 @@ where Id is the identity matrix. The entry of a pair that belongs together is ne
 until both of its probabilities are 1, so a step against the gradient pulls the pair
 together. All other entries are positive, and these pairs are pushed apart.
 
-Why the factor exp(logit_scale)? A cosine lies in [-1, 1], and a softmax over such
-numbers could never be sure of anything. The factor (one over the *temperature*) starts
-at 1/0.07 and is held below 100. A model that knows nothing has a loss of ln N.
+Why the factor? A cosine lies in [-1, 1], and a softmax over such numbers could never be
+sure of anything. The factor starts at 1/0.07 and is held at 100 or below. This program,
+like the paper, calls it the *temperature*, for instance in its reports; in physics it
+would be one over a temperature. Its logarithm, logit_scale, is what is learned, so that
+the factor stays positive. A model that knows nothing has a loss of ln N.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748
@@ -42,7 +45,8 @@ from minigrad.backend import Array, array_module
 from minigrad.nn import Module, Parameter
 
 INITIAL_LOGIT_SCALE = math.log(1.0 / 0.07)  # section 2.5 of Radford et al.
-MAX_LOGIT_SCALE = math.log(100.0)  # the same
+MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5, too
+MIN_LOGIT_SCALE = 0.0  # a factor of 1; a choice of this project, the paper has no lower bound
 
 
 def similarity_logits(
@@ -63,15 +67,15 @@ def similarity_logits(
         )
     images = mg.normalize(image_features)
     texts = mg.normalize(text_features)
-    return mg.exp(logit_scale) * (images @ texts.T)
+    return mg.exp(logit_scale) * (images @ texts.T)  # (N, M)
 
 
 def match_probabilities(cosines: np.ndarray, logit_scale: float) -> np.ndarray:
     """How likely each of M captions is for each of N images: (N, M) -> (N, M).
 
-    cosines are those of all images with all captions; logit_scale is the model's, a
-    logarithm. It is the softmax over each row of the logits, so rows sum to 1. A single
-    caption always gets 1.
+    cosines compare all images with all captions. logit_scale is the model's, a
+    logarithm. The result is the softmax over each row of the logits, so rows sum to 1.
+    A single caption always gets 1.
 
     >>> cosines = np.array([[0.30, 0.25, 0.10]])
     >>> match_probabilities(cosines, logit_scale=math.log(20)).round(2)
@@ -101,15 +105,16 @@ def contrastive_loss(
     logit_scale: mg.Tensor,
     positives: Array | None = None,
 ) -> mg.Tensor:
-    """The symmetric cross-entropy over a batch of N pairs: (N, E), (N, E), () -> ().
+    """The fast and safe form of `plain_contrastive_loss`: (N, E), (N, E), () -> ().
 
-    The fast and overflow-safe form of `plain_contrastive_loss`. Features need not be
+    The symmetric cross-entropy over a batch of N pairs. Features need not be
     normalised; logit_scale is a logarithm.
 
-    positives (N, N), boolean, marks pairs that belong together although they are not on
-    the diagonal, such as two images with the same caption. It would be wrong to push
-    these apart. They get the logit minus infinity, hence the probability 0 and the
-    gradient 0: they take no part in the comparison. The diagonal always takes part.
+    positives (N, N), boolean, is true for the pairs (i, j) that must not count as wrong
+    answers, for instance because image i and image j have the same caption. These pairs
+    are left out of the comparison: their logit becomes minus infinity, so that their
+    probability and their gradient are 0. The pairs (i, i) on the diagonal are the right
+    answers, and always stay in.
 
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
     >>> logit_scale = mg.tensor(math.log(100.0))
@@ -165,9 +170,12 @@ class ContrastiveLoss(Loss):
         return contrastive_loss(image_features, text_features, self.logit_scale, positives)
 
     def clamp(self) -> None:
-        """Hold the logit scale within [0, ln 100], as published."""
+        """Hold the logit scale within [0, ln 100].
+
+        The upper bound is the paper's. The lower one is a choice of this project.
+        """
         scale = self.logit_scale.data
-        array_module(scale).clip(scale, 0.0, MAX_LOGIT_SCALE, out=scale)
+        array_module(scale).clip(scale, MIN_LOGIT_SCALE, MAX_LOGIT_SCALE, out=scale)
 
 
 class HasLogitScale(Protocol):
@@ -179,8 +187,13 @@ class HasLogitScale(Protocol):
 def loss_for(model: HasLogitScale, loss: str | Loss) -> Loss:
     """The loss that a caller of a training step asks for, as a module.
 
-    "clip" is the contrastive loss with the model's own temperature. A `Loss` is
-    returned as it is. ValueError for anything else.
+    "clip" is the contrastive loss with the model's temperature. A `Loss` is returned as
+    it is. ValueError for anything else.
+
+    >>> import clip_np
+    >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
+    >>> loss_for(model, "clip").logit_scale is model.logit_scale
+    True
     """
     if isinstance(loss, Loss):
         return loss

@@ -38,7 +38,7 @@ class BackendError(RuntimeError):
 
 
 def array_module(array: Array) -> types.ModuleType:
-    """The module (numpy or cupy) whose functions work on `array`.
+    """The module (numpy or cupy) with the functions that work on `array`.
 
     >>> array_module(np.ones(3)).__name__
     'numpy'
@@ -166,7 +166,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 
     target is (V, D), rows (N,), values (N, D). Sorting brings equal rows together, so
     that the contributions to one row of the target are summed in one run. With rows of
-    64 numbers this takes 0.2 ms for 1,000 values, `scatter_add` takes 0.5 ms.
+    64 numbers this needs 0.2 ms for 1,000 values, `scatter_add` needs 0.5 ms.
 
     >>> target = np.zeros((3, 2))
     >>> add_rows(target, np.array([2, 0, 2]), np.array([[1, 2], [3, 4], [5, 6]]))

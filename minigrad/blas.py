@@ -46,7 +46,7 @@ class Control(NamedTuple):
 
 
 def _library_paths() -> list[str]:
-    """The OpenBLAS libraries in this process; without a list, those of NumPy."""
+    """The OpenBLAS libraries in this process; without a list, NumPy's libraries."""
     if LOADED_FILES.exists():
         text = LOADED_FILES.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in text.splitlines() if "openblas" in line]

@@ -102,8 +102,8 @@ class Flat:
         array([1., 2., 2., 2., 2., 3.])
         """
         gathered = array_module(self.data).empty(block.stop - block.start, self.data.dtype)
-        # `stops` rises. So a binary search finds the first parameter that ends after
-        # block.start.
+        # `stops` rises, so a binary search finds the first parameter with a stop beyond
+        # the start of the block.
         index = bisect.bisect_right(self.stops, block.start)
         while index < len(self.starts) and self.starts[index] < block.stop:
             start = self.starts[index]

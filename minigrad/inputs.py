@@ -3,7 +3,7 @@
 The danger is *float64 creep*. float32 is the working type. NumPy widens it as soon as
 one float64 array or scalar takes part, and the wide result widens whatever it meets
 next. In the end the whole program computes in float64, at half the speed and in twice
-the memory, and nobody is told.
+the memory, without a warning.
 
 An operation is called with whatever is at hand: tensors, arrays, numbers, lists. Before
 it computes, `coerce` turns them into tensors that fit together, by these rules:
@@ -170,7 +170,7 @@ def coerce(name: str, *values: Any) -> tuple[Tensor, ...]:
     """The fast form of `unify`: coerce("add", a, b) is unify("add", [a, b]).
 
     Nearly every call passes one tensor, or two tensors of one dtype, on NumPy. There is
-    nothing to do for these, and it takes a tenth of the time to find that out.
+    nothing to do for these, and finding that out needs a tenth of `unify`'s time.
 
     >>> coerce("add", tensor([0.5, 1.5]), [1, 2])[1]
     tensor(array([1., 2.], dtype=float32))

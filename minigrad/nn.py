@@ -195,8 +195,7 @@ def uniform(rng: np.random.Generator | None, shape: Sequence[int], bound: float)
 def unfilled(shape: Sequence[int]) -> Parameter:
     """Memory without meaning, float32, which must be loaded before it is used.
 
-    No page of it is touched, so a large model costs nothing until its weights are
-    loaded.
+    No page of it is touched. So a large model costs nothing until it is loaded.
 
     >>> unfilled((300, 200)).shape
     (300, 200)

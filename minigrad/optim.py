@@ -207,8 +207,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: the fast form of `plain.adamw_update`.
 
-    In the first step m / (1 - b1) = g and v / (1 - b2) = g^2, so every number moves by
-    lr:
+    In the first step m / (1 - b1) = g and v / (1 - b2) = g^2. So every number moves by
+    lr, whatever the size of its gradient:
 
     >>> p = Parameter(np.array([1.0, 1.0]))
     >>> optimizer = AdamW([p], lr=0.1)
@@ -235,9 +235,8 @@ class AdamW(Optimizer):
     def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
         """Move the numbers p in place by the formula at the head of this file.
 
-        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. They
-        are joined with the other single numbers, which saves the division of two whole
-        arrays:
+        The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. Joined
+        with the other single numbers, they save two divisions of whole arrays:
 
               lr (m / c1) / (sqrt(v / c2) + eps)
             = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)

@@ -2,7 +2,7 @@
 
 This file answers with formulas. It builds every fused operation of minigrad from small
 ones: `+`, `*`, `@`, `exp`, `sum` and so on. The tape knows the derivative of each small
-operation, so nothing here needs a derivative of its own.
+operation, so nothing here needs a derivative by hand.
 
     softmax(x)_i          exp(x_i) / sum_j exp(x_j)
     layer_norm(x)         weight (x - mean(x)) / sqrt(var(x) + eps) + bias
@@ -71,9 +71,8 @@ def _shift(x: Tensor, axis: Axis) -> Tensor:
     """The largest element along `axis`, as a constant; 0 for a slice of -inf alone.
 
     exp(x) overflows in float32 if x is above 88. exp(x - m) does not overflow if m is
-    the largest element, and exp(x) = exp(m) exp(x - m) for every m. So m may be treated
-    as a constant: what is computed with it does not depend on it, and its gradient is
-    0.
+    the largest element, and exp(x) = exp(m) exp(x - m) for every m. The result does not
+    depend on m, so its gradient with respect to m is 0, and m may be a constant.
     """
     largest = x.max(axis, keepdims=True).detach()
     return where(largest.data == -math.inf, 0.0, largest)

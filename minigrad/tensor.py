@@ -251,7 +251,8 @@ def record_many(
 ) -> tuple[Tensor, ...]:
     """`record` for an operation with several results.
 
-    Its vjp takes one gradient for each result, None for a result that was never used.
+    Its vjp is called with one gradient for each result, and with None for a result that
+    was never used.
     """
     results = tuple([Tensor(as_array(value)) for value in values])
     places = tuple([parent._place for parent in parents])

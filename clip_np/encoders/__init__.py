@@ -5,8 +5,8 @@
 
 A configuration says how large they are; PRESETS holds the usual ones. Both encoders are
 stacks of the same block (transformer.py). They read one row of its result (pooled.py).
-`Encoder` is what the rest of the program needs to know of them. Features are not
-normalised.
+`Encoder` is what the rest of the program needs to know of them. Their names are
+ENCODERS, "vision" and "text". Features are not normalised.
 
 >>> import numpy as np
 >>> config = PRESETS["tiny"]
@@ -19,6 +19,7 @@ normalised.
 from clip_np.encoders.all_cores import encode_on_all_cores
 from clip_np.encoders.config import (
     ACTIVATIONS,
+    ENCODERS,
     HEAD_WIDTH,
     PRESETS,
     CLIPConfig,
@@ -34,6 +35,7 @@ from clip_np.encoders.vit import VisionTransformer
 
 __all__ = [
     "ACTIVATIONS",
+    "ENCODERS",
     "HEAD_WIDTH",
     "MLP",
     "PRESETS",

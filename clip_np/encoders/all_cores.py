@@ -1,15 +1,15 @@
 """How does every core help to encode a batch, if nothing has to be learned from it?
 
 Samples do not meet inside an encoder. So the batch is cut into as many chunks as there
-are cores, each chunk is encoded in a thread of its own, and the features are put
-together again. With two cores:
+are cores. A thread for each chunk encodes it, and the features are put together again.
+With two cores:
 
     images (B, 3, S, S)  ->  B/2 images  ->  features (B/2, E)  ->  features (B, E)
                              B/2 images  ->  features (B/2, E)
 
 This works because NumPy lets other threads run while it computes. Each thread keeps the
-memory of its intermediate results in an arena of its own (minigrad/memory.py) and uses
-one thread of BLAS.
+memory of its intermediate results in a separate arena (minigrad/memory.py) and uses one
+thread of BLAS.
 
 While operations are recorded, the batch stays whole, because a tape belongs to one
 thread. A training step shares out its work in another way (clip_np/training).

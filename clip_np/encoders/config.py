@@ -4,48 +4,25 @@ A model is described by three small configurations: the sizes of the vision enco
 sizes of the text encoder, and the width of the space in which the two meet. They are
 checked when they are made and never change afterwards.
 
-PRESETS names the sizes used in this project and those of the published models (Radford
-et al. 2021, arXiv:2103.00020, table 20). A model is trained with the vocabulary of its
-tokenizer: `config.for_tokenizer(tokenizer)` replaces that of the preset.
+PRESETS names the sizes used in this project and the sizes of the published models
+(Radford et al. 2021, arXiv:2103.00020, table 20). A model is trained with the
+vocabulary of its tokenizer: `config.for_tokenizer(tokenizer)` puts it in place of the
+preset's vocabulary.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, overload
+from typing import Any, Self
 
 from clip_np.tokens import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, Tokenizer
+from clip_np.tokens.ids import SMALLEST_VOCABULARY_SIZE
 
+ENCODERS = ("vision", "text")  # the names of the two encoders everywhere
 ACTIVATIONS = ("quick_gelu", "gelu")
 HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
 MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
-BYTES_VOCABULARY_SIZE = 514  # 256 bytes inside a word, 256 at its end, start and end token
 GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
-
-
-class MLPWidth:
-    """The field mlp_width of a configuration: MLP_RATIO * width unless it is passed.
-
-    A configuration cannot be changed, so it cannot be completed after it is made. This
-    field works its value out when it is read. A dataclass asks such an object for the
-    default of the field (None), hands it what is passed to the constructor, and asks it
-    at every reading. See "descriptor-typed fields" in Python's documentation of
-    dataclasses.
-    """
-
-    @overload
-    def __get__(self, config: None, owner: type) -> None: ...
-    @overload
-    def __get__(self, config: "VisionConfig | TextConfig", owner: type) -> int: ...
-
-    def __get__(self, config: "VisionConfig | TextConfig | None", owner: type) -> int | None:
-        if config is None:
-            return None
-        passed = vars(config)["mlp_width"]
-        return MLP_RATIO * config.width if passed is None else passed
-
-    def __set__(self, config: "VisionConfig | TextConfig", value: int | None) -> None:
-        vars(config)["mlp_width"] = value
 
 
 @dataclass(frozen=True)
@@ -64,16 +41,17 @@ class VisionConfig:
     width: int
     layers: int
     heads: int
-    mlp_width: MLPWidth = MLPWidth()  # an int when read
+    mlp_width: int = None  # type: ignore[assignment]  # `_fill_mlp_width` replaces it
     activation: str = "quick_gelu"
 
     def __post_init__(self) -> None:
-        _check_positive(self, "image_size", "patch_size")
+        _check_positive(self, "image_size", "patch_size", "width", "layers", "heads")
+        _fill_mlp_width(self)
         _check_transformer(self)
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"VisionConfig: image_size {self.image_size} is no multiple of patch_size "
-                f"{self.patch_size}"
+                f"VisionConfig: image_size {self.image_size} is not a multiple of "
+                f"patch_size {self.patch_size}"
             )
 
     @property
@@ -88,7 +66,7 @@ class TextConfig:
     """A text transformer in which a token sees itself and those before it.
 
     eos_token_id is the id of the end token. None means that the end token is the
-    highest id of each caption, which is so in OpenAI's vocabulary.
+    highest id of each caption, as in OpenAI's vocabulary.
     """
 
     vocab_size: int
@@ -96,12 +74,13 @@ class TextConfig:
     width: int
     layers: int
     heads: int
-    mlp_width: MLPWidth = MLPWidth()  # an int when read
+    mlp_width: int = None  # type: ignore[assignment]  # `_fill_mlp_width` replaces it
     activation: str = "quick_gelu"
     eos_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        _check_positive(self, "vocab_size", "context_length")
+        _check_positive(self, "vocab_size", "context_length", "width", "layers", "heads")
+        _fill_mlp_width(self)
         _check_transformer(self)
         if self.eos_token_id is not None and type(self.eos_token_id) is not int:
             raise ValueError(
@@ -158,6 +137,17 @@ class CLIPConfig:
             raise ValueError(f"not a model configuration: {error}") from None
 
 
+def _fill_mlp_width(config: TransformerConfig) -> None:
+    """Set mlp_width to MLP_RATIO * width if it was not passed.
+
+    A default that depends on another field is only known once all fields are set. The
+    class is frozen, so the assignment goes past its __setattr__. Afterwards mlp_width
+    is always an int.
+    """
+    if config.mlp_width is None:
+        object.__setattr__(config, "mlp_width", MLP_RATIO * config.width)
+
+
 def _check_positive(config: TransformerConfig | CLIPConfig, *names: str) -> None:
     """ValueError unless the named sizes are positive whole numbers."""
     for name in names:
@@ -170,10 +160,10 @@ def _check_positive(config: TransformerConfig | CLIPConfig, *names: str) -> None
 
 def _check_transformer(config: TransformerConfig) -> None:
     """ValueError for sizes that no transformer can have."""
-    _check_positive(config, "width", "layers", "heads", "mlp_width")
+    _check_positive(config, "mlp_width")
     name = type(config).__name__
     if config.width % config.heads:
-        raise ValueError(f"{name}: width {config.width} is no multiple of {config.heads} heads")
+        raise ValueError(f"{name}: width {config.width} is not a multiple of {config.heads} heads")
     if config.activation not in ACTIVATIONS:
         raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
 
@@ -183,7 +173,7 @@ PRESETS: dict[str, CLIPConfig] = {
         embed_dim=64,
         vision=VisionConfig(image_size=32, patch_size=8, width=64, layers=3, heads=4),
         text=TextConfig(
-            vocab_size=BYTES_VOCABULARY_SIZE,
+            vocab_size=SMALLEST_VOCABULARY_SIZE,
             context_length=PUBLISHED_CONTEXT_LENGTH,
             width=64,
             layers=3,
@@ -194,7 +184,7 @@ PRESETS: dict[str, CLIPConfig] = {
         embed_dim=128,
         vision=VisionConfig(image_size=32, patch_size=8, width=128, layers=3, heads=4),
         text=TextConfig(
-            vocab_size=BYTES_VOCABULARY_SIZE,
+            vocab_size=SMALLEST_VOCABULARY_SIZE,
             context_length=PUBLISHED_CONTEXT_LENGTH,
             width=128,
             layers=2,

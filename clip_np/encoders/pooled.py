@@ -59,8 +59,7 @@ def pooled_attention(
 ) -> mg.Tensor:
     """What `rows` (B, W), one token of each sequence of x (B, T, W), gather: (B, W).
 
-    visible (B, 1, T), boolean, says which tokens each row may see; None for all of
-    them.
+    visible (B, 1, T), boolean, says which tokens each row may see. None means all.
     """
     batch, _, width = x.shape
     heads = attention.heads
@@ -88,6 +87,16 @@ def pooled_block(
     """The fast form of `pick_rows(block(x, mask), positions)`: (B, T, W) -> (B, W).
 
     mask is None or "causal": the row at position t then sees the tokens 0 to t.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> rng = np.random.default_rng(0)
+    >>> block = Block(PRESETS["tiny"].text, rng)
+    >>> x = mg.tensor(rng.standard_normal((2, 5, 64), dtype=np.float32))
+    >>> ends = np.array([4, 2])
+    >>> fast = pooled_block(block, x, ends, mask="causal")
+    >>> plain = pick_rows(block(x, mask="causal"), ends)
+    >>> fast.shape, np.allclose(fast.data, plain.data, atol=1e-5)
+    ((2, 64), True)
     """
     length = x.shape[1]
     visible = None

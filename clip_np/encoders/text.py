@@ -3,17 +3,18 @@
 A caption arrives as a row of token ids, with a start token in front, an end token after
 the last word, and padding up to a common length T:
 
-    "a red circle"   ->   512   5   17   42   513   0   0   0        (T = 8)
+    "a red circle"   ->   1012   320   736   845   1013   0   0   0        (T = 8)
 
-Each id picks a row of a table, and a learned position is added. The blocks let every
-token look at itself and the tokens before it (a causal mask, as in GPT). So only the
-end token has seen the whole caption, and its row, projected into the shared space, is
-the caption's vector.
+(The vocabulary of this example has 500 merges. Its start token is 1012, its end token
+1013.) Each id picks a row of a table, and a learned position is added. The blocks let
+every token look at itself and the tokens before it (a causal mask, as in GPT). So only
+the end token has seen the whole caption. Its row, projected into the shared space, is
+the vector of the caption.
 
 *Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it
 stands at the largest id of each row, and `tokens.argmax(axis=1)` finds it. Other
-vocabularies name its id in `TextConfig.eos_token_id`; it is then the first occurrence
-of this id.
+vocabularies name its id in `TextConfig.eos_token_id`. The end token is then the first
+occurrence of this id.
 
 *What about the padding?* Nothing before the end token can see it, because of the causal
 mask, and nobody reads a row after the end token. So the padding needs no mask of its
@@ -35,7 +36,8 @@ from clip_np.encoders.transformer import Transformer
 from minigrad.backend import Array, move
 from minigrad.nn import Embedding, LayerNorm, Module, normal
 
-TOKEN_STD, POSITION_STD = 0.02, 0.01  # initial embeddings, as in OpenAI's code
+TOKEN_STD = 0.02  # initial embeddings of tokens and of positions, as in OpenAI's code
+POSITION_STD = 0.01
 
 
 class TextTransformer(Module):
@@ -54,6 +56,11 @@ class TextTransformer(Module):
         """Where the end token stands in each row: (B, T) -> (B,).
 
         ValueError for a row without an end token, if the configuration names its id.
+
+        >>> from clip_np.encoders import PRESETS
+        >>> text = TextTransformer(PRESETS["tiny"].text, 64, np.random.default_rng(0))
+        >>> text.end_positions(np.array([[512, 72, 513, 0], [512, 72, 73, 513]]))
+        array([2, 3])
         """
         eos_token_id = self.config.eos_token_id
         if eos_token_id is None:
@@ -88,7 +95,7 @@ class TextTransformer(Module):
 
     def lengths(self, inputs: Array) -> Array:
         """The tokens up to the end token, the last one that matters: (B, T) -> (B,)."""
-        return self.end_positions(inputs) + 1
+        return self.end_positions(inputs) + 1  # (B,)
 
     def cost(self, length: int) -> float:
         """Multiplications in the blocks for one caption; look-ups need none."""

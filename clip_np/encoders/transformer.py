@@ -17,9 +17,9 @@ receives the mixture of all values:
     p_ij = softmax over j of (q_i . k_j / sqrt(D))
     o_i = sum over j of p_ij v_j
 
-This is done H times in parallel, in *heads* with matrices of their own. Each head works
+This is done H times in parallel, in *heads* with different matrices. Each head works
 with D = W / H numbers; the H results are put side by side and mixed by one more matrix.
-A sum of D products of independent numbers with variance 1 has variance D; dividing by
+A sum of D products of independent numbers with variance 1 has variance D. Dividing by
 sqrt(D) brings it back to 1, so that the softmax starts out neither flat nor certain.
 
 *The perceptron* widens a row to mlp_width numbers, bends them with an activation, and
@@ -27,6 +27,14 @@ narrows them again.
 
 Normalising inside the two branches ("pre-LN") leaves a straight path through the sums,
 along which gradients reach the first block undiminished.
+
+*Positions.* Attention does not see the order of its tokens. Here the encoders add a
+learned row for each position before the first block. Rotary positions would go another
+way. They would rotate q and k in each head by an angle that grows with the position,
+between in_proj and the scores, and the added rows would go. This would break the
+published layouts, which hold these rows, the fused `mg.self_attention`, which reads Q
+and K straight from in_proj, and the key trick of pooled.py: one vector K^T q could no
+longer serve all tokens, because each key is rotated by another angle.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; Xiong et al. 2020,
 arXiv:2002.04745 (pre-LN).
@@ -43,9 +51,9 @@ from minigrad.nn import LayerNorm, Linear, Module, ModuleList
 class MultiHeadAttention(Module):
     """Attention of a sequence to itself: (B, T, W) -> (B, T, W).
 
-    One projection, in_proj, makes queries, keys and values: the rows of its weight
-    (3*W, W) are those of Q, K and V, in this order. layers is the number of blocks in
-    the whole stack; it sets the size of the initial weights (see `Block`).
+    One projection, in_proj, makes queries, keys and values. The rows of its weight
+    (3*W, W) are the rows of Q, K and V, in this order. layers is the number of blocks
+    in the whole stack; it sets the size of the initial weights (see `Block`).
     """
 
     def __init__(
@@ -102,6 +110,8 @@ class Block(Module):
 
     With W^-1/2, a sum of W terms is as large as one of its inputs. 2L branches add to
     the straight path, so each branch ends in a projection that is smaller by (2L)^-1/2.
+    The numbers of c_fc and c_proj do not follow from this reasoning (c_proj sums
+    mlp_width terms, not W). They are OpenAI's, and are used as they are.
 
     >>> from clip_np.encoders import PRESETS
     >>> block = Block(PRESETS["tiny"].vision, np.random.default_rng(0))
@@ -124,7 +134,6 @@ class Transformer(Module):
     """A stack of blocks: (B, T, W) -> (B, T, W)."""
 
     def __init__(self, config: TransformerConfig, rng: np.random.Generator | None) -> None:
-        self.config = config
         self.resblocks = ModuleList([Block(config, rng) for _ in range(config.layers)])
 
     def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
@@ -136,9 +145,11 @@ class Transformer(Module):
 def block_cost(config: TransformerConfig, length: int) -> int:
     """The multiplications in one block for a sequence of `length` tokens.
 
-    Each token costs 3 W^2 for in_proj, W^2 for out_proj and 2 W mlp_width for the
-    perceptron, and for each token that it looks at, W for the score and W for the
-    mixture.
+    For each token these are
+
+        3 W^2 + W^2        in_proj and out_proj
+        2 W mlp_width      the perceptron
+        2 W length         a score with each token, and its share in the mixture
 
     >>> from clip_np.encoders import TextConfig
     >>> config = TextConfig(100, context_length=8, width=10, layers=1, heads=2)

@@ -8,10 +8,13 @@ apart. At the end, the row of the class token is projected into the space that i
 and captions share:
 
     image           (3, S, S)
-    patches         (N, 3 P^2)
+    patches         (N, 3 P^2)      N = (S / P)^2
     tokens          (1 + N, W)      before and after the blocks
     class token     (W,)
     features        (E,)
+
+Here S is the side of the image and P the side of a patch, in pixels. N is the number of
+patches, W the width of a token and E the width of the shared space.
 
 `plain_forward` says this in two lines. `forward` computes the same features for less
 work, because it leaves out the rows of the last block that nobody reads
@@ -70,7 +73,8 @@ class VisionTransformer(Module):
             raise ValueError(
                 f"encode_image: expected images of shape (B, 3, {size}, {size}), got {images.shape}"
             )
-        batch, width = len(images), self.config.width
+        batch = len(images)
+        width = self.config.width
         patches = self.conv1(self.patches(images))  # (B, N, W)
         first = mg.broadcast_to(self.class_embedding, (batch, 1, width))  # (B, 1, W)
         x = mg.concatenate([first, patches], axis=1)  # (B, 1 + N, W)
@@ -90,18 +94,18 @@ class VisionTransformer(Module):
 
     def lengths(self, inputs: Array) -> Array:
         """The number of tokens, the same for every image: (B, 3, S, S) -> (B,)."""
-        return np.full(len(inputs), self.config.n_tokens)
+        return np.full(len(inputs), self.config.n_tokens)  # (B,)
 
     def cost(self, length: int) -> float:
-        """Multiplications in the blocks for one image; those of conv1 are left out."""
+        """Multiplications in the blocks for one image; conv1 is left out."""
         return pooled_cost(self.config, length)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the tokens look at each other: (layers, B, H, T, T) with T = 1 + N."""
         maps = []
         with mg.no_grad():
-            x = self.tokens(images)
+            x = self.tokens(images)  # (B, T, W)
             for block in self.transformer.resblocks:
                 maps.append(block.attn.probabilities(block.ln_1(x)))  # (B, H, T, T)
-                x = block(x)
+                x = block(x)  # (B, T, W)
             return mg.stack(maps)  # (layers, B, H, T, T)

@@ -16,13 +16,14 @@ file of its own:
 
 **When does a resumed run take the same steps as one that was never stopped?** A batch
 is a function of the seed and the step. A checkpoint holds the weights, the optimizer's
-averages and the step, all of them exactly. So if `steps` ends the run, the resumed run
-ends with the same weights to the last bit, given the same data, options (`workers` and
-`shards` are among them), machine and libraries. If `seconds` ends it, the learning rate
-follows the clock, and no clock runs the same way twice. Such a run goes on from the
-saved weights with the time that was left, but no two such runs are equal, whether they
-were stopped or not. And a run that is resumed with another number of steps, or another
-learning rate, is another run: its schedule is a different one.
+averages and the step, all of them exactly. So if `steps` alone ends the run, the
+resumed run ends with the same weights to the last bit, given the same data, options
+(`workers` and `shards` are among them), machine and libraries. If `seconds` is set,
+with `steps` or without, the learning rate follows the clock, and no clock runs the same
+way twice. Such a run goes on from the saved weights with the time that was left, but no
+two such runs are equal, whether they were stopped or not. And a run that is resumed
+with another number of steps, or another learning rate, is another run: its schedule is
+a different one.
 """
 
 import contextlib

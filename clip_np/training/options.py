@@ -4,8 +4,9 @@ The options of a run come from three places. A later one overrides those before 
 
     settings of the task  ->  recipe of the preset  ->  choices of the caller
 
-The task knows what suits its data. A few presets are always trained in a way of their
-own, whatever the data: that is their recipe. What nobody sets has the default below.
+The task knows what suits its data. A few presets are always trained in the same way,
+whatever the data: that is their recipe. An option that nobody sets has the default
+below.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "final_ratio": 0.0,
     }
 }
-"""Presets that are trained in a way of their own."""
+"""The options of presets that are always trained in the same way."""
 
 MUST_BE_POSITIVE = {
     "steps": "a run of no steps learns nothing",
@@ -38,7 +39,7 @@ MUST_BE_POSITIVE = {
     "log_every": "it counts steps",
     "validate_every": "it counts steps",
 }
-"""Options for which 0 has no meaning, and why. In all others 0 means "none"."""
+"""Options for which 0 has no meaning, and why. All other numbers may be 0."""
 
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 
@@ -46,7 +47,7 @@ BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 def command_line_field(default: Any, value: str, meaning: str) -> Any:
     """A field of TrainingOptions that is also an option of the command line.
 
-    value stands for the option's value in the help text, and tells its type. meaning is
+    value stands for the option's value in the help text, and names its type. meaning is
     the help text.
     """
     return dataclasses.field(default=default, metadata={"value": value, "meaning": meaning})
@@ -92,7 +93,9 @@ class TrainingOptions:
     )
     shards: int = command_line_field(1, "N", "cut each batch into N pieces: less memory (1)")
     log_every: int = 10  # steps from one line of the metrics to the next
-    validate_every: int = 100  # steps; a validation is part of a line, so it needs one
+    # Steps from one validation to the next. It is looked at only when a line of the
+    # metrics is written, so use a multiple of log_every.
+    validate_every: int = 100
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -101,9 +104,10 @@ class TrainingOptions:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            # NaN is neither positive nor not negative: both comparisons are false.
             if not isinstance(value, int | float):
                 continue
+            # `not value > 0` rather than `value <= 0`: a NaN must not pass, and any
+            # comparison with it is false.
             if field.name in MUST_BE_POSITIVE and not value > 0:
                 raise ValueError(
                     f"`{field.name}` must be positive, got {value}: {MUST_BE_POSITIVE[field.name]}"

@@ -28,9 +28,8 @@ A cut inside a unit divides its rows. That has a price: both workers then make g
 for all parameters of this encoder, which have to be added up. So a cut near a *seam*,
 the end of a unit, moves onto the seam.
 
-**Several pieces (shards > 1): the most expensive first.** Each unit, in the
-order of falling cost, goes to the worker that has the least
-to do.
+**Several pieces (shards > 1): the most expensive first.** Each unit, in the order of
+falling cost, goes to the worker that has the least to do.
 
 The last rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
 """
@@ -56,15 +55,15 @@ cut inside one of them took 350 MB more.
 TOLERATED_IMBALANCE = 0.1
 """The part of a worker's share by which a cut may move to reach a seam.
 
-It is a compromise. At 0.22, the preset `tiny` got one encoder for each of two
-threads, and one core was idle for a fifth of the step.
+It is a compromise. At 0.22, the preset `tiny` got one encoder for each of two threads,
+and one core was idle for a fifth of the step.
 """
 
-WORTHWHILE_PADDING = 0.8
-"""A cut by length is made if at most this part of the padded tokens is left then.
+WORTHWHILE_TOKENS = 0.8
+"""A cut by length is made only if it leaves at most this share of the padded tokens.
 
-A unit more is some hundred calls of small operations more, forward and backward. A
-fifth of the tokens is a rough limit above which the calls surely take less time.
+One more unit costs a few hundred calls of small operations, forward and backward. A
+fifth of the tokens outweighs them. The number is a rough one.
 """
 
 
@@ -96,10 +95,22 @@ def make_plan(
 
     lengths has, by encoder, the length of each sample in tokens, (B,), rising. shards
     is the number of pieces into which each encoder's batch is cut at least.
-    parameter_count is the number of parameters for which two workers make gradients if
-    they share an encoder.
+    parameter_count is the number of all parameters of the model. It stands for the
+    parameters of one encoder, for which two workers make gradients if they share it,
+    and is an upper bound for them. PRICE_PER_PARAMETER is set for that bound.
 
     Raises ValueError if the batch is empty or `shards` does not lie in 1..B.
+
+    >>> from clip_np import CLIP, PRESETS
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> lengths = {"vision": np.full(8, 17), "text": np.array([3, 3, 3, 3, 4, 4, 4, 4])}
+    >>> plan = make_plan(
+    ...     model.encoders, lengths, shards=1, workers=2, parameter_count=0
+    ... )
+    >>> for load in plan:
+    ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
+    [('vision', 0, 5)]
+    [('vision', 5, 8), ('text', 0, 8)]
     """
     batch_size = len(next(iter(lengths.values())))
     if not 1 <= shards <= batch_size:
@@ -133,7 +144,7 @@ def cut_by_length(lengths: Array, rows: slice) -> list[slice]:
         return [rows]
     before = np.arange(1, count)  # rows in front of each possible cut, (n - 1,)
     tokens = before * inside[:-1] + (count - before) * inside[-1]  # with a cut there, (n - 1,)
-    if tokens.min() > WORTHWHILE_PADDING * count * inside[-1]:
+    if tokens.min() > WORTHWHILE_TOKENS * count * inside[-1]:
         return [rows]
     middle = rows.start + 1 + int(tokens.argmin())
     short = cut_by_length(lengths, slice(rows.start, middle))

@@ -29,8 +29,8 @@ from minigrad.optim import warmup_cosine
 ASSUMED_STEPS = 1000
 """The length, in steps, of a run with a time limit before its first step was timed."""
 
-LONGEST_WARMUP = 10
-"""A tenth of a run at most is warm-up: in a short run the rate would not come down."""
+WARMUP_DIVISOR = 10
+"""At most total // 10 steps are warm-up, so that the rate of a short run comes down."""
 
 
 def learning_rate(options: TrainingOptions, step: int, elapsed: float) -> float:
@@ -40,7 +40,7 @@ def learning_rate(options: TrainingOptions, step: int, elapsed: float) -> float:
     >>> [round(learning_rate(options, step, 0.0), 2) for step in (0, 49, 99, 550, 999)]
     [0.01, 0.5, 1.0, 0.51, 0.02]
     >>> options = TrainingOptions(steps=None, seconds=60.0, learning_rate=1.0)
-    >>> round(learning_rate(options, step=300, elapsed=33.0), 2)  # half of what falls
+    >>> round(learning_rate(options, step=300, elapsed=33.0), 2)  # halfway down
     0.51
     """
     total = expected_steps(options, step, elapsed)
@@ -68,14 +68,29 @@ def expected_steps(options: TrainingOptions, step: int, elapsed: float) -> int:
 
 
 def warmup_steps(options: TrainingOptions, total: int) -> int:
-    """How many of `total` steps are warm-up; a value below 1 is a share of them."""
+    """How many of `total` steps are warm-up; a value below 1 is a share of them.
+
+    >>> warmup_steps(TrainingOptions(warmup=100), total=2000)
+    100
+    >>> warmup_steps(TrainingOptions(warmup=100), total=500)  # at most a tenth
+    50
+    >>> warmup_steps(TrainingOptions(warmup=0.05), total=500)
+    25
+    """
     is_share = options.warmup < 1
     wanted = options.warmup * total if is_share else options.warmup
-    return max(1, min(round(wanted), total // LONGEST_WARMUP))
+    return max(1, min(round(wanted), total // WARMUP_DIVISOR))
 
 
 def is_finished(options: TrainingOptions, step: int, elapsed: float) -> bool:
-    """Whether the steps or the seconds are used up."""
+    """Whether the steps or the seconds are used up.
+
+    >>> options = TrainingOptions(steps=1000, seconds=60.0)
+    >>> is_finished(options, step=1000, elapsed=2.0)
+    True
+    >>> is_finished(options, step=10, elapsed=2.0)
+    False
+    """
     steps = math.inf if options.steps is None else options.steps
     seconds = math.inf if options.seconds is None else options.seconds
     return step >= steps or elapsed >= seconds

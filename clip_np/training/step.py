@@ -2,8 +2,13 @@
 
 A step encodes a batch, takes the loss and its gradient, and moves the parameters. The
 samples of a batch meet in one place only, the loss. Write f_i for the embedding of
+<<<<<<< HEAD
 image i, g_j for the embedding of caption j, theta for the parameters of the encoders.
 The loss is a function of the embeddings:
+=======
+image i, g_j for the embedding of caption j, and theta for the parameters of the
+encoders. The loss is a function of the embeddings:
+>>>>>>> mend-engine
 
     L = loss(f_1(theta), ..., f_N(theta), g_1(theta), ..., g_N(theta); s)
 
@@ -32,7 +37,7 @@ divide it by k.)
 The pieces do two jobs. They are given to worker threads (NumPy leaves Python's lock
 while it computes, so that threads do run at once). And if there are more pieces than
 threads, no tape is kept in stage 1. Each piece is encoded again in stage 4, when its
-gradient is known. Then the memory of a step is about that of one piece for each thread.
+gradient is known. Then a step needs about the memory of one piece for each thread.
 
 Which thread does what depends on the sizes alone (plan.py), and sums are taken in a
 fixed order (sums.py). So the same inputs with the same `shards` and `workers` give the
@@ -52,7 +57,7 @@ import minigrad as mg
 from clip_np.encoders import Encoder
 from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
-from clip_np.training.plan import make_plan
+from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from minigrad.backend import Array, array_module, move, use_device
@@ -65,7 +70,8 @@ from minigrad.threads import blas_threads, count_workers, run_workers
 PARAMETERS_PER_THREAD = 2**20
 """Parameters that one thread updates before a second one is worth its start.
 
-Measured for a model of 361,025 parameters: one thread needs 0.9 ms, two need 2.0 ms.
+At 361,025 parameters a second thread costs more than it saves: one thread needs 0.9 ms,
+two need 2.0 ms. 2^20 is a round number above that.
 """
 
 
@@ -80,7 +86,8 @@ class TrainingStep:
     loss is "clip" or a `clip_np.losses.Loss`. If such a module has parameters of its
     own, they receive gradients too; hand them to the optimizer. For shards and workers
     see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
-    be None.
+    be None: the parameter belongs to the public signature, but steps over several
+    machines do not exist yet.
 
     >>> import clip_np
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
@@ -153,6 +160,14 @@ class TrainingStep:
         return min(1 + size // PARAMETERS_PER_THREAD, workers)
 
 
+_arenas_of: weakref.WeakKeyDictionary[Optimizer, list[Arena]] = weakref.WeakKeyDictionary()
+"""Memory that `training_step` uses again in the next call with the same optimizer.
+
+A loop that calls the function has no other object that lives from step to step. The
+dictionary does not keep an optimizer alive: when the optimizer goes, its arenas go too.
+"""
+
+
 def training_step(
     model: CLIP,
     optimizer: Optimizer,
@@ -189,14 +204,6 @@ def training_step(
     return step(images, tokens, positives)
 
 
-_arenas_of: weakref.WeakKeyDictionary[Optimizer, list[Arena]] = weakref.WeakKeyDictionary()
-"""Memory that `training_step` uses again in the next call with the same optimizer.
-
-A loop that calls the function has no other object that lives from step to step. The
-dictionary does not keep an optimizer alive: when the optimizer goes, its arenas go too.
-"""
-
-
 @explain_memory("Cut the batch into more pieces: a larger `shards`.")
 def loss_and_gradients(
     model: CLIP,
@@ -215,8 +222,8 @@ def loss_and_gradients(
     images (B, 3, S, S), tokens (B, T). shards is the number of pieces, 1 to B, into
     which each encoder's batch is cut. workers is the number of threads; None means all
     cores. If there are more shards than workers, every piece is encoded twice and
-    memory is saved. loss and positives are those of `TrainingStep`. arenas is a list
-    that keeps memory for the next call.
+    memory is saved. loss and positives are as in `TrainingStep`. arenas is a list that
+    keeps memory for the next call.
 
     Raises ValueError for a batch that is empty or unequal, and for impossible shards
     and workers.
@@ -226,15 +233,21 @@ def loss_and_gradients(
     use_device(model.logit_scale.data)
     threads = count_workers(model.logit_scale.data, workers)
     batch = sort_batch(model.encoders, images, tokens)
-    size = sum(parameter.size for parameter in parameters)
-    plan = make_plan(model.encoders, batch.lengths, shards, threads, parameter_count=size)
+    plan = make_plan(
+        encoders=model.encoders,
+        lengths=batch.lengths,
+        shards=shards,
+        workers=threads,
+        parameter_count=sum(parameter.size for parameter in parameters),
+    )
     loads = [load for load in plan if load]
-    arenas = [] if arenas is None else arenas
-    arenas += [Arena() for _ in range(len(loads) - len(arenas))]
-    team = [
-        Worker(number, model.encoders, batch.inputs, load, arena, recompute=shards > threads)
-        for number, (load, arena) in enumerate(zip(loads, arenas))
-    ]
+    team = make_team(
+        encoders=model.encoders,
+        inputs=batch.inputs,
+        loads=loads,
+        arenas=[] if arenas is None else arenas,
+        recompute=shards > threads,
+    )
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
         meeting = differentiate_loss(loss_module, team, batch, positives)
@@ -290,12 +303,35 @@ def sort_batch(
     )
 
 
+def make_team(
+    encoders: Mapping[str, Encoder],
+    inputs: Mapping[str, Array],
+    loads: Sequence[Sequence[Unit]],
+    arenas: list[Arena],
+    recompute: bool,
+) -> list[Worker]:
+    """A worker for each load. `arenas` grows until there is one for each worker."""
+    arenas += [Arena() for _ in range(len(loads) - len(arenas))]
+    team = []
+    for number, (load, arena) in enumerate(zip(loads, arenas)):
+        worker = Worker(
+            number=number,
+            encoders=encoders,
+            inputs=inputs,
+            units=load,
+            arena=arena,
+            recompute=recompute,
+        )
+        team.append(worker)
+    return team
+
+
 class Meeting(NamedTuple):
     """What comes out where the samples meet: the loss, (), and its gradients.
 
-    feature_gradients are those of the embeddings, (B, E), by encoder, in the order in
-    which the encoders saw the samples. loss_gradients are pairs of a parameter of the
-    loss and its gradient.
+    feature_gradients are the gradients of the embeddings, (B, E), by encoder, in the
+    order in which the encoders saw the samples. loss_gradients are pairs of a parameter
+    of the loss and its gradient.
     """
 
     loss: Array
@@ -341,5 +377,6 @@ def gather(team: Sequence[Worker], encoder: str, order: np.ndarray | None = None
 
 def trained_parameters(model: CLIP, loss: Loss) -> list[Parameter]:
     """The parameters of the model and the loss that require a gradient."""
-    every = {id(parameter): parameter for parameter in model.parameters() + loss.parameters()}
-    return [parameter for parameter in every.values() if parameter.requires_grad]
+    by_identity = {id(parameter): parameter for parameter in model.parameters()}
+    by_identity |= {id(parameter): parameter for parameter in loss.parameters()}
+    return [parameter for parameter in by_identity.values() if parameter.requires_grad]

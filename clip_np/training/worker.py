@@ -71,7 +71,7 @@ class Worker:
     ) -> None:
         """Push the gradients of the embeddings back to `parameters`.
 
-        feature_gradients are those of whole batches, (B, E), by encoder. The gradients
+        feature_gradients belong to whole batches, (B, E), by encoder. The gradients
         from all units of an encoder are added up here. In the last of these units, each
         parameter's gradient is handed over to `sums` as soon as it is complete.
         """
@@ -93,8 +93,8 @@ class Worker:
     ) -> Callable[[int, Array], None]:
         """A function that adds the gradients of one unit to `so_far`.
 
-        With `sums`, the unit is the last of its encoder, and complete gradients go
-        there.
+        With `sums`, the unit is the last one of its encoder, and complete gradients go
+        to `sums`.
         """
 
         def receive(position: int, gradient: Array) -> None:

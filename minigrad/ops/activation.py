@@ -39,7 +39,7 @@ def sigmoid(x: Any) -> Tensor:
     """The safe form of `plain.sigmoid`: 1 / (1 + exp(-x)).
 
     It never overflows, and is accurate down to where it underflows, so that its
-    logarithm is finite: the exponential is always that of -|x|, which is at most 1.
+    logarithm is finite. The only exponential in it is exp(-|x|), which is at most 1.
 
         1 / (1 + exp(-x))              for x > 0
         exp(x) / (1 + exp(x))          else, which is the same

@@ -32,7 +32,7 @@ values:
 and the row sums are still g_i . o_i, with this O.
 
 With H heads, the width is cut into H slices of width D, and each slice attends by
-itself. `attention` takes Q, K and V as three arrays. `self_attention` reads all three
+itself. `attention` expects Q, K and V as three arrays. `self_attention` reads all three
 from one projection, as views, and writes one gradient array for it.
 
 The plain form: minigrad/plain.py. Vaswani et al. 2017, "Attention Is All You Need",
@@ -218,9 +218,8 @@ def _forward(
     xp = array_module(q)
     scale = _scale(q)
     p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
-    # The question whether the scores need a shift comes before the mask is added,
-    # because its -inf would look like huge scores. A mask of 0 and -inf cannot make a
-    # score larger.
+    # Do the scores need a shift? That is asked before the mask is added, because its
+    # -inf would look like huge scores. A mask of 0 and -inf makes no score larger.
     only_hides = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
     for samples in blocks(p):
         # S = Q K^T / sqrt(D), (b, H, T, N)

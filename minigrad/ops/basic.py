@@ -126,7 +126,7 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 def broadcast_error(name: str, x: Array, y: Array) -> ValueError:
-    """The error for two arrays whose shapes do not broadcast."""
+    """The error for two arrays with shapes that do not broadcast."""
     return ValueError(
         f"{name}: shapes {x.shape} and {y.shape} do not broadcast: counted from the right, "
         "sizes must be equal or 1"

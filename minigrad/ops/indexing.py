@@ -64,8 +64,8 @@ def _checked_index(xp: Any, parts: tuple, shape: tuple[int, ...]) -> tuple:
     """The index of a GPU array, with its arrays moved there; IndexError as from NumPy.
 
     An index that is out of range makes CuPy wrap around in silence. So NumPy applies
-    the index first, to an array of the same shape that needs no memory (one False,
-    broadcast).
+    the index first, to an array of the same shape that needs no memory: a single False
+    that is broadcast.
     """
     parts = tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
     on_host = tuple(move(part, "numpy") if hasattr(part, "dtype") else part for part in parts)

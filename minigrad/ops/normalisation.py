@@ -47,11 +47,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
      [  1. -10.]]
     """
     x, weight, bias = coerce("layer_norm", x, weight, bias)
-    if x.ndim == 0 or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
-        raise ValueError(
-            f"layer_norm: weight {weight.shape} and bias {bias.shape} must both have the shape "
-            f"of the last axis of x {x.shape}"
-        )
+    _check_layer_norm(x, weight, bias)
     shape = x.shape
     one_over_width = 1.0 / max(shape[-1], 1)
     data = as_rows(x.data)  # (N, D)
@@ -97,6 +93,15 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
         return None if to_x is None else to_x.reshape(shape), to_weight, to_bias  # (..., D)
 
     return record("layer_norm", y.reshape(shape), (x, weight, bias), vjp)  # (..., D)
+
+
+def _check_layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """ValueError unless weight and bias have the shape of the last axis of x."""
+    if x.ndim == 0 or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        raise ValueError(
+            f"layer_norm: weight {weight.shape} and bias {bias.shape} must both have the shape "
+            f"of the last axis of x {x.shape}"
+        )
 
 
 def normalize(x: Any, axis: int = -1, eps: float = 1e-12) -> Tensor:

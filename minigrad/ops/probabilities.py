@@ -54,7 +54,7 @@ def exponentiate(scores: Array, shift: bool) -> tuple[Array, Array]:
     """exp(scores - m), written over the scores (..., N), and its row sums (..., 1).
 
     m is the largest score of each row, or 0 without `shift`. A row of -inf alone
-    becomes zeros; its sum is given as 1, so that dividing by it leaves the zeros.
+    becomes zeros. Its sum is returned as 1, so that dividing by it leaves the zeros.
     """
     if scores.size and shift:
         scores -= finite_maximum(scores, -1)

@@ -166,8 +166,8 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
 def finite_maximum(x: Array, axis: int | tuple[int, ...]) -> Array:
     """The largest elements of an array along `axis`, kept with size 1.
 
-    An infinite or NaN maximum is replaced by 0: subtracting it would make NaN of the
-    others.
+    An infinite or NaN maximum is replaced by 0, because subtracting it would turn the
+    other elements into NaN.
     """
     xp = array_module(x)
     largest = x.real.max(axis=axis, keepdims=True)

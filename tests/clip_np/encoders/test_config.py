@@ -12,10 +12,10 @@ from clip_np import PRESETS, CLIPConfig, TextConfig, Tokenizer, VisionConfig
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"width": 9}, "width 9 is no multiple of 2 heads"),
+        ({"width": 9}, "width 9 is not a multiple of 2 heads"),
         ({"layers": 0}, "layers must be a positive integer, got 0"),
         ({"activation": "relu"}, "activation 'relu' is none of"),
-        ({"patch_size": 3}, "image_size 8 is no multiple of patch_size 3"),
+        ({"patch_size": 3}, "image_size 8 is not a multiple of patch_size 3"),
         ({"heads": 2.0}, "heads must be a positive integer"),
     ],
 )

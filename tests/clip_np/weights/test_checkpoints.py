@@ -252,7 +252,7 @@ def set_array(name: str, array: np.ndarray):
         (set_config("layers", 1, "vision"), r"unexpected \['vision\.transformer\.resblocks\.1"),
         (set_config("vocab_size", 10**13, "text"), "weights and configuration disagree"),
         (set_config("width", 0, "text"), "width must be a positive integer"),
-        (set_config("heads", 5, "text"), "is no multiple of 5 heads"),
+        (set_config("heads", 5, "text"), "is not a multiple of 5 heads"),
         (set_config("layers", "2", "vision"), "layers must be a positive integer"),
         (set_config("activation", "relu", "vision"), "activation 'relu' is none of"),
         (set_config("colour", 3, "vision"), "unexpected keyword argument 'colour'"),

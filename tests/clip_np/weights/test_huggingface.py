@@ -15,7 +15,7 @@ CONTRADICTIONS = [
     (("text_config", "max_position_embeddings", 77), "text context_length is 77, but 12"),
     (("text_config", "num_hidden_layers", 2), "text layers is 2, but 1 in the weights"),
     (("text_config", "intermediate_size", "48"), "text mlp_width is '48', but 48 in the weights"),
-    (("text_config", "num_attention_heads", 5), "width 32 is no multiple of 5 heads"),
+    (("text_config", "num_attention_heads", 5), "width 32 is not a multiple of 5 heads"),
     (("text_config", "num_attention_heads", 0), "heads must be a positive integer"),
     (("text_config", "num_attention_heads", [4]), "heads must be a positive integer"),
     (("text_config", "hidden_act", "relu"), "activation 'relu' is none of"),
