@@ -2,13 +2,8 @@
 
 A step encodes a batch, takes the loss and its gradient, and moves the parameters. The
 samples of a batch meet in one place only, the loss. Write f_i for the embedding of
-<<<<<<< HEAD
-image i, g_j for the embedding of caption j, theta for the parameters of the encoders.
-The loss is a function of the embeddings:
-=======
 image i, g_j for the embedding of caption j, and theta for the parameters of the
 encoders. The loss is a function of the embeddings:
->>>>>>> mend-engine
 
     L = loss(f_1(theta), ..., f_N(theta), g_1(theta), ..., g_N(theta); s)
 
