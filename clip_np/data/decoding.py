@@ -42,9 +42,7 @@ RGB_BYTES = 4  # Pillow keeps a byte unused in each pixel
 DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "QOI": 4, "SGI": 4, "TIFF": 4}
 """Bytes a pixel that a decoder needs next to the picture, measured with Pillow 13. Of
 other formats it needs a few rows."""
-PROGRESSIVE_BYTES = 6
-"""Bytes for each pixel of a progressive JPEG, before it is made smaller: its decoder
-keeps three coefficients of 16 bits until the last refinement has arrived."""
+COEFFICIENT_BYTES = 2  # of one coefficient of a JPEG
 
 
 def refuse_huge(image: Image.Image) -> None:
@@ -68,13 +66,15 @@ def prepare(image: Image.Image, file_bytes: int) -> int:
     Raises DataError for an image that is too big or too elongated, or a small file that
     would take much memory.
     """
-    decoder = math.prod(image.size) * decoder_bytes(image)
+    coefficients = math.prod(image.size) * coefficient_bytes(image)
     decode_smaller(image)
     refuse_huge(image)
-    stored = math.prod(image.size) * stored_bytes(image.mode)
-    in_rgb = math.prod(image.size) // shrink_factor(image.size) ** 2 * RGB_BYTES
-    needed = decoder + stored + in_rgb
-    if needed > BOMB_BYTES and decoder + stored > BOMB_RATIO * file_bytes:
+    pixels = math.prod(image.size)
+    stored = pixels * stored_bytes(image.mode)
+    decoder = pixels * DECODER_BYTES.get(image.format or "", 0)
+    in_rgb = pixels // shrink_factor(image.size) ** 2 * RGB_BYTES
+    needed = coefficients + stored + decoder + in_rgb
+    if needed > BOMB_BYTES and coefficients + stored > BOMB_RATIO * file_bytes:
         raise DataError(
             f"{image.width}x{image.height} pixels in {file_bytes:,} bytes need "
             f"{needed / MEGABYTE:,.0f} MiB of memory: more than {BOMB_BYTES // MEGABYTE} MiB is "
@@ -95,11 +95,19 @@ def stored_bytes(mode: str) -> int:
     return 2 if mode.startswith("I;16") else 4
 
 
-def decoder_bytes(image: Image.Image) -> int:
-    """Bytes for each pixel that the decoder needs next to the decoded image."""
-    if image.info.get("progressive"):
-        return PROGRESSIVE_BYTES
-    return DECODER_BYTES.get(image.format or "", 0)
+def coefficient_bytes(image: Image.Image) -> int:
+    """Bytes for each pixel of a progressive JPEG; 0 for other images.
+
+    Its decoder keeps the coefficients of the whole image, in full size, until the last
+    refinement has arrived. A photograph has 1.5 for each pixel: one of brightness, and
+    two of colour for each square of 4 pixels.
+    """
+    if not image.info.get("progressive"):
+        return 0
+    layers = getattr(image, "layer", [])  # name, samples across, samples down, table
+    samples = sum(across * down for _, across, down, _ in layers)
+    pixels = max(across for _, across, _, _ in layers) * max(down for _, _, down, _ in layers)
+    return math.ceil(COEFFICIENT_BYTES * samples / max(pixels, 1))
 
 
 def shrink_factor(size: tuple[int, int]) -> int:
