@@ -84,8 +84,8 @@ def iptc_with(content: bytes) -> bytes:
     return (
         field(3, 20, b"\0\x08")
         + field(3, 30, b"\0\x08")
-        + field(3, 60, b"\x01\x01")
-        + field(3, 120, b"\x01")
+        + field(3, 60, b"\x01\x00")
+        + field(3, 120, b"\x05")
         + field(8, 10, content)
     )
 
