@@ -151,7 +151,7 @@ def read_names(files: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
 
 def small_picture(content: bytes) -> bytes:
     """An encoded picture as a small PNG file, on white and with few colours."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=["PNG", "WEBP", "JPEG"]) as image:
         drawing = image.convert("RGBA")
     paper = Image.new("RGBA", drawing.size, "white")
     paper.alpha_composite(drawing)

@@ -22,6 +22,7 @@ import ctypes
 import functools
 import importlib
 import pathlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -83,16 +84,66 @@ def openblas_controls() -> tuple[Control, ...]:
     return tuple(controls)
 
 
+class Limits:
+    """The blocks of `blas_threads` that are being run, in all threads.
+
+    The number of threads belongs to the whole process, and blocks of several threads
+    overlap. If each block restored what it found, the last one out could restore the
+    limit of another block, for good. So the first block in saves the number, the last
+    one out restores it, and the least limit holds in between.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: list[int] = []  # one for each block
+        self._restore = contextlib.ExitStack()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            before = min(self._counts, default=None)
+            self._counts.append(count)
+            self._apply(before)
+
+    def remove(self, count: int) -> None:
+        with self._lock:
+            before = min(self._counts)
+            self._counts.remove(count)
+            self._apply(before)
+
+    def _apply(self, before: int | None) -> None:
+        """Set the least of the counts, or if there is none, what was set before all."""
+        least = min(self._counts, default=None)
+        if least != before:
+            self._restore.close()
+            if least is not None:
+                self._restore.enter_context(_limited(least))
+
+
+LIMITS = Limits()  # of this process
+
+
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
     """Within the block, each matrix product uses at most `count` threads.
 
-    It is a setting of the whole process, and it is restored afterwards.
+    It is a setting of the whole process, so it also holds for other threads. It is
+    restored when the last of the blocks that overlap ends. Entering and leaving takes
+    a few microseconds.
 
     >>> with blas_threads(1):
     ...     float((np.ones((2, 3)) @ np.ones((3, 2))).sum())
     12.0
     """
+    LIMITS.add(count)
+    try:
+        yield
+    finally:
+        LIMITS.remove(count)
+
+
+@contextlib.contextmanager
+def _limited(count: int) -> Iterator[None]:
+    """Set the number of threads, and restore it, whatever other threads do."""
     controls = openblas_controls()
     if not controls:
         with _threadpoolctl_limits(count):

@@ -31,7 +31,8 @@ To read a new kind of data file:
 """
 
 from clip_np.data.errors import DataError, a_few
-from clip_np.data.images import IMAGE_SUFFIXES, ImageSource, opened, refuse_huge, to_rgb
+from clip_np.data.decoding import refuse_huge
+from clip_np.data.images import IMAGE_SUFFIXES, ImageSource, opened, to_rgb
 from clip_np.data.preprocessing import (
     MEAN,
     STD,

@@ -9,7 +9,8 @@ only the *source* of its image:
     an array         uint8 (H, W, 3), RGB: already pixels
     a function       called when the image is needed, it returns a path or bytes
 
-Only `opened` opens and decodes a source.
+Only `opened` opens and decodes a source. It admits the formats of formats.py, and keeps
+the memory within the bounds of decoding.py.
 
 Published models convert a picture to RGB with Pillow's `convert("RGB")`. That shows the
 colours hidden under transparent pixels, and cuts 16-bit values off at 255, so a medical
@@ -18,66 +19,128 @@ on white paper, deep values are scaled to 8 bits, and a photograph is turned upr
 its camera noted (EXIF).
 """
 
-import io
-import math
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
+from clip_np.data.decoding import DECODED, prepare, refuse_huge, shrink_factor
 from clip_np.data.errors import DataError
+from clip_np.data.formats import file_bytes, open_picture
 
 ImageSource = Path | bytes | np.ndarray | Callable[[], Any]
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-MAX_ELONGATION = 1000
-"""Longer side over shorter side. Resizing makes the shorter side n pixels long. A strip
-of 1 x 500,000 pixels would become n x 500,000 n pixels, which fills the memory."""
-
 DEEPEST_WHITE = 65535  # white in 16 bits
 WHITE_LEVELS = {"F": (1, 255, DEEPEST_WHITE), "I": (255, DEEPEST_WHITE)}
 """Image mode -> the values that may stand for white. Float and 32-bit images do not say
 which one they use. It is the first that no pixel exceeds."""
 
 
-def refuse_huge(image: Image.Image) -> None:
-    """Raise DataError for an image too big, or too elongated to be resized."""
-    width, height = image.size
-    # Pillow itself only warns between its limit and twice its limit.
-    pixel_limit = Image.MAX_IMAGE_PIXELS or math.inf
-    too_many = width * height > pixel_limit
-    too_long = max(width, height) > MAX_ELONGATION * min(width, height)
-    if too_many or too_long:
-        raise DataError(f"{width}x{height} pixels are too many or too elongated")
+STRIP_PIXELS = 2**20
+"""A larger image is converted in strips of about that many pixels. A strip takes 8 MiB
+in the widest type on the way (float64), and the whole image would take hundreds."""
+
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How the camera was held, as EXIF counts it -> what makes the image upright."""
+FROM_BELOW = {3, 4, 6, 7}  # these begin with the last row
+SIDEWAYS = {5, 6, 7, 8}  # these make rows into columns
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """`image` upright and in mode RGB: transparency on white, 16 bits scaled to 8.
 
-    Raises DataError for an image that is too big (see `refuse_huge`) or too bright.
+    An image of more than 25 million pixels becomes smaller by a whole factor (see
+    `shrink_factor`): each pixel is the mean of a square of pixels. Raises DataError for
+    an image that is too big (see `refuse_huge`) or too bright.
 
     >>> half_black = Image.new("RGBA", (1, 1), (0, 0, 0, 51))  # 20% black over white
     >>> to_rgb(half_black).getpixel((0, 0))
     (204, 204, 204)
     """
     refuse_huge(image)
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    convert = _conversion(image)
+    orientation = _orientation(image)
+    if image.width * image.height <= STRIP_PIXELS:
+        return _upright(convert(image), orientation)
+    shrink = shrink_factor(image.size)
+    width, height = (-(-side // shrink) for side in image.size)  # rounded up
+    upright_size = (height, width) if orientation in SIDEWAYS else (width, height)
+    whole = Image.new("RGB", upright_size)
+    row = 0  # of the smaller image, before it is turned
+    for strip in _strips(image, shrink):
+        rgb = convert(strip).reduce(shrink)
+        along = height - row - rgb.height if orientation in FROM_BELOW else row
+        row += rgb.height
+        place = (along, 0) if orientation in SIDEWAYS else (0, along)
+        whole.paste(_upright(rgb, orientation), place)
+    return whole
+
+
+def _strips(image: Image.Image, multiple: int = 1) -> Iterator[Image.Image]:
+    """The image from top to bottom in strips; their heights are multiples of a number,
+    but for the last."""
+    rows = max(1, STRIP_PIXELS // image.width // multiple) * multiple
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _orientation(image: Image.Image) -> Any:
+    """How the camera was held: 1 to 8, or something else if that is not known.
+
+    A photograph with damaged EXIF data is shown as it is stored.
+    """
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
+        return 1  # this is how Pillow complains of EXIF data; the pixels are loaded
+
+
+def _upright(image: Image.Image, orientation: Any) -> Image.Image:
+    method = TRANSPOSITIONS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """The function that makes strips of `image` RGB.
+
+    Raises DataError if it is too bright.
+    """
     if image.mode.startswith(("I", "F")):
-        return _deep_to_rgb(image)
+        white = _white(image)
+        return lambda strip: _deep_to_rgb(strip, white)
     if image.has_transparency_data:
-        return _on_white(image)
-    return image.convert("RGB")
+        return _on_white
+    return lambda strip: strip.convert("RGB")
 
 
-def _deep_to_rgb(image: Image.Image) -> Image.Image:
-    """An image with more than 8 bits a pixel, scaled to 8: round(255 value / white)."""
-    values = np.asarray(image, dtype=np.float64)
-    whites = WHITE_LEVELS.get(image.mode, (DEEPEST_WHITE,))  # mode I;16 has 16 bits by definition
-    white = next((white for white in whites if values.max() <= white), None)
-    if white is None:
-        raise DataError(f"mode {image.mode} pixels reach {values.max()}, more than {DEEPEST_WHITE}")
+def _white(image: Image.Image) -> int:
+    """The value that is white in an image with more than 8 bits a pixel."""
+    if image.mode not in WHITE_LEVELS:
+        return DEEPEST_WHITE  # mode I;16 has 16 bits by definition
+    # NaN counts as the brightest, by NumPy's max.
+    brightest = np.max([np.asarray(strip).max() for strip in _strips(image)])
+    for white in WHITE_LEVELS[image.mode]:
+        if brightest <= white:
+            return white
+    raise DataError(f"mode {image.mode} pixels reach {brightest}, more than {DEEPEST_WHITE}")
+
+
+def _deep_to_rgb(strip: Image.Image, white: int) -> Image.Image:
+    """Pixels of more than 8 bits, scaled to 8: round(255 value / white)."""
+    values = np.asarray(strip, dtype=np.float64)
     grey = np.rint(values.clip(0, white) * (255 / white)).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
 
@@ -135,11 +198,10 @@ def opened(
 
 
 def _decode(source: ImageSource, use: Callable[[Image.Image], Any]) -> Any:
-    if callable(source):
-        source = image_cell(source())
     if isinstance(source, np.ndarray):
         return use(Image.fromarray(source))
-    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
-    with Image.open(file) as image:
-        refuse_huge(image)
-        return use(image)
+    encoded: Any = image_cell(source()) if callable(source) else source
+    with open_picture(encoded) as image:
+        needed = prepare(image, file_bytes(encoded))
+        with DECODED.hold(needed):
+            return use(image)

@@ -1,6 +1,8 @@
 """The number of BLAS threads: set, restored, left alone for an unknown library."""
 
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -65,3 +67,46 @@ def test_without_threadpoolctl_nothing_happens(monkeypatch, no_openblas):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with blas.blas_threads(1):
         pass
+
+
+def test_blocks_of_several_threads_restore_what_was_before(monkeypatch):
+    """As long as any block runs, its limit holds; the last one out restores."""
+    threads = [7]
+    control = blas.Control(get_threads=lambda: threads[0], set_threads=lambda n: set_to(n))
+
+    def set_to(count):
+        threads[0] = count
+
+    monkeypatch.setattr(blas, "openblas_controls", lambda: (control,))
+    for _ in range(40):
+        barrier = threading.Barrier(8)
+        exceeded = []
+
+        def work(number, barrier=barrier, exceeded=exceeded):
+            barrier.wait()
+            for _ in range(5):
+                with blas.blas_threads(1):
+                    time.sleep(0.00005 * number)
+                    exceeded.append(threads[0] != 1)
+
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert threads == [7]
+        assert not any(exceeded)
+
+
+def test_overlapping_blocks_hold_the_least_limit(monkeypatch):
+    calls = [8]
+    control = blas.Control(get_threads=lambda: calls[-1], set_threads=calls.append)
+    monkeypatch.setattr(blas, "openblas_controls", lambda: (control,))
+    first, second = blas.blas_threads(4), blas.blas_threads(2)
+    first.__enter__()
+    second.__enter__()
+    assert calls[-1] == 2
+    first.__exit__(None, None, None)  # the first one in is the first one out
+    assert calls[-1] == 2
+    second.__exit__(None, None, None)
+    assert calls[-1] == 8

@@ -1,0 +1,174 @@
+"""How much memory may pictures take?
+
+A file of 172 kB can hold a picture of 9,400 x 9,400 pixels that are all black. Decoded,
+it takes a thousand times as much, and four threads decode four of them at once. Three
+rules bound that:
+
+    one picture      at most Image.MAX_IMAGE_PIXELS pixels, 89 million, are decoded.
+                     A JPEG may have twice that: it can be decoded at half its size.
+    a bomb           decoded over 208 MiB, and over 300 times its file: refused
+    all pictures     1 GiB at a time, over all threads. The next one waits.
+
+A picture of up to 25 million pixels is decoded and converted in full. One beyond that
+is made smaller by a whole factor as early as possible, and before it becomes RGB. No
+model looks at more than a few hundred pixels a side.
+"""
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from clip_np.data.errors import DataError
+
+MEGABYTE = 2**20
+WHOLE_PIXELS = 25 * MEGABYTE
+"""A picture of up to 26,214,400 pixels, 100 MiB in RGB, keeps its size. Most cameras
+make 12 to 24 million."""
+REDUCED_PIXELS = 8 * MEGABYTE
+"""A larger picture becomes at most that large, which is 32 MiB in RGB."""
+BOMB_BYTES = 208 * MEGABYTE
+"""What a file may become however small it is: a picture of WHOLE_PIXELS, decoded (100
+MiB) and converted (100 MiB), and a little more."""
+BOMB_RATIO = 300
+"""Decoded bytes for each byte of the file. PNG files of photographs have a ratio of 2,
+JPEG files 10, scanned pages up to 200, and zlib reaches 1,000 for a single colour."""
+MAX_ELONGATION = 1000
+"""Longer side over shorter side. Resizing makes the shorter side n pixels long. A strip
+of 1 x 500,000 pixels would become n x 500,000 n pixels, which fills the memory."""
+RGB_BYTES = 4  # Pillow keeps a byte unused in each pixel
+DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "QOI": 4, "SGI": 4, "TIFF": 4}
+"""Bytes a pixel that a decoder needs next to the picture, measured with Pillow 13. Of
+other formats it needs a few rows."""
+COEFFICIENT_BYTES = 2  # of one coefficient of a JPEG
+
+
+def refuse_huge(image: Image.Image) -> None:
+    """Raise DataError for an image too big, or too elongated to be resized."""
+    width, height = image.size
+    # Pillow itself only warns between its limit and twice its limit.
+    pixel_limit = Image.MAX_IMAGE_PIXELS or math.inf
+    too_many = width * height > pixel_limit
+    too_long = max(width, height) > MAX_ELONGATION * min(width, height)
+    if too_many or too_long:
+        raise DataError(
+            f"{width}x{height} pixels are too many or too elongated: expected at most "
+            f"{pixel_limit:,} pixels, which take {pixel_limit * RGB_BYTES / MEGABYTE:,.0f} MiB of "
+            f"memory, and sides up to {MAX_ELONGATION}:1; make the image smaller"
+        )
+
+
+def prepare(image: Image.Image, file_bytes: int) -> int:
+    """Let a huge JPEG be decoded smaller; return how many bytes the image will take.
+
+    Raises DataError for an image that is too big or too elongated, or a small file that
+    would take much memory.
+    """
+    coefficients = math.prod(image.size) * coefficient_bytes(image)
+    decode_smaller(image)
+    refuse_huge(image)
+    pixels = math.prod(image.size)
+    stored = pixels * stored_bytes(image.mode)
+    decoder = pixels * DECODER_BYTES.get(image.format or "", 0)
+    in_rgb = pixels // shrink_factor(image.size) ** 2 * RGB_BYTES
+    needed = coefficients + stored + decoder + in_rgb
+    if needed > BOMB_BYTES and coefficients + stored > BOMB_RATIO * file_bytes:
+        raise DataError(
+            f"{image.width}x{image.height} pixels in {file_bytes:,} bytes need "
+            f"{needed / MEGABYTE:,.0f} MiB of memory: more than {BOMB_BYTES // MEGABYTE} MiB is "
+            f"only for files that unpack to at most {BOMB_RATIO} times their size; "
+            "make the image smaller"
+        )
+    return needed
+
+
+def stored_bytes(mode: str) -> int:
+    """Bytes that Pillow keeps for a pixel of a mode.
+
+    >>> [stored_bytes(mode) for mode in ("L", "I;16", "RGB", "F")]
+    [1, 2, 4, 4]
+    """
+    if mode in ("1", "L", "P"):
+        return 1
+    return 2 if mode.startswith("I;16") else 4
+
+
+def coefficient_bytes(image: Image.Image) -> int:
+    """Bytes for each pixel of a progressive JPEG; 0 for other images.
+
+    Its decoder keeps the coefficients of the whole image, in full size, until the last
+    refinement has arrived. A photograph has 1.5 for each pixel: one of brightness, and
+    two of colour for each square of 4 pixels.
+    """
+    if not image.info.get("progressive"):
+        return 0
+    layers = getattr(image, "layer", [])  # name, samples across, samples down, table
+    samples = sum(across * down for _, across, down, _ in layers)
+    pixels = max(across for _, across, _, _ in layers) * max(down for _, _, down, _ in layers)
+    return math.ceil(COEFFICIENT_BYTES * samples / max(pixels, 1))
+
+
+def shrink_factor(size: tuple[int, int]) -> int:
+    """By which factor a picture of (width, height) is made smaller: 1 for most.
+
+    >>> shrink_factor((6000, 4000))
+    1
+    >>> shrink_factor((9400, 9400))
+    4
+    """
+    pixels = math.prod(size)
+    return 1 if pixels <= WHOLE_PIXELS else math.ceil(math.sqrt(pixels / REDUCED_PIXELS))
+
+
+def decode_smaller(image: Image.Image) -> None:
+    """Let a JPEG of more than WHOLE_PIXELS be decoded at half its size, or less.
+
+    Its decoder can leave out the finest details, which takes less time and memory.
+    Nothing happens to an image of another format.
+    """
+    factor = 1
+    while math.prod(image.size) > WHOLE_PIXELS * factor**2:
+        factor *= 2
+    if factor > 1:
+        image.draft(None, (image.width // factor, image.height // factor))
+
+
+class Budget:
+    """At most `total` bytes are in use at any time, over all threads.
+
+    Whoever wants more than are free waits. Whoever wants more than `total` waits until
+    nothing is in use, and then gets it. A thread must not ask twice: it would wait for
+    itself.
+
+    >>> budget = Budget(total=100)
+    >>> with budget.hold(60):
+    ...     budget.in_use
+    60
+    >>> budget.in_use
+    0
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.in_use = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Wait until `size` bytes are free, and use them within the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.in_use == 0 or self.in_use + size <= self.total)
+            self.in_use += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.in_use -= size
+                self._changed.notify_all()
+
+
+DECODED = Budget(total=1024 * MEGABYTE)
+"""The bytes of all pictures that are being decoded. It lets 10 photographs of 12
+million pixels be decoded at once."""

@@ -1,0 +1,149 @@
+"""Which files are opened as pictures?
+
+Pillow tells the format of a file by its first bytes, whatever its name is, and hands it
+to a plugin. Not every plugin is harmless: the one for EPS starts Ghostscript, which
+*runs* the file, and the one for IPTC opens any picture that it finds inside, an EPS as
+well. So `open_picture` admits only FORMATS. It is the one place in this project where
+a picture is opened.
+
+A format is in FORMATS if people keep pictures in it, and if Pillow
+
+- reads it with its own code, without starting a program or needing another package,
+- finds in the header the size of what it will decode, and decodes at machine speed.
+
+A path must lead to a regular file: reading a pipe may wait for ever, and reading a
+device may do anything.
+"""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from clip_np.data.errors import DataError
+
+# The most frequent come first, and TGA last: it has no mark by which it is recognised.
+FORMATS = (
+    "PNG",
+    "JPEG",  # and MPO, which begins as a JPEG
+    "GIF",
+    "BMP",
+    "PPM",  # and PGM, PBM, PNM, PFM
+    "WEBP",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "ICO",
+    "CUR",
+    "DIB",
+    "PCX",
+    "PSD",
+    "QOI",
+    "SGI",
+    "SUN",
+    "XBM",
+    "XPM",
+    "TGA",
+)
+
+ICON_MAGIC = b"\0\0\1\0"
+ICON_ENTRY_BYTES = 16
+MAX_ICON_SIDE = 1024
+"""Pixels. An icon's header can only say sizes up to 256; a few programs write more."""
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Those of FORMATS that this version of Pillow reads."""
+    Image.init()  # import the plugins, which takes 20 ms
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextmanager
+def open_picture(source: Path | str | bytes) -> Iterator[Image.Image]:
+    """The picture in a file, or in the bytes of one; its pixels are not yet decoded.
+
+    Raises OSError for what is no regular file, and UnidentifiedImageError (an OSError)
+    for what is in none of FORMATS.
+
+    >>> buffer = io.BytesIO()
+    >>> Image.new("RGB", (6, 4)).save(buffer, "PNG")
+    >>> with open_picture(buffer.getvalue()) as picture:
+    ...     print(picture.format, picture.size)
+    PNG (6, 4)
+    """
+    with _binary_file(source) as file:
+        refuse_false_icon(file)
+        try:
+            picture = Image.open(file, formats=known_formats())
+        except UnidentifiedImageError as error:
+            raise UnidentifiedImageError(
+                f"cannot identify image file; the formats that are read are "
+                f"{', '.join(known_formats())}"
+            ) from error
+        with picture:
+            yield picture
+
+
+def _binary_file(source: Path | str | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a file for reading; OSError if it is a folder, a pipe or a device."""
+    # Opening a pipe waits for its other end, but for O_NONBLOCK. Windows has no such
+    # flag, and no such files.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is a folder, a pipe or a device, not a regular file")
+        return open(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def file_bytes(source: Path | str | bytes) -> int:
+    """The size of a source, encoded as it is."""
+    return len(source) if isinstance(source, bytes) else os.path.getsize(source)
+
+
+def refuse_false_icon(file: BinaryIO) -> None:
+    """Raise DataError for an icon (ICO) with an image far larger than icons are.
+
+    Pillow decodes an icon as soon as it is opened, and takes the size that the header
+    says for the true one. So the pictures inside are looked at before.
+    """
+    header = file.read(6)
+    if header.startswith(ICON_MAGIC):
+        entries = file.read(int.from_bytes(header[4:6], "little") * ICON_ENTRY_BYTES)
+        for start in range(0, len(entries), ICON_ENTRY_BYTES):
+            entry = entries[start : start + ICON_ENTRY_BYTES]
+            file.seek(int.from_bytes(entry[12:16], "little"))
+            width, height = _size_inside_icon(file.read(24))
+            if max(width, height) > MAX_ICON_SIDE:
+                raise DataError(
+                    f"an icon of {width}x{height} pixels, expected at most "
+                    f"{MAX_ICON_SIDE}x{MAX_ICON_SIDE}"
+                )
+    file.seek(0)
+
+
+def _size_inside_icon(start: bytes) -> tuple[int, int]:
+    """Width and height of a PNG or a bitmap, from its first 24 bytes.
+
+    A bitmap in an icon says twice its height: its transparency follows as a second one.
+    """
+    if start.startswith(PNG_MAGIC):
+        return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+    width = int.from_bytes(start[4:8], "little", signed=True)
+    height = int.from_bytes(start[8:12], "little", signed=True)
+    return abs(width), abs(height) // 2
