@@ -1,6 +1,7 @@
 """Files of weights that ask for too much: refused, in little time and memory."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bounds import run_bounded
 
 from clip_np import CLIP, PRESETS, Tokenizer
 from clip_np.files import FileError, read_npz, write_npz
-from clip_np.weights import read_checkpoint, save_checkpoint, save_pretrained
+from clip_np.weights import load, read_checkpoint, save_checkpoint, save_pretrained
 
 MEMORY_LIMIT = 300  # MB, Python, NumPy and Pillow included
 TIME_LIMIT = 5.0  # seconds
@@ -177,3 +178,100 @@ def test_parts_of_hugging_face_that_share_a_storage(tmp_path):
     state: dict = dict.fromkeys([*names, "vision_model.embeddings.patch_embedding.weight"], shared)
     torch_zip.save(tmp_path / "pytorch_model.bin", state)
     assert_refused_cheaply(tmp_path / "pytorch_model.bin", "arrays share their bytes")
+
+
+# --- tables of contents ---------------------------------------------------------------
+
+MEGABYTE = 1_000_000
+JSON_BOMBS = {
+    "lists": lambda size: '{"a":[' + "[]," * (size // 3) + "[]]}",
+    "dicts": lambda size: '{"a":[' + '{"":1},' * (size // 7) + "{}]}",
+    "keys": lambda size: "{" + ",".join(f'"{i:x}":{{}}' for i in range(size // 10)) + "}",
+    "entries": lambda size: (
+        "{"
+        + ",".join(
+            f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(size // 57)
+        )
+        + "}"
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [4 * MEGABYTE, 99 * MEGABYTE])
+@pytest.mark.parametrize("kind", JSON_BOMBS)
+def test_headers_of_safetensors(tmp_path, kind, size):
+    """99 MB took 2.6 GB and 45 s; 4 MB is just below the limit."""
+    if size > 10 * MEGABYTE and kind != "lists":
+        pytest.skip("refused by its length alone, whatever is in it")
+    text = JSON_BOMBS[kind](size).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    assert_refused_cheaply(path, "a.safetensors")
+
+
+@pytest.mark.parametrize("size", [4 * MEGABYTE, 50 * MEGABYTE])
+def test_headers_of_npz(tmp_path, size):
+    """50 MB took 1.2 GB."""
+    text = JSON_BOMBS["lists"](size).encode()
+    write_npz(tmp_path / "a.npz", {"header": np.frombuffer(text, np.uint8)})
+    assert_refused_cheaply(tmp_path / "a.npz", "no checkpoint" if size < 10**7 else "its header")
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "vocab.json"])
+def test_long_json_next_to_weights(tmp_path, name):
+    save_pretrained(
+        CLIP(PRESETS["tiny"], np.random.default_rng(0)), tmp_path, tokenizer=Tokenizer([])
+    )
+    text = (tmp_path / name).read_text().rstrip()
+    bomb = JSON_BOMBS["lists"](8 * MEGABYTE)
+    (tmp_path / name).write_text(text[:-1] + "," + bomb[1:])
+    outcome = run_bounded(LOAD, str(tmp_path))
+    assert outcome.status == 0, outcome.errors
+    assert outcome.peak_mb < MEMORY_LIMIT, outcome
+    assert outcome.seconds < TIME_LIMIT, outcome
+
+
+@pytest.mark.parametrize("count", [82_000, 400_000])
+@pytest.mark.parametrize("suffix", ["npz", "pt"])
+def test_zip_archives_of_entries_without_end(tmp_path, suffix, count):
+    """46 bytes in the table of contents, some 700 in memory."""
+    fields = (b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 0x21, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)
+    entry = struct.pack("<4s4B4HL2L5H2L", *fields)
+    table = b"".join(entry + b"%05x" % number for number in range(count))
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, len(table), 0, 0)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(table + end)
+    assert_refused_cheaply(path, path.name)
+
+
+@pytest.mark.parametrize("instruction", [b"}", b"]", b"("])
+def test_pickles_of_nothing_but_containers(tmp_path, instruction):
+    code = b"\x80\x02](" + instruction * 1_950_000 + b"e."
+    torch_zip.pack(tmp_path / "a.pt", code, {"0": bytes(100)})
+    assert_refused_cheaply(tmp_path / "a.pt", "a.pt")
+
+
+# --- text that is none ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "vocab.json"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b"[]"])
+def test_bytes_and_halves_of_characters(tmp_path, name, content):
+    save_pretrained(
+        CLIP(PRESETS["tiny"], np.random.default_rng(0)), tmp_path, tokenizer=Tokenizer([])
+    )
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FileError, match=name.replace(".", r"\.")) as caught:
+        load(tmp_path)
+    str(caught.value).encode()
+
+
+def test_half_a_character_in_a_name(tmp_path):
+    """The bytes ED A0 80 would be D800, which is the first half of some characters."""
+    path = tmp_path / "a.pt"
+    storages: dict[str, bytes] = {}
+    numbers = torch_zip.encode(np.ones(2), storages)
+    torch_zip.pack(path, b"\x80\x02}(X\x03\0\0\0\xed\xa0\x80" + numbers + b"u.", storages)
+    with pytest.raises(FileError, match=r"a\.pt") as caught:
+        load(path)
+    str(caught.value).encode()
