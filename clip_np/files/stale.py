@@ -14,6 +14,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import stat
 import time
 
@@ -42,11 +43,11 @@ def mark_in_use(number: int) -> None:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def remove_stale(path: pathlib.Path) -> None:
+def remove_stale(path: pathlib.Path, folders: bool = False) -> None:
     """Remove the temporary files of `path` to which nobody writes any more.
 
-    Only regular files with names of `temporary_name` are looked at. What cannot be
-    removed stays: it is in nobody's way.
+    Only regular files (or, with `folders`, folders) with names of `temporary_name` are
+    looked at. What cannot be removed stays: it is in nobody's way.
     """
     if fcntl is None:
         return
@@ -55,17 +56,21 @@ def remove_stale(path: pathlib.Path) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
             if pattern.fullmatch(name):
-                _remove_unless_in_use(path.with_name(name))
+                _remove_unless_in_use(path.with_name(name), folders)
 
 
-def _remove_unless_in_use(file: pathlib.Path) -> None:
+def _remove_unless_in_use(file: pathlib.Path, is_folder: bool) -> None:
     with contextlib.suppress(OSError):
         status = file.lstat()
-        if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < YOUNG:
+        is_right_kind = (stat.S_ISDIR if is_folder else stat.S_ISREG)(status.st_mode)
+        if not is_right_kind or time.time() - status.st_mtime < YOUNG:
             return
         number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError if it is in use
-            file.unlink()
+            if is_folder:
+                shutil.rmtree(file)
+            else:
+                file.unlink()
         finally:
             os.close(number)
