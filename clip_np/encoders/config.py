@@ -82,9 +82,11 @@ class TextConfig:
         _check_positive(self, "vocab_size", "context_length", "width", "layers", "heads")
         _fill_mlp_width(self)
         _check_transformer(self)
-        if self.eos_token_id is not None and type(self.eos_token_id) is not int:
+        end = self.eos_token_id
+        if end is not None and not (type(end) is int and 0 <= end < self.vocab_size):
             raise ValueError(
-                f"TextConfig: eos_token_id must be None or an integer, got {self.eos_token_id!r}"
+                f"TextConfig: eos_token_id must be None or one of the {self.vocab_size} ids, "
+                f"got {end!r}"
             )
 
 

@@ -1,7 +1,7 @@
 """Bytes, safely in and out. This part knows nothing of CLIP.
 
 Writing: every writer goes through `replace_file`, so a file is whole or not there at
-all.
+all. Files that belong together go through `replace_together`.
 
 Reading: a file comes from a stranger. It may only be read: no program in it runs, and
 nothing it claims is believed before it is checked against the size of the file.
@@ -16,8 +16,10 @@ Whatever is wrong ends as a `FileError` that says which file and why.
 
 An arrow points from a file to the files that use it. All of them use errors:
 
-    whole --> text_files --------> safetensors
-    whole --> npz ---------------> archives
+    errors --> stale --> whole --> text_files --------> safetensors
+                         whole --> npz ---------------> archives
+                         whole --> together
+    zip_files -------------------> npz
     arrays ----------------------> safetensors
     arrays --> torch_archive ----> pickles
     pickle_machine --------------> pickles
@@ -39,12 +41,14 @@ from clip_np.files.npz import read_npz, write_npz
 from clip_np.files.pickles import read_torch, read_torch_state
 from clip_np.files.safetensors import read_safetensors, write_safetensors
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
+from clip_np.files.together import finish_replacing, replace_together
 from clip_np.files.whole import replace_file
 
 __all__ = [
     "File",
     "FileError",
     "file_errors",
+    "finish_replacing",
     "parse_json",
     "read_archive",
     "read_json",
@@ -54,6 +58,7 @@ __all__ = [
     "read_torch",
     "read_torch_state",
     "replace_file",
+    "replace_together",
     "require_finite",
     "write_archive",
     "write_json",

@@ -19,11 +19,11 @@ class FileError(ValueError):
     """The contents of a file are damaged, foreign or dangerous.
 
     `filename` is the path, as in an OSError. It is None until the message names the
-    file.
+    file. Halves of characters, which no terminal can show, are written as "\\ud800".
     """
 
     def __init__(self, message: str, filename: File | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message.encode("utf-8", "backslashreplace").decode("utf-8"))
         self.filename = filename
 
 

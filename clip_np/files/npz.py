@@ -10,18 +10,23 @@ to, which runs programs. It unpacks compressed entries, and a few kilobytes can 
 to gigabytes. It believes the shape in the header and allocates before it looks. Here an
 entry is not compressed, is no longer than the file, and has a shape that accounts for
 its bytes. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+
+The archive has a checksum of each entry, but none of its own table of contents.
+`archives.py` adds what is missing; for it, reader and writer show the checksums.
 """
 
+import contextlib
 import io
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.whole import replace_file
+from clip_np.files.zip_files import open_zip
 
 # By version of the .npy format. Version 3 is for field names beyond Latin-1, which
 # weights do not have.
@@ -31,15 +36,73 @@ HEADER_READERS = {
 }
 
 
+class NpzWriter:
+    """Adds arrays to an .npz file."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def write(self, name: str, array: np.ndarray) -> int:
+        """Add an array: returns the CRC-32 of its entry. ValueError for objects."""
+        file_name = f"{name}.npy"
+        with self.archive.open(file_name, "w", force_zip64=True) as entry:
+            np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+        return self.archive.getinfo(file_name).CRC
+
+
+@contextlib.contextmanager
+def npz_writer(path: File) -> Iterator[NpzWriter]:
+    """A writer for the file `path`, which is whole or not there after the block."""
+    with replace_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        yield NpzWriter(archive)
+
+
 def write_npz(path: File, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays, whole or not at all; equal arrays give equal bytes.
 
     ValueError for arrays of Python objects.
     """
-    with replace_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with npz_writer(path) as writer:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+            writer.write(name, array)
+
+
+class NpzReader:
+    """The arrays of an .npz file, to be read one by one. Use it in `file_errors`.
+
+    `checksums` has the CRC-32 of each entry, `sizes` its length in bytes, both by the
+    name of the array.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, file_size: int) -> None:
+        self.archive = archive
+        entries = archive.infolist()
+        # Against zip bombs: a few kilobytes that unpack to gigabytes.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise FileError("compressed; only uncompressed arrays are read")
+        # Against entries that share their bytes: many large arrays out of a small file.
+        claimed = sum(entry.file_size + entry.compress_size for entry in entries)
+        if claimed > 2 * file_size:
+            raise FileError("claims more bytes of arrays than it has")
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in self._entries:
+                raise FileError(f"holds two arrays named {name!r}")
+            self._entries[name] = entry
+        self.checksums = {name: entry.CRC for name, entry in self._entries.items()}
+        self.sizes = {name: entry.file_size for name, entry in self._entries.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        """An array; KeyError if there is none, BadZipFile if its checksum is wrong."""
+        return _parse_array(name, self.archive.read(self._entries[name]))
+
+
+@contextlib.contextmanager
+def npz_reader(path: File) -> Iterator[NpzReader]:
+    """A reader of the file `path`; whatever is wrong in the block is a FileError."""
+    with file_errors(path, "damaged, or no .npz file"), open_zip(path) as archive:
+        yield NpzReader(archive, os.path.getsize(path))
 
 
 def read_npz(path: File) -> dict[str, np.ndarray]:
@@ -54,22 +117,8 @@ def read_npz(path: File) -> dict[str, np.ndarray]:
     ...     read_npz(f"{folder}/a.npz")
     {'weight': array([0, 1, 2])}
     """
-    arrays: dict[str, np.ndarray] = {}
-    with file_errors(path, "damaged, or not an .npz file"), zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        # Against zip bombs: a few kilobytes that unpack to gigabytes.
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise FileError("compressed; only uncompressed arrays are read")
-        # Against entries that share their bytes: many large arrays out of a small file.
-        claimed = sum(entry.file_size + entry.compress_size for entry in entries)
-        if claimed > 2 * os.path.getsize(path):
-            raise FileError("claims more bytes of arrays than it has")
-        for entry in entries:
-            name = entry.filename.removesuffix(".npy")
-            if name in arrays:
-                raise FileError(f"holds two arrays named {name!r}")
-            arrays[name] = _parse_array(name, archive.read(entry))
-    return arrays
+    with npz_reader(path) as reader:
+        return {name: reader.read(name) for name in reader.sizes}
 
 
 def _parse_array(name: str, content: bytes) -> np.ndarray:

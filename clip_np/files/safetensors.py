@@ -26,7 +26,10 @@ from clip_np.files.text_files import parse_json
 from clip_np.files.whole import replace_file
 
 LENGTH_BYTES = 8  # in front of the table
-TABLE_LIMIT = 100_000_000  # bytes; the format itself sets it
+# Bytes. The format itself allows 100 MB, of which Python makes 2.6 GB of lists and
+# dicts. An array takes about 100, so there is room for 40,000; the largest published
+# CLIP has fewer than 2,000.
+TABLE_LIMIT = 4 << 20
 ALIGNMENT = 8  # bytes; the arrays begin at a multiple, which is enough for every type
 METADATA = "__metadata__"
 # NumPy's names of types -> the format's. NumPy has no bfloat16: its bits alone would be
@@ -67,7 +70,10 @@ def _read_table(content: np.ndarray) -> tuple[dict[str, Any], dict[str, str], in
     table_length = int.from_bytes(content[:LENGTH_BYTES].tobytes(), "little")
     data_start = LENGTH_BYTES + table_length
     if data_start > min(len(content), LENGTH_BYTES + TABLE_LIMIT):
-        raise FileError(f"its header ends at {data_start}, past the file's end or the limit")
+        raise FileError(
+            f"its header ends at {data_start}, past the file's end or the limit of "
+            f"{TABLE_LIMIT:,} bytes"
+        )
     text = content[LENGTH_BYTES:data_start].tobytes().decode("utf-8")
     if not text.startswith("{"):
         raise ValueError("it must begin with '{'")

@@ -9,6 +9,7 @@ is refused.
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.whole import replace_file
 
 TEXT_LIMIT = 8 << 20  # bytes, unpacked; the largest published vocabulary has half of that
+# JSON writes some characters as two escapes, \ud83c\udf88 for a balloon. One of them
+# alone is no character.
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_text(path: File) -> str:
@@ -43,8 +47,9 @@ def read_text(path: File) -> str:
 def parse_json(text: str) -> dict[str, Any]:
     """The object that a JSON text holds.
 
-    ValueError for a text that is not JSON, does not hold an object, or has two values
-    for one key.
+    ValueError for a text that is not JSON, does not hold an object, has two values for
+    one key, or holds half of a character (a lone surrogate), which cannot be written or
+    shown anywhere.
 
     >>> parse_json('{"width": 64, "layers": [1, 2]}')
     {'width': 64, 'layers': [1, 2]}
@@ -55,6 +60,8 @@ def parse_json(text: str) -> dict[str, Any]:
     content = json.loads(text, object_pairs_hook=_object_of)
     if type(content) is not dict:
         raise ValueError(f"it holds a {type(content).__name__}")
+    if HALF_CHARACTER.search(text):
+        json.dumps(content, ensure_ascii=False).encode()  # UnicodeEncodeError, a ValueError
     return content
 
 

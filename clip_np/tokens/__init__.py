@@ -27,11 +27,12 @@ from clip_np.tokens.bpe import learn_merges, merge_pairs
 from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, START_AND_END
 from clip_np.tokens.protocol import TokenizerProtocol
 from clip_np.tokens.vocabularies import find_vocabulary
-from clip_np.tokens.tokenizer import Tokenizer
+from clip_np.tokens.tokenizer import HUGGINGFACE_LEFTOVERS, Tokenizer
 from clip_np.tokens.saved import tokenizer_from_json
 from clip_np.tokens.missing import MissingTokenizer
 
 __all__ = [
+    "HUGGINGFACE_LEFTOVERS",
     "PUBLISHED_CONTEXT_LENGTH",
     "PUBLISHED_VOCABULARY_SIZE",
     "START_AND_END",

@@ -39,7 +39,7 @@ from clip_np.tokens.ids import (
 )
 from clip_np.tokens.plain import Pair
 from clip_np.tokens.spelling import spell, unspell
-from clip_np.tokens.vocabularies import FORMAT, PAD_KEY, Vocabulary
+from clip_np.tokens.vocabularies import FORMAT, NO_LIMIT, PAD_KEY, Vocabulary
 from clip_np.tokens.words import END, START, clean, split_words
 
 CACHE_WORDS = 100_000
@@ -205,6 +205,10 @@ class Tokenizer:
     def _from_vocabulary(cls, vocabulary: Vocabulary) -> "Tokenizer":
         """The tokenizer that a file describes. ValueError if it contradicts itself."""
         tokenizer = cls(vocabulary.merges, vocabulary.context_length, vocabulary.pad_token_id)
+        if tokenizer.context_length >= NO_LIMIT:  # each text would become a row of so many ids
+            raise ValueError(
+                f"context_length must be below {NO_LIMIT:,}, got {tokenizer.context_length:,}"
+            )
         if vocabulary.ids is not None:
             for piece in tokenizer.vocabulary | dict(vocabulary.ids):
                 listed = vocabulary.ids.get(piece)

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 
 from clip_np.encoders import CLIPConfig
-from clip_np.files import File, file_errors, read_archive, require_finite, write_archive
+from clip_np.files import File, FileError, file_errors, read_archive, require_finite, write_archive
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol, tokenizer_from_json
+from clip_np.weights.fitting import require_fit
+from clip_np.weights.shapes import require_shapes
 from minigrad.backend import move
 from minigrad.optim import Optimizer
 
@@ -56,8 +58,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint file; it replaces an older one when it is complete.
 
-    `training` is what the training wants back, anything that JSON can hold. ValueError,
-    and nothing written, if a weight is NaN or infinite.
+    `training` is what the training wants back, a dict that JSON can hold. FileError,
+    and nothing written, if a weight is NaN or infinite, or if the tokenizer makes rows
+    that the model cannot read.
 
     >>> import tempfile
     >>> from clip_np.encoders import PRESETS
@@ -75,6 +78,7 @@ def save_checkpoint(
     state = {name: parameter.numpy() for name, parameter in model.named_parameters()}
     with file_errors(path, "not saved"):
         require_finite(state, "not saved")
+        require_fit(tokenizer, model.config.text)
     settings = {
         "config": model.config.to_dict(),
         "tokenizer": tokenizer.to_json(),
@@ -105,12 +109,17 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
                 settings["config"][encoder]["activation"] = activation
         config = CLIPConfig.from_dict(settings["config"])
         tokenizer = tokenizer_from_json(settings["tokenizer"])
+        require_fit(tokenizer, config.text)
         training = settings["training"]
-    with file_errors(path, "weights and configuration disagree: no model"):
-        model = CLIP(config, None)
-        state = _model_state(arrays)
-        model.load_state_dict(state, assign=True)
+        if training is not None and type(training) is not dict:
+            raise FileError(f"its training is a {type(training).__name__}, not an object")
+        # What is said is held against what is there before anything is made of it.
+        stored = _by_present_names(_arrays_below(MODEL, arrays))
+        require_shapes(stored, config)
+        state = {name: np.asarray(array, np.float32) for name, array in stored.items()}
         require_finite(state)
+        model = CLIP(config, None)
+        model.load_state_dict(state, assign=True)
     return Checkpoint(
         model=model,
         tokenizer=tokenizer,
@@ -132,11 +141,16 @@ def _arrays_below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np
     }
 
 
-def _model_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters in a checkpoint's arrays, in float32, by their present names."""
-    state: dict[str, np.ndarray] = {}
-    for name, array in _arrays_below(MODEL, arrays).items():
+def _by_present_names(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A model's arrays by their present names, in files of version 0.1, too.
+
+    FileError if an array is there under both names.
+    """
+    renamed: dict[str, np.ndarray] = {}
+    for name, array in stored.items():
         if name.startswith(OLD_VISION):
             name = VISION + name.removeprefix(OLD_VISION)
-        state[name] = np.asarray(array, np.float32)
-    return state
+        if name in renamed:
+            raise FileError(f"{name} is there twice, under its old name and its new one")
+        renamed[name] = array
+    return renamed

@@ -13,6 +13,7 @@ folder of another model. So what lies next to it counts only if it is a CLIP's.
 import pathlib
 
 from clip_np.files import parse_json
+from clip_np.tokens import HUGGINGFACE_LEFTOVERS
 from clip_np.weights import huggingface, open_clip
 from clip_np.weights.configuration import Configuration
 
@@ -25,6 +26,10 @@ NOTE = "clip_np"
 # such a name belongs to the other files in its folder. The best name comes first.
 DIALECTS = (huggingface.DIALECT, open_clip.DIALECT)
 STANDARD_NAMES = tuple(name for dialect in DIALECTS for name in dialect.weights)
+
+
+# What transformers would read in place of the vocabulary that is written here.
+OBSOLETE = {"vocab.json": HUGGINGFACE_LEFTOVERS}
 
 
 def has_standard_name(path: pathlib.Path) -> bool:

@@ -9,16 +9,17 @@ People give what they have at hand:
 
 import pathlib
 
-from clip_np.files import File
+from clip_np.files import File, finish_replacing
 from clip_np.weights import hub
 from clip_np.weights.checkpoints import CHECKPOINT
-from clip_np.weights.companions import INDEX, names_of_weights
+from clip_np.weights.companions import INDEX, OBSOLETE, names_of_weights
 
 
 def locate(path: File) -> pathlib.Path:
     """The file of weights that `path` means, downloaded if it is on the hub.
 
-    FileNotFoundError if there is none.
+    If a `save_pretrained` into this folder was stopped half-way, it is finished first.
+    FileNotFoundError if there is no model.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -31,6 +32,7 @@ def locate(path: File) -> pathlib.Path:
     if not folder.exists() and hub.is_hub_name(str(path)):
         folder = hub.download_small_files(str(path))
         hub.download_weights(str(path), names_of_weights(folder))
+    finish_replacing(folder if folder.is_dir() else folder.parent, OBSOLETE)
     if not folder.exists():
         raise FileNotFoundError(f"{path}: no such file or directory")
     if folder.is_file():

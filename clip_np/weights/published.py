@@ -5,6 +5,7 @@
     recognise_layout     -> which library's names these are
     Layout.to_ours       -> the state of a model: our paths, our forms
     infer_config         -> the sizes, from shapes and configuration
+    require_shapes       -> the same names and shapes as a model of these sizes
     CLIP                 -> a model with these arrays as parameters
 
 Arrays of the wanted type are not copied: the file is mapped into memory, and a
@@ -19,14 +20,15 @@ import numpy as np
 
 from clip_np.data import Preprocess
 from clip_np.encoders import CLIPConfig
-from clip_np.files import file_errors, require_finite
+from clip_np.files import FileError, file_errors, require_finite
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
 from clip_np.weights.configuration import UNFIT, Settings
 from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
 from clip_np.weights.layouts import Arrays
 from clip_np.weights.preprocessing import parse_preprocess
-from clip_np.weights.reading import read_arrays
+from clip_np.weights.reading import files_of, read_arrays
+from clip_np.weights.shapes import require_shapes
 from clip_np.weights.sizes import infer_config
 
 
@@ -54,6 +56,7 @@ def read_published(
     """
     arrays, metadata = read_arrays(path)
     with file_errors(path, UNFIT):
+        _require_own_bytes(arrays, path)
         configuration = find_configuration(path, metadata)
         layout = recognise_layout(arrays)
         state = LAYOUTS[layout].to_ours(arrays)
@@ -64,6 +67,18 @@ def read_published(
         image_size = model.config.vision.image_size
         preprocess = parse_preprocess(configuration.images, configuration.words, image_size)
     return Published(layout=layout, stored=stored, model=model, preprocess=preprocess)
+
+
+def _require_own_bytes(arrays: Arrays, path: pathlib.Path) -> None:
+    """FileError if the arrays are much larger than the files that hold them.
+
+    In a PyTorch file, many arrays can be views of the same bytes, and each would become
+    a copy of its own. The twice is for bfloat16, which is read as float32.
+    """
+    claimed = sum(array.nbytes for array in arrays.values())
+    stored = sum(file.stat().st_size for file in files_of(path))
+    if claimed > 2 * stored:
+        raise FileError(f"its arrays share their bytes: {claimed:,} bytes of arrays in {stored:,}")
 
 
 def _with_activation(sizes: Settings, activation: str | None) -> Settings:
@@ -78,9 +93,10 @@ def _with_activation(sizes: Settings, activation: str | None) -> Settings:
 
 def _build_model(config: CLIPConfig, state: Arrays, dtype: str) -> CLIP:
     """A model with these parameters, copied only if they are of another type."""
-    model = CLIP(config, None)
+    require_shapes(state, config)
     with np.errstate(over="ignore"):  # a number too large for the type becomes infinite
         state = {path: np.asarray(array, dtype) for path, array in state.items()}
     require_finite(state)
+    model = CLIP(config, None)
     model.load_state_dict(state, assign=True)
     return model

@@ -8,7 +8,6 @@ index that says which array is in which file:
 """
 
 import pathlib
-from collections.abc import Iterator
 
 from clip_np.files import FileError, file_errors, read_json, read_safetensors, read_torch_state
 from clip_np.weights.layouts import Arrays
@@ -28,22 +27,23 @@ def read_arrays(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
             return read_torch_state(path), {}
         case ".json":
             arrays: Arrays = {}
-            for part in _parts_of_index(path):
+            for part in files_of(path):
                 arrays |= read_arrays(part)[0]
             return arrays, {}
     raise FileError(f"{path}: weights are read from .safetensors, .pt, .pth, .bin and .npz files")
 
 
-def _parts_of_index(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The files that an index names, which must be next to it.
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """The file itself, or the files that an index names, which must be next to it.
 
     A name such as ../../etc/passwd must not reach other folders, and an index that
     names an index could have no end.
     """
+    if path.suffix.lower() != ".json":
+        return [path]
     with file_errors(path, "no index of weights"):
         names = sorted(set(read_json(path)["weight_map"].values()))
         for name in names:
             if pathlib.PurePath(name).name != name or name.endswith(".json"):
                 raise FileError(f"{name!r} is not the name of a file next to it")
-    for name in names:
-        yield path.with_name(name)
+    return [path.with_name(name) for name in names]

@@ -9,12 +9,20 @@ import json
 import pathlib
 
 from clip_np.data import Preprocess
-from clip_np.files import File, file_errors, require_finite, write_json, write_safetensors
+from clip_np.files import (
+    File,
+    file_errors,
+    replace_together,
+    require_finite,
+    write_json,
+    write_safetensors,
+)
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, Tokenizer, TokenizerProtocol
 from clip_np.weights import huggingface
-from clip_np.weights.companions import NOTE
+from clip_np.weights.companions import NOTE, OBSOLETE
 from clip_np.weights.known_layouts import export_arrays
+from clip_np.weights.layouts import Arrays
 from clip_np.weights.loading import load
 
 
@@ -26,9 +34,10 @@ def save_pretrained(
 ) -> None:
     """Write a folder that Hugging Face's CLIPModel, CLIPTokenizer and processor open.
 
-    `preprocess` None means the preparation of the published models. Without a
-    tokenizer, no tokenizer files are written. Each file replaces an older one when it
-    is complete. FileError, and no weights written, if one of them is NaN or infinite.
+    `preprocess` None means the preparation of the published models. Without a tokenizer, no
+    tokenizer files are written. The files replace older ones all together: whenever the
+    program is stopped, `load` opens the old model or the new one. FileError, and
+    nothing written, if a weight is NaN or infinite.
 
     >>> import tempfile
     >>> import numpy as np
@@ -44,13 +53,14 @@ def save_pretrained(
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     preprocess = preprocess or Preprocess(model.config.vision.image_size)
-    weights = directory / huggingface.WEIGHTS[0]
-    _write_weights(model, weights, layout="hf", metadata={"format": "pt"})
     settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
-    write_json(directory / huggingface.CONFIG, settings)
-    write_json(directory / huggingface.PREPROCESSING, huggingface.processor_settings(preprocess))
-    if isinstance(tokenizer, Tokenizer):
-        tokenizer.save_huggingface(directory)
+    arrays = _finite_arrays(model, directory / huggingface.WEIGHTS[0], layout="hf")
+    with replace_together(directory, OBSOLETE) as new:
+        write_safetensors(new / huggingface.WEIGHTS[0], arrays, {"format": "pt"})
+        write_json(new / huggingface.CONFIG, settings)
+        write_json(new / huggingface.PREPROCESSING, huggingface.processor_settings(preprocess))
+        if isinstance(tokenizer, Tokenizer):
+            tokenizer.save_huggingface(new)
 
 
 def convert(source: File, target: File, layout: str = "hf") -> None:
@@ -77,12 +87,13 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
         save_pretrained(model, target, tokenizer=tokenizer, preprocess=preprocess)
         return
     note = {"config": model.config.to_dict(), "preprocess": huggingface.image_settings(preprocess)}
-    _write_weights(model, target, layout=layout, metadata={NOTE: json.dumps(note)})
+    arrays = _finite_arrays(model, target, layout)
+    write_safetensors(target, arrays, {NOTE: json.dumps(note)})
 
 
-def _write_weights(model: CLIP, path: File, layout: str, metadata: dict[str, str]) -> None:
-    """Write the parameters; FileError, and nothing written, if one is not finite."""
+def _finite_arrays(model: CLIP, path: File, layout: str) -> Arrays:
+    """The parameters in a layout; FileError, naming `path`, if one is not finite."""
     arrays = export_arrays(model, layout)
     with file_errors(path, "not saved"):
         require_finite(arrays, "not saved")
-    write_safetensors(path, arrays, metadata)
+    return arrays

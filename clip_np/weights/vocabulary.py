@@ -12,6 +12,7 @@ from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError
 from clip_np.tokens import PUBLISHED_VOCABULARY_SIZE, MissingTokenizer, Tokenizer, find_vocabulary
 from clip_np.weights.companions import has_standard_name
+from clip_np.weights.fitting import require_fit
 
 
 def find_tokenizer(path: pathlib.Path, config: CLIPConfig) -> Tokenizer | MissingTokenizer:
@@ -49,4 +50,10 @@ def find_tokenizer(path: pathlib.Path, config: CLIPConfig) -> Tokenizer | Missin
             f"merges.txt, or tokenizer.json, next to its weights in {path.parent}{problem}"
         )
     tokenizer.context_length = config.text.context_length
+    try:
+        require_fit(tokenizer, config.text)
+    except ValueError as error:
+        if has_standard_name(path):
+            raise FileError(f"{path}: no tokenizer for this model: {error}", path) from error
+        return MissingTokenizer(f"{path}: no tokenizer for this model: {error}")
     return tokenizer

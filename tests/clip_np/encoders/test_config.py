@@ -53,9 +53,13 @@ def test_a_configuration_does_not_change():
             setattr(SMALL.vision, name, 3)
 
 
-def test_end_token_must_be_an_integer():
-    with pytest.raises(ValueError, match="eos_token_id must be None or an integer, got 'end'"):
+def test_end_token_must_be_an_id_of_the_vocabulary():
+    with pytest.raises(ValueError, match="must be None or one of the 10 ids, got 'end'"):
         TextConfig(10, 5, width=6, layers=1, heads=2, eos_token_id="end")
+    for wrong in (-1, 10, True, 10**12):
+        with pytest.raises(ValueError, match="eos_token_id must be None or one of the 10 ids"):
+            TextConfig(10, 5, width=6, layers=1, heads=2, eos_token_id=wrong)
+    assert TextConfig(10, 5, width=6, layers=1, heads=2, eos_token_id=9).eos_token_id == 9
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,144 @@
+"""How do several files change together?
+
+One file can replace another in one step (`whole.py`); several cannot. A program that is
+stopped half-way would leave the new weights with the old vocabulary, and nobody would
+see it. So there is one step for all of them, and the rest can be done again:
+
+    1. write all files into a hidden folder, `.files.1f3a90c2.tmp`
+    2. rename it to `.files.ready`: one step, from which the new files count
+    3. move each file to its place, then remove the empty folder
+
+Stopped before step 2, the old files are all there, and the hidden folder is rubbish.
+Stopped after it, whoever comes next, to read or to write, does step 3 first: that is
+`finish_replacing`, which may be done any number of times.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+
+from clip_np.files.errors import File
+from clip_np.files.stale import mark_in_use, remove_stale, temporary_name
+from clip_np.files.whole import replace_file, sync_folder
+
+NAME = "files"
+READY = f".{NAME}.ready"
+
+Obsolete = Mapping[str, Sequence[str]]
+"""The name of a file -> names of other files that it makes useless, to be removed."""
+
+
+@contextlib.contextmanager
+def replace_together(folder: File, obsolete: Obsolete) -> Iterator[pathlib.Path]:
+    """A folder to write files into; they replace those in `folder`, all or none.
+
+    After an error in the block, `folder` is as it was.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     folder = pathlib.Path(name)
+    ...     _ = folder.joinpath("a.txt").write_text("old")
+    ...     with replace_together(folder, obsolete={}) as new:
+    ...         _ = new.joinpath("a.txt").write_text("new")
+    ...         _ = new.joinpath("b.txt").write_text("new")
+    ...         print(folder.joinpath("a.txt").read_text())
+    ...     sorted(path.name for path in folder.iterdir())
+    old
+    ['a.txt', 'b.txt']
+    """
+    folder = pathlib.Path(folder)
+    finish_replacing(folder, obsolete)
+    staging = folder / temporary_name(NAME)
+    staging.mkdir()
+    try:
+        with _in_use(staging), _errors_name(folder, staging):
+            yield staging
+            sync_folder(staging)
+            os.rename(staging, folder / READY)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # it is there after errors only
+    sync_folder(folder)
+    finish_replacing(folder, obsolete)
+    remove_stale(folder / NAME, folders=True)
+
+
+def finish_replacing(folder: File, obsolete: Obsolete) -> None:
+    """Do what a `replace_together` that was stopped has left to do, if there is one.
+
+    OSError, naming the folder, if that is not possible.
+    """
+    folder = pathlib.Path(folder)
+    ready = folder / READY
+    if not _is_folder(ready):
+        return
+    try:
+        for name in sorted(os.listdir(ready)):
+            for useless in obsolete.get(name, ()):
+                (folder / useless).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another program is as fast
+                _move(ready / name, folder / name)
+        sync_folder(folder)
+        with contextlib.suppress(FileNotFoundError):
+            ready.rmdir()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"a save was stopped, and its files cannot be moved out of {READY} "
+            f"({error.strerror}): do it by hand, or save again",
+            str(folder),
+        ) from error
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    """Whether this is a folder, and no link to one: files of others are not moved."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _move(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Move a regular file. A target's permissions stay, and links are followed."""
+    if not stat.S_ISREG(source.lstat().st_mode):
+        return
+    try:
+        old = target.lstat()
+    except FileNotFoundError:
+        os.replace(source, target)
+        return
+    if stat.S_ISREG(old.st_mode):
+        os.chmod(source, stat.S_IMODE(old.st_mode))
+        os.replace(source, target)
+        return
+    with open(source, "rb") as content, replace_file(target) as file:
+        shutil.copyfileobj(content, file)
+    source.unlink()
+
+
+@contextlib.contextmanager
+def _errors_name(folder: pathlib.Path, staging: pathlib.Path) -> Iterator[None]:
+    """Errors of the system name the file that was wanted, not the hidden folder."""
+    try:
+        yield
+    except OSError as error:
+        failed = pathlib.Path(str(error.filename))
+        if error.errno is None or failed.parent != staging:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder / failed.name)) from error
+
+
+@contextlib.contextmanager
+def _in_use(folder: pathlib.Path) -> Iterator[None]:
+    """Within the block, `remove_stale` leaves the folder alone."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        mark_in_use(number)
+        yield
+    finally:
+        os.close(number)

@@ -1,0 +1,126 @@
+"""Do a configuration and the arrays of a file describe the same model?
+
+A file is a stranger's word: "30,000 layers", "a vocabulary of a billion". Making that
+model, to see then that its weights are missing, would take the memory that the word
+asks for. So the word is held against what is there first. A configuration says the name
+and the shape of every parameter:
+
+    vision.conv1.weight           (W, 3*P*P)     patches to rows
+    vision.positional_embedding   (1 + N, W)     N patches and the class token
+    text.token_embedding.weight   (V, W)         a row for each id
+    ...resblocks.i. and so on     for each layer i
+
+and a file must hold these, and nothing else, before anything is built or converted.
+Whoever names sizes must bring the numbers along, so a small file makes a small model.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
+from clip_np.files import FileError
+
+NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed
+
+
+class ParameterShape(NamedTuple):
+    """The path of a parameter in the model, and its shape."""
+
+    path: str
+    shape: tuple[int, ...]
+
+
+def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
+    """The parameters of `CLIP(config, None)`, without making it, one after the other.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> for path, shape in itertools.islice(parameter_shapes(PRESETS["tiny"]), 3):
+    ...     print(path, shape)
+    logit_scale ()
+    vision.class_embedding (64,)
+    vision.positional_embedding (17, 64)
+    """
+    yield ParameterShape("logit_scale", ())
+    yield from _vision_shapes(config.vision, config.embed_dim)
+    yield from _text_shapes(config.text, config.embed_dim)
+
+
+def _vision_shapes(config: VisionConfig, embed_dim: int) -> Iterator[ParameterShape]:
+    width = config.width
+    yield ParameterShape("vision.class_embedding", (width,))
+    yield ParameterShape("vision.positional_embedding", (config.n_tokens, width))
+    yield ParameterShape("vision.conv1.weight", (width, 3 * config.patch_size**2))
+    yield from _norm_shapes("vision.ln_pre", width)
+    yield from _norm_shapes("vision.ln_post", width)
+    yield ParameterShape("vision.proj", (width, embed_dim))
+    yield from _block_shapes("vision", config)
+
+
+def _text_shapes(config: TextConfig, embed_dim: int) -> Iterator[ParameterShape]:
+    width = config.width
+    yield ParameterShape("text.token_embedding.weight", (config.vocab_size, width))
+    yield ParameterShape("text.positional_embedding", (config.context_length, width))
+    yield from _norm_shapes("text.ln_final", width)
+    yield ParameterShape("text.text_projection", (width, embed_dim))
+    yield from _block_shapes("text", config)
+
+
+def _block_shapes(encoder: str, config: VisionConfig | TextConfig) -> Iterator[ParameterShape]:
+    width = config.width
+    for number in range(config.layers):
+        block = f"{encoder}.transformer.resblocks.{number}"
+        yield from _norm_shapes(f"{block}.ln_1", width)
+        yield from _linear_shapes(f"{block}.attn.in_proj", width, 3 * width)
+        yield from _linear_shapes(f"{block}.attn.out_proj", width, width)
+        yield from _norm_shapes(f"{block}.ln_2", width)
+        yield from _linear_shapes(f"{block}.mlp.c_fc", width, config.mlp_width)
+        yield from _linear_shapes(f"{block}.mlp.c_proj", config.mlp_width, width)
+
+
+def _norm_shapes(path: str, width: int) -> Iterator[ParameterShape]:
+    yield ParameterShape(f"{path}.weight", (width,))
+    yield ParameterShape(f"{path}.bias", (width,))
+
+
+def _linear_shapes(path: str, n_in: int, n_out: int) -> Iterator[ParameterShape]:
+    yield ParameterShape(f"{path}.weight", (n_out, n_in))
+    yield ParameterShape(f"{path}.bias", (n_out,))
+
+
+def require_shapes(state: Mapping[str, np.ndarray], config: CLIPConfig) -> None:
+    """FileError unless the state is that of a model of this configuration.
+
+    Each parameter must be there, in its shape, as floating-point numbers, and nothing
+    else. The numbers are not looked at. The time depends on the state, whatever the
+    configuration says.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> require_shapes({"logit_scale": np.ones(2)}, PRESETS["tiny"])
+    Traceback (most recent call last):
+    clip_np.files.errors.FileError: weights and configuration disagree: logit_scale ...
+    """
+    missing: list[str] = []
+    known: set[str] = set()
+    for path, shape in parameter_shapes(config):
+        if path not in state:
+            missing.append(path)
+            if len(missing) == NAMED_IN_ERRORS:
+                break  # a configuration may name layers without end
+            continue
+        known.add(path)
+        array = state[path]
+        if array.shape != shape or array.dtype.kind != "f":
+            raise FileError(
+                f"weights and configuration disagree: {path} has shape {array.shape} and dtype "
+                f"{array.dtype}, the configuration needs {shape} and floating-point numbers"
+            )
+    unexpected = list(
+        itertools.islice((path for path in state if path not in known), NAMED_IN_ERRORS)
+    )
+    if missing:
+        raise FileError(f"weights and configuration disagree: missing {missing}")
+    if unexpected:
+        raise FileError(f"weights and configuration disagree: unexpected {unexpected}")
