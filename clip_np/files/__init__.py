@@ -10,6 +10,7 @@ Whatever is wrong ends as a `FileError` that says which file and why.
     .safetensors     read_safetensors, write_safetensors    named arrays, mapped
     .pt .pth .bin    read_torch, read_torch_state           the same, PyTorch's files
     .npz             read_npz, write_npz                    named arrays, copied
+                     map_npz, write_mapped_npz              the same, mapped
                      read_archive, write_archive            the same, and settings
     .json            read_json, write_json                  an object
     .txt .gz         read_text                              text, at most 8 MB
@@ -33,9 +34,11 @@ from clip_np.files.archives import read_archive, write_archive
 from clip_np.files.arrays import require_finite
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.locks import LockedError, exclusive, lock_path
+from clip_np.files.mapped_npz import map_npz, write_mapped_npz
 from clip_np.files.npz import read_npz, write_npz
 from clip_np.files.pickles import read_torch, read_torch_state
 from clip_np.files.safetensors import read_safetensors, write_safetensors
+from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.whole import replace_file
 
@@ -46,6 +49,7 @@ __all__ = [
     "exclusive",
     "file_errors",
     "lock_path",
+    "map_npz",
     "parse_json",
     "read_archive",
     "read_json",
@@ -56,8 +60,11 @@ __all__ = [
     "read_torch_state",
     "replace_file",
     "require_finite",
+    "shown",
+    "shown_lines",
     "write_archive",
     "write_json",
+    "write_mapped_npz",
     "write_npz",
     "write_safetensors",
 ]
