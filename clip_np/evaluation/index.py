@@ -34,7 +34,7 @@ from clip_np.model import CLIP
 
 FORMAT = "clip_np index 2"  # what the file calls itself
 HEADER_LIMIT = 1 << 20  # bytes; a header holds a path, a checksum and a seal
-CHECKED_ROWS = 4096  # that are measured when an index is opened, evenly spread
+CHECKED_ROWS = 256  # that are measured when an index is opened, evenly spread
 LENGTH_TOLERANCE = 2e-3  # of the squared length of a unit row in float32
 
 

@@ -12,13 +12,15 @@ follow, each with its problem.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
 
-# Names that are no Unicode hold lone surrogates, which strict UTF-8 refuses.
-ENCODING = ("utf-8", "surrogatepass")
+# In Python, lone surrogates stand for the bytes of a file name that are no Unicode. Here they
+# become again what they stand for.
+ENCODING = ("utf-8", sys.getfilesystemencodeerrors())
 
 
 class IndexedFile(NamedTuple):

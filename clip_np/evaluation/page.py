@@ -74,7 +74,7 @@ def html_page(
             picture = "<i>not opened</i>"
         # Long paths may break after a slash.
         words = html.escape(shown(name)).replace("/", "/<wbr>")
-        page += ENTRY.format(link=link, picture=picture, mark=html.escape(mark), name=words)
+        page += ENTRY.format(link=link, picture=picture, mark=html.escape(shown(mark)), name=words)
     with replace_file(path) as file:
         # File names may hold bytes that are no text; they are shown as "?".
         file.write((page + TAIL).encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""No character of a file name or caption commands the terminal, or turns the page round."""
+"""No character of a file name or a caption commands the terminal or the page."""
 
 import json
 import pathlib
