@@ -80,8 +80,8 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
     if len(allowed) < len(marks):
         print_text(
             arguments,
-            f"not opened: {len(marks) - len(allowed)} images outside of the folder of "
-            f"{shown(arguments.index)}, which was not made on this computer by you "
+            f"not opened: {len(marks) - len(allowed)} of {len(marks)} images, outside of the "
+            f"folder of {shown(arguments.index)}, which was not made on this computer by you "
             "(--allow-outside opens them)",
         )
     note = f"The best of {len(index):,} images, and their cosines."

@@ -18,8 +18,8 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-# In Python, lone surrogates stand for the bytes of a file name that are no Unicode. Here they
-# become again what they stand for.
+# In Python, lone surrogates stand for the bytes of a file name that are no Unicode.
+# Here they become again what they stand for.
 ENCODING = ("utf-8", sys.getfilesystemencodeerrors())
 
 
