@@ -40,6 +40,14 @@ def pytest_itemcollected(item):
     test.inner_test = counted
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_a_user(tmp_path_factory):
+    """The key that seals indexes is made in a temporary folder, not in the home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def count_example(request):
     """A gradient test that draws examples by itself calls this for each of them."""

@@ -28,6 +28,7 @@ from clip_np.cli.output import (
 )
 from clip_np.data import DataError, Preprocess
 from clip_np.evaluation import AnyTokenizer, embed_files, image_files, zero_shot_classifier
+from clip_np.files import shown
 from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer
@@ -49,7 +50,7 @@ def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
     description: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     description |= _describe_checkpoint(path) if path.suffix == ".npz" else _describe_weights(path)
     for key, value in description.items():
-        print_text(arguments, f"{key:<{KEY_WIDTH}}{_readable(value)}")
+        print_text(arguments, f"{key:<{KEY_WIDTH}}{shown(_readable(value))}")
     return description
 
 

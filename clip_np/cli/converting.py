@@ -8,11 +8,12 @@ import argparse
 from typing import Any
 
 from clip_np.cli.output import print_text
+from clip_np.files import shown
 from clip_np.weights import convert
 
 
 def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write a model in another layout."""
     convert(source=arguments.model, target=arguments.target, layout=arguments.layout)
-    print_text(arguments, f"written: {arguments.target}")
+    print_text(arguments, f"written: {shown(arguments.target)}")
     return {"written": arguments.target}

@@ -4,6 +4,7 @@ The library knows Python, so its errors and warnings name the parameters of its
 functions, in backticks: "`image_column` names another column". At the command line the
 same thing is an option, --image-column. So the names in backticks are replaced before a
 message is printed, if the command has such an option, and left alone if it has none.
+Messages quote names from files, so a printed warning is `shown`, as errors are.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+
+from clip_np.files import shown
 
 # Functions that are commands, too.
 COMMANDS = {"build_index": "clip-np embed"}
@@ -57,7 +60,8 @@ def warnings_name_flags(flags: Mapping[str, str]) -> Iterator[None]:
         lineno: int,
         line: str | None = None,
     ) -> str:
-        return usual(name_flags(str(message), flags), category, filename, lineno, line)
+        text = shown(name_flags(str(message), flags))
+        return usual(text, category, filename, lineno, line)
 
     warnings.formatwarning = translated
     try:

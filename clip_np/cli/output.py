@@ -2,7 +2,8 @@
 
 With --json, stdout holds one JSON object and nothing else, so all lines for people go
 to stderr. Pictures need matplotlib; without it a command says what to install, and does
-the rest.
+the rest. Names and captions come from files, so what they say is `shown`: no character
+of theirs commands the terminal.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from PIL import Image
 
 from clip_np.data import DataError, a_few, resize_and_crop
 from clip_np.evaluation import MissingMatplotlib, labelled_images, read_picture
+from clip_np.files import shown, shown_lines
 
 SHEET_SIZE = 20  # images on a contact sheet, at most
 SHEET_PIXELS = 224  # the side of an image on it
@@ -27,6 +29,7 @@ class LabelledFile(NamedTuple):
 
     path: str
     labels: list[tuple[str, str]]
+    may_be_opened: bool = True
 
 
 class Sheet(NamedTuple):
@@ -39,7 +42,7 @@ class Sheet(NamedTuple):
 
 def print_text(arguments: argparse.Namespace, text: str) -> None:
     """Print for people: to stderr if stdout is kept for JSON."""
-    print(text, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    print(shown_lines(text), file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
 
 def print_labels(arguments: argparse.Namespace, files: Sequence[LabelledFile]) -> None:
@@ -52,7 +55,8 @@ def print_labels(arguments: argparse.Namespace, files: Sequence[LabelledFile]) -
     """
     for file in files:
         for mark, words in file.labels:
-            print_text(arguments, f"{mark:>{MARK_WIDTH}}  {words}" if mark else words)
+            line = f"{mark:>{MARK_WIDTH}}  {words}" if mark else words
+            print_text(arguments, shown(line))
 
 
 def draw_pictures(arguments: argparse.Namespace, draw: Callable[[], list[Path]]) -> None:
@@ -62,20 +66,21 @@ def draw_pictures(arguments: argparse.Namespace, draw: Callable[[], list[Path]])
     except MissingMatplotlib as error:
         print_text(arguments, str(error))
     else:
-        print_text(arguments, "pictures: " + ", ".join(str(path) for path in paths))
+        print_text(arguments, "pictures: " + ", ".join(shown(path) for path in paths))
 
 
 def draw_sheet(sheet: Sheet, path: str) -> Path:
     """Draw the first image files of a sheet above their labels, and return the path.
 
-    A file that cannot be read any more becomes a grey square.
+    A file that cannot be read any more, or may not be opened, becomes a grey square.
     """
     squares, labels = [], []
     for file in sheet.files[:SHEET_SIZE]:
-        image = read_picture(file.path)
+        image = read_picture(file.path) if file.may_be_opened else None
         if image is None:
             image = Image.new("RGB", (1, 1), "lightgrey")
-            labels.append([*file.labels, ("", "not found")])
+            reason = "not found" if file.may_be_opened else "not opened"
+            labels.append([*file.labels, ("", reason)])
         else:
             labels.append(file.labels)
         squares.append(np.asarray(resize_and_crop(image, SHEET_PIXELS)))  # (S, S, 3)
@@ -87,4 +92,4 @@ def print_unreadable(problems: Sequence[DataError | str], total: int) -> None:
     if len(problems) == total:
         raise DataError(f"none of {total} images is readable: {a_few(problems)}")
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"left out: {shown(problem)}", file=sys.stderr)

@@ -54,6 +54,8 @@ Look at images once and keep what the model sees, for clip-np search.
 
 The same command once more looks only at what is new or changed; Ctrl-C saves first."""
 
+OUTSIDE_HELP = "also open files that a stranger's index names outside of its own folder"
+
 CONVERT = """\
 Write a model in another layout: for Hugging Face's transformers, or under OpenAI's names.
 
@@ -174,6 +176,7 @@ def add_embed(commands: Commands) -> None:
         required=True,
         help="the index file; if there is one already, it grows",
     )
+    _add_switch(command, "--allow-outside", OUTSIDE_HELP)
     _add_backend(command)
     _add_json(command)
 
@@ -191,6 +194,7 @@ def add_search(commands: Commands) -> None:
     command.add_argument(
         "--model", metavar="PATH", help="the model, if it is not where the index says"
     )
+    _add_switch(command, "--allow-outside", OUTSIDE_HELP)
     _add_backend(command)
     _add_json(command)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from clip_np.cli.messages import flags_of, name_flags, warnings_name_flags
 from clip_np.cli.parser import build_parser
+from clip_np.files import shown
 from clip_np.training import TrainingError
 from minigrad.backend import BackendError, move
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings_name_flags(flags):
             result = arguments.function(arguments)
     except MISTAKES as error:
-        print(f"clip-np: error: {name_flags(str(error), flags)}", file=sys.stderr)
+        print(f"clip-np: error: {shown(name_flags(str(error), flags))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("clip-np: interrupted", file=sys.stderr)

@@ -2,6 +2,9 @@
 
 `clip-np embed` builds an index file, and `clip-np search` asks it. The index names the
 model that made it, so a search needs no --model unless that has moved.
+
+An index may come from a stranger. It decides neither which pictures of this computer
+are opened (see `Index.may_open`), nor which model is fetched from the hub.
 """
 
 import argparse
@@ -19,7 +22,8 @@ from clip_np.cli.output import (
     print_text,
     print_unreadable,
 )
-from clip_np.evaluation import build_index, html_page, read_index, search_index
+from clip_np.evaluation import Index, build_index, html_page, read_index, search_index
+from clip_np.files import shown
 from clip_np.weights import load
 
 
@@ -28,27 +32,27 @@ def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = load_model(arguments)
     try:
         index = build_index(
-            arguments.index, loaded.inputs, loaded.model, loaded.preprocess, name=loaded.path
+            arguments.index,
+            loaded.inputs,
+            loaded.model,
+            loaded.preprocess,
+            name=loaded.path,
+            allow_outside=bool(arguments.allow_outside),
         )
     except KeyboardInterrupt:
         print_text(arguments, "stopped, all that was seen is saved; the same command goes on")
         raise
-    unreadable = {path: file.problem for path, file in index.files.items() if file.problem}
-    print_unreadable(list(unreadable.values()), len(index.files))
-    count = len(index.paths)
-    print_text(arguments, f"{count:,} images in {arguments.index}")
-    return {"images": count, "unreadable": unreadable}
+    unreadable = index.unreadable
+    print_unreadable(list(unreadable.values()), len(index) + len(unreadable))
+    print_text(arguments, f"{len(index):,} images in {shown(arguments.index)}")
+    return {"images": len(index), "unreadable": unreadable}
 
 
 def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find the images of an index that fit a sentence, or that resemble an image."""
     index = read_index(arguments.index)
-    try:
-        model, preprocess, tokenizer = load(
-            arguments.model or index.model, arguments.backend or "numpy"
-        )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}; --model PATH says where the model is") from error
+    model_path = arguments.model or _model_on_disk(index)
+    model, preprocess, tokenizer = load(model_path, arguments.backend or "numpy")
     matches = search_index(
         index,
         query=arguments.query,
@@ -61,13 +65,46 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     here = os.path.join(os.getcwd(), "")  # paths below it are printed without it
     table = [LabelledFile(path, [(mark, path.removeprefix(here))]) for path, mark in marks.items()]
     print_labels(arguments, table)
+    if arguments.html or arguments.png:
+        _show(arguments, index, marks)
+    return {match.path: match.cosine for match in matches}
 
-    note = f"The best of {len(index.paths):,} images, and their cosines."
+
+def _model_on_disk(index: Index) -> str:
+    """The model that an index names, if it is here; FileNotFoundError if it is not."""
+    # A name on the hub is fetched only for a person who writes it down.
+    if not os.path.exists(index.model):
+        raise FileNotFoundError(
+            f"{index.model or index.file}: no such file or directory; --model PATH says where the "
+            "model is, and --model OWNER/NAME fetches one from the hub"
+        )
+    return index.model
+
+
+def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) -> None:
+    """Show what was found, each path with its mark, on a page or a picture."""
+    allowed = {path for path in marks if arguments.allow_outside or index.may_open(path)}
+    if len(allowed) < len(marks):
+        print_text(
+            arguments,
+            f"not opened: {len(marks) - len(allowed)} of {len(marks)} images, outside of the "
+            f"folder of {shown(arguments.index)}, which was not made on this computer by you "
+            "(--allow-outside opens them)",
+        )
+    note = f"The best of {len(index):,} images, and their cosines."
     if arguments.html:
-        page = html_page(list(marks.items()), arguments.html, title=arguments.query, note=note)
-        print_text(arguments, f"page: {page}")
+        page = html_page(
+            list(marks.items()),
+            arguments.html,
+            title=arguments.query,
+            note=note,
+            may_open=allowed.__contains__,
+        )
+        print_text(arguments, f"page: {shown(page)}")
     if arguments.png:
-        files = [LabelledFile(path, [(mark, Path(path).name)]) for path, mark in marks.items()]
+        files = [
+            LabelledFile(path, [(mark, Path(path).name)], may_be_opened=path in allowed)
+            for path, mark in marks.items()
+        ]
         sheet = Sheet(title=arguments.query, note=note, files=files)
         draw_pictures(arguments, lambda: [draw_sheet(sheet, arguments.png)])
-    return {match.path: match.cosine for match in matches}

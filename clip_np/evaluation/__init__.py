@@ -19,6 +19,8 @@ zero_shot           classes and captions as sentences to choose from
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
 index, search       the rows kept in a file, and asked for the nearest
+building            how an index grows
+index_table, seals, old_index        its files, who made it, and its earlier format
 drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
 page                a web page of results
@@ -32,14 +34,9 @@ from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, ret
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.reports import pairs_report
 from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.evaluation.index import (
-    Index,
-    IndexedFile,
-    build_index,
-    fingerprint,
-    read_index,
-    write_index,
-)
+from clip_np.evaluation.index_table import IndexedFile
+from clip_np.evaluation.index import Index, fingerprint, read_index, write_index
+from clip_np.evaluation.building import build_index
 from clip_np.evaluation.search import Match, names_an_image, search_index
 from clip_np.evaluation.drawing import MissingMatplotlib
 from clip_np.evaluation.curves import loss_curve

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_np.files import File, replace_file
+from clip_np.files import File, replace_file, shown_lines
 
 DPI = 150  # pixels in an inch
 # The font comes with matplotlib, so pictures look the same on every system. All its
@@ -94,6 +94,7 @@ def draw_text(
     By default (x, y) is the upper left corner of its first line. ha and va are
     matplotlib's horizontal and vertical alignment.
     """
+    text = shown_lines(text)
     # A "$" in a caption is a dollar, not the beginning of a formula.
     figure.text(x, y, text, color=colour, size=size, family=FONT, ha=ha, va=va, parse_math=False)
 

@@ -7,72 +7,127 @@ file with
     files      for each file its path, size and time of change, and any problem with it
     model      the path or name of the model that looked at them
     checksum   a fingerprint of that model
+    seal       which shows the user who made the index that it is theirs
 
-A ViT-B/32 needs more than an hour on two cores to embed 100,000 images. So
-`build_index` knows an unchanged file by its size and time and does not read it again,
-saves its work every minute, and goes on where it was stopped. Features of different
-models have nothing in common, so an index belongs to one model, which its fingerprint
-tells from all others.
+To open it reads almost nothing: all arrays are mapped (see `map_npz`), so an index of a
+million images opens in a moment. What it holds is checked when it is used.
+
+Features of different models have nothing in common, so an index belongs to one model,
+which its fingerprint tells from all others.
 """
 
+import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from time import monotonic
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
-from clip_np.data import DataError, Preprocess
-from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.files import File, file_errors, read_archive, write_archive
+from clip_np.data import Preprocess
+from clip_np.evaluation.index_table import FileTable, IndexedFile, Strings
+from clip_np.evaluation.old_index import parse_old_header
+from clip_np.evaluation.seals import is_sealed, make_seal
+from clip_np.files import File, FileError, file_errors, map_npz, parse_json, write_mapped_npz
 from clip_np.model import CLIP
 
-SAVE_SECONDS = 60.0  # the most work that can be lost
-LENGTH_TOLERANCE = 2e-3  # of a squared length; rounding to float32 is far smaller
-KIND = "index"  # what the file calls itself
-
-
-class IndexedFile(NamedTuple):
-    """What an index knows of an image file."""
-
-    size: int  # bytes
-    modified: int  # time of the last change, nanoseconds since 1970
-    problem: str = ""  # why the image cannot be read
-
-    def is_unchanged(self, now: "IndexedFile") -> bool:
-        """Whether the file is as it was, judged by its size and time.
-
-        >>> before = IndexedFile(size=9, modified=100)
-        >>> before.is_unchanged(now=IndexedFile(size=9, modified=200))
-        False
-        """
-        return (self.size, self.modified) == (now.size, now.modified)
+FORMAT = "clip_np index 2"  # what the file calls itself
+HEADER_LIMIT = 1 << 20  # bytes; a header holds a path, a checksum and a seal
+CHECKED_ROWS = 256  # that are measured when an index is opened, evenly spread
+LENGTH_TOLERANCE = 2e-3  # of the squared length of a unit row in float32
 
 
 @dataclass
 class Index:
     """What a model saw in image files."""
 
-    files: dict[str, IndexedFile]  # by absolute path
-    features: np.ndarray  # (N, E) float32, unit rows, of the N `paths`
+    table: FileTable
+    features: np.ndarray  # (N, E) float32, unit rows, of the N files that can be read
     model: str  # its path or name, or ""
     checksum: str  # its `fingerprint`
+    file: str = ""  # the index file, or "" if there is none yet
+    seal: str = ""  # see `seals`
+
+    def __len__(self) -> int:
+        """How many images can be found, N."""
+        return self.table.readable
+
+    def path(self, row: int) -> str:
+        """The absolute path of the image of a row of `features`."""
+        with file_errors(self.file, "damaged"):
+            return self.table.path(row)
+
+    @property
+    def files(self) -> dict[str, IndexedFile]:
+        """All files by their absolute paths; a new dictionary, made in seconds."""
+        with file_errors(self.file, "damaged"):
+            return self.table.to_dict()
 
     @property
     def paths(self) -> list[str]:
         """The files that can be read, in the order of `features`."""
-        return [path for path, file in self.files.items() if not file.problem]
+        return [self.path(row) for row in range(len(self))]
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """The files that cannot be read, each with its problem."""
+        with file_errors(self.file, "damaged"):
+            table = self.table
+            return {
+                table.path(len(self) + row): problem for row, problem in enumerate(table.problems)
+            }
+
+    @cached_property
+    def is_own(self) -> bool:
+        """Whether this user wrote the list of files, on this computer."""
+        return is_sealed(self.seal, _sealed_content(self.table))
+
+    def may_open(self, path: str, folders: Iterable[str] = ()) -> bool:
+        """Whether a file that the index names may be opened without being asked for.
+
+        In this user's own index, every file may. In a stranger's, those that really lie
+        below the folder of the index, or below `folders`, which the user named.
+        """
+        return self.is_own or any(
+            is_below(path, folder) for folder in (self.table.folder, *folders)
+        )
 
     def check(self, model: CLIP, preprocess: Preprocess) -> "Index":
-        """The index itself; ValueError if another model made it."""
+        """The index itself; ValueError if another model made it.
+
+        FileError if it only claims to be this model's.
+        """
         if self.checksum != fingerprint(model, preprocess):
             raise ValueError(
                 f"the index holds what another model saw ({self.model}, as it was then); "
                 "take that one, or make a new index with `build_index`"
             )
+        width = model.config.embed_dim
+        if self.features.shape[1] != width:
+            raise FileError(
+                f"{self.file}: damaged: its rows have {self.features.shape[1]} numbers, "
+                f"the model's have {width}",
+                self.file,
+            )
         return self
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies below it, as written and after all links.
+
+    >>> is_below("/photos/a.png", "/photos"), is_below("/photos/../a.png", "/photos")
+    (True, False)
+    """
+    as_written = _is_prefix(os.path.abspath(folder), os.path.abspath(path))
+    # A path that already reads as foreign is not followed: on Windows, it may name
+    # another computer.
+    return as_written and _is_prefix(os.path.realpath(folder), os.path.realpath(path))
+
+
+def _is_prefix(folder: str, path: str) -> bool:
+    """Whether a normal path begins with the parts of another one."""
+    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
@@ -87,89 +142,32 @@ def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
     return f"{checksum:08x}"
 
 
-def build_index(
-    path: File, sources: Iterable[File], model: CLIP, preprocess: Preprocess, name: File = ""
-) -> Index:
-    """Embed images, given as files and folders, into the index file `path`.
-
-    name: the path or name of the model. If there is an index at `path`, it grows: of
-    its files and the new ones, those that are unchanged are not read again, and those
-    that are gone are dropped. The index is saved every minute, at the end, and if
-    anything ends the work early.
-
-    FileError or ValueError if `path` is not an index of this model, FileNotFoundError
-    for a source that is missing, DataError for a folder without images.
-    """
-    index = _open_or_begin(path, model, preprocess)
-    if os.path.exists(name):
-        index.model = os.path.abspath(name)
-    elif str(name):
-        index.model = str(name)
-    remaining = [file for file in index.files if os.path.exists(file)]
-    requested = [os.path.abspath(file) for file in image_files(sources)]
-    now = {file: _look_at(file) for file in remaining + requested}
-
-    features = dict(zip(index.paths, index.features))  # path -> (E,)
-    index.files = {
-        file: entry
-        for file, entry in index.files.items()
-        if file in now and entry.is_unchanged(now[file])
-    }
-
-    def save() -> None:
-        rows = [features[file] for file in index.paths]
-        index.features = np.array(rows, np.float32).reshape(-1, model.config.embed_dim)  # (N, E)
-        write_index(path, index)
-
-    save()  # a folder that cannot be written to is noticed before the work
-    saved_at = monotonic()
-    is_saved = True
-    new = [file for file in now if file not in index.files]
-    try:
-        for file, result in embed_files(model, preprocess, new):
-            if isinstance(result, DataError):
-                index.files[file] = now[file]._replace(problem=str(result))
-            else:
-                index.files[file] = now[file]
-                features[file] = result
-            is_saved = False
-            if monotonic() > saved_at + SAVE_SECONDS:
-                save()
-                saved_at = monotonic()
-                is_saved = True
-    finally:
-        if not is_saved:
-            save()
-    return index
-
-
-def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> Index:
-    """The index at `path`, which must be this model's, or an empty one."""
-    if os.path.exists(path):
-        return read_index(path).check(model, preprocess)
-    nothing = np.empty((0, model.config.embed_dim), np.float32)
-    return Index(files={}, features=nothing, model="", checksum=fingerprint(model, preprocess))
-
-
-def _look_at(file: str) -> IndexedFile:
-    """The file's size and time now; FileNotFoundError if it is missing."""
-    status = os.stat(file)
-    return IndexedFile(size=status.st_size, modified=status.st_mtime_ns)
-
-
 def write_index(path: File, index: Index) -> None:
-    """Write an index file, whole or not at all.
+    """Write an index file, whole or not at all, sealed as this user's.
 
     Files below the folder of the index are named from there, so that the folder may be
     moved together with its images.
     """
-    folder = os.path.join(_folder_of(path), "")  # with the separator at its end
-    files = [
-        [file.removeprefix(folder), entry.size, entry.modified, entry.problem]
-        for file, entry in index.files.items()
-    ]
-    header = {"model": index.model, "checksum": index.checksum, "files": files}
-    write_archive(path, KIND, header, {"features": index.features})
+    table = index.table
+    if table.folder != folder_of(path):
+        table = FileTable.of(index.files, folder_of(path))
+    settings = {
+        "format": FORMAT,
+        "model": index.model,
+        "checksum": index.checksum,
+        "seal": make_seal(_sealed_content(table)),
+    }
+    arrays = {
+        "header": np.frombuffer(json.dumps(settings).encode("ascii"), np.uint8),
+        "names": table.names.content,
+        "name_ends": table.names.ends,
+        "sizes": table.sizes,
+        "modified": table.modified,
+        "problems": table.problems.content,
+        "problem_ends": table.problems.ends,
+        "features": index.features,
+    }
+    write_mapped_npz(path, arrays)
 
 
 def read_index(path: File) -> Index:
@@ -177,37 +175,74 @@ def read_index(path: File) -> Index:
 
     FileNotFoundError if there is none, FileError if the file is something else.
     """
-    header, arrays = read_archive(path, KIND)
-    folder = _folder_of(path)
+    arrays = map_npz(path)
     with file_errors(path, "no index of clip_np"):
-        files = {}
-        for name, size, modified, problem in header["files"]:
-            file = os.path.normpath(os.path.join(folder, name))
-            files[file] = IndexedFile(int(size), int(modified), str(problem))
-        index = Index(
-            files=files,
-            features=arrays["features"],
-            model=str(header["model"]),
-            checksum=str(header["checksum"]),
-        )
-        _check_features(index)
+        index = _parse(arrays, str(path)) if "names" in arrays else _parse_old(arrays, str(path))
+        _check(index)
     return index
 
 
-def _check_features(index: Index) -> None:
-    """ValueError unless there is a unit row of float32 for each path."""
-    features = index.features
-    squared_lengths = np.einsum("ne,ne->n", features, features)  # (N,)
-    are_unit_rows = features.dtype == np.float32 and np.allclose(
-        squared_lengths, 1, atol=LENGTH_TOLERANCE
+def _parse(arrays: Mapping[str, np.ndarray], path: str) -> Index:
+    """The index in the arrays of a file."""
+    header = arrays["header"]
+    if header.nbytes > HEADER_LIMIT:
+        raise FileError(f"its header has {header.nbytes:,} bytes, over {HEADER_LIMIT:,}")
+    settings = parse_json(header.tobytes().decode("ascii"))
+    if settings["format"] != FORMAT:
+        raise ValueError(f"its format is {settings['format']!r}")
+    table = FileTable(
+        folder=folder_of(path),
+        names=Strings(arrays["names"], arrays["name_ends"]),
+        sizes=arrays["sizes"],
+        modified=arrays["modified"],
+        problems=Strings(arrays["problems"], arrays["problem_ends"]),
     )
-    if not are_unit_rows or len(features) != len(index.paths):
+    return Index(
+        table=table,
+        features=arrays["features"],
+        model=str(settings["model"]),
+        checksum=str(settings["checksum"]),
+        file=path,
+        seal=str(settings["seal"]),
+    )
+
+
+def _parse_old(arrays: Mapping[str, np.ndarray], path: str) -> Index:
+    """The index in the arrays of a file of format 1, which has no seal."""
+    settings, files = parse_old_header(arrays)
+    return Index(
+        table=FileTable.of(files, folder_of(path)),
+        # They are not aligned in an old file, so every product would copy them.
+        features=np.array(arrays["features"]),
+        model=str(settings["model"]),
+        checksum=str(settings["checksum"]),
+        file=path,
+    )
+
+
+def _check(index: Index) -> None:
+    """ValueError unless the table is whole, and there is a unit row for each path.
+
+    Of a large index only some rows are looked at; `search_index` notices the others.
+    """
+    index.table.check()
+    features = index.features
+    if features.dtype != np.float32 or features.ndim != 2 or len(features) != len(index):
         raise ValueError(
-            f"expected {len(index.paths)} unit rows of float32, "
-            f"got {features.dtype} {features.shape}"
+            f"expected {len(index)} rows of float32, got {features.dtype} {features.shape}"
         )
+    some = features[:: len(features) // CHECKED_ROWS + 1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared_lengths = np.einsum("ne,ne->n", some, some)  # (N,)
+    if not np.allclose(squared_lengths, 1, atol=LENGTH_TOLERANCE):
+        raise ValueError("its rows are no unit rows")
 
 
-def _folder_of(path: File) -> str:
+def _sealed_content(table: FileTable) -> list[np.ndarray]:
+    """What the seal of an index vouches for: the names of its files."""
+    return [table.names.content, table.names.ends]
+
+
+def folder_of(path: File) -> str:
     """The absolute path of the folder that a file lies in."""
     return os.path.dirname(os.path.abspath(path))

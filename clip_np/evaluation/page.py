@@ -2,18 +2,22 @@
 
 As one HTML file that needs no other: every image is in it as a small copy, encoded as
 text (base64), and links to the file it was made from. No matplotlib is needed.
+
+Names come from files, so on the page they are `shown`. A picture that may not be opened
+is neither read nor linked.
 """
 
 import base64
 import html
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from clip_np.data import opened
-from clip_np.files import File, replace_file
+from clip_np.files import File, replace_file, shown
 
 THUMBNAIL = 256  # pixels of the longer side
 JPEG_QUALITY = 90
@@ -35,29 +39,41 @@ small {{ display: block; opacity: 0.7 }}
 <main>
 """
 TAIL = "</main></html>\n"
-ENTRY = '<a href="{link}">{picture}<b>{mark}</b><small>{name}</small></a>\n'
+ENTRY = "<a{link}>{picture}<b>{mark}</b><small>{name}</small></a>\n"
 
 
 def read_picture(path: str) -> Image.Image | None:
-    """The image of a file, upright and RGB, or None if it cannot be read."""
+    """The image of a regular file, upright and RGB, or None if it cannot be read."""
+    if not os.path.isfile(path):  # a pipe would never end
+        return None
     image = opened(Path(path), path, skip_bad=True)
     return image if isinstance(image, Image.Image) else None
 
 
-def html_page(files: Sequence[tuple[str, str]], path: File, title: str, note: str) -> Path:
+def html_page(
+    files: Sequence[tuple[str, str]],
+    path: File,
+    title: str,
+    note: str,
+    may_open: Callable[[str], bool] = lambda path: True,
+) -> Path:
     """Write a page of images, and return its path.
 
     files: for each image its absolute path and a mark, such as a score. An image that
-    cannot be read is shown as "not found".
+    cannot be read is shown as "not found", and one that `may_open` refuses as "not
+    opened".
     """
-    page = HEAD.format(title=html.escape(title), note=html.escape(note))
+    page = HEAD.format(title=html.escape(shown(title)), note=html.escape(shown(note)))
     for name, mark in files:
-        page += ENTRY.format(
-            link=html.escape(Path(name).as_uri()),
-            picture=_picture_element(read_picture(name)),
-            mark=mark,
-            name=html.escape(name).replace("/", "/<wbr>"),  # long paths may break after a /
-        )
+        if may_open(name):
+            link = f' href="{html.escape(Path(name).as_uri())}"'
+            picture = _picture_element(read_picture(name))
+        else:
+            link = ""
+            picture = "<i>not opened</i>"
+        # Long paths may break after a slash.
+        words = html.escape(shown(name)).replace("/", "/<wbr>")
+        page += ENTRY.format(link=link, picture=picture, mark=html.escape(shown(mark)), name=words)
     with replace_file(path) as file:
         # File names may hold bytes that are not text; they are shown as "?".
         file.write((page + TAIL).encode("utf-8", "replace"))

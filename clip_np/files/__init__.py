@@ -10,6 +10,7 @@ Whatever is wrong ends as a `FileError` that says which file and why.
     .safetensors     read_safetensors, write_safetensors    named arrays, mapped
     .pt .pth .bin    read_torch, read_torch_state           the same, PyTorch's files
     .npz             read_npz, write_npz                    named arrays, copied
+                     map_npz, write_mapped_npz              the same, mapped
                      read_archive, write_archive            the same, and settings
     .json            read_json, write_json                  an object
     .txt .gz         read_text                              text, at most 8 MB
@@ -37,9 +38,12 @@ An arrow points from a file to the files that use it. All of them use errors:
 from clip_np.files.archives import read_archive, write_archive
 from clip_np.files.arrays import require_finite
 from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.locks import LockedError, exclusive, lock_path
+from clip_np.files.mapped_npz import map_npz, write_mapped_npz
 from clip_np.files.npz import read_npz, write_npz
 from clip_np.files.pickles import read_torch, read_torch_state
 from clip_np.files.safetensors import read_safetensors, write_safetensors
+from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
 from clip_np.files.whole import replace_file
@@ -47,8 +51,12 @@ from clip_np.files.whole import replace_file
 __all__ = [
     "File",
     "FileError",
+    "LockedError",
+    "exclusive",
     "file_errors",
     "finish_replacing",
+    "lock_path",
+    "map_npz",
     "parse_json",
     "read_archive",
     "read_json",
@@ -60,8 +68,11 @@ __all__ = [
     "replace_file",
     "replace_together",
     "require_finite",
+    "shown",
+    "shown_lines",
     "write_archive",
     "write_json",
+    "write_mapped_npz",
     "write_npz",
     "write_safetensors",
 ]

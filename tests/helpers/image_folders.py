@@ -1,5 +1,6 @@
 """An untrained model in a run directory, and a folder of images for it."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -9,6 +10,8 @@ import clip_np
 import minigrad as mg
 from clip_np.data import shapes
 from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
+from clip_np.evaluation import Index
+from clip_np.files import write_npz
 from clip_np.weights import CHECKPOINT, save_checkpoint
 
 CONFIG = CLIPConfig(
@@ -43,3 +46,17 @@ def features_of(model, paths) -> np.ndarray:
     pixels = np.stack([preprocess(Image.open(path)) for path in paths])
     with mg.no_grad():
         return mg.normalize(clip.encode_image(pixels)).numpy()
+
+
+def write_first_format(path: str | pathlib.Path, index: Index) -> None:
+    """Write an index as it was written before: all files in one JSON header."""
+    folder = f"{pathlib.Path(path).absolute().parent}/"
+    files = [[name.removeprefix(folder), *file] for name, file in index.files.items()]
+    header = {
+        "format": "clip_np index 1",
+        "model": index.model,
+        "checksum": index.checksum,
+        "files": files,
+    }
+    text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
+    write_npz(path, {"header": text, "features": np.array(index.features)})

@@ -25,10 +25,10 @@ TRAIN_FLAGS = [
 CLASSIFY_FLAGS = ["--model", "--labels", "--template", "--picture", *COMMON]
 
 
-EMBED_FLAGS = ["--model", "-o", *COMMON]
+EMBED_FLAGS = ["--model", "-o", "--allow-outside", *COMMON]
 
 
-SEARCH_FLAGS = ["--model", "-k", "--html", "--png", *COMMON]
+SEARCH_FLAGS = ["--model", "-k", "--html", "--png", "--allow-outside", *COMMON]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from image_folders import features_of, untrained_run
+from image_folders import features_of, untrained_run, write_first_format
 from PIL import Image
 
 import clip_np
 from clip_np.data import DataError
-from clip_np.evaluation import build_index, fingerprint, folders, read_index, search_index
-from clip_np.evaluation import index as index_module
+from clip_np.evaluation import (
+    Index,
+    build_index,
+    building,
+    fingerprint,
+    folders,
+    read_index,
+    search_index,
+    write_index,
+)
+from clip_np.evaluation.index_table import FileTable, Strings
+from clip_np.evaluation.search import best_rows
 from clip_np.files import FileError, read_npz, write_npz
 from clip_np.weights import CHECKPOINT
 
@@ -129,14 +139,14 @@ def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
 
 
 def test_it_is_saved_while_it_grows(model, photos, monkeypatch):
-    saved, write = [], index_module.write_archive
+    saved, write = [], building.write_index
 
-    def watched(path, kind, record, arrays):
-        saved.append(len(arrays["features"]))
-        write(path, kind, record, arrays)
+    def watched(path, index):
+        saved.append(len(index.features))
+        write(path, index)
 
-    monkeypatch.setattr(index_module, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(index_module, "write_archive", watched)
+    monkeypatch.setattr(building, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(building, "write_index", watched)
     build_index("index.npz", [photos], *model[:2])
     assert saved[0] == 0  # before the work
     assert saved[-1] == 9
@@ -212,26 +222,43 @@ def forged(change) -> None:
     write_npz("forged.npz", arrays)
 
 
+FORGED_FEATURES = [
+    lambda header, arrays: arrays.pop("header"),
+    lambda header, arrays: arrays.pop("features"),
+    lambda header, arrays: arrays.update(features=arrays["features"] * 2),
+    lambda header, arrays: arrays.update(features=arrays["features"] * np.float32(1e30)),
+    lambda header, arrays: arrays.update(features=arrays["features"] * np.float32("nan")),
+    lambda header, arrays: arrays.update(features=arrays["features"].astype(np.float64)),
+    lambda header, arrays: arrays.update(features=arrays["features"][0]),
+    lambda header, arrays: arrays.update(features=arrays["features"][:-1]),
+    lambda header, arrays: arrays.update(features=np.array(["a"])),
+    lambda header, arrays: header.update(format="clip_np checkpoint 1"),
+    lambda header, arrays: header.pop("checksum"),
+]
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda header, arrays: header.update(format="clip_np checkpoint 1"),
-        lambda header, arrays: header.pop("files"),
-        lambda header, arrays: header.pop("checksum"),
-        lambda header, arrays: header.update(files=header["files"][:-1]),
-        lambda header, arrays: header.update(files=3),
-        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1]),
-        lambda header, arrays: header["files"].__setitem__(0, [7, 1, 2, ""]),
-        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1e400, 2, ""]),
-        lambda header, arrays: header["files"].__setitem__(0, header["files"][1]),
-        lambda header, arrays: arrays.pop("header"),
-        lambda header, arrays: arrays.pop("features"),
-        lambda header, arrays: arrays.update(features=arrays["features"] * 2),
-        lambda header, arrays: arrays.update(features=arrays["features"] * np.float32(1e30)),
-        lambda header, arrays: arrays.update(features=arrays["features"] * np.float32("nan")),
-        lambda header, arrays: arrays.update(features=arrays["features"].astype(np.float64)),
-        lambda header, arrays: arrays.update(features=arrays["features"][0]),
-        lambda header, arrays: arrays.update(features=np.array(["a"])),
+        *FORGED_FEATURES,
+        lambda header, arrays: header.pop("seal"),
+        lambda header, arrays: header.update(padding="a" * (1 << 20)),
+        lambda header, arrays: arrays.pop("names"),
+        lambda header, arrays: arrays.pop("sizes"),
+        lambda header, arrays: arrays.update(sizes=arrays["sizes"][1:]),
+        lambda header, arrays: arrays.update(modified=arrays["modified"].astype(np.float64)),
+        lambda header, arrays: arrays.update(name_ends=arrays["name_ends"][::-1]),
+        lambda header, arrays: arrays.update(name_ends=arrays["name_ends"] + 1),
+        lambda header, arrays: arrays.update(name_ends=arrays["name_ends"] - 20),
+        lambda header, arrays: arrays.update(name_ends=arrays["name_ends"][:-1]),
+        lambda header, arrays: arrays.update(name_ends=arrays["name_ends"].astype(np.uint64)),
+        lambda header, arrays: arrays.update(names=arrays["names"][:-1]),
+        lambda header, arrays: arrays.update(names=arrays["names"] * np.uint8(0)),
+        lambda header, arrays: arrays.update(names=arrays["names"].reshape(1, -1)),
+        lambda header, arrays: arrays.update(
+            problems=np.frombuffer(b"ab", np.uint8), problem_ends=np.array([1, 2])
+        ),
+        lambda header, arrays: arrays.update(problem_ends=np.zeros(99, np.int64)),
     ],
 )
 def test_forged_indices_are_refused(model, photos, change):
@@ -241,6 +268,79 @@ def test_forged_indices_are_refused(model, photos, change):
     forged(change)
     with pytest.raises(FileError, match=r"^forged\.npz: "):
         read_index("forged.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *FORGED_FEATURES,
+        lambda header, arrays: header.pop("files"),
+        lambda header, arrays: header.update(files=header["files"][:-1]),
+        lambda header, arrays: header.update(files=3),
+        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1]),
+        lambda header, arrays: header["files"].__setitem__(0, [7, 1, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 1e400, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, ["a.png", 2**63, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, ["a\0.png", 1, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, ["a" * (1 << 18), 1, 2, ""]),
+        lambda header, arrays: header["files"].__setitem__(0, header["files"][1]),
+        lambda header, arrays: header.update(more=3),
+    ],
+)
+def test_forged_indices_of_the_first_format_are_refused(model, photos, change):
+    write_first_format("index.npz", build_index("index.npz", [photos], *model[:2], "run"))
+    forged(lambda header, arrays: None)
+    assert len(read_index("forged.npz").paths) == 9
+    forged(change)
+    with pytest.raises(FileError, match=r"^forged\.npz: "):
+        read_index("forged.npz")
+
+
+def test_an_index_of_the_first_format_opens_and_grows(model, photos, looked_at):
+    (photos / "2.png").write_bytes(b"no image")
+    (photos / 'long [1], "x" ü.png').write_bytes((photos / "1.png").read_bytes())
+    index = build_index("index.npz", [photos], *model[:2], "run")
+    write_first_format("index.npz", index)
+    old = read_index("index.npz")
+    assert (old.files, old.paths, old.model) == (index.files, index.paths, index.model)
+    assert (old.features == index.features).all()
+    looked_at.clear()
+    grown = build_index("index.npz", [photos], *model[:2])
+    assert (looked_at, grown.files) == ([], index.files)
+    assert "names" in read_npz("index.npz")
+
+
+def test_an_empty_index_of_either_format_opens(model, photos):
+    nothing = build_index("empty.npz", [photos / "notes.txt"], *model[:2])
+    assert (read_index("empty.npz").files, len(nothing)) == (nothing.files, 0)
+    nothing.table = FileTable.of({}, nothing.table.folder)
+    write_first_format("empty.npz", nothing)
+    assert read_index("empty.npz").files == {}
+
+
+def test_a_large_index_is_mapped_and_asked_at_once(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((50_000, 64), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    names = Strings.of(f"photos/{row}.png" for row in range(len(rows)))
+    times = np.zeros(len(rows), np.int64)
+    table = FileTable(str(tmp_path), names, times, times, Strings.of([]))
+    write_index(tmp_path / "index.npz", Index(table, rows, "run", "00000000"))
+    index = read_index(tmp_path / "index.npz")
+    assert not index.features.flags.owndata  # a part of the file
+    assert index.features.ctypes.data % 64 == 0  # as BLAS wants it
+    assert (index.features == rows).all()
+    assert index.path(49_999) == str(tmp_path / "photos" / "49999.png")
+    with np.load(tmp_path / "index.npz") as arrays:
+        assert arrays["features"].shape == (50_000, 64)
+
+
+def test_the_best_rows_are_those_of_a_sorted_list():
+    cosines = np.random.default_rng(0).standard_normal(1000)
+    for k in (1, 7, 999, 1000):
+        assert list(best_rows(cosines, k)) == list(np.argsort(-cosines)[:k])
+    ties = np.array([0.5, 0.7, 0.5, 0.7, 0.1, 0.5], np.float32)
+    assert list(best_rows(ties, 4)) == [1, 3, 0, 2]
+    assert list(best_rows(ties, 99)) == [1, 3, 0, 2, 5, 4]
 
 
 def test_files_that_are_no_index(model, photos):
