@@ -32,6 +32,7 @@ A file uses those to the left of it:
 from clip_np.files.archives import read_archive, write_archive
 from clip_np.files.arrays import require_finite
 from clip_np.files.errors import File, FileError, file_errors
+from clip_np.files.locks import LockedError, exclusive, lock_path
 from clip_np.files.npz import read_npz, write_npz
 from clip_np.files.pickles import read_torch, read_torch_state
 from clip_np.files.safetensors import read_safetensors, write_safetensors
@@ -41,7 +42,10 @@ from clip_np.files.whole import replace_file
 __all__ = [
     "File",
     "FileError",
+    "LockedError",
+    "exclusive",
     "file_errors",
+    "lock_path",
     "parse_json",
     "read_archive",
     "read_json",
