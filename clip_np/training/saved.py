@@ -67,7 +67,7 @@ class SavedTraining:
 
     def require_all(self) -> None:
         """ValueError if something is missing that it takes to go on."""
-        missing = [name for name, value in vars(self).items() if value is None]
+        missing = [name for name, value in vars(self).items() if value in (None, {})]
         if len(missing) == len(vars(self)):
             raise ValueError("this checkpoint holds no training to go on with")
         if missing:
