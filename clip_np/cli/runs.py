@@ -31,11 +31,12 @@ from clip_np.evaluation import (
     loss_curve,
     similarity_matrix,
 )
-from clip_np.files import file_errors
+from clip_np.files import FileError, file_errors
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
     METRICS,
+    PREVIOUS,
     FilesTask,
     RunDirectory,
     SavedTraining,
@@ -46,7 +47,9 @@ from clip_np.training import (
     open_task,
     read_metrics,
     read_run,
+    saved_training,
 )
+from clip_np.weights import CHECKPOINT
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
@@ -159,20 +162,24 @@ def _require_run_directory(arguments: argparse.Namespace) -> None:
     directory = Path(arguments.resume)
     if directory.is_file():  # the files next to it would be overwritten
         raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
-    if not directory.is_dir():
-        raise FileNotFoundError(f"--resume {directory}: no such run directory")
+    if not any((directory / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+        raise FileNotFoundError(
+            f"{directory}: no such checkpoint; a run directory holds {CHECKPOINT}"
+        )
 
 
 def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     """A trainer at the step where an earlier one was stopped."""
     checkpoint = files.read()
+    saved = saved_training(checkpoint, files.path)
     with file_errors(files.path, "no run to go on with"):
-        saved = SavedTraining.of(checkpoint.training)
         saved.require_all()
     options = TrainingOptions.of(saved.options or {}, **_options_given(arguments, TRAINING_OPTIONS))
     task = open_task(saved.source or {})
-    with file_errors(files.path, "no run to go on with"):
+    try:
         return Trainer(task, options, files, checkpoint=checkpoint)
+    except ValueError as error:
+        raise FileError(f"{files.path}: {error}", files.path) from error
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:

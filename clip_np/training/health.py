@@ -7,6 +7,7 @@ finite: a square of 1e20 is infinite in float32, and a weight over an infinite m
 never moves again.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,10 @@ errors.
 """
 
 
+Key = str | tuple[int, int]
+"""The name of a weight, or the numbers of a group of the optimizer and its moment."""
+
+
 def fault_of(model: CLIP, optimizer: Optimizer) -> str | None:
     """What is wrong with the weights or the moments, or None if nothing is.
 
@@ -34,33 +39,45 @@ def fault_of(model: CLIP, optimizer: Optimizer) -> str | None:
     >>> fault_of(model, optimizer)
     'vision.proj holds 1e+30, too large for a weight'
     """
-    weights = {name: parameter.data for name, parameter in model.named_parameters()}
-    for name, size in _largest(weights).items():
-        if not np.isfinite(size):
+    sizes = largest_values(model, optimizer)
+    xp = array_module(next(iter(sizes.values())))
+    values = move(xp.stack(list(sizes.values())), "numpy").tolist()
+    return fault_in(dict(zip(sizes, values)), model, optimizer)
+
+
+def largest_values(model: CLIP, optimizer: Optimizer) -> dict[Key, Array]:
+    """The largest absolute value of each weight and moment, 0-d; NaN if there is one.
+
+    They are where the model is. On a GPU, whoever reads them waits for it.
+    """
+    arrays: dict[Key, Array] = {
+        name: parameter.data for name, parameter in model.named_parameters()
+    }
+    for group, moments in enumerate(optimizer.moments):
+        arrays |= {(group, number): moment for number, moment in enumerate(moments)}
+    xp = array_module(model.logit_scale.data)
+    return {key: xp.maximum(array.max(), -array.min()) for key, array in arrays.items()}
+
+
+def fault_in(sizes: Mapping[Key, float], model: CLIP, optimizer: Optimizer) -> str | None:
+    """What `fault_of` says, given the numbers of `largest_values`."""
+    for key, size in sizes.items():
+        if not math.isfinite(size):
+            name = key if isinstance(key, str) else _moment_name(key, model, optimizer)
             return f"{name} holds a NaN or an infinity"
-        if size > LARGEST_WEIGHT:
-            return f"{name} holds {size:.3g}, too large for a weight"
-    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
-    for group, moments in zip(optimizer.groups, optimizer.moments):
-        names = [name_of.get(id(parameter), "a parameter") for parameter in group["params"]]
-        sizes = [parameter.size for parameter in group["params"]]
-        for moment in moments:
-            if not np.isfinite(_largest({"moment": moment})["moment"]):
-                return (
-                    f"the optimizer's moment of {_owner(moment, names, sizes)} holds a NaN or "
-                    "an infinity"
-                )
+        if isinstance(key, str) and size > LARGEST_WEIGHT:
+            return f"{key} holds {size:.3g}, too large for a weight"
     return None
 
 
-def _largest(arrays: Mapping[str, Array]) -> dict[str, float]:
-    """The largest absolute value in each array; NaN if there is one."""
-    if not arrays:
-        return {}
-    xp = array_module(next(iter(arrays.values())))
-    # A GPU is waited for once, at the end.
-    sizes = [xp.maximum(array.max(), -array.min()) for array in arrays.values()]
-    return dict(zip(arrays, move(xp.stack(sizes), "numpy").tolist()))
+def _moment_name(key: tuple[int, int], model: CLIP, optimizer: Optimizer) -> str:
+    """What a spoiled moment is called in a message."""
+    group, number = key
+    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+    parameters = optimizer.groups[group]["params"]
+    names = [name_of.get(id(parameter), "a parameter") for parameter in parameters]
+    sizes = [parameter.size for parameter in parameters]
+    return f"the optimizer's moment of {_owner(optimizer.moments[group][number], names, sizes)}"
 
 
 def _owner(moment: Array, names: Sequence[str], sizes: Sequence[int]) -> str:

@@ -42,7 +42,7 @@ from clip_np.encoders import PRESETS
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer, TokenizerProtocol
 from clip_np.training.directory import RunDirectory
-from clip_np.training.health import fault_of
+from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
 from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
@@ -184,8 +184,6 @@ class Trainer:
             return self._run()
 
     def _run(self) -> dict[str, float]:
-        if (fault := fault_of(self.model, self.optimizer)) is not None:
-            raise self._astray(fault)
         validation = self._load_validation()
         watch = Watch(self.loader.batch_size)
         log = Log(
@@ -286,15 +284,17 @@ class Trainer:
 
     def _entry(self, result: dict[str, Array], pace: float) -> Entry:
         """The numbers of a step for the metrics. TrainingError for a loss like NaN."""
-        values = [result["loss"], result["logit_scale"], result["grad_norm"]]
-        # A GPU has to be waited for when numbers are read: once here, not three times.
-        numbers = array_module(values[0]).stack(values)  # (3,)
-        loss, logit_scale, norm = move(numbers, "numpy").tolist()
+        sizes = largest_values(self.model, self.optimizer)
+        values = [result["loss"], result["logit_scale"], result["grad_norm"], *sizes.values()]
+        # A GPU has to be waited for when numbers are read: once here, not for each.
+        numbers = array_module(values[0]).stack(values)  # (3 + number of sizes,)
+        loss, logit_scale, norm, *read_sizes = move(numbers, "numpy").tolist()
+        fault = fault_in(dict(zip(sizes, read_sizes)), self.model, self.optimizer)
         if not math.isfinite(loss):
             raise self._astray(f"the loss is {loss}")
         if not math.isfinite(norm):
             raise self._astray(f"the length of the gradients is {norm}")
-        if (fault := fault_of(self.model, self.optimizer)) is not None:
+        if fault is not None:
             raise self._astray(fault)
         return {
             "step": self.step,

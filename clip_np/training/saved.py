@@ -66,12 +66,12 @@ class SavedTraining:
             raise ValueError(f"training: {error}") from None
 
     def require_all(self) -> None:
-        """ValueError if something is missing that it takes to go on."""
+        """FileError if something is missing that it takes to go on."""
         missing = [name for name, value in vars(self).items() if value in (None, {})]
         if len(missing) == len(vars(self)):
-            raise ValueError("this checkpoint holds no training to go on with")
+            raise FileError("this checkpoint holds no training to go on with")
         if missing:
-            raise ValueError(f"training: holds no {' and no '.join(missing)}")
+            raise FileError(f"training: holds no {' and no '.join(missing)}")
 
 
 def saved_training(checkpoint: Checkpoint, path: Any) -> SavedTraining:

@@ -374,7 +374,7 @@ def test_spoiled_moments_are_never_saved(task, tmp_path, value):
 def test_without_a_checkpoint_none_is_promised(task, tmp_path):
     trainer = trainer_of(task, tmp_path / "run")
     trainer.model.vision.proj.data[0, 0] = np.nan
-    with pytest.raises(TrainingError, match="at step 0; no checkpoint of this run was written"):
+    with pytest.raises(TrainingError, match="at step 1; no checkpoint of this run was written"):
         trainer.run()
     assert not (tmp_path / "run").exists()
     trainer = trainer_of(task, tmp_path / "run", learning_rate=1e18)
