@@ -32,6 +32,7 @@ from clip_np.files import shown
 from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer
+from clip_np.training import saved_training
 from clip_np.weights import find_tokenizer, locate, read_checkpoint, read_published
 from minigrad.nn import count_parameters
 
@@ -58,8 +59,9 @@ def _describe_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint of this library holds."""
     checkpoint = read_checkpoint(path)
     description: dict[str, Any] = {"layout": "clip_np"}
-    if checkpoint.training is not None:
-        description["steps"] = checkpoint.training["step"]
+    steps = saved_training(checkpoint, path).step
+    if steps is not None:
+        description["steps"] = steps
     return description | _describe_model(checkpoint.model, checkpoint.tokenizer)
 
 

@@ -12,6 +12,7 @@ replaces them.
 import argparse
 import dataclasses
 import shlex
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,25 @@ from clip_np.evaluation import (
     loss_curve,
     similarity_matrix,
 )
+from clip_np.files import FileError, file_errors
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
     METRICS,
+    PREVIOUS,
     FilesTask,
+    RunDirectory,
+    SavedTraining,
     ShapesTask,
     Task,
     Trainer,
     TrainingOptions,
     open_task,
     read_metrics,
+    read_run,
+    saved_training,
 )
-from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
+from clip_np.weights import CHECKPOINT
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
@@ -52,6 +59,7 @@ NEW_RUN_OPTIONS = (
 )  # fmt: skip
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
+SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 FIGURE_WIDTH = 36  # characters of a figure's name
 GRID_IMAGES = 20  # test images in captions.png
@@ -80,15 +88,21 @@ def _refuse(arguments: argparse.Namespace, names: Iterable[str], reason: str) ->
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on shapes or on your own images, measure it, and draw pictures."""
     is_new = arguments.resume is None
-    trainer = _new_run(arguments) if is_new else _resumed_run(arguments)
+    files = RunDirectory(_new_directory(arguments) if is_new else arguments.resume)
+    if not is_new:
+        _require_run_directory(arguments)
+    with files.locked():  # from the reading of the checkpoint to the last picture
+        return _train_in(files, arguments)
+
+
+def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train in a directory that is locked."""
+    is_new = arguments.resume is None
+    trainer = _new_run(arguments, files) if is_new else _resumed_run(arguments, files)
     _announce(arguments, trainer)
     result: dict[str, Any] = trainer.run()
     if trainer.interrupted:
-        command = f"clip-np train --resume {shlex.quote(str(trainer.directory))}"
-        print_text(
-            arguments, f"stopped at step {trainer.step}, all is saved; go on with:\n    {command}"
-        )
-        raise KeyboardInterrupt
+        _stop(arguments, trainer)
     skipped = list(trainer.loader.skipped.values())
     for problem in skipped[:SHOWN_SKIPPED]:
         print_text(arguments, f"skipped {problem}")
@@ -98,21 +112,33 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**result, "skipped_images": len(skipped), **figures}
 
 
-def _new_run(arguments: argparse.Namespace) -> Trainer:
-    """A trainer at its first step; earlier checkpoints in its directory are kept."""
+def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:
+    """Say how to go on, and end the program as the signal asks."""
+    if trainer.files.is_begun:
+        command = f"clip-np train --resume {shlex.quote(str(trainer.directory))}"
+        text = f"stopped at step {trainer.step}, all is saved; go on with:\n    {command}"
+    else:
+        text = "stopped before the first step; nothing was written"
+    print_text(arguments, text)
+    if trainer.stopped_by in (None, signal.SIGINT):
+        raise KeyboardInterrupt
+    raise SystemExit(SIGNALLED + int(trainer.stopped_by or 0))
+
+
+def _new_directory(arguments: argparse.Namespace) -> Path:
+    """Where a new run goes: --out, or a folder of its own below "runs"."""
+    name = arguments.name or Path(arguments.data or "shapes").resolve().stem
+    return Path(arguments.out or f"runs/{name}")
+
+
+def _new_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
+    """A trainer at its first step."""
     options = _options_given(arguments, TRAINING_OPTIONS)
     TrainingOptions.of({}, **options)  # mistakes in them show before the data is opened
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    name = arguments.name or Path(arguments.data or "shapes").resolve().stem
-    directory = Path(arguments.out or f"runs/{name}")
-    trainer = Trainer(task, TrainingOptions.of(task.settings, **options), directory)
-    for checkpoint in (directory / CHECKPOINT, directory / BEST):
-        if checkpoint.exists():
-            kept = checkpoint.replace(checkpoint.with_suffix(".previous.npz"))
-            print_text(arguments, f"an earlier run was here; its checkpoint is now {kept}")
-    return trainer
+    return Trainer(task, TrainingOptions.of(task.settings, **options), files)
 
 
 def _open_data(arguments: argparse.Namespace) -> Task:
@@ -131,20 +157,30 @@ def _open_data(arguments: argparse.Namespace) -> Task:
     return ShapesTask(seed=seed, test=arguments.test)
 
 
-def _resumed_run(arguments: argparse.Namespace) -> Trainer:
-    """A trainer at the step where an earlier one was stopped."""
+def _require_run_directory(arguments: argparse.Namespace) -> None:
+    """Look at --resume before anything is made or locked there."""
     _refuse(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
     directory = Path(arguments.resume)
-    checkpoint = read_checkpoint(directory)
-    if not directory.is_dir():  # the files next to it would be overwritten
+    if directory.is_file():  # the files next to it would be overwritten
         raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
-    if checkpoint.training is None:
-        raise ValueError(f"{directory}: this checkpoint holds no training to go on with")
-    options = TrainingOptions.of(
-        checkpoint.training["options"], **_options_given(arguments, TRAINING_OPTIONS)
-    )
-    task = open_task(checkpoint.training["source"])
-    return Trainer(task, options, directory, checkpoint=checkpoint)
+    if not any((directory / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+        raise FileNotFoundError(
+            f"{directory}: no such checkpoint; a run directory holds {CHECKPOINT}"
+        )
+
+
+def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
+    """A trainer at the step where an earlier one was stopped."""
+    checkpoint = files.read()
+    saved = saved_training(checkpoint, files.path)
+    with file_errors(files.path, "no run to go on with"):
+        saved.require_all()
+    options = TrainingOptions.of(saved.options or {}, **_options_given(arguments, TRAINING_OPTIONS))
+    task = open_task(saved.source or {})
+    try:
+        return Trainer(task, options, files, checkpoint=checkpoint)
+    except ValueError as error:
+        raise FileError(f"{files.path}: {error}", files.path) from error
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -224,8 +260,8 @@ def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> 
 
 def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure a trained model on its test split, or on other data."""
-    checkpoint = read_checkpoint(arguments.run)
-    source = (checkpoint.training or {}).get("source", {})
+    checkpoint = read_run(arguments.run)
+    source = SavedTraining.of(checkpoint.training).source or {}
     task = _data_to_measure_on(arguments, source)
     checkpoint.model.to(arguments.backend or "numpy")
     return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
@@ -248,10 +284,10 @@ def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -
 def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
     directory = Path(arguments.run)
-    training = read_checkpoint(directory).training
-    if training is None or not directory.is_dir():
+    options = SavedTraining.of(read_run(directory).training).options
+    if options is None or not directory.is_dir():
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
     entries = read_metrics(directory / METRICS)
-    batch_size = training["options"]["batch_size"]
+    batch_size = TrainingOptions.of(options).batch_size
     draw_pictures(arguments, lambda: [loss_curve(entries, directory / "loss.png", batch_size)])
     return {"records": len(entries)}

@@ -8,7 +8,8 @@
      |             |                         |  backward in pieces (worker, sums)
      |             | <--- loss and norm ---- +  clip, update, clamp
      |             |
-     |             +--> checkpoint.npz, best.npz, metrics.jsonl, warnings
+     |             +--> RunDirectory: checkpoint.npz, best.npz, metrics.jsonl
+     |             +--> warnings
      |
      +--> report: the figures of the test split, at the end
 
@@ -40,16 +41,21 @@ from clip_np.training.log import METRICS, read_metrics
 from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
+from clip_np.training.saved import SavedTraining, saved_training
+from clip_np.training.directory import PREVIOUS, RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
 
 __all__ = [
     "BACKEND_HELP",
     "METRICS",
     "PATIENCE",
+    "PREVIOUS",
     "RECIPES",
     "WINDOW",
     "FilesTask",
     "GradientSums",
+    "RunDirectory",
+    "SavedTraining",
     "ShapesTask",
     "Task",
     "Trainer",
@@ -68,6 +74,8 @@ __all__ = [
     "make_plan",
     "open_task",
     "read_metrics",
+    "read_run",
+    "saved_training",
     "shapes_report",
     "train_tokenizer",
     "training_step",

@@ -1,9 +1,16 @@
 """How can a run be stopped without tearing a step apart?
 
 Python answers Ctrl-C by raising KeyboardInterrupt wherever the program happens to be,
-perhaps between the update of one weight and the next. Within `stop_on_ctrl_c`, the
-first Ctrl-C only sets an event. The training loop looks at it between two steps, saves,
-and ends. A second Ctrl-C interrupts at once.
+perhaps between the update of one weight and the next. Other signals that ask a program
+to end, such as SIGTERM from `kill` or a batch system, end it on the spot. Within
+`stop_on_signals`, the first of them is only noted. The training loop looks at the note
+between two steps, saves, and ends. A second Ctrl-C interrupts at once.
+
+What somebody else has settled about a signal stays so:
+
+- a signal that is ignored (`nohup` ignores SIGHUP, a shell's `&` may ignore Ctrl-C)
+- a handler that was not set by Python: it could not be put back afterwards
+- a handler for SIGTERM or SIGHUP that the program has set for itself
 
 Python's documentation: https://docs.python.org/3/library/signal.html
 """
@@ -11,34 +18,63 @@ Python's documentation: https://docs.python.org/3/library/signal.html
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+Handler = Callable[[int, Any], Any] | int | None
+
+ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Signals besides Ctrl-C that ask a program to end, on some system or other."""
+
+
+class Stop(threading.Event):
+    """Set when the program is asked to end. `signal` says by which signal."""
+
+    signal: int | None = None
 
 
 @contextlib.contextmanager
-def stop_on_ctrl_c() -> Iterator[threading.Event]:
-    """Within the block, Ctrl-C sets the event that the block receives.
+def stop_on_signals() -> Iterator[Stop]:
+    """Within the block, Ctrl-C, SIGTERM and SIGHUP set the event that it receives.
 
     Signals reach the main thread only. In another thread the event is never set, and
-    Ctrl-C is the caller's business.
+    signals are the caller's business.
 
-    >>> with stop_on_ctrl_c() as stop:
-    ...     signal.raise_signal(signal.SIGINT)
-    ...     stop.is_set()
-    True
+    >>> with stop_on_signals() as stop:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     stop.is_set(), stop.signal == signal.SIGTERM
+    (True, True)
     """
-    stop = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.set()
+        if not stop.is_set():
+            stop.signal = number
+            stop.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before: dict[int, Handler] = {}
     try:
+        for number in _signals_to_take():
+            before[number] = signal.signal(number, handle)
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _signals_to_take() -> list[int]:
+    """The signals of which nobody else has settled what they do."""
+    taken: list[int] = []
+    # None stands for a handler that was not set by Python.
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+        taken.append(signal.SIGINT)
+    for name in ENDINGS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            taken.append(number)
+    return taken

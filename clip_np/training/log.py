@@ -5,22 +5,27 @@ A run keeps a file, metrics.jsonl. Each line is an *entry*, one JSON object:
     {"step": 10, "seconds": 1.3, "loss": 5.0, "temperature": 14.2, "learning_rate": ...}
 
 Lines are only ever added, so a program may read the file while the run goes on. The
-last line may be cut short if the power goes. For people there is a progress bar too.
+last line may be cut short if the power goes. Other lines that are no entries are left
+out too, with a warning: the checkpoint is what a run goes on from, and no line of its
+diary stops it. For people there is a progress bar too.
 
 The same file tells a resumed run what happened before: entries later than its
 checkpoint are dropped, and the lowest validation loss so far is found in it.
 """
 
-import contextlib
 import json
 import math
+import sys
 import time
 from pathlib import Path
+from warnings import warn
 
 from tqdm import tqdm
 
 from clip_np.files import replace_file
+from clip_np.training.checks import LARGEST_NUMBER
 from clip_np.training.options import TrainingOptions
+from clip_np.training.watch import TrainingWarning
 
 METRICS = "metrics.jsonl"
 
@@ -30,6 +35,8 @@ Entry = dict[str, float]
 def read_metrics(path: Path) -> list[Entry]:
     """The entries of a metrics.jsonl. A last line that was cut short is left out.
 
+    So are lines that hold no entry, and a TrainingWarning counts them.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "metrics.jsonl")
@@ -37,11 +44,39 @@ def read_metrics(path: Path) -> list[Entry]:
     ...     read_metrics(path)
     [{'step': 10}, {'step': 20}]
     """
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            entries.append(json.loads(line))
+    entries: list[Entry] = []
+    odd: list[int] = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            entry = _parse_entry(line)
+            if entry is not None:
+                entries.append(entry)
+            elif line.endswith(b"\n"):
+                odd.append(number)
+    if odd:
+        warn(
+            f"{path}: {len(odd)} lines are no entries and are left out, the first is line {odd[0]}",
+            TrainingWarning,
+            stacklevel=2,
+        )
     return entries
+
+
+def _parse_entry(line: bytes) -> Entry | None:
+    """The entry in a line: an object of finite numbers with a step. Otherwise None."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):  # a line of 100,000 brackets nests too deep
+        return None
+    is_entry = isinstance(entry, dict) and "step" in entry and all(map(_is_number, entry.values()))
+    return entry if is_entry and entry["step"] >= 0 else None
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that can be drawn."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= LARGEST_NUMBER  # false for NaN
 
 
 class Stopwatch:
@@ -69,20 +104,23 @@ class MetricsFile:
 
     A run that starts at `step` keeps the entries up to this step. A new run, which
     starts at step 0, keeps none. lowest_validation_loss is the lowest of the kept
-    entries.
+    entries. The file is not touched before the first entry is added.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        entries = read_metrics(path) if path.exists() else []
-        kept = [entry for entry in entries if entry["step"] <= step]
-        with replace_file(path) as file:
-            file.writelines((json.dumps(entry) + "\n").encode("utf-8") for entry in kept)
-        losses = [entry["validation_loss"] for entry in kept if "validation_loss" in entry]
+        entries = read_metrics(path) if step > 0 and path.exists() else []
+        self.kept = [entry for entry in entries if entry["step"] <= step]
+        losses = [entry["validation_loss"] for entry in self.kept if "validation_loss" in entry]
         self.lowest_validation_loss = min(losses, default=math.inf)
+        self.is_begun = False
 
     def append(self, entry: Entry) -> None:
         """Add a line."""
+        if not self.is_begun:
+            with replace_file(self.path) as kept:
+                kept.writelines((json.dumps(entry) + "\n").encode("utf-8") for entry in self.kept)
+            self.is_begun = True
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
@@ -140,6 +178,10 @@ class Log:
     def samples_per_second(self, step: int) -> float:
         """The pace of the steps since the last entry."""
         return (step - self.last_step) * self.batch_size / self.since_last.seconds()
+
+    def say(self, text: str) -> None:
+        """Print a line for people, above the bar."""
+        tqdm.write(text, file=sys.stderr)
 
     def write(self, entry: Entry) -> None:
         """Add an entry to the file, and show it."""

@@ -10,9 +10,12 @@ file of its own:
 
 - to learn well: the learning rate rises and falls (schedule.py);
 - to see what happens: metrics and a progress bar (log.py), the loss on pairs that are
-  not trained on (validation.py), warnings (watch.py);
-- to lose nothing: a checkpoint every minute, at the end, and on Ctrl-C (interrupts.py),
-  and another one of the weights with the lowest validation loss.
+  not trained on (validation.py), warnings (watch.py), and an end if the numbers of the
+  model are spoiled (health.py);
+- to lose nothing: a checkpoint after the first step, then at least every minute, at the
+  end, on Ctrl-C and SIGTERM (interrupts.py), and when an error ends the run. Another
+  one holds the weights with the lowest validation loss. Earlier runs and other programs
+  in the same directory are respected (directory.py).
 
 **When does a resumed run take the same steps as one that was never stopped?** A batch
 is a function of the seed and the step. A checkpoint holds the weights, the optimizer's
@@ -30,17 +33,21 @@ import contextlib
 import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from clip_np.data import BatchLoader, Pairs
+from clip_np.data import Batch, BatchLoader, Pairs
 from clip_np.encoders import PRESETS
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer, TokenizerProtocol
-from clip_np.training.interrupts import stop_on_ctrl_c
+from clip_np.training.directory import RunDirectory
+from clip_np.training.health import fault_in, fault_of, largest_values
+from clip_np.training.interrupts import Stop, stop_on_signals
 from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
+from clip_np.training.saved import SavedTraining
 from clip_np.training.schedule import is_finished, learning_rate
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
@@ -55,13 +62,20 @@ from minigrad.threads import count_workers
 SAVE_SECONDS = 60.0
 """Time between two checkpoints: the most that a crash can cost."""
 
+FIRST_SAVE_SECONDS = 4.0
+"""Time between the first checkpoint, after the first step, and the second one.
+
+Each time is twice the one before, up to SAVE_SECONDS. So an early crash costs no more
+than about half of what was done.
+"""
+
 ADAM_BETAS = (0.9, 0.98)
 ADAM_EPS = 1e-6
 """As published for CLIP with a vision transformer: arXiv:2103.00020, table 18."""
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on. The last checkpoint is as it was."""
+    """Training cannot go on: its numbers are spoiled. They are not saved."""
 
 
 def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
@@ -78,14 +92,15 @@ class Trainer:
     """A model, its optimizer and its data, and a directory that receives the results.
 
     step and elapsed are the steps taken so far and the seconds that they took, over all
-    runs in the directory. interrupted says whether Ctrl-C ended the last run.
+    runs in the directory. interrupted says whether Ctrl-C or another signal ended the
+    last run; its number is stopped_by. files is the directory: see `RunDirectory`.
     """
 
     def __init__(
         self,
         task: Task,
         options: TrainingOptions,
-        directory: Path,
+        directory: Path | RunDirectory,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         """Make a new model, or go on with the model of `checkpoint`.
@@ -96,10 +111,12 @@ class Trainer:
         if task.train is None:
             raise ValueError("this task has nothing to train on: it was opened for measuring")
         self.task = task
-        self.directory = directory
+        self.files = directory if isinstance(directory, RunDirectory) else RunDirectory(directory)
+        self.directory = self.files.path
         self.step = 0
         self.elapsed = 0.0
         self.interrupted = False
+        self.stopped_by: int | None = None
         self.model: CLIP
         self.tokenizer: TokenizerProtocol
         if checkpoint is None:
@@ -144,11 +161,13 @@ class Trainer:
         )
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.training is None:
-            raise ValueError("this checkpoint holds no training to go on with")
+        saved = SavedTraining.of(checkpoint.training)
+        saved.require_all()
         self.optimizer.load_state_dict(checkpoint.optimizer_state)
-        self.step = checkpoint.training["step"]
-        self.elapsed = checkpoint.training["elapsed"]
+        self.step = saved.step or 0
+        self.elapsed = saved.elapsed or 0.0
+        self.files.is_begun = True
+        self.files.last_step = self.step
 
     def finished(self) -> bool:
         """Whether the steps or the seconds are used up."""
@@ -157,10 +176,15 @@ class Trainer:
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps.
 
-        Raises TrainingError if the loss is not finite any more, and DataError for an
-        image that cannot be read (see `FilesTask`).
+        Raises TrainingError if the loss, the gradients or the weights are not finite
+        any more, DataError for an image that cannot be read (see `FilesTask`), and
+        LockedError if another run is in the directory. After an error the run can go on
+        from the step before it.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.files.locked():
+            return self._run()
+
+    def _run(self) -> dict[str, float]:
         validation = self._load_validation()
         watch = Watch(self.loader.batch_size)
         log = Log(
@@ -172,22 +196,68 @@ class Trainer:
         )
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
         batches = self.loader.batches(start_step=self.step, stop_step=last_step)
+        steps_before = self.optimizer.step_count - self.step
+        with log, stop_on_signals() as stop, contextlib.closing(batches):
+            try:
+                self._take_steps(batches, stop, log, watch, validation)
+            except TrainingError:
+                raise
+            except BaseException:
+                # A second Ctrl-C ends the run at once. And a step that was cut short in
+                # the update has moved some weights and not others: never saved.
+                is_torn = self.optimizer.step_count - self.step != steps_before
+                if not stop.is_set() and not is_torn:
+                    self._save_after_error(log)
+                raise
+            self.interrupted = stop.is_set()
+            self.stopped_by = stop.signal
+            if self.files.is_begun or self.step > 0:
+                self._save_and_say(log)
+        return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
+
+    def _take_steps(
+        self,
+        batches: Iterator[Batch],
+        stop: Stop,
+        log: Log,
+        watch: Watch,
+        validation: Validation | None,
+    ) -> None:
+        """Steps, reports and checkpoints, until the end or until `stop` is set."""
         clock = Stopwatch(self.elapsed)
         since_save = Stopwatch()
-        with log, stop_on_ctrl_c() as stop, contextlib.closing(batches):
-            while not self.finished() and not stop.is_set():
-                batch = next(batches)
-                result = self._train_on(batch.images, batch.captions)
-                self.step += 1
-                self.elapsed = clock.seconds()
-                if self._is_due(self.options.log_every):
-                    self._report(result, log, watch, validation)
-                if since_save.seconds() > SAVE_SECONDS:
-                    self.save()
-                    since_save.restart()
-            self.interrupted = stop.is_set()
-        self.save()
-        return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
+        pause = FIRST_SAVE_SECONDS
+        while not self.finished() and not stop.is_set():
+            batch = next(batches)
+            result = self._train_on(batch.images, batch.captions)
+            self.step += 1
+            self.elapsed = clock.seconds()
+            if not self.files.is_begun:  # before anything else is written
+                self._save_and_say(log)
+                since_save.restart()
+            if self._is_due(self.options.log_every):
+                self._report(result, log, watch, validation)
+            if since_save.seconds() > min(pause, SAVE_SECONDS):
+                self._save_and_say(log)
+                since_save.restart()
+                pause *= 2
+
+    def _save_and_say(self, log: Log) -> None:
+        """Save, and say where an earlier run went."""
+        folder = self.save()
+        if folder is not None:
+            log.say(f"an earlier run was here; its files are now in {folder}")
+
+    def _save_after_error(self, log: Log) -> None:
+        """Save what was reached, and say how that went. The error itself goes on."""
+        if not self.files.is_begun or self.files.last_step == self.step:
+            return
+        try:
+            self.save()
+        except (OSError, ValueError, TrainingError) as error:
+            log.say(f"an error ends the run, and step {self.step} could not be saved: {error}")
+        else:
+            log.say(f"an error ends the run; it is saved as of step {self.step}")
 
     def _train_on(self, images: np.ndarray, captions: list[str]) -> dict[str, Array]:
         """One step, at the learning rate of the schedule."""
@@ -207,21 +277,26 @@ class Trainer:
         watch.look(entry, waited=self.loader.wait_seconds)
         if validation is not None and self._is_due(self.options.validate_every):
             entry |= validation.measure(self.model, self.tokenizer)
+            if not math.isfinite(entry["validation_loss"]):
+                raise self._astray(f"the validation loss is {entry['validation_loss']}")
             if entry["validation_loss"] < log.lowest_validation_loss:
                 self.save(BEST)
         log.write(entry)
 
     def _entry(self, result: dict[str, Array], pace: float) -> Entry:
         """The numbers of a step for the metrics. TrainingError for a loss like NaN."""
-        values = [result["loss"], result["logit_scale"], result["grad_norm"]]
-        # A GPU has to be waited for when numbers are read: once here, not three times.
-        numbers = array_module(values[0]).stack(values)  # (3,)
-        loss, logit_scale, norm = move(numbers, "numpy").tolist()
+        sizes = largest_values(self.model, self.optimizer)
+        values = [result["loss"], result["logit_scale"], result["grad_norm"], *sizes.values()]
+        # A GPU has to be waited for when numbers are read: once here, not for each.
+        numbers = array_module(values[0]).stack(values)  # (3 + number of sizes,)
+        loss, logit_scale, norm, *read_sizes = move(numbers, "numpy").tolist()
+        fault = fault_in(dict(zip(sizes, read_sizes)), self.model, self.optimizer)
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}; the last checkpoint is kept. "
-                "Usual cause: a `learning_rate` that is too high"
-            )
+            raise self._astray(f"the loss is {loss}")
+        if not math.isfinite(norm):
+            raise self._astray(f"the length of the gradients is {norm}")
+        if fault is not None:
+            raise self._astray(fault)
         return {
             "step": self.step,
             "seconds": round(self.elapsed, 3),
@@ -242,17 +317,42 @@ class Trainer:
             skip_bad=self.task.skip_bad,
         )
 
-    def save(self, name: str = CHECKPOINT) -> None:
+    def _astray(self, problem: str) -> TrainingError:
+        """The error that ends a run when its numbers are spoiled."""
+        if self.files.last_step is None:
+            kept = "no checkpoint of this run was written yet"
+        else:
+            path = self.directory / CHECKPOINT
+            kept = f"the last checkpoint is kept: {path}, of step {self.files.last_step}"
+        fault = fault_of(self.model, self.optimizer)
+        more = "" if fault in (None, problem) else f"; {fault}"
+        return TrainingError(
+            f"{problem} at step {self.step}; {kept}. The learning rate was "
+            f"{self.optimizer.lr:g}{more}. Usual cause: a `learning_rate` that is too high"
+        )
+
+    def save(self, name: str = CHECKPOINT) -> Path | None:
         """Write CHECKPOINT, from which a run goes on, or BEST, which is for use only.
 
-        Raises ValueError, and leaves the file as it was, if a weight is NaN or
-        infinite.
+        Returns the folder to which an earlier run in the directory was moved, if there
+        was one. Raises TrainingError, and leaves the file as it was, if a weight or a
+        moment is NaN, infinite or huge.
         """
+        if (fault := fault_of(self.model, self.optimizer)) is not None:
+            raise self._astray(fault)
+        if name != CHECKPOINT:
+            self._write(self.directory / name, with_optimizer=False)
+            return None
+        return self.files.write_checkpoint(
+            lambda path: self._write(path, with_optimizer=True), self.step
+        )
+
+    def _write(self, path: Path, with_optimizer: bool) -> None:
         save_checkpoint(
-            path=self.directory / name,
+            path=path,
             model=self.model,
             tokenizer=self.tokenizer,
-            optimizer=self.optimizer if name == CHECKPOINT else None,
+            optimizer=self.optimizer if with_optimizer else None,
             training={
                 "step": self.step,
                 "elapsed": self.elapsed,

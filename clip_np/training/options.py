@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clip_np.encoders import PRESETS
+from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
 
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {
@@ -42,6 +43,12 @@ MUST_BE_POSITIVE = {
 """Options for which 0 has no meaning, and why. All other numbers may be 0."""
 
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
+
+LARGEST_ZOOM = 10.0
+"""exp(10): a pixel as wide as any image."""
+
+UPPER_BOUNDS = {"seed": 2**128, "zoom": LARGEST_ZOOM, "tag_probability": 1.0}
+"""The largest values of options that have a bound of their own. Seeds may be long."""
 
 
 def command_line_field(default: Any, value: str, meaning: str) -> Any:
@@ -98,22 +105,25 @@ class TrainingOptions:
     validate_every: int = 100
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check(field.name, field.type)
         if self.preset not in PRESETS:
             raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int | float):
-                continue
-            # `not value > 0` rather than `value <= 0`: a NaN must not pass, and any
-            # comparison with it is false.
-            if field.name in MUST_BE_POSITIVE and not value > 0:
-                raise ValueError(
-                    f"`{field.name}` must be positive, got {value}: {MUST_BE_POSITIVE[field.name]}"
-                )
-            if not value >= 0:
-                raise ValueError(f"`{field.name}` must not be negative, got {value}")
+
+    def _check(self, name: str, expected: Any) -> None:
+        """ValueError if an option is of another kind, or out of its bounds."""
+        value = getattr(self, name)
+        is_number = isinstance(value, int | float)
+        if is_number and name in MUST_BE_POSITIVE and not value > 0:  # NaN is not > 0 either
+            reason = MUST_BE_POSITIVE[name]
+            raise ValueError(f"`{name}` must be positive, got {shown(value)}: {reason}")
+        if is_number and not value >= 0:
+            raise ValueError(f"`{name}` must not be negative, got {shown(value)}")
+        require_kind(name, value, expected)
+        if is_number:
+            require_range(name, value, 0, UPPER_BOUNDS.get(name, LARGEST_NUMBER))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **choices: Any) -> "TrainingOptions":
@@ -129,6 +139,9 @@ class TrainingOptions:
         32
         """
         recipe = RECIPES.get(choices.get("preset", ""), {})
+        unknown = settings.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"no such options of a training: {shown(sorted(unknown))}")
         limits = {}
         if "steps" in choices or "seconds" in choices:
             limits = {"steps": None, "seconds": None}

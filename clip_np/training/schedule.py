@@ -23,6 +23,7 @@ Loshchilov & Hutter 2017, arXiv:1608.03983 (cosine).
 
 import math
 
+from clip_np.training.checks import LARGEST_NUMBER
 from clip_np.training.options import TrainingOptions
 from minigrad.optim import warmup_cosine
 
@@ -62,7 +63,7 @@ def expected_steps(options: TrainingOptions, step: int, elapsed: float) -> int:
     """
     total = options.steps or ASSUMED_STEPS
     if options.seconds is not None and elapsed > 0:
-        by_clock = round(step * options.seconds / elapsed)
+        by_clock = round(min(step * options.seconds / elapsed, LARGEST_NUMBER))
         total = by_clock if options.steps is None else min(options.steps, by_clock)
     return max(total, step + 1)  # at least the step that is about to be taken
 

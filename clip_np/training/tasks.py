@@ -32,6 +32,7 @@ from clip_np.data import (
 from clip_np.evaluation import pairs_report
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
+from clip_np.training.checks import shown
 from clip_np.training.shapes_figures import shapes_report
 
 TRAINING_IMAGES = 60_000
@@ -157,10 +158,13 @@ Task = ShapesTask | FilesTask
 def open_task(source: dict[str, Any], training: bool = True) -> Task:
     """The task that a checkpoint's `source` describes.
 
-    With training=False, a shapes task draws no training pairs.
+    With training=False, a shapes task draws no training pairs. ValueError for a kind of
+    task that does not exist. What else a checkpoint says is looked at in saved.py.
     """
     settings = dict(source)
-    kind = settings.pop("task")
+    kind = settings.pop("task", None)
     if kind == "shapes":
         return ShapesTask(training=training, **settings)
-    return FilesTask(**settings)
+    if kind == "files":
+        return FilesTask(**settings)
+    raise ValueError(f"a task is 'shapes' or 'files', got {shown(kind)}")

@@ -66,7 +66,7 @@ def warn(path):
     warnings.warn("`data` or `k`?")
     raise ValueError("`skip_bad`")
 
-runs.read_checkpoint = warn
+runs.read_run = warn
 sys.exit(main(["evaluate", "run"]))
 """
     ended = subprocess.run(

@@ -13,7 +13,7 @@ import minigrad as mg
 from clip_np.cli import runs
 from clip_np.data import shapes, to_model_input
 from clip_np.encoders import PRESETS
-from clip_np.training import METRICS, read_metrics, tasks
+from clip_np.training import METRICS, PREVIOUS, directory, read_metrics, tasks
 from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
 
 PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
@@ -32,25 +32,26 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert report["steps"] == 10
     assert report["train_seconds"] > 0
     assert report["skipped_images"] == 0
-    directory = tmp_path / "runs" / "shapes"
-    assert sorted(path.name for path in directory.iterdir()) == sorted(
-        [BEST, CHECKPOINT, METRICS, *PICTURES]
+    folder = tmp_path / "runs" / "shapes"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [BEST, CHECKPOINT, PREVIOUS, METRICS, *PICTURES]
     )
     assert "weights, 128 pairs" in errors
     assert f"results go to {pathlib.Path('runs/shapes')}" in errors
     assert "recall at 1 of 1000" in errors
     assert "on the test split:" in errors
     for name in PICTURES:
-        with Image.open(directory / name) as picture:
+        with Image.open(folder / name) as picture:
             assert min(picture.size) > 200
         assert name in errors
-    assert clip_np.load(directory)[0].config.embed_dim == 16
+    assert sorted(directory.PICTURES) == PICTURES
+    assert clip_np.load(folder)[0].config.embed_dim == 16
     # Measured once more, the figures are the same.
     output, errors = run(capsys, "evaluate", "runs/shapes", "--json")
     again = report_of(output)
     assert again == {key: report[key] for key in again}
     assert len(again) == 6
-    figures, errors = run(capsys, "evaluate", directory / CHECKPOINT)
+    figures, errors = run(capsys, "evaluate", folder / CHECKPOINT)
     assert errors == ""
     assert f" {round(report['recall_at_1_of_1000'], 3):g}\n" in figures
 
@@ -66,13 +67,13 @@ def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
     assert report["steps"] == 10
     assert "on the test split, 12 pairs:" in errors
     assert "multiple choice 3" in errors
-    directory = tmp_path / "runs" / "photos"
-    assert set(PICTURES) < {path.name for path in directory.iterdir()}
-    again = report_of(run(capsys, "evaluate", directory, "--json")[0])
+    folder = tmp_path / "runs" / "photos"
+    assert set(PICTURES) < {path.name for path in folder.iterdir()}
+    again = report_of(run(capsys, "evaluate", folder, "--json")[0])
     assert again == {key: report[key] for key in again}
-    same = run(capsys, "evaluate", directory, "--json", "--data", photos / "captions.csv")[0]
+    same = run(capsys, "evaluate", folder, "--json", "--data", photos / "captions.csv")[0]
     assert report_of(same) == again
-    found = read_checkpoint(directory).training
+    found = read_checkpoint(folder).training
     assert found["options"]["shift"] == 3
     assert found["options"]["seed"] == found["source"]["seed"] == 4
 
@@ -95,7 +96,7 @@ def test_without_matplotlib_it_trains_and_says_what_to_install(
     assert report_of(output)["steps"] == 10
     assert 'pictures need matplotlib: pip install "minigrad-clip[examples]"' in errors
     assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [
-        *(BEST, CHECKPOINT, METRICS)
+        *(BEST, CHECKPOINT, PREVIOUS, METRICS)
     ]
 
 
@@ -103,8 +104,9 @@ def test_an_earlier_run_is_kept(capsys, few_test_shapes, no_pictures):
     run(capsys, "train", "--out", "here", *SHORT)
     first = pathlib.Path("here", CHECKPOINT).read_bytes()
     _, errors = run(capsys, "train", "--out", "here", *SHORT, "--seed", 1)
-    previous = pathlib.Path("here", "checkpoint.previous.npz")
-    assert f"an earlier run was here; its checkpoint is now {previous}" in errors
+    earlier = pathlib.Path("here", "earlier.1")
+    previous = earlier / CHECKPOINT
+    assert f"an earlier run was here; its files are now in {earlier}" in errors
     assert previous.read_bytes() == first
     assert pathlib.Path("here", CHECKPOINT).read_bytes() != first
     assert read_checkpoint(previous).training["options"]["seed"] == 0

@@ -129,7 +129,7 @@ def test_a_crashed_run_goes_on_from_its_last_checkpoint(task, tmp_path, monkeypa
     with open(tmp_path / "crashed" / METRICS, "a", encoding="utf-8") as file:
         file.write('{"step": 21, "lo')  # cut short when the power went
     resumed = trainer_of(task, tmp_path / "crashed", resume=True)
-    assert resumed.step == 19
+    assert resumed.step == 20  # an error saves what it can
     resumed.run()
     assert numbers_of(tmp_path / "crashed") == numbers_of(tmp_path / "whole")
     steps = [record["step"] for record in read_metrics(tmp_path / "crashed" / METRICS)]
@@ -205,7 +205,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(task, tm
     at_step(trainer, 10, spoil)
     with pytest.raises(TrainingError, match="the loss is nan at step 20; the last checkpoint is"):
         trainer.run()
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert (tmp_path / "earlier.1" / CHECKPOINT).read_bytes() == before
+    assert read_checkpoint(tmp_path).training["step"] == 1
     assert [record["step"] for record in read_metrics(tmp_path / METRICS)] == [10]
     assert not any(thread.name.startswith("clip-") for thread in threading.enumerate())
 
