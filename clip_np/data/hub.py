@@ -9,6 +9,7 @@ a buffer that is shuffled. The validation and the test split are a sample, the f
 rows of their streams.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -64,7 +65,7 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
         if _is_saved(path):
             loaded = _load_saved(path, split, streaming)
         else:
-            loaded = datasets.load_dataset(path, split=split, streaming=streaming)
+            loaded = datasets.load_dataset(path, split=split, streaming=streaming, **_no_scripts())
     except Exception as error:  # no network, no such set, no such split: an error class for each
         raise DataError(
             f"{path} is neither a path here nor a set to load ({type(error).__name__}: {error})"
@@ -78,6 +79,18 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
             f"{path} has the splits {', '.join(by_name)}: `split` picks one to train on"
         )
     return sets
+
+
+def _no_scripts() -> dict[str, Any]:
+    """The argument of `load_dataset` that forbids it to run programs from the hub.
+
+    A set on the hub could once bring a program that reads it. Version 4 of the library
+    runs none, and has no such argument any more; older ones do unless it is False.
+    """
+    import datasets
+
+    parameters = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in parameters else {}
 
 
 def _load_saved(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
