@@ -12,14 +12,15 @@ rows of their streams.
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from clip_np.data.columns import Columns, Entry, find_columns, table_rows
+from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
 from clip_np.data.pairs import Pairs, Row, Stream
+from clip_np.data.places import Places
 from clip_np.data.splits import TEST_PAIRS, split_of
 
 SHUFFLE_BUFFER = 4096
@@ -115,7 +116,8 @@ def read_sets(sets: Mapping[str, Any], path: str, columns: Columns) -> Iterator[
 def read_set(dataset: Any, split: str, path: str, columns: Columns) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    return table_rows(set_entries(dataset, table, columns), table, split, folder=Path())
+    entries = set_entries(dataset, table, columns)
+    return table_rows(entries, table, split, places=Places(Path(), allow_outside=True))
 
 
 def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
@@ -143,7 +145,7 @@ def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
         for number, row in enumerate(rows):
             cells = {role: row.get(header) for role, header in headers.items()}
             if is_mapped:
-                cells["image"] = partial(read_image, number)
+                cells["image"] = Located(read_image, number)
             yield Entry(f"row {number}", cells)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"column {image_header!r} holds no images ({error})") from error

@@ -35,7 +35,7 @@ _WORDS = re.compile(
 # White space by Unicode's rules. Python also counts the four separators 1C to 1F.
 _SPACE = re.compile(r"[^\S\x1c-\x1f]+")
 _SHADOW_OF = {"L": "z", "N": "0"}  # by the first letter of the Unicode category
-# A numeric entity such as "&#233;" with so many digits that Python refuses to read some.
+# A numeric entity such as "&#233;", with many digits. Python reads at most 4,300.
 _LONG_ENTITY = re.compile("&#([0-9]{20,})")
 
 MAX_TEXT_LENGTH = 2**18

@@ -20,7 +20,7 @@ def test_an_old_datasets_library_is_told_to_run_no_program(monkeypatch):
         raise ValueError("contains custom code")
 
     monkeypatch.setattr(datasets, "load_dataset", old)
-    with pytest.raises(DataError, match="a/b is neither a path here nor .* custom code"):
+    with pytest.raises(DataError, match=r"a/b is neither a path here nor .* custom code"):
         hub.load_sets("a/b", split=None, streaming=False)
     assert arguments == [False]
 
