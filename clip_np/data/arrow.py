@@ -14,6 +14,13 @@ from typing import Any
 from clip_np.data.bounds import FREE_LETTERS, MAX_CELL
 from clip_np.data.errors import DataError
 
+BATCH_BYTES = 2**24  # that texts of rows read together may take: 16 MiB
+DICTIONARY_ENCODINGS = frozenset(
+    {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
+)
+"""How a column is stored if Arrow can read it as a dictionary. Other encodings say that
+a value begins with the whole value before it: they repeat texts too."""
+
 
 @contextmanager
 def parquet_errors(path: Path) -> Iterator[None]:
@@ -26,13 +33,48 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
 
 
-def text_leaves(metadata: Any, names: Iterable[str]) -> list[str]:
-    """The parts of some columns that are texts or bytes: paths such as "img.bytes"."""
-    return [
-        leaf.path
-        for leaf in (metadata.schema.column(index) for index in range(metadata.num_columns))
-        if leaf.physical_type == "BYTE_ARRAY" and belongs_to(leaf.path, names)
+def chunks_of(metadata: Any, names: Iterable[str]) -> Iterator[Any]:
+    """What the file says of some columns, for each group of rows."""
+    names = list(names)
+    for number in range(metadata.num_row_groups):
+        yield from chunks_of_group(metadata.row_group(number), names)
+
+
+def chunks_of_group(group: Any, names: Iterable[str]) -> Iterator[Any]:
+    """What the file says of some columns in a group of rows."""
+    for index in range(group.num_columns):
+        chunk = group.column(index)
+        if belongs_to(chunk.path_in_schema, names):
+            yield chunk
+
+
+def dictionary_leaves(metadata: Any, names: Iterable[str]) -> list[str]:
+    """The parts of some columns that can be kept as dictionaries: "img.bytes", ...
+
+    They are the texts and bytes, without those in an encoding that has no such form.
+    """
+    chunks = [chunk for chunk in chunks_of(metadata, names) if chunk.physical_type == "BYTE_ARRAY"]
+    leaves = dict.fromkeys(chunk.path_in_schema for chunk in chunks)
+    others = {chunk.path_in_schema for chunk in chunks if not _may_be_dictionary(chunk)}
+    return [leaf for leaf in leaves if leaf not in others]
+
+
+def _may_be_dictionary(chunk: Any) -> bool:
+    return DICTIONARY_ENCODINGS.issuperset(chunk.encodings)
+
+
+def rows_that_fit(metadata: Any, names: Iterable[str], most: int) -> int:
+    """How many rows of some columns surely fit BATCH_BYTES; at most `most`.
+
+    A text takes at most the bytes of its chunk. Where it is kept as a dictionary, all
+    texts of the chunk do.
+    """
+    longest = [
+        max(1, chunk.total_uncompressed_size)
+        for chunk in chunks_of(metadata, names)
+        if chunk.physical_type == "BYTE_ARRAY" and not _may_be_dictionary(chunk)
     ]
+    return max(1, min([most, *(BATCH_BYTES // length for length in longest)]))
 
 
 def belongs_to(leaf: str, names: Iterable[str]) -> bool:

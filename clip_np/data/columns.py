@@ -125,9 +125,7 @@ def _image_source(cell: Any, places: Places, row_name: str) -> Any:
     """The source of the image in a cell: b"" for an empty cell, None for no image."""
     image = encoded_image(cell) or b""
     if isinstance(image, str):
-        path = str(Path(places.folder) / image)
-        places.refuse_outside(path, row_name)
-        return Located(reader=places, key=path)
+        return Located(reader=places, key=places.path_of(image, row_name))
     return image if isinstance(image, bytes) or callable(image) else None
 
 

@@ -117,7 +117,7 @@ def read_set(dataset: Any, split: str, path: str, columns: Columns) -> Iterator[
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
     entries = set_entries(dataset, table, columns)
-    return table_rows(entries, table, split, places=Places(Path(), allow_outside=True))
+    return table_rows(entries, table, split, places=Places(folder="", allow_outside=True))
 
 
 def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:

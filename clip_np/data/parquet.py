@@ -13,11 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from clip_np.data.arrow import cells_of, column_type, holds_bytes, parquet_errors, text_leaves
+from clip_np.data.arrow import (
+    cells_of,
+    column_type,
+    dictionary_leaves,
+    holds_bytes,
+    parquet_errors,
+    rows_that_fit,
+)
 from clip_np.data.bounds import refuse_rows
 from clip_np.data.columns import Columns, Entry, find_columns
 from clip_np.data.compact import Located
-from clip_np.data.stored_images import StoredImages, refuse_expansion, rows_that_fit
+from clip_np.data.stored_images import StoredImages, refuse_expansion
 
 ROWS_AT_A_TIME = 1024
 
@@ -42,8 +49,8 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
         with pyarrow.parquet.ParquetFile(path) as file:
             refuse_rows(path, file.metadata.num_rows, path.stat().st_size)
             headers = find_columns(path, file.schema_arrow.names, columns)
-            refuse_expansion(path, file.metadata, headers.get("image"), headers.values())
-            texts = text_leaves(file.metadata, headers.values())
+            refuse_expansion(path, file.metadata, headers.values())
+            texts = dictionary_leaves(file.metadata, headers.values())
         # Equal texts of a column are then stored once in memory, as in the file.
         with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
             yield from _entries(path, file, headers)
@@ -55,8 +62,7 @@ def _entries(path: Path, file: Any, headers: Mapping[str, str]) -> Iterator[Entr
         images = StoredImages.of(path, file, headers["image"])
     read_now = [name for role, name in headers.items() if role != "image" or images is None]
     number = 0
-    rows_at_a_time = rows_that_fit(file.metadata, read_now, ROWS_AT_A_TIME)
-    for batch in file.iter_batches(rows_at_a_time, columns=list(dict.fromkeys(read_now))):
+    for batch in _batches(file, list(dict.fromkeys(read_now))):
         cells = {
             name: cells_of(path, batch.column(name), name, number) for name in batch.schema.names
         }
@@ -67,3 +73,13 @@ def _entries(path: Path, file: Any, headers: Mapping[str, str]) -> Iterator[Entr
                 entry["image"] = Located(images, number) if path_cell is None else path_cell
             yield Entry(f"row {number}", entry)
             number += 1
+
+
+def _batches(file: Any, columns: list[str]) -> Iterator[Any]:
+    """Some rows of some columns at a time, never from two groups of rows.
+
+    The groups have dictionaries of their own, and Arrow cannot join those within lists.
+    """
+    rows_at_a_time = rows_that_fit(file.metadata, columns, ROWS_AT_A_TIME)
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(rows_at_a_time, row_groups=[group], columns=columns)

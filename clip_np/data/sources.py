@@ -144,7 +144,7 @@ def read_files(path: Path, columns: Columns, allow_outside: bool = False) -> Ite
         file: kind for file in files for kind in KINDS if kind.recognises(file, file == path)
     }
     _refuse_two_descriptions(path, kind_of)
-    inside = Places(root, allow_outside)
+    inside = Places(str(root), allow_outside)
     size = sum(file.stat().st_size for file in kind_of)
     yield from bounded(_table_rows(kind_of, columns, inside, path), path, size)
     if any(kind.images_inside for kind in kind_of.values()):
@@ -167,7 +167,7 @@ def _table_rows(
             entries,
             table=file.relative_to(root).as_posix(),
             default_split=_split_of_file(file, root),
-            places=Places(file.parent, inside.allow_outside),
+            places=Places(str(file.parent), inside.allow_outside),
         )
 
 

@@ -10,12 +10,19 @@ library writes groups of 100 images.
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clip_np.data.arrow import belongs_to, column_type, parquet_errors, text_leaves
+from clip_np.data.arrow import (
+    chunks_of,
+    chunks_of_group,
+    column_type,
+    dictionary_leaves,
+    parquet_errors,
+    rows_that_fit,
+)
 from clip_np.data.errors import DataError
 from clip_np.data.images import encoded_image
 from clip_np.data.places import Places
@@ -29,6 +36,9 @@ FREE_EXPANSION = 2**26
 EXPANSION = 32
 """Above FREE_EXPANSION, so many bytes for each byte in the file. Encoded images can
 hardly be compressed again, texts to a quarter or a tenth."""
+ROWS_AT_A_TIME = 2**14
+"""Arrow cannot hold more than 2 GiB in one column of plain binary. With 16,384 rows,
+that leaves 128 KiB for each encoded image."""
 MAX_VALUES = 2**24  # values of a column in a group, each of them 4 bytes or more
 
 
@@ -88,8 +98,8 @@ class StoredImages:
         """The encoded image of a row, b"" if there is none, or the path of its file."""
         cell = encoded_image(self._cell(row)) or b""
         if isinstance(cell, str):
-            folder = Path(self.path).parent
-            return Places(folder)(str(folder / cell))
+            places = Places(str(Path(self.path).parent))
+            return places(places.path_of(cell, self.path))
         return cell
 
     def path_instead(self, row: int) -> str | None:
@@ -121,52 +131,39 @@ def _read_group(path: str, column: str, group: int) -> Any:
 
     with parquet_errors(Path(path)):
         with pyarrow.parquet.ParquetFile(path) as file:
-            leaves = text_leaves(file.metadata, [column])
+            leaves = dictionary_leaves(file.metadata, [column])
+            rows = rows_that_fit(file.metadata, [column], ROWS_AT_A_TIME)
+            stored = chunks_of_group(file.metadata.row_group(group), [column])
+            limit = sum(map(_memory_limit, stored))
+        chunks = []
+        size = 0
         with pyarrow.parquet.ParquetFile(path, read_dictionary=leaves) as file:
-            return file.read_row_group(group, columns=[column], use_threads=False).column(0)
+            for batch in file.iter_batches(rows, row_groups=[group], columns=[column]):
+                chunks.append(batch.column(0))
+                size += chunks[-1].nbytes
+                if size > limit:
+                    raise DataError(
+                        f"{path}: group {group} of column {column} takes more than {limit:,} bytes "
+                        "of memory (FREE_EXPANSION, EXPANSION)"
+                    )
+        return pyarrow.chunked_array(chunks)
 
 
-def refuse_expansion(path: Path, metadata: Any, image: str | None, names: Iterable[str]) -> None:
-    """Raise DataError if columns would take much more memory than space in the file.
+def _memory_limit(chunk: Any) -> int:
+    """The bytes that a column of a group may take in memory."""
+    limit: int = FREE_EXPANSION + EXPANSION * max(0, chunk.total_compressed_size)
+    return limit
 
-    image: the column of images, of which a whole group is read at once.
-    """
+
+def refuse_expansion(path: Path, metadata: Any, names: Iterable[str]) -> None:
+    """Raise DataError if columns would take much more memory than space in the file."""
     size = path.stat().st_size
-    for chunk in _chunks(metadata, names):
+    for chunk in chunks_of(metadata, names):
         in_memory = chunk.total_uncompressed_size
-        if _repeats_beginnings(chunk) and image and belongs_to(chunk.path_in_schema, [image]):
-            in_memory *= max(1, chunk.num_values)
-        limit = FREE_EXPANSION + EXPANSION * min(size, max(0, chunk.total_compressed_size))
+        limit = min(_memory_limit(chunk), FREE_EXPANSION + EXPANSION * size)
         if in_memory > limit or chunk.num_values > MAX_VALUES:
             raise DataError(
-                f"{path}: a group of rows of column {chunk.path_in_schema} may take "
-                f"{in_memory:,} bytes of memory in {chunk.num_values:,} values. Its size allows "
-                f"{limit:,} bytes (FREE_EXPANSION, EXPANSION) and {MAX_VALUES:,} values "
-                "(MAX_VALUES): write it in smaller groups"
+                f"{path}: a group of rows of column {chunk.path_in_schema} takes {in_memory:,} "
+                f"bytes of memory for {chunk.num_values:,} values. Its size allows {limit:,} "
+                f"bytes (FREE_EXPANSION, EXPANSION) and {MAX_VALUES:,} values (MAX_VALUES)"
             )
-
-
-def rows_that_fit(metadata: Any, names: Iterable[str], most: int) -> int:
-    """How many rows of some columns surely fit FREE_EXPANSION bytes; at most `most`."""
-    longest = [
-        max(1, chunk.total_uncompressed_size)
-        for chunk in _chunks(metadata, names)
-        if _repeats_beginnings(chunk)
-    ]
-    return max(1, min([most, *(FREE_EXPANSION // length for length in longest)]))
-
-
-def _chunks(metadata: Any, names: Iterable[str]) -> Iterator[Any]:
-    """What the file says of some columns, for each group of rows."""
-    names = list(names)
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for index in range(group.num_columns):
-            chunk = group.column(index)
-            if belongs_to(chunk.path_in_schema, names):
-                yield chunk
-
-
-def _repeats_beginnings(chunk: Any) -> bool:
-    """Whether a value may begin with the whole value before it, stored as a number."""
-    return "DELTA_BYTE_ARRAY" in chunk.encodings
