@@ -245,6 +245,9 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
     _add_switch(
         command, "--streaming", "datasets only: read while training, keep nothing on the disk"
     )
+    _add_switch(
+        command, "--allow-outside", "read images that lie outside of the folder of their table"
+    )
     _add_switch(command, "--skip-bad", "leave unreadable images out, and count them")
 
 

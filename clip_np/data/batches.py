@@ -138,13 +138,13 @@ class BatchLoader:
         pairs = pairs.select(list(readable))
         images = np.stack(list(readable.values()))  # (B, size, size, 3)
         images = augment(images, rng, self.shift, self.zoom)
-        captions = pairs.captions
+        captions = list(pairs.captions)
         if pairs.tags is not None:
             captions = [
                 extra_words(caption, tags, rng, self.tag_probability)
                 for caption, tags in zip(captions, pairs.tags)
             ]
-        return Batch(images=to_model_input(images), captions=captions, names=pairs.names)
+        return Batch(images=to_model_input(images), captions=captions, names=list(pairs.names))
 
     def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
         """Image `row` as `load_square` returns it; kept if there is room."""

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
 from clip_np.data.images import image_cell
 from clip_np.data.pairs import Row
+from clip_np.data.places import Places
 from clip_np.data.splits import SPLITS
 
 Columns = Mapping[str, Sequence[str]]
@@ -77,27 +79,28 @@ def find_columns(table: str | Path, headers: Sequence[str], columns: Columns) ->
 
 
 def table_rows(
-    entries: Iterable[Entry], table: str, default_split: str, folder: Path
+    entries: Iterable[Entry], table: str, default_split: str, places: Places
 ) -> Iterator[Row]:
     """The rows of a table, checked.
 
     A caption cell holds a text, or a list of texts; the first text of a list is used. A
     tags cell holds a text or a list. An image cell holds an encoded image, a path below
-    `folder`, or a function that returns either. Raises DataError, naming the row, for
-    anything else. A row that names no split belongs to `default_split`.
+    the folder of `places`, or a function that returns either. Raises DataError, naming
+    the row, for anything else. A row that names no split belongs to `default_split`.
 
     >>> cells = {"image": "cat.png", "caption": " cat ", "tags": ["fur", "pet"]}
     >>> entries = [Entry("line 2", cells)]
-    >>> for row in table_rows(entries, "a.csv", "train", Path("pictures")):
+    >>> for row in table_rows(entries, "a.csv", "train", Places("pictures")):
     ...     print(row.caption, row.name, row.tags, row.split, sep=" | ")
     cat | pictures/cat.png | fur, pet | train
     """
     for entry in entries:
         row_name = f"{table} {entry.location}"
-        image = _image_source(entry.cells["image"], folder)
+        image = _image_source(entry.cells["image"], places, row_name)
         caption = _first_text(entry.cells["caption"])
         if image is None or not isinstance(caption, str):
-            image_type = type(image_cell(entry.cells["image"]))
+            cell = entry.cells["image"]
+            image_type = type(image_cell(cell() if isinstance(cell, Located) else cell))
             raise DataError(
                 f"{row_name}: expected a text and an encoded image or its path, got "
                 f"{type(caption)} and {image_type}; `caption_column` and `image_column` name "
@@ -105,17 +108,20 @@ def table_rows(
             )
         tags = entry.cells.get("tags") or ""
         if isinstance(tags, list):
-            tags = ", ".join(tags)
+            tags = ", ".join(map(str, tags))
+        if not isinstance(tags, str):
+            raise DataError(f"{row_name}: expected tags as a text, got {type(tags)}")
+        is_file = isinstance(image, Located) and isinstance(image.key, str)
         yield Row(
             caption=caption.strip(),
-            name=str(image) if isinstance(image, Path) else row_name,
+            name=str(image.key) if is_file else row_name,
             tags=tags,
             source=image,
             split=_split_of_row(entry.cells, default_split, row_name),
         )
 
 
-def _image_source(cell: Any, folder: Path) -> Any:
+def _image_source(cell: Any, places: Places, row_name: str) -> Any:
     """The source of the image in a cell; None if the cell holds something else.
 
     An empty cell gives b"", which fails as an unreadable image, so that skip_bad can
@@ -123,7 +129,7 @@ def _image_source(cell: Any, folder: Path) -> Any:
     """
     image = image_cell(cell) or b""
     if isinstance(image, str):
-        return folder / image
+        return Located(reader=places, key=places.path_of(image, row_name))
     return image if isinstance(image, bytes) or callable(image) else None
 
 

@@ -9,16 +9,18 @@ a buffer that is shuffled. The validation and the test split are a sample, the f
 rows of their streams.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from clip_np.data.columns import Columns, Entry, find_columns, table_rows
+from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
 from clip_np.data.pairs import Pairs, Row, Stream
+from clip_np.data.places import Places
 from clip_np.data.splits import TEST_PAIRS, split_of
 
 SHUFFLE_BUFFER = 4096
@@ -65,7 +67,7 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
         if _is_saved(path):
             loaded = _load_saved(path, split, streaming)
         else:
-            loaded = datasets.load_dataset(path, split=split, streaming=streaming)
+            loaded = datasets.load_dataset(path, split=split, streaming=streaming, **_no_scripts())
     except Exception as error:  # no network, no such set, no such split: an error class for each
         raise DataError(
             f"{path} is neither a path here nor a set to load ({type(error).__name__}: {error})"
@@ -79,6 +81,18 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
             f"{path} has the splits {', '.join(by_name)}: `split` picks one to train on"
         )
     return sets
+
+
+def _no_scripts() -> dict[str, Any]:
+    """The argument of `load_dataset` that forbids it to run programs from the hub.
+
+    A set on the hub could once bring a program that reads it. Version 4 of the library
+    runs none, and has no such argument any more; older ones do unless it is False.
+    """
+    import datasets
+
+    parameters = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in parameters else {}
 
 
 def _load_saved(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
@@ -103,7 +117,8 @@ def read_sets(sets: Mapping[str, Any], path: str, columns: Columns) -> Iterator[
 def read_set(dataset: Any, split: str, path: str, columns: Columns) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    return table_rows(set_entries(dataset, table, columns), table, split, folder=Path())
+    entries = set_entries(dataset, table, columns)
+    return table_rows(entries, table, split, places=Places(folder="", allow_outside=True))
 
 
 def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
@@ -131,7 +146,7 @@ def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
         for number, row in enumerate(rows):
             cells = {role: row.get(header) for role, header in headers.items()}
             if is_mapped:
-                cells["image"] = partial(read_image, number)
+                cells["image"] = Located(read_image, number)
             yield Entry(f"row {number}", cells)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"column {image_header!r} holds no images ({error})") from error

@@ -14,15 +14,16 @@ from pathlib import Path
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import IMAGE_SUFFIXES
 from clip_np.data.pairs import Row
+from clip_np.data.places import Places
 from clip_np.data.splits import split_of
 from clip_np.data.tables import read_utf8
 
 
-def read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
-    """A row for each image among `files`, which all lie below the folder `root`.
+def read_paired_files(files: Sequence[Path], inside: Places) -> Iterator[Row]:
+    """A row for each image among `files`, which all lie in the folder of `inside`.
 
     Files that are neither images nor texts are ignored. Raises DataError for an image
-    without text or a text without image.
+    without text, a text without image, or a link to a file outside of the folder.
     """
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
@@ -33,9 +34,13 @@ def read_paired_files(files: Sequence[Path], root: Path) -> Iterator[Row]:
             f"no image: {a_few(sorted(alone))}. Add what is missing, or write a captions.csv."
         )
     for image in images:
-        folders = image.relative_to(root).parts[:-1]
+        text = texts[image.with_suffix("")]
+        for file in (image, text):
+            if file.is_symlink():
+                inside(str(file))
+        folders = image.relative_to(inside.folder).parts[:-1]
         yield Row(
-            caption=read_utf8(texts[image.with_suffix("")]).strip(),
+            caption=read_utf8(text).strip(),
             name=str(image),
             tags="",
             source=image,

@@ -9,6 +9,8 @@ data set. It keeps the captions in memory, and of each image only its source
     tags        ["toy, round", ""]              further words, or None if there are none
     sources     [Path("a.png"), b"PNG..."]      not yet decoded
 
+The columns are lists, or look like lists and are packed (compact.py).
+
 A data set larger than the disk can be read as a *stream*: its rows arrive one after
 another and are used once in each pass. Only the rows in a buffer can be shuffled.
 `Stream` offers batches as `Pairs` does. Its columns hold a sample, the first rows of
@@ -18,7 +20,7 @@ the training split. The tokenizer is learned from this sample.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -26,6 +28,8 @@ from PIL import Image
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import ImageSource, opened
 from clip_np.data.random_streams import ORDER_STREAM
+
+Item = TypeVar("Item")
 
 
 class Row(NamedTuple):
@@ -57,10 +61,10 @@ class Pairs:
     (8, 8)
     """
 
-    captions: list[str]
-    names: list[str]
-    tags: list[str] | None
-    sources: list[ImageSource]
+    captions: Sequence[str]
+    names: Sequence[str]
+    tags: Sequence[str] | None
+    sources: Sequence[ImageSource]
 
     repeats: ClassVar[bool] = True
     """Whether an image comes again, so that its pixels are worth keeping."""
@@ -80,10 +84,10 @@ class Pairs:
     def select(self, indices: Sequence[int] | np.ndarray) -> "Pairs":
         """The pairs of these rows, in this order; `indices` are row numbers."""
         return Pairs(
-            captions=[self.captions[row] for row in indices],
-            names=[self.names[row] for row in indices],
-            tags=None if self.tags is None else [self.tags[row] for row in indices],
-            sources=[self.sources[row] for row in indices],
+            captions=_take(self.captions, indices),
+            names=_take(self.names, indices),
+            tags=None if self.tags is None else _take(self.tags, indices),
+            sources=_take(self.sources, indices),
         )
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator["Pairs"]:
@@ -130,6 +134,12 @@ class Pairs:
             )
         names = [f"image {row}" for row in range(len(images))]
         return cls(captions=list(captions), names=names, tags=None, sources=list(images))
+
+
+def _take(column: Sequence[Item], indices: Sequence[int] | np.ndarray) -> Sequence[Item]:
+    """The items of these rows. A packed column packs them too."""
+    take = getattr(column, "take", None)
+    return [column[row] for row in indices] if take is None else take(indices)
 
 
 @dataclass

@@ -4,17 +4,29 @@ Parquet is the file format of big tables: columns are stored one after another,
 compressed, and with their types. A file holds its pictures itself, as encoded bytes. A
 big set comes as several files ("shards") with names such as
 train-00003-of-00017.parquet. Reading it takes pyarrow.
+
+Captions are read when the file is opened. Pictures stay in the file until they are
+needed (stored_images.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from clip_np.data.arrow import (
+    cells_of,
+    column_type,
+    dictionary_leaves,
+    holds_bytes,
+    parquet_errors,
+    rows_that_fit,
+)
+from clip_np.data.bounds import refuse_rows
 from clip_np.data.columns import Columns, Entry, find_columns
-from clip_np.data.errors import DataError
+from clip_np.data.compact import Located
+from clip_np.data.stored_images import StoredImages, refuse_expansion
 
 ROWS_AT_A_TIME = 1024
-"""Arrow cannot hold more than 2 GiB in one column of plain binary. With 1,024 rows,
-that leaves 2 MiB for each encoded image."""
 
 
 def is_parquet(path: Path, asked_for: bool) -> bool:
@@ -29,20 +41,49 @@ def is_parquet(path: Path, asked_for: bool) -> bool:
 def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
     """One entry for each row, counted from 0.
 
-    Raises ImportError if pyarrow is not installed, DataError if the file is damaged or
-    lacks a column.
+    Raises ImportError if pyarrow is not installed, DataError if the file is damaged,
+    lacks a column, or holds more than a file of its size may hold.
     """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(f'{path} needs pyarrow: pip install "minigrad-clip[data]"') from error
-    try:
+    with parquet_errors(path):
         with pyarrow.parquet.ParquetFile(path) as file:
+            refuse_rows(path, file.metadata.num_rows, path.stat().st_size)
             headers = find_columns(path, file.schema_arrow.names, columns)
-            batches = file.iter_batches(ROWS_AT_A_TIME, columns=list(headers.values()))
-            rows = (row for batch in batches for row in batch.to_pylist())
-            for number, row in enumerate(rows):
-                yield Entry(f"row {number}", {role: row[name] for role, name in headers.items()})
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as a parquet file: {error}") from error
+            refuse_expansion(path, file.metadata, headers.values())
+            texts = dictionary_leaves(file.metadata, headers.values())
+        # Equal texts of a column are then stored once in memory, as in the file.
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+            yield from _entries(path, file, headers)
+
+
+def _entries(path: Path, file: Any, headers: Mapping[str, str]) -> Iterator[Entry]:
+    images = None
+    if "image" in headers and holds_bytes(column_type(file, headers["image"])):
+        images = StoredImages.of(path, file, headers["image"])
+    read_now = [name for role, name in headers.items() if role != "image" or images is None]
+    number = 0
+    for batch in _batches(file, list(dict.fromkeys(read_now))):
+        cells = {
+            name: cells_of(path, batch.column(name), name, number) for name in batch.schema.names
+        }
+        for row in range(batch.num_rows):
+            entry = {role: cells[name][row] for role, name in headers.items() if name in cells}
+            if images is not None:
+                path_cell = images.path_instead(number)
+                entry["image"] = Located(images, number) if path_cell is None else path_cell
+            yield Entry(f"row {number}", entry)
+            number += 1
+
+
+def _batches(file: Any, columns: list[str]) -> Iterator[Any]:
+    """Some rows of some columns at a time, never from two groups of rows.
+
+    The groups have dictionaries of their own, and Arrow cannot join those within lists.
+    """
+    rows_at_a_time = rows_that_fit(file.metadata, columns, ROWS_AT_A_TIME)
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(rows_at_a_time, row_groups=[group], columns=columns)

@@ -16,7 +16,7 @@ that turns a file into entries (see columns.py), and add a line to KINDS.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +24,14 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_np.data import hub
+from clip_np.data.bounds import bounded
 from clip_np.data.columns import Columns, Entry, choose_columns, table_rows
+from clip_np.data.compact import pack_rows
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.paired_files import read_paired_files
 from clip_np.data.pairs import Pairs, Row
 from clip_np.data.parquet import is_parquet, read_parquet
+from clip_np.data.places import Places
 from clip_np.data.splits import SPLIT_NAMES, hold_out, split_of, tutorial_split
 from clip_np.data.tables import is_table, read_table
 
@@ -62,6 +65,7 @@ def open_dataset(
     seed: int = 0,
     split: str | None = None,
     streaming: bool = False,
+    allow_outside: bool = False,
 ) -> dict[str, Pairs]:
     """The pairs of `path` by split: "train", "validation", "test", those there are.
 
@@ -72,6 +76,8 @@ def open_dataset(
       images becomes it, at least one image. `seed` chooses them.
     - split: take all pairs from this split, such as "train[:10%]".
     - streaming: read the set while training, and keep nothing on disk.
+    - allow_outside: read image files that lie outside of the folder that names them.
+      Without it a table from a stranger cannot choose which files are opened.
 
     `split` and `streaming` are only for sets of the `datasets` library.
 
@@ -92,61 +98,79 @@ def open_dataset(
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
     columns = choose_columns(image_column, caption_column)
     is_set = hub.is_set(path)
+    rows: Iterable[Row]
     if is_set:
         sets = hub.load_sets(str(path), split, streaming)
         if streaming:
             return hub.open_stream(sets, str(path), columns)
-        rows = list(hub.read_sets(sets, str(path), columns))
+        rows = hub.read_sets(sets, str(path), columns)
     elif split or streaming:
         raise DataError(
             f"{path}: `split` and `streaming` are only for sets of the datasets library"
         )
     else:
-        rows = list(read_files(Path(path), columns))
-    if not rows:
+        rows = read_files(Path(path), columns, allow_outside)
+    pairs, splits = pack_rows(rows)
+    if len(pairs) == 0:
         raise DataError(
             f"{path} holds no image-caption pairs. Files that can be read: {UNDERSTOOD}"
         )
-    return _by_split(rows, validation_fraction, seed, cut_test=is_set)
+    return _by_split(pairs, splits, validation_fraction, seed, cut_test=is_set)
 
 
 def _by_split(
-    rows: Sequence[Row], validation_fraction: float, seed: int, cut_test: bool
+    pairs: Pairs, splits: np.ndarray, validation_fraction: float, seed: int, cut_test: bool
 ) -> dict[str, Pairs]:
-    """The pairs of each split that has any.
+    """The pairs of each split that has any. splits (N,): the split of each pair.
 
     If there is no validation split, pairs are held out for it. If all rows are for
     training and `cut_test` is true, pairs are held out for a test split as well.
     """
-    pairs = Pairs.from_rows(rows)
-    splits = np.array([row.split for row in rows], dtype=object)
     if cut_test and set(splits) == {"train"}:
-        splits[tutorial_split(len(rows))] = "test"
+        splits[tutorial_split(len(pairs))] = "test"
     if "validation" not in splits:
         splits[hold_out(pairs.names, splits, validation_fraction, seed)] = "validation"
     rows_of = {split: np.flatnonzero(splits == split) for split in SPLIT_NAMES}
     return {split: pairs.select(numbers) for split, numbers in rows_of.items() if len(numbers)}
 
 
-def read_files(path: Path, columns: Columns) -> Iterator[Row]:
+def read_files(path: Path, columns: Columns, allow_outside: bool = False) -> Iterator[Row]:
     """The rows of the file `path`, or of all files below the folder `path`."""
     if not path.exists():
         raise DataError(f"{path} does not exist")
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path} is neither a folder nor a regular file")
     root = path if path.is_dir() else path.parent
     files = _list_files(path, root)
     kind_of = {
         file: kind for file in files for kind in KINDS if kind.recognises(file, file == path)
     }
     _refuse_two_descriptions(path, kind_of)
-    for file, kind in kind_of.items():
-        table = file.relative_to(root).as_posix()
-        entries = kind.read(file, columns)
-        yield from table_rows(entries, table, _split_of_file(file, root), file.parent)
+    inside = Places(str(root), allow_outside)
+    size = sum(file.stat().st_size for file in kind_of)
+    yield from bounded(_table_rows(kind_of, columns, inside, path), path, size)
     if any(kind.images_inside for kind in kind_of.values()):
         return  # pictures and texts next to such files are a preview, a licence, ...
     described = {file.parent for file in kind_of}
     loose = [file for file in files if not described.intersection(file.parents)]
-    yield from read_paired_files(loose, root)
+    yield from read_paired_files(loose, inside)
+
+
+def _table_rows(
+    kind_of: dict[Path, Kind], columns: Columns, inside: Places, path: Path
+) -> Iterator[Row]:
+    """The rows of all tables. DataError for a table that is a link to elsewhere."""
+    root = Path(inside.folder)
+    for file, kind in kind_of.items():
+        if file != path:
+            inside(str(file))
+        entries = kind.read(file, columns)
+        yield from table_rows(
+            entries,
+            table=file.relative_to(root).as_posix(),
+            default_split=_split_of_file(file, root),
+            places=Places(str(file.parent), inside.allow_outside),
+        )
 
 
 def _list_files(path: Path, root: Path) -> list[Path]:

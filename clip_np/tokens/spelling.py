@@ -12,6 +12,7 @@ in "artist" are different pieces, and a text can be put together again with its 
 """
 
 from collections.abc import Iterable
+from reprlib import repr as shortened
 
 END_OF_WORD = "</w>"
 
@@ -29,12 +30,20 @@ BYTE_PIECES = (*_BYTES, *(character + END_OF_WORD for character in _BYTES))
 def spell(word: str) -> list[str]:
     """The bytes of a word as visible characters, the last one with the mark "</w>".
 
+    Raises ValueError for half a character, which no text in UTF-8 can hold.
+
     >>> spell("red")
     ['r', 'e', 'd</w>']
     >>> spell("né")
     ['n', 'Ã', '©</w>']
     """
-    characters = [_CHARACTERS[byte] for byte in word.encode("utf-8")]
+    try:
+        spelled = word.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the word {shortened(word)} is no Unicode text ({error.reason}): correct its encoding"
+        ) from error
+    characters = [_CHARACTERS[byte] for byte in spelled]
     return [*characters[:-1], characters[-1] + END_OF_WORD]
 
 

@@ -149,7 +149,7 @@ class FilesTask:
         spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
         chosen = self.test.select([rows[index] for index in spread])
         images, readable = load_images(chosen, size, self.skip_bad)
-        return images, readable.captions
+        return images, list(readable.captions)
 
 
 Task = ShapesTask | FilesTask

@@ -34,10 +34,10 @@ def save_pretrained(
 ) -> None:
     """Write a folder that Hugging Face's CLIPModel, CLIPTokenizer and processor open.
 
-    `preprocess` None means the preparation of the published models. Without a tokenizer, no
-    tokenizer files are written. The files replace older ones all together: whenever the
-    program is stopped, `load` opens the old model or the new one. FileError, and
-    nothing written, if a weight is NaN or infinite.
+    `preprocess` None means the preparation of the published models. Without a
+    tokenizer, no tokenizer files are written. The files replace older ones all
+    together: whenever the program is stopped, `load` opens the old model or the new
+    one. FileError, and nothing written, if a weight is NaN or infinite.
 
     >>> import tempfile
     >>> import numpy as np

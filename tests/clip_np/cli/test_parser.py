@@ -10,6 +10,7 @@ COMMON = ["--backend", "--json", "--help"]
 
 EVALUATE_FLAGS = [
     *("--data", "--image-column", "--caption-column", "--split", "--streaming", "--skip-bad"),
+    "--allow-outside",
     *COMMON,
 ]
 
