@@ -114,7 +114,8 @@ def contrastive_loss(
     answers, for instance because image i and image j have the same caption. These pairs
     are left out of the comparison: their logit becomes minus infinity, so that their
     probability and their gradient are 0. The pairs (i, i) on the diagonal are the right
-    answers, and always stay in.
+    answers, and always stay in. `clip-np train` passes none: there, the equal caption
+    of another image counts as a wrong answer.
 
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
     >>> logit_scale = mg.tensor(math.log(100.0))

@@ -38,7 +38,7 @@ def train(steps, pairs=PAIRS, seed=0):
         mg.optim.clip_grad_norm(model.parameters(), max_norm=1.0)
         optimizer.step()
         optimizer.zero_grad()
-        scale = model.logit_scale.data  # the logarithm of 1 / temperature
+        scale = model.logit_scale.data  # the logarithm of the factor
         np.clip(scale, 0.0, MAX_LOGIT_SCALE, out=scale)
         if step % 50 == 0:
             print(f"step {step:4}   loss {loss.item():.3f}")

@@ -12,8 +12,8 @@ touched once. `blocks` cuts the rows of an array into such pieces:
         ...
 
 **Arenas.** A large new array is new memory. The system hands it out page by page, at
-the first touch of each page, and takes it back when the array is gone. A training step
-would pay for that again for every intermediate result. An `Arena` keeps its buffers and
+the first touch of each page, and takes it back when the array is gone. Without an
+arena, a training step pays for that with every intermediate result. An `Arena` keeps its buffers and
 hands them out again as soon as nobody else refers to them. CPython counts the
 references to each object, so the arena can ask for their number. A view refers to the
 array that it looks at, so views count as well.
@@ -92,7 +92,8 @@ class Arena:
 
     buffers maps (size, type of number) to the buffers of that kind. used has the ids of
     those that were handed out since the last `sweep`. An arena is for one thread: two
-    threads could take the same free buffer at the same moment.
+    threads could take the same free buffer at the same moment, and each would overwrite
+    the other's numbers.
 
     >>> arena = Arena()
     >>> first = arena.empty((100, 100), np.dtype(np.float32))

@@ -33,11 +33,15 @@ the cost of two forward runs. Three decisions keep it short and fast:
   This needs no sorting pass and no recursion, so a chain of 100,000 operations is no
   problem.
 - **A vjp holds arrays, never tensors.** A tensor points to its node, and the node
-  points to its vjp. If the vjp pointed back to the tensor, the three would form a
-  cycle, and memory would wait for the garbage collector.
-- **A gradient travels together with the answer to "does anyone else hold this array?"**
-  If nobody does, a second gradient is added to it in place. If somebody does, the sum
-  is a new array.
+  points to its vjp. If the vjp held the tensor that its operation returned, the three
+  would form a cycle, and memory would wait for the garbage collector.
+- **With each gradient goes a flag, `owned`,** which is true if nobody else holds this
+  array. Then a second gradient is added to it in place. Otherwise the sum is a new
+  array.
+
+**What happens to a tensor that is used five times?** The loss depends on it along five
+paths, so its gradient is the sum of five. All five uses are younger than the tensor. So
+the walk reaches it once, after the last of them, when the sum is complete.
 
 **Who frees the graph?** A walk does, node by node, as it goes: it takes the vjp and the
 parents out of each node that it visits, unless `retain_graph` is set. A graph that is

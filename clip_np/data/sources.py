@@ -11,8 +11,8 @@ few ways, and `open_dataset` recognises these:
 A folder called train/, test/ or validation/ says the split of all that is in it. Such a
 word in the name of a file does the same. Every split becomes one `Pairs`.
 
-KINDS is the table of the readers. To read a new kind of data file, write a function
-that turns a file into entries (see columns.py), and add a line to KINDS.
+KINDS is the table of the readers. clip_np/data/__init__.py lists the steps to a new
+kind of data file.
 """
 
 import re

@@ -29,12 +29,12 @@ Normalising inside the two branches ("pre-LN") leaves a straight path through th
 along which gradients reach the first block undiminished.
 
 *Positions.* Attention does not see the order of its tokens. Here the encoders add a
-learned row for each position before the first block. Rotary positions would go another
-way. They would rotate q and k in each head by an angle that grows with the position,
-between in_proj and the scores, and the added rows would go. This would break the
-published layouts, which hold these rows, the fused `mg.self_attention`, which reads Q
-and K straight from in_proj, and the key trick of pooled.py: one vector K^T q could no
-longer serve all tokens, because each key is rotated by another angle.
+learned row for each position before the first block. Rotary positions would work
+differently: between in_proj and the scores, they would rotate q and k in each head by
+an angle that grows with the position. The added rows would be dropped. This would break
+three things: the published layouts, which hold these rows; the fused
+`mg.self_attention`, which reads Q and K straight from in_proj; and the way in which
+pooled.py avoids the keys, because one vector K^T q could no longer serve all tokens.
 
 Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; Xiong et al. 2020,
 arXiv:2002.04745 (pre-LN).

@@ -6,8 +6,9 @@ of them. The function or its vjp can change an array that belongs to the caller,
 another result the next time. `checked_gradients` looks for all of these while it asks
 the tape for gradients.
 
-It takes the gradient of <c, fn> for a random cotangent c. Ones instead of c would be a
-bad choice: they cannot tell a matrix from its transpose, or a row from the next one.
+It contracts the result with a random array c, the *cotangent*, and asks for the
+gradient of <c, fn>, the sum of c * fn. With ones for c, all elements of the result
+would count the same. A vjp that swaps two rows, or transposes, would then pass.
 """
 
 from collections.abc import Sequence
