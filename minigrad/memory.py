@@ -13,10 +13,10 @@ touched once. `blocks` cuts the rows of an array into such pieces:
 
 **Arenas.** A large new array is new memory. The system hands it out page by page, at
 the first touch of each page, and takes it back when the array is gone. Without an
-arena, a training step pays for that with every intermediate result. An `Arena` keeps its buffers and
-hands them out again as soon as nobody else refers to them. CPython counts the
-references to each object, so the arena can ask for their number. A view refers to the
-array that it looks at, so views count as well.
+arena, a training step pays for that with every intermediate result. An `Arena` keeps
+its buffers and hands them out again as soon as nobody else refers to them. CPython
+counts the references to each object, so the arena can ask for their number. A view
+refers to the array that it looks at, so views count as well.
 
     with using(arena):
         y = mg.gelu(x)          # y lies on a buffer of the arena
