@@ -1,0 +1,98 @@
+"""Damaged indexes: each is read as far as it goes, or refused with its name."""
+
+import collections
+import json
+import pathlib
+import random
+
+import numpy as np
+import pytest
+from fuzz_files import change_bytes, change_value
+from image_folders import untrained_run, write_first_format, write_photos
+
+from clip_np.evaluation import build_index, html_page, read_index, search_index
+from clip_np.files import FileError, read_npz, write_npz
+
+COUNT = 500  # files of each format and each way to damage them
+OTHER_MODEL = "the index holds what another model saw"
+NOTHING = "needs at least one of each"
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return untrained_run(tmp_path / "run")
+
+
+def change_arrays(path: str, rng: random.Random) -> None:
+    """Write one with changed arrays, packed anew: what is wrong shows late."""
+    arrays = read_npz(path)
+    name = rng.choice(list(arrays))
+    array = arrays[name]
+    if name == "header" and rng.random() < 0.8:
+        header = change_value(json.loads(array.tobytes()), rng)
+        arrays[name] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        return write_npz("bad.npz", arrays)
+    match rng.randrange(5):
+        case 0:
+            del arrays[name]
+        case 1:
+            kind = rng.choice(("u1", "i1", "<i8", ">i8", "<f4", "<f8", "<U3", "?", "<c8", "V3"))
+            arrays[name] = np.zeros(array.shape, kind)
+        case 2:
+            arrays[name] = array[: rng.randrange(len(array) + 1)]
+        case 3:
+            arrays[name] = array[None] if rng.random() < 0.5 else array.reshape(-1)
+        case _:
+            content = change_bytes(array.tobytes(), rng)
+            content = content[: len(content) // array.itemsize * array.itemsize]
+            rows = np.frombuffer(content, array.dtype)
+            whole = len(rows) // array[0:1].size * array[0:1].size if array[0:1].size else 0
+            arrays[name] = rows[:whole].reshape(-1, *array.shape[1:])
+    return write_npz("bad.npz", arrays)
+
+
+def use(model) -> str:
+    """Ask bad.npz everything: what came of it."""
+    try:
+        index = read_index("bad.npz")
+        assert len(index.paths) == len(index)
+        assert set(index.unreadable) <= set(index.files)
+        matches = search_index(index, "red", *model)
+    except FileError as error:
+        assert str(error).startswith("bad.npz: "), error
+        return "refused"
+    except ValueError as error:
+        assert OTHER_MODEL in str(error) or NOTHING in str(error), error
+        return "of no use"
+    marks = [(match.path, f"{match.cosine:.3f}") for match in matches]
+    assert all(abs(match.cosine) < 1.01 for match in matches)
+    html_page(marks, "page.html", title="", note="", may_open=lambda path: False)
+    # Whatever is changed in the list of files, it is not this user's list any more.
+    assert not index.is_own or set(index.files) == set(read_index("index.npz").files)
+    return "read"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", [1, 2])
+@pytest.mark.parametrize("way", ["bytes", "arrays"])
+def test_mutated_indexes(model, tmp_path, form, way):
+    photos = write_photos(tmp_path / "photos")
+    (photos / "2.png").write_bytes(b"no image")
+    index = build_index("index.npz", [photos], *model[:2], "run")
+    if form == 1:
+        write_first_format("index.npz", index)
+    original = pathlib.Path("index.npz").read_bytes()
+    results: collections.Counter[str] = collections.Counter()
+    for number in range(COUNT):
+        rng = random.Random(f"{form} {way} {number}")
+        if way == "bytes":
+            pathlib.Path("bad.npz").write_bytes(change_bytes(original, rng))
+        else:
+            change_arrays("index.npz", rng)
+        try:
+            results[use(model)] += 1
+        except Exception as error:
+            raise AssertionError(f"file {number}: {error!r}") from error
+    assert results["refused"] > COUNT / 10
+    assert results["read"] > COUNT / 50
