@@ -61,7 +61,9 @@ def parse_json(text: str) -> dict[str, Any]:
     if type(content) is not dict:
         raise ValueError(f"it holds a {type(content).__name__}")
     if HALF_CHARACTER.search(text):
-        json.dumps(content, ensure_ascii=False).encode()  # UnicodeEncodeError, a ValueError
+        # A UnicodeEncodeError is a ValueError. Names of files that are not UTF-8 may pass:
+        # Python writes a byte of theirs as a character from U+DC80 to U+DCFF (PEP 383).
+        json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return content
 
 

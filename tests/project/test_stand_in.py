@@ -53,8 +53,11 @@ def stand_in(request):
         yield
 
 
-def a_model(backend="numpy", dtype="float64"):
-    return CLIP(MICRO, np.random.default_rng(0)).astype(dtype).to(backend)
+TOKENIZER = clip_np.Tokenizer([], context_length=7)
+
+
+def a_model(backend="numpy", dtype="float64", config=MICRO):
+    return CLIP(config, np.random.default_rng(0)).astype(dtype).to(backend)
 
 
 def batches(count, dtype=np.float64):
@@ -165,12 +168,11 @@ def test_train_tiny_learns_the_same_on_both(small_task, tmp_path, monkeypatch):
     "written, read", [("cupy", "numpy"), ("numpy", "cupy"), ("cupy:1", "cupy")]
 )
 def test_a_checkpoint_goes_on_on_another_backend(tmp_path, written, read):
-    model = a_model(written, "float32")
+    model = a_model(written, "float32", MICRO.for_tokenizer(TOKENIZER))
     optimizer = AdamW(model.parameters(), lr=1e-2)
     (first, second) = batches(2, np.float32)
     training_step(model, optimizer, *first)
-    tokenizer = clip_np.Tokenizer([], context_length=7)
-    save_checkpoint(tmp_path / "checkpoint.npz", model, tokenizer, optimizer, {})
+    save_checkpoint(tmp_path / "checkpoint.npz", model, TOKENIZER, optimizer, {})
     expected = training_step(model, optimizer, *second)["loss"]
 
     found = read_checkpoint(tmp_path)
@@ -296,12 +298,11 @@ def a_bad_id(directory):
 
 
 def a_checkpoint(directory):
-    model = a_model("cupy", "float32")
+    model = a_model("cupy", "float32", MICRO.for_tokenizer(TOKENIZER))
     optimizer = AdamW(model.parameters())
     training_step(model, optimizer, *next(batches(1, np.float32)))
-    tokenizer = clip_np.Tokenizer([], context_length=7)
     path = directory / "checkpoint.npz"
-    clip_np.weights.save_checkpoint(path, model, tokenizer, optimizer, {})
+    clip_np.weights.save_checkpoint(path, model, TOKENIZER, optimizer, {})
     assert read_checkpoint(path).optimizer_state["group0.moment0"].dtype == np.float32
 
 
