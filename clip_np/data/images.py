@@ -90,8 +90,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image, multiple: int = 1) -> Iterator[Image.Image]:
-    """The image from top to bottom in strips; their heights are multiples of a number,
-    but for the last."""
+    """The image from top to bottom, in strips.
+
+    The height of each strip but the last is a multiple of `multiple`.
+    """
     rows = max(1, STRIP_PIXELS // image.width // multiple) * multiple
     for top in range(0, image.height, rows):
         yield image.crop((0, top, image.width, min(top + rows, image.height)))

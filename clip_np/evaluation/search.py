@@ -63,7 +63,7 @@ def search_index(
     if k < 1 or not len(index):
         raise ValueError(
             "search_index: expected k >= 1 and an index with images, "
-            f"got k = {k} and {len(index)} images"
+            f"got k = {k} of {len(index)} images"
         )
     if names_an_image(query):
         ((_, features),) = embed_files(model, preprocess, [query])

@@ -76,7 +76,7 @@ def map_npz(path: File) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise FileError(f"{path}: no regular file", path)
-    with file_errors(path, "damaged, or no .npz file"), open(path, "rb") as file:
+    with file_errors(path, "damaged, or not an .npz file"), open(path, "rb") as file:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

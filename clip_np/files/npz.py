@@ -101,7 +101,7 @@ class NpzReader:
 @contextlib.contextmanager
 def npz_reader(path: File) -> Iterator[NpzReader]:
     """A reader of the file `path`; whatever is wrong in the block is a FileError."""
-    with file_errors(path, "damaged, or no .npz file"), open_zip(path) as archive:
+    with file_errors(path, "damaged, or not an .npz file"), open_zip(path) as archive:
         yield NpzReader(archive, os.path.getsize(path))
 
 

@@ -75,7 +75,7 @@ def test_errors_and_warnings(capsys, photos, monkeypatch):
         warnings.warn(f"row {EVIL}", stacklevel=1)
         raise ValueError(f"caption {EVIL}\nclip-np: all is well")
 
-    monkeypatch.setattr(runs, "read_checkpoint", refuse)
+    monkeypatch.setattr(runs, "read_run", refuse)
     with pytest.warns(UserWarning):
         _, errors = run(capsys, "evaluate", "run", status=1)
     assert errors.splitlines() == [rf"clip-np: error: caption {SHOWN}\x0aclip-np: all is well"]

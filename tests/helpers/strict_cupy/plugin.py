@@ -67,6 +67,7 @@ HOST_ONLY = {
     "minigrad/*::test_adamw_is_the_twin*": "the plain form is called with the host's arrays",
     "project/test_doctests.py::test_*": "the examples print NumPy's arrays",
     "project/test_documents.py::test_*": "other processes, and examples of NumPy's arrays",
+    "attack/*::test_*": "files and other processes",
     "examples/test_notebooks.py::test_*": "other processes",
     "oracle/*::test_*": "compares with PyTorch on the CPU",
     "minigrad/*::test_what_is_missing*": "brings its own CuPy",
