@@ -61,8 +61,8 @@ def parse_json(text: str) -> dict[str, Any]:
     if type(content) is not dict:
         raise ValueError(f"it holds a {type(content).__name__}")
     if HALF_CHARACTER.search(text):
-        # A UnicodeEncodeError is a ValueError. Names of files that are not UTF-8 may pass:
-        # Python writes a byte of theirs as a character from U+DC80 to U+DCFF (PEP 383).
+        # A UnicodeEncodeError is a ValueError. Names of files that are not UTF-8 may
+        # pass: Python writes such a byte as a character from U+DC80 to U+DCFF, PEP 383.
         json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return content
 
