@@ -7,6 +7,7 @@ prints how to repeat it).
 """
 
 import functools
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -83,6 +84,19 @@ def pytest_addoption(parser):
     parser.addoption("--stand-in", action="store_true", help="run on a strict stand-in for CuPy")
 
 
+def hear_signals():
+    """Undo what `nohup` and a shell's `&` do: to let signals to end be ignored.
+
+    A run respects that, so the tests of signals need them as a terminal leaves them.
+    Programs that a test starts inherit it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def pytest_configure(config):
+    hear_signals()
     if config.getoption("--stand-in"):
         config.pluginmanager.import_plugin("strict_cupy.plugin")

@@ -11,6 +11,7 @@ Both look like lists. What stands in a row is made when somebody asks for it. `t
 picks rows without copying the letters.
 """
 
+import abc
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,9 @@ class _Packed(Sequence[Item], Generic[Item]):
 
     rows: np.ndarray  # which of the packed items these are, in this order
 
+    @abc.abstractmethod
     def _item(self, row: int) -> Item:
-        raise NotImplementedError
+        """The packed item number `row`."""
 
     def __len__(self) -> int:
         return len(self.rows)

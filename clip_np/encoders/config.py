@@ -170,6 +170,22 @@ def _check_transformer(config: TransformerConfig) -> None:
         raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
 
 
+# The text encoders that the published models of each size share.
+BASE_TEXT = TextConfig(
+    vocab_size=PUBLISHED_VOCABULARY_SIZE,
+    context_length=PUBLISHED_CONTEXT_LENGTH,
+    width=512,
+    layers=12,
+    heads=8,
+)
+LARGE_TEXT = TextConfig(
+    vocab_size=PUBLISHED_VOCABULARY_SIZE,
+    context_length=PUBLISHED_CONTEXT_LENGTH,
+    width=768,
+    layers=12,
+    heads=12,
+)
+
 PRESETS: dict[str, CLIPConfig] = {
     "tiny": CLIPConfig(
         embed_dim=64,
@@ -203,45 +219,21 @@ PRESETS: dict[str, CLIPConfig] = {
     "ViT-B/32": CLIPConfig(
         embed_dim=512,
         vision=VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12),
-        text=TextConfig(
-            vocab_size=PUBLISHED_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=512,
-            layers=12,
-            heads=8,
-        ),
+        text=BASE_TEXT,
     ),
     "ViT-B/16": CLIPConfig(
         embed_dim=512,
         vision=VisionConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12),
-        text=TextConfig(
-            vocab_size=PUBLISHED_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=512,
-            layers=12,
-            heads=8,
-        ),
+        text=BASE_TEXT,
     ),
     "ViT-L/14": CLIPConfig(
         embed_dim=768,
         vision=VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16),
-        text=TextConfig(
-            vocab_size=PUBLISHED_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=768,
-            layers=12,
-            heads=12,
-        ),
+        text=LARGE_TEXT,
     ),
     "ViT-L/14@336px": CLIPConfig(
         embed_dim=768,
         vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
-        text=TextConfig(
-            vocab_size=PUBLISHED_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=768,
-            layers=12,
-            heads=12,
-        ),
+        text=LARGE_TEXT,
     ),
 }

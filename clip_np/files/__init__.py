@@ -13,7 +13,7 @@ Whatever is wrong ends as a `FileError` that says which file and why.
                      map_npz, write_mapped_npz              the same, mapped
                      read_archive, write_archive            the same, and settings
     .json            read_json, write_json                  an object
-    .txt .gz         read_text                              text, at most 8 MB
+    .txt .gz         read_text                              text, at most 6 MB
 
 An arrow points from a file to the files that use it. All of them use errors:
 

@@ -30,6 +30,7 @@ import numpy as np
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.npz import HEADER_READERS
 from clip_np.files.whole import replace_file
+from clip_np.files.zip_files import open_zip
 
 ALIGNMENT = 64  # bytes: the .npy header is padded to as much, and so are lines of caches
 ZIP_HEADER = 30  # bytes of an entry's header before its name
@@ -75,9 +76,9 @@ def map_npz(path: File) -> dict[str, np.ndarray]:
     """
     arrays: dict[str, np.ndarray] = {}
     if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise FileError(f"{path}: no regular file", path)
+        raise FileError(f"{path}: not a regular file", path)
     with file_errors(path, "damaged, or not an .npz file"), open(path, "rb") as file:
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(path) as archive:
             entries = archive.infolist()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         for entry in entries:

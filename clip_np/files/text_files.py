@@ -16,7 +16,7 @@ from typing import Any
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.whole import replace_file
 
-TEXT_LIMIT = 8 << 20  # bytes, unpacked; the largest published vocabulary has half of that
+TEXT_LIMIT = 6 << 20  # bytes, unpacked; the largest published vocabulary has 4 million
 # JSON writes some characters as two escapes, \ud83c\udf88 for a balloon. One of them
 # alone is no character.
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
@@ -78,7 +78,7 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: File) -> dict[str, Any]:
-    """The object in a JSON file; FileError for other contents or over 8 MB."""
+    """The object in a JSON file; FileError for other contents or over 6 MB."""
     with file_errors(path, "expected a JSON object"):
         return parse_json(read_text(path))
 

@@ -152,7 +152,7 @@ def test_a_pipe_under_the_name_of_a_picture_is_not_opened(capsys, model, photos)
     assert pictures_on("page.html") == 8
     (photos / "index.npz").unlink(missing_ok=True)
     os.mkfifo(photos / "index.npz")
-    assert "photos/index.npz: no regular file" in fail(capsys, "search", "photos/index.npz", "a")
+    assert "photos/index.npz: not a regular file" in fail(capsys, "search", "photos/index.npz", "a")
     assert time.monotonic() < started + SECONDS
 
 

@@ -13,7 +13,7 @@ from clip_np.files import FileError, read_npz, write_npz
 from clip_np.weights import load, read_checkpoint, save_checkpoint, save_pretrained
 
 MEMORY_LIMIT = 300  # MB, Python, NumPy and Pillow included
-TIME_LIMIT = 15.0  # seconds, on a busy machine; a free core needs less than 5
+TIME_LIMIT = 5.0  # seconds of the processor
 
 LOAD = """
 import sys
@@ -181,7 +181,7 @@ def test_parts_of_hugging_face_that_share_a_storage(tmp_path):
 MEGABYTE = 1_000_000
 JSON_BOMBS = {
     "lists": lambda size: '{"a":[' + "[]," * (size // 3) + "[]]}",
-    "keys": lambda size: "{" + ",".join(f'"{i:x}":{{}}' for i in range(size // 10)) + "}",
+    "keys": lambda size: "{" + ",".join(f'"{i:x}":{{}}' for i in range(size // 11)) + "}",
     "entries": lambda size: (
         "{"
         + ",".join(
@@ -218,7 +218,7 @@ def test_long_json_next_to_weights(tmp_path, name):
         CLIP(PRESETS["tiny"], np.random.default_rng(0)), tmp_path, tokenizer=Tokenizer([])
     )
     text = (tmp_path / name).read_text().rstrip()
-    bomb = JSON_BOMBS["lists"](8 * MEGABYTE)
+    bomb = JSON_BOMBS["lists"](6 * MEGABYTE)
     (tmp_path / name).write_text(text[:-1] + "," + bomb[1:])
     outcome = run_bounded(LOAD, str(tmp_path))
     assert outcome.status == 0, outcome.errors

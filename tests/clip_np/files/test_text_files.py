@@ -54,7 +54,7 @@ def test_text_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(bytes(50 * 2**20)))
     tracemalloc.start()
-    with pytest.raises(FileError, match="more than 8,388,608 bytes"), file_errors(path, "no text"):
+    with pytest.raises(FileError, match="more than 6,291,456 bytes"), file_errors(path, "no text"):
         read_text(path)
     assert tracemalloc.get_traced_memory()[1] < 4 * TEXT_LIMIT
     tracemalloc.stop()
