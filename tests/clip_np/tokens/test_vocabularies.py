@@ -181,8 +181,8 @@ VOCABULARY = json.dumps(EXPECTED.vocabulary)
         (VOCABULARY[:-1] + ', "a": 64}', LINES, "two values for one key"),
         ("[" * 100_000, LINES, "RecursionError"),
         ("9" * 10_000, LINES, "not a tokenizer"),
-        (" " * (9 << 20), LINES, "has more than 8,388,608 bytes"),
-        (EXPECTED.vocabulary, LINES * 1_000_000, "has more than 8,388,608 bytes"),
+        (" " * (9 << 20), LINES, "has more than 6,291,456 bytes"),
+        (EXPECTED.vocabulary, LINES * 1_000_000, "has more than 6,291,456 bytes"),
     ],
 )
 def test_damaged_pairs_are_refused_by_name(vocabulary, merges, message, tmp_path):
@@ -227,7 +227,7 @@ def test_damaged_settings_are_refused(config, tmp_path):
 def test_a_packed_file_that_unpacks_to_too_much(tmp_path):
     path = openai(tmp_path, HEADING + " " * (300 << 20))
     assert path.stat().st_size < 400_000
-    with pytest.raises(FileError, match="more than 8,388,608 bytes"):
+    with pytest.raises(FileError, match="more than 6,291,456 bytes"):
         Tokenizer.load(path)
 
 
