@@ -41,7 +41,7 @@ def spell(word: str) -> list[str]:
         spelled = word.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the word {shortened(word)} is no Unicode text ({error.reason}): correct its encoding"
+            f"the word {shortened(word)} is not Unicode text ({error.reason}): correct its encoding"
         ) from error
     characters = [_CHARACTERS[byte] for byte in spelled]
     return [*characters[:-1], characters[-1] + END_OF_WORD]

@@ -68,5 +68,5 @@ def test_an_entity_of_many_digits_is_an_unknown_character(digits):
 
 def test_half_a_character_is_named(monkeypatch):
     monkeypatch.setattr("clip_np.tokens.words._repair", lambda: str)  # ftfy repairs it
-    with pytest.raises(ValueError, match=r"the word '\\ud83d' is no Unicode text .*surrogates"):
+    with pytest.raises(ValueError, match=r"the word '\\ud83d' is not Unicode text .*surrogates"):
         Tokenizer([]).encode("a \ud83d face")
