@@ -15,16 +15,12 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 1.
 """
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
-from clip_np.encoders import (
-    CLIPConfig,
-    Encoder,
-    TextTransformer,
-    VisionTransformer,
-    encode_on_all_cores,
-)
+from clip_np.encoders import CLIPConfig, Encoder, build_encoders, encode_on_all_cores
 from clip_np.losses import INITIAL_LOGIT_SCALE, similarity_logits
 from minigrad.backend import Array
 from minigrad.nn import Module, Parameter
@@ -39,8 +35,9 @@ class CLIP(Module):
 
     def __init__(self, config: CLIPConfig, rng: np.random.Generator | None) -> None:
         self.config = config
-        self.vision = VisionTransformer(config.vision, config.embed_dim, rng)
-        self.text = TextTransformer(config.text, config.embed_dim, rng)
+        encoders = build_encoders(config, rng)
+        self.vision: Any = encoders["vision"]
+        self.text: Any = encoders["text"]
         self.logit_scale = Parameter(np.asarray(INITIAL_LOGIT_SCALE, np.float32))
 
     @property

@@ -3,10 +3,11 @@
     images    (B, 3, S, S)  ->  VisionTransformer  ->  features (B, E)
     captions  (B, T) ids    ->  TextTransformer    ->  features (B, E)
 
-A configuration says how large they are; PRESETS holds the usual ones. Both encoders are
-stacks of the same block (transformer.py). They read one row of its result (pooled.py).
-`Encoder` is what the rest of the program needs to know of them. Their names are
-ENCODERS, "vision" and "text". Features are not normalised.
+A configuration says which kind they are of and how large they are; PRESETS holds the
+usual ones, and kinds.py has the table of kinds. These two are stacks of the same block
+(transformer.py). They read one row of its result (pooled.py). `Encoder` is what the
+rest of the program needs to know of them. Their names are ENCODERS, "vision" and
+"text". Features are not normalised.
 
 >>> import numpy as np
 >>> config = PRESETS["tiny"]
@@ -21,14 +22,18 @@ from clip_np.encoders.config import (
     ACTIVATIONS,
     ENCODERS,
     HEAD_WIDTH,
-    PRESETS,
+    TEXT_KINDS,
+    VISION_KINDS,
     CLIPConfig,
     TextConfig,
     TransformerConfig,
     VisionConfig,
 )
+from clip_np.encoders.kinds import TEXT_ENCODERS, VISION_ENCODERS, build_encoders, encoder_classes
 from clip_np.encoders.pooled import pooled_block, pooled_transformer
+from clip_np.encoders.presets import PRESETS, choose_encoders
 from clip_np.encoders.protocol import Encoder
+from clip_np.encoders.shapes import ParameterShape
 from clip_np.encoders.text import TextTransformer
 from clip_np.encoders.transformer import MLP, Block, MultiHeadAttention, Transformer
 from clip_np.encoders.vit import VisionTransformer
@@ -39,17 +44,25 @@ __all__ = [
     "HEAD_WIDTH",
     "MLP",
     "PRESETS",
+    "TEXT_ENCODERS",
+    "TEXT_KINDS",
+    "VISION_ENCODERS",
+    "VISION_KINDS",
     "Block",
     "CLIPConfig",
     "Encoder",
     "MultiHeadAttention",
+    "ParameterShape",
     "TextConfig",
     "TextTransformer",
     "Transformer",
     "TransformerConfig",
     "VisionConfig",
     "VisionTransformer",
+    "build_encoders",
+    "choose_encoders",
     "encode_on_all_cores",
+    "encoder_classes",
     "pooled_block",
     "pooled_transformer",
 ]

@@ -4,25 +4,25 @@ A model is described by three small configurations: the sizes of the vision enco
 sizes of the text encoder, and the width of the space in which the two meet. They are
 checked when they are made and never change afterwards.
 
-PRESETS names the sizes used in this project and the sizes of the published models
-(Radford et al. 2021, arXiv:2103.00020, table 20). A model is trained with the
-vocabulary of its tokenizer: `config.for_tokenizer(tokenizer)` puts it in place of the
-preset's vocabulary.
+There is more than one kind of encoder. Each kind has a name, `kind`, by which files
+and the command line ask for it. kinds.py builds the encoder that a configuration
+describes, and presets.py has the usual sizes. A model is trained with the vocabulary of
+its tokenizer: `config.for_tokenizer(tokenizer)` puts it in place of the preset's
+vocabulary.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from clip_np.tokens import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, Tokenizer
-from clip_np.tokens.ids import SMALLEST_VOCABULARY_SIZE
+from clip_np.tokens import TokenizerProtocol
 
 ENCODERS = ("vision", "text")  # the names of the two encoders everywhere
+TEXT_KINDS = ("gpt",)  # the kinds of text encoders, the usual one first
 ACTIVATIONS = ("quick_gelu", "gelu")
 HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
 MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
-GPT2_VOCABULARY_SIZE = 50_257  # Radford et al. 2019, section 2.3
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class VisionConfig:
     50
     """
 
+    kind: ClassVar[str] = "vit"
     image_size: int
     patch_size: int
     width: int
@@ -77,8 +78,11 @@ class TextConfig:
     mlp_width: int = None  # type: ignore[assignment]  # `_fill_mlp_width` replaces it
     activation: str = "quick_gelu"
     eos_token_id: int | None = None
+    kind: str = "gpt"
 
     def __post_init__(self) -> None:
+        if self.kind not in TEXT_KINDS:
+            raise ValueError(f"TextConfig: kind must be one of {TEXT_KINDS}, got {self.kind!r}")
         _check_positive(self, "vocab_size", "context_length", "width", "layers", "heads")
         _fill_mlp_width(self)
         _check_transformer(self)
@@ -89,6 +93,11 @@ class TextConfig:
                 f"got {end!r}"
             )
 
+
+VISION_CONFIGS: dict[str, type[VisionConfig]] = {VisionConfig.kind: VisionConfig}
+"""The kind of a vision encoder -> its configuration. The first one is the usual one."""
+
+VISION_KINDS = tuple(VISION_CONFIGS)
 
 TransformerConfig = VisionConfig | TextConfig
 """Whatever has a width, layers, heads, an mlp_width and an activation."""
@@ -105,7 +114,7 @@ class CLIPConfig:
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim")
 
-    def for_tokenizer(self, tokenizer: Tokenizer) -> Self:
+    def for_tokenizer(self, tokenizer: TokenizerProtocol) -> Self:
         """The same sizes with the tokenizer's vocabulary and context length."""
         text = dataclasses.replace(
             self.text, vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length
@@ -115,24 +124,33 @@ class CLIPConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and numbers, for JSON.
 
+        >>> from clip_np.encoders import PRESETS
         >>> PRESETS["tiny"].to_dict()["vision"]["mlp_width"]
         256
         """
-        return dataclasses.asdict(self)
+        settings = dataclasses.asdict(self)
+        settings["vision"]["kind"] = self.vision.kind  # a constant of the class, not a field
+        return settings
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`.
 
-        ValueError for missing, unknown or impossible settings.
+        Encoders without a "kind" are the first of their list, as in files of version
+        0.1. ValueError for missing, unknown or impossible settings.
 
+        >>> from clip_np.encoders import PRESETS
         >>> CLIPConfig.from_dict(PRESETS["tiny"].to_dict()) == PRESETS["tiny"]
         True
         """
         try:
+            vision = dict(settings["vision"])
+            kind = vision.pop("kind", VISION_KINDS[0])
+            if kind not in VISION_CONFIGS:
+                raise ValueError(f"a vision encoder is one of {VISION_KINDS}, got {kind!r}")
             return cls(
                 embed_dim=settings["embed_dim"],
-                vision=VisionConfig(**settings["vision"]),
+                vision=VISION_CONFIGS[kind](**vision),
                 text=TextConfig(**settings["text"]),
             )
         except (KeyError, TypeError) as error:
@@ -168,72 +186,3 @@ def _check_transformer(config: TransformerConfig) -> None:
         raise ValueError(f"{name}: width {config.width} is not a multiple of {config.heads} heads")
     if config.activation not in ACTIVATIONS:
         raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
-
-
-# The text encoders that the published models of each size share.
-BASE_TEXT = TextConfig(
-    vocab_size=PUBLISHED_VOCABULARY_SIZE,
-    context_length=PUBLISHED_CONTEXT_LENGTH,
-    width=512,
-    layers=12,
-    heads=8,
-)
-LARGE_TEXT = TextConfig(
-    vocab_size=PUBLISHED_VOCABULARY_SIZE,
-    context_length=PUBLISHED_CONTEXT_LENGTH,
-    width=768,
-    layers=12,
-    heads=12,
-)
-
-PRESETS: dict[str, CLIPConfig] = {
-    "tiny": CLIPConfig(
-        embed_dim=64,
-        vision=VisionConfig(image_size=32, patch_size=8, width=64, layers=3, heads=4),
-        text=TextConfig(
-            vocab_size=SMALLEST_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=64,
-            layers=3,
-            heads=4,
-        ),
-    ),
-    "small": CLIPConfig(
-        embed_dim=128,
-        vision=VisionConfig(image_size=32, patch_size=8, width=128, layers=3, heads=4),
-        text=TextConfig(
-            vocab_size=SMALLEST_VOCABULARY_SIZE,
-            context_length=PUBLISHED_CONTEXT_LENGTH,
-            width=128,
-            layers=2,
-            heads=4,
-        ),
-    ),
-    "tutorial": CLIPConfig(
-        embed_dim=256,
-        vision=VisionConfig(image_size=224, patch_size=16, width=512, layers=3, heads=4),
-        text=TextConfig(
-            vocab_size=GPT2_VOCABULARY_SIZE, context_length=16, width=256, layers=3, heads=4
-        ),
-    ),
-    "ViT-B/32": CLIPConfig(
-        embed_dim=512,
-        vision=VisionConfig(image_size=224, patch_size=32, width=768, layers=12, heads=12),
-        text=BASE_TEXT,
-    ),
-    "ViT-B/16": CLIPConfig(
-        embed_dim=512,
-        vision=VisionConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12),
-        text=BASE_TEXT,
-    ),
-    "ViT-L/14": CLIPConfig(
-        embed_dim=768,
-        vision=VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16),
-        text=LARGE_TEXT,
-    ),
-    "ViT-L/14@336px": CLIPConfig(
-        embed_dim=768,
-        vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
-        text=LARGE_TEXT,
-    ),
-}

@@ -27,11 +27,14 @@ out the rows of the last block that nobody reads (clip_np/encoders/pooled.py).
 Radford et al. 2021, arXiv:2103.00020, section 2.4.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TextConfig
 from clip_np.encoders.pooled import pick_rows, pooled_cost, pooled_transformer
+from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
 from clip_np.encoders.transformer import Transformer
 from minigrad.backend import Array, move
 from minigrad.nn import Embedding, LayerNorm, Module, normal
@@ -51,6 +54,16 @@ class TextTransformer(Module):
         self.transformer = Transformer(config, rng)
         self.ln_final = LayerNorm(width)
         self.text_projection = normal(rng, (width, embed_dim), width**-0.5)
+
+    @staticmethod
+    def shapes(config: TextConfig, embed_dim: int) -> Iterator[ParameterShape]:
+        """The names and shapes of the parameters, without making them."""
+        width = config.width
+        yield ParameterShape("token_embedding.weight", (config.vocab_size, width))
+        yield ParameterShape("positional_embedding", (config.context_length, width))
+        yield from norm_shapes("ln_final", width)
+        yield ParameterShape("text_projection", (width, embed_dim))
+        yield from block_shapes(config)
 
     def end_positions(self, tokens: Array) -> Array:
         """Where the end token stands in each row: (B, T) -> (B,).

@@ -23,11 +23,14 @@ work, because it leaves out the rows of the last block that nobody reads
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv:2010.11929.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import VisionConfig
 from clip_np.encoders.pooled import pooled_cost, pooled_transformer
+from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
 from clip_np.encoders.transformer import Transformer
 from minigrad.backend import Array
 from minigrad.nn import LayerNorm, Linear, Module, normal
@@ -54,6 +57,18 @@ class VisionTransformer(Module):
         self.transformer = Transformer(config, rng)
         self.ln_post = LayerNorm(config.width)
         self.proj = normal(rng, (config.width, embed_dim), scale)
+
+    @staticmethod
+    def shapes(config: VisionConfig, embed_dim: int) -> Iterator[ParameterShape]:
+        """The names and shapes of the parameters, without making them."""
+        width = config.width
+        yield ParameterShape("class_embedding", (width,))
+        yield ParameterShape("positional_embedding", (config.n_tokens, width))
+        yield ParameterShape("conv1.weight", (width, 3 * config.patch_size**2))
+        yield from norm_shapes("ln_pre", width)
+        yield from norm_shapes("ln_post", width)
+        yield ParameterShape("proj", (width, embed_dim))
+        yield from block_shapes(config)
 
     def patches(self, images: mg.Tensor) -> mg.Tensor:
         """(B, 3, S, S) -> (B, N, 3*P*P): row by row; in a patch, colour by colour."""

@@ -39,7 +39,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.encoders import PRESETS
+from clip_np.encoders import choose_encoders
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer, TokenizerProtocol
 from clip_np.training.directory import RunDirectory
@@ -80,12 +80,12 @@ class TrainingError(RuntimeError):
 
 def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
     """An untrained model of the preset, and the tokenizer that its captions need."""
-    preset = PRESETS[options.preset]
+    config = choose_encoders(options.preset, vision=options.vision, text=options.text)
     tokenizer = train_tokenizer(
-        pairs=pairs, vocab_size=options.vocab_size, context_limit=preset.text.context_length
+        pairs=pairs, vocab_size=options.vocab_size, context_limit=config.text.context_length
     )
     rng = np.random.default_rng(options.seed)
-    return CLIP(preset.for_tokenizer(tokenizer), rng), tokenizer
+    return CLIP(config.for_tokenizer(tokenizer), rng), tokenizer
 
 
 class Trainer:

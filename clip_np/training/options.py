@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clip_np.encoders import PRESETS
+from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -75,6 +75,12 @@ class TrainingOptions:
     """
 
     preset: str = command_line_field("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
+    vision: str | None = command_line_field(
+        None, "KIND", "another vision encoder than the preset's: " + ", ".join(VISION_KINDS)
+    )
+    text: str | None = command_line_field(
+        None, "KIND", "another text encoder than the preset's: " + ", ".join(TEXT_KINDS)
+    )
     steps: int | None = command_line_field(
         1200, "N", "steps to take (shapes 1200, preset tutorial 5000)"
     )
@@ -109,6 +115,7 @@ class TrainingOptions:
             self._check(field.name, field.type)
         if self.preset not in PRESETS:
             raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
+        choose_encoders(self.preset, vision=self.vision, text=self.text)  # raises if there is none
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
 

@@ -16,21 +16,13 @@ Whoever names sizes must bring the numbers along, so a small file makes a small 
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
+from clip_np.encoders import CLIPConfig, ParameterShape, encoder_classes
 from clip_np.files import FileError
 
 NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed
-
-
-class ParameterShape(NamedTuple):
-    """The path of a parameter in the model, and its shape."""
-
-    path: str
-    shape: tuple[int, ...]
 
 
 def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
@@ -44,50 +36,15 @@ def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
     vision.positional_embedding (17, 64)
     """
     yield ParameterShape("logit_scale", ())
-    yield from _vision_shapes(config.vision, config.embed_dim)
-    yield from _text_shapes(config.text, config.embed_dim)
+    for name, encoder in encoder_classes(config).items():
+        shapes = encoder.shapes(getattr(config, name), config.embed_dim)
+        yield from _with_prefix(f"{name}.", shapes)
 
 
-def _vision_shapes(config: VisionConfig, embed_dim: int) -> Iterator[ParameterShape]:
-    width = config.width
-    yield ParameterShape("vision.class_embedding", (width,))
-    yield ParameterShape("vision.positional_embedding", (config.n_tokens, width))
-    yield ParameterShape("vision.conv1.weight", (width, 3 * config.patch_size**2))
-    yield from _norm_shapes("vision.ln_pre", width)
-    yield from _norm_shapes("vision.ln_post", width)
-    yield ParameterShape("vision.proj", (width, embed_dim))
-    yield from _block_shapes("vision", config)
-
-
-def _text_shapes(config: TextConfig, embed_dim: int) -> Iterator[ParameterShape]:
-    width = config.width
-    yield ParameterShape("text.token_embedding.weight", (config.vocab_size, width))
-    yield ParameterShape("text.positional_embedding", (config.context_length, width))
-    yield from _norm_shapes("text.ln_final", width)
-    yield ParameterShape("text.text_projection", (width, embed_dim))
-    yield from _block_shapes("text", config)
-
-
-def _block_shapes(encoder: str, config: VisionConfig | TextConfig) -> Iterator[ParameterShape]:
-    width = config.width
-    for number in range(config.layers):
-        block = f"{encoder}.transformer.resblocks.{number}"
-        yield from _norm_shapes(f"{block}.ln_1", width)
-        yield from _linear_shapes(f"{block}.attn.in_proj", width, 3 * width)
-        yield from _linear_shapes(f"{block}.attn.out_proj", width, width)
-        yield from _norm_shapes(f"{block}.ln_2", width)
-        yield from _linear_shapes(f"{block}.mlp.c_fc", width, config.mlp_width)
-        yield from _linear_shapes(f"{block}.mlp.c_proj", config.mlp_width, width)
-
-
-def _norm_shapes(path: str, width: int) -> Iterator[ParameterShape]:
-    yield ParameterShape(f"{path}.weight", (width,))
-    yield ParameterShape(f"{path}.bias", (width,))
-
-
-def _linear_shapes(path: str, n_in: int, n_out: int) -> Iterator[ParameterShape]:
-    yield ParameterShape(f"{path}.weight", (n_out, n_in))
-    yield ParameterShape(f"{path}.bias", (n_out,))
+def _with_prefix(prefix: str, shapes: Iterator[ParameterShape]) -> Iterator[ParameterShape]:
+    """The shapes with a beginning in front of their paths."""
+    for path, shape in shapes:
+        yield ParameterShape(prefix + path, shape)
 
 
 def require_shapes(state: Mapping[str, np.ndarray], config: CLIPConfig) -> None:

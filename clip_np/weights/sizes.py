@@ -15,8 +15,8 @@ contradict the shapes in anything.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from clip_np.encoders import HEAD_WIDTH, CLIPConfig
 from clip_np.files import FileError
@@ -59,31 +59,79 @@ def read_sizes(state: Arrays) -> dict[str, Any]:
     >>> from clip_np.model import CLIP
     >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
     >>> read_sizes(model.state_dict())["vision"]
-    {'image_size': 32, 'patch_size': 8, 'width': 64, 'layers': 3, 'mlp_width': 256}
+    {'kind': 'vit', 'image_size': 32, 'patch_size': 8, ... 'mlp_width': 256}
     """
+    vision_kind = _kind_of(state, "vision", VISION_READERS)
+    text_kind = _kind_of(state, "text", TEXT_READERS)
+    vision, embed_dim = VISION_READERS[vision_kind].read(state)
+    text, _ = TEXT_READERS[text_kind].read(state)
+    return {"embed_dim": embed_dim, "vision": vision, "text": text}
+
+
+class Sizes(NamedTuple):
+    """The sizes of one encoder, as settings, and the width of its features."""
+
+    settings: dict[str, Any]
+    embed_dim: int
+
+
+class SizeReader(NamedTuple):
+    """signature: a path that all encoders of this kind have, and no others."""
+
+    signature: str
+    read: Callable[[Arrays], Sizes]
+
+
+def _kind_of(state: Arrays, encoder: str, readers: Mapping[str, SizeReader]) -> str:
+    """The kind of an encoder, by the signature among its arrays.
+
+    FileError if there is none.
+    """
+    for kind, reader in readers.items():
+        if reader.signature in state:
+            return kind
+    expected = " or ".join(reader.signature for reader in readers.values())
+    raise FileError(f"it has no {encoder} encoder that is known here: expected {expected}")
+
+
+def read_vit_sizes(state: Arrays) -> Sizes:
+    """The sizes of a vision transformer."""
     width, _ = state[CONVOLUTION].shape  # (W, 3*P*P)
     patch_size = patch_size_of(state[CONVOLUTION])
     n_patches = len(state["vision.positional_embedding"]) - 1  # one is for the class token
-    vision = {
+    settings = {
+        "kind": "vit",
         "image_size": math.isqrt(n_patches) * patch_size,
         "patch_size": patch_size,
         "width": width,
+        **_block_sizes(state, "vision"),
     }
-    vocab_size, text_width = state["text.token_embedding.weight"].shape  # (V, W)
-    text = {
+    return Sizes(settings=settings, embed_dim=state["vision.proj"].shape[1])  # (W, E)
+
+
+def read_gpt_sizes(state: Arrays) -> Sizes:
+    """The sizes of a text transformer."""
+    vocab_size, width = state["text.token_embedding.weight"].shape  # (V, W)
+    settings = {
+        "kind": "gpt",
         "vocab_size": vocab_size,
         "context_length": len(state["text.positional_embedding"]),
-        "width": text_width,
+        "width": width,
+        **_block_sizes(state, "text"),
     }
-    for encoder, sizes in (("vision", vision), ("text", text)):
-        blocks = f"{encoder}.transformer.resblocks."
-        numbers = {
-            path.removeprefix(blocks).split(".")[0] for path in state if path.startswith(blocks)
-        }
-        sizes["layers"] = len(numbers)
-        sizes["mlp_width"] = len(state[f"{blocks}0.mlp.c_fc.bias"])
-    embed_dim = state["vision.proj"].shape[1]  # (W, E)
-    return {"embed_dim": embed_dim, "vision": vision, "text": text}
+    return Sizes(settings=settings, embed_dim=state["text.text_projection"].shape[1])  # (W, E)
+
+
+def _block_sizes(state: Arrays, encoder: str) -> dict[str, int]:
+    """How many blocks an encoder has, and the width of their perceptrons."""
+    blocks = f"{encoder}.transformer.resblocks."
+    numbers = {path.removeprefix(blocks).split(".")[0] for path in state if path.startswith(blocks)}
+    return {"layers": len(numbers), "mlp_width": len(state[f"{blocks}0.mlp.c_fc.bias"])}
+
+
+VISION_READERS = {"vit": SizeReader(signature="vision.class_embedding", read=read_vit_sizes)}
+TEXT_READERS = {"gpt": SizeReader(signature="text.text_projection", read=read_gpt_sizes)}
+"""The kind of an encoder -> how its sizes are read from shapes."""
 
 
 def _usual_heads(encoder: str, width: int) -> int:

@@ -17,7 +17,16 @@ EVALUATE_FLAGS = [
 
 TRAIN_FLAGS = [
     *EVALUATE_FLAGS,
-    *("--test", "--steps", "--seconds", "--preset", "--batch-size", "--learning-rate"),
+    *(
+        "--test",
+        "--steps",
+        "--seconds",
+        "--preset",
+        "--vision",
+        "--text",
+        "--batch-size",
+        "--learning-rate",
+    ),
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
     *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
