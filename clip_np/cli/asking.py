@@ -49,15 +49,18 @@ def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Say what a model is: its file, its sizes, its tokenizer, its training steps."""
     path = locate(arguments.model)
     description: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
-    description |= _describe_checkpoint(path) if path.suffix == ".npz" else _describe_weights(path)
+    if path.suffix == ".npz":
+        description |= _describe_checkpoint(path, arguments.activation)
+    else:
+        description |= _describe_weights(path, arguments.activation)
     for key, value in description.items():
         print_text(arguments, f"{key:<{KEY_WIDTH}}{shown(_readable(value))}")
     return description
 
 
-def _describe_checkpoint(path: Path) -> dict[str, Any]:
+def _describe_checkpoint(path: Path, activation: str | None) -> dict[str, Any]:
     """What a checkpoint of this library holds."""
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, activation)
     description: dict[str, Any] = {"layout": "clip_np"}
     steps = saved_training(checkpoint, path).step
     if steps is not None:
@@ -65,11 +68,13 @@ def _describe_checkpoint(path: Path) -> dict[str, Any]:
     return description | _describe_model(checkpoint.model, checkpoint.tokenizer)
 
 
-def _describe_weights(path: Path) -> dict[str, Any]:
+def _describe_weights(path: Path, activation: str | None) -> dict[str, Any]:
     """What a file of published weights holds."""
-    published = read_published(path)
+    published = read_published(path, activation)
     tokenizer = find_tokenizer(path, published.model.config)
     description = {"layout": published.layout, "stored as": ", ".join(published.stored)}
+    if published.activation_is_assumed:
+        description["activation"] = "assumed, no file says it; --activation chooses another one"
     return description | _describe_model(published.model, tokenizer)
 
 

@@ -14,6 +14,11 @@ from clip_np.weights import convert
 
 def convert_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write a model in another layout."""
-    convert(source=arguments.model, target=arguments.target, layout=arguments.layout)
+    convert(
+        source=arguments.model,
+        target=arguments.target,
+        layout=arguments.layout,
+        activation=arguments.activation,
+    )
     print_text(arguments, f"written: {shown(arguments.target)}")
     return {"written": arguments.target}

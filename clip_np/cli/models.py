@@ -33,5 +33,7 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         path = inputs.pop(0)
     if not inputs:
         raise ValueError(f"no images given: {path} is taken for the model, images come after it")
-    model, preprocess, tokenizer = load(path, arguments.backend or "numpy")
+    model, preprocess, tokenizer = load(
+        path, arguments.backend or "numpy", activation=arguments.activation
+    )
     return LoadedModel(path, inputs, model, preprocess, tokenizer)

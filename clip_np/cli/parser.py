@@ -19,6 +19,7 @@ from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
 from clip_np.cli.searching import embed_command, search_command
+from clip_np.encoders import ACTIVATIONS
 from clip_np.training import BACKEND_HELP, TrainingOptions
 
 Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
@@ -138,6 +139,7 @@ def add_info(commands: Commands) -> None:
     """Add `clip-np info` and its arguments."""
     command = _add_command(commands, "info", info_command, INFO)
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    _add_activation(command)
     _add_json(command)
 
 
@@ -194,6 +196,7 @@ def add_search(commands: Commands) -> None:
     command.add_argument(
         "--model", metavar="PATH", help="the model, if it is not where the index says"
     )
+    _add_activation(command)
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
     _add_backend(command)
     _add_json(command)
@@ -213,6 +216,7 @@ def add_convert(commands: Commands) -> None:
         help="hf: a directory for transformers (the default); openai: one file, under the names "
         "that open_clip reads too",
     )
+    _add_activation(command)
     _add_json(command)
 
 
@@ -226,6 +230,7 @@ def _add_model_and_images(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", metavar="PATH", help="the model, if the first argument is an image"
     )
+    _add_activation(command)
 
 
 def _add_data_options(command: argparse.ArgumentParser) -> None:
@@ -278,6 +283,16 @@ def _value_type(hint: Any) -> type:
 def _add_backend(command: argparse.ArgumentParser) -> None:
     """--backend, for commands that compute but do not train."""
     command.add_argument("--backend", metavar="NAME", help=BACKEND_HELP)
+
+
+def _add_activation(command: argparse.ArgumentParser) -> None:
+    """--activation, for commands that open published weights."""
+    command.add_argument(
+        "--activation",
+        choices=ACTIVATIONS,
+        help="the model's activation, if its files do not say it: quick_gelu in OpenAI's models, "
+        "gelu in most of open_clip's",
+    )
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

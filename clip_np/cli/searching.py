@@ -52,7 +52,9 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find the images of an index that fit a sentence, or that resemble an image."""
     index = read_index(arguments.index)
     model_path = arguments.model or _model_on_disk(index)
-    model, preprocess, tokenizer = load(model_path, arguments.backend or "numpy")
+    model, preprocess, tokenizer = load(
+        model_path, arguments.backend or "numpy", activation=arguments.activation
+    )
     matches = search_index(
         index,
         query=arguments.query,

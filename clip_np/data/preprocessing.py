@@ -14,7 +14,8 @@ There are two pipelines. They differ in *when* a picture becomes RGB. Published 
 were trained on pictures that became RGB after the crop (`preprocess`). The models
 trained here convert first (`training_preprocess`): Pillow resizes a palette picture,
 such as a GIF, by picking the nearest pixel, which makes it up to 75 of 255 levels
-wrong.
+wrong. And a few published models saw whole pictures, resized to the square without
+regard to their proportions; their files ask for it, and here it is called `squash`.
 """
 
 import functools
@@ -38,6 +39,7 @@ class Preprocess:
     - convert_first: make the picture RGB and upright before it is resized. If not, it
       becomes RGB after the crop.
     - mean, std: one number for each colour.
+    - squash: resize the whole picture to the square, and crop nothing.
 
     >>> pipeline = Preprocess(size=4)
     >>> white = Image.new("RGB", (10, 6), "white")
@@ -51,13 +53,18 @@ class Preprocess:
     convert_first: bool = False
     mean: Colour = MEAN
     std: Colour = STD
+    squash: bool = False
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         if not isinstance(image, Image.Image):
             raise TypeError(f"expected a PIL image (PIL.Image.open), got {type(image).__name__}")
         if self.convert_first:
             image = to_rgb(image)
-        square = resize_and_crop(image, self.size).convert("RGB")
+        if self.squash:
+            square = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        else:
+            square = resize_and_crop(image, self.size)
+        square = square.convert("RGB")
         batch_of_one = np.asarray(square)[np.newaxis]  # (1, size, size, 3)
         return to_model_input(batch_of_one, self.mean, self.std)[0]
 

@@ -16,12 +16,14 @@ Features of different models have nothing in common, so an index belongs to one 
 which its fingerprint tells from all others.
 """
 
+import dataclasses
 import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -130,13 +132,34 @@ def _is_prefix(folder: str, path: str) -> bool:
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
+# Fields that version 0.1 did not have. At their defaults they are left out, so that the
+# indexes of that version stay valid.
+LATER_FIELDS = {"kind", "logit_bias", "squash"}
+
+
+def _described(settings: Any) -> str:
+    """The text of a dataclass, as `repr` but for later fields at their defaults.
+
+    >>> _described(Preprocess(8, mean=(0, 0, 0), std=(1, 1, 1)))
+    'Preprocess(size=8, convert_first=False, mean=(0, 0, 0), std=(1, 1, 1))'
+    """
+    if not dataclasses.is_dataclass(settings):
+        return repr(settings)
+    entries = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if not (field.name in LATER_FIELDS and value == field.default):
+            entries.append(f"{field.name}={_described(value)}")
+    return f"{type(settings).__name__}({', '.join(entries)})"
+
+
 def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
     """Eight hexadecimal digits that tell models apart.
 
     They are a checksum of all that features depend on: sizes, weights, and
     preprocessing.
     """
-    checksum = zlib.crc32(f"{model.config} {preprocess}".encode())
+    checksum = zlib.crc32(f"{_described(model.config)} {_described(preprocess)}".encode())
     for parameter in model.parameters():
         checksum = zlib.crc32(np.ascontiguousarray(parameter.numpy()).data, checksum)
     return f"{checksum:08x}"

@@ -10,10 +10,14 @@ A pickle is a program for a machine with a stack. This one makes {"width": 64}:
 
 Python's own machine also has GLOBAL, which imports whatever the program names, and
 REDUCE, which calls it: `pickle.load` of a stranger's file hands the computer to the
-stranger. So here is another machine. It knows the instructions that weights need and no
-others. A name is text to it, and what the few allowed names mean is decided in
+stranger. So here is another machine. It knows the instructions that data need and no
+others. A name is text to it, and what the few known names mean is decided in
 `torch_tensors`. Nothing is imported, and no method of an object out of the file is
 called.
+
+People save more than weights: the arguments of a training, the path of its data, the
+state of a random generator. Such an object becomes a `StandIn`. It is inert: it knows
+the name of its class, and forgets everything that the program does to it.
 
 `pickletools`, which takes pickles apart and never runs them, reads the instructions.
 No instruction makes more than a few hundred bytes, apart from the data that stands in
@@ -32,6 +36,7 @@ OPERANDS = {
     "TUPLE1": 1,
     "TUPLE2": 2,
     "TUPLE3": 3,
+    "STACK_GLOBAL": 2,  # a module and a name in it
     "APPEND": 1,  # an item; the list stays
     "SETITEM": 2,  # a key and a value; the dict stays
     "BUILD": 1,  # attributes; the object stays
@@ -40,7 +45,7 @@ OPERANDS = {
     "BINPERSID": 1,  # what describes a storage
 }
 # Instructions that take everything above the topmost mark.
-TAKE_ALL_ABOVE_MARK = {"TUPLE", "APPENDS", "SETITEMS"}
+TAKE_ALL_ABOVE_MARK = {"TUPLE", "APPENDS", "SETITEMS", "ADDITEMS", "FROZENSET"}
 # Instructions that push a new value, always the same one.
 CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -49,9 +54,14 @@ CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
+    "EMPTY_SET": lambda: StandIn("builtins.set"),
 }
 # Instructions that push the number or text that follows them in the program.
-LITERALS = {"BININT1", "BININT2", "BININT", "LONG1", "BINFLOAT", "BINUNICODE"}
+LITERALS = {
+    *("BININT1", "BININT2", "BININT", "LONG1", "BINFLOAT", "BINUNICODE"),
+    *("SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"),  # of protocols 3 to 5
+}
+IGNORED = {"PROTO", "FRAME", "STOP"}  # instructions that change nothing on the stack
 KEY_LIMIT = 2**31  # integer keys lie below; optimizers number their parameters
 
 
@@ -59,11 +69,24 @@ class Attributes(dict[str, Any]):
     """The attributes of a TorchScript module."""
 
 
+class StandIn:
+    """Takes the place of an object that belongs to no weights; `name` is its class.
+
+    It compares and hashes by identity, in constant time.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"StandIn({self.name!r})"
+
+
 class Names(Protocol):
     """What the names in a program mean: `torch_tensors.TorchNames`."""
 
-    def is_known(self, name: str) -> bool:
-        """Whether the program may use this name."""
+    def look_up(self, name: str) -> str | StandIn:
+        """A known name as it is, or a stand-in; FileError for a dangerous one."""
 
     def call(self, name: Any, arguments: Any) -> Any:
         """The result of a call with anything; FileError if it is not allowed."""
@@ -75,8 +98,8 @@ class Names(Protocol):
 def run_pickle(program: bytes, names: Names) -> Any:
     """What the program leaves on the stack.
 
-    FileError for an instruction, a name or a call that weights do not need. Programs
-    that make no sense raise other exceptions, such as IndexError: use `file_errors`
+    FileError for an instruction, a name or a call that no data need. Programs that
+    make no sense raise other exceptions, such as IndexError: use `file_errors`
     around it. The result may contain itself, so whoever walks through it needs a limit.
 
     >>> import pickle
@@ -86,7 +109,7 @@ def run_pickle(program: bytes, names: Names) -> Any:
     {'width': 64}
     >>> run_pickle(pickle.dumps(print, protocol=2), names)
     Traceback (most recent call last):
-    clip_np.files.errors.FileError: asks for '__builtin__.print', which ...
+    clip_np.files.errors.FileError: asks for '__builtin__.print', which weights ...
     """
     machine = _Machine(names)
     for instruction, argument, _ in pickletools.genops(program):
@@ -107,13 +130,15 @@ class _Machine:
         """Do one instruction; `argument` is what follows it in the program."""
         operands = self._take(name)
         match name:
-            case "PROTO" | "STOP":
+            case _ if name in IGNORED:
                 pass
             case "MARK":
                 self.below_marks.append(self.stack)
                 self.stack = []
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
             case "BINGET" | "LONG_BINGET":
                 self.stack.append(self.memo[argument])
             case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
@@ -122,11 +147,17 @@ class _Machine:
                 _append(self.stack[-1], operands)
             case "SETITEM" | "SETITEMS":
                 _set_items(self.stack[-1], operands)
-            case "GLOBAL":
-                self.stack.append(self._known_name(argument))
+            case "ADDITEMS":
+                _append(self.stack[-1], operands)
+            case "FROZENSET":
+                self.stack.append(StandIn("builtins.frozenset"))
+            case "GLOBAL":  # the argument is "module name"
+                self.stack.append(self.names.look_up(argument.replace(" ", ".", 1)))
+            case "STACK_GLOBAL":
+                self.stack.append(self.names.look_up(_dotted(operands)))
             case "REDUCE" | "NEWOBJ":
                 function, arguments = operands
-                self.stack.append(self.names.call(function, arguments))
+                self.stack.append(self._call(function, arguments))
             case "BINPERSID":
                 self.stack.append(self.names.storage(operands[0]))
             case "BUILD":
@@ -152,19 +183,24 @@ class _Machine:
         del self.stack[rest:]
         return operands
 
-    def _known_name(self, argument: str) -> str:
-        """The text "module.name" for the "module name" of the program.
+    def _call(self, function: Any, arguments: Any) -> Any:
+        """The result of a call. That of a stand-in is another stand-in, at once."""
+        if isinstance(function, StandIn):
+            return StandIn(function.name)
+        return self.names.call(function, arguments)
 
-        This stops what makes pickles dangerous: names such as `os.system`.
-        """
-        name = argument.replace(" ", ".", 1)
-        if not self.names.is_known(name):
-            raise FileError(f"asks for {name!r}, which weights do not need")
-        return name
+
+def _dotted(parts: list[Any]) -> str:
+    """The text "module.name" of the two parts of a name."""
+    if not all(type(part) is str for part in parts):
+        raise FileError("has a name that is no text")
+    return ".".join(parts)
 
 
 def _append(target: Any, items: list[Any]) -> None:
     """Add items to a list, and to nothing else that might have an `extend`."""
+    if isinstance(target, StandIn):
+        return
     if type(target) is not list:
         raise FileError(f"appends to a {type(target).__name__}")
     target.extend(items)
@@ -173,16 +209,21 @@ def _append(target: Any, items: list[Any]) -> None:
 def _set_items(target: Any, items: list[Any]) -> None:
     """Put keys and values, in turn, into a dict.
 
-    Only text and small integers are keys. The hash of a tuple walks through all that is
-    in it, and a tuple of two times the same tuple, 60 levels deep, has 2^60 leaves.
+    Only text and small integers are keys; other keys become stand-ins. The hash of a
+    tuple walks through all that is in it, and a tuple of two times the same tuple, 60
+    levels deep, has 2^60 leaves.
     """
+    if isinstance(target, StandIn):
+        return
     if not isinstance(target, dict):
         raise FileError(f"sets items of a {type(target).__name__}")
-    keys, values = items[::2], items[1::2]
-    for key in keys:
-        if not (type(key) is str or (type(key) is int and key < KEY_LIMIT)):
-            raise FileError("has a dict whose keys are neither text nor small numbers")
-    target.update(zip(keys, values, strict=True))
+    keys = [key if _is_plain_key(key) else StandIn("a key") for key in items[::2]]
+    target.update(zip(keys, items[1::2], strict=True))
+
+
+def _is_plain_key(key: Any) -> bool:
+    """Whether a key is text, or an integer of which the hash is quickly made."""
+    return type(key) is str or (type(key) is int and -KEY_LIMIT < key < KEY_LIMIT)
 
 
 def _set_attributes(target: Any, attributes: Any) -> None:
@@ -192,6 +233,8 @@ def _set_attributes(target: Any, attributes: Any) -> None:
     memory without end. An OrderedDict has attributes too, the versions of its
     modules; they are left out.
     """
+    if isinstance(target, StandIn):
+        return
     if type(target) is Attributes and type(attributes) is dict:
         target.update(attributes)
         attributes.clear()

@@ -16,13 +16,18 @@ from typing import Any
 import numpy as np
 
 from clip_np.files.errors import File, FileError, file_errors
-from clip_np.files.pickle_machine import run_pickle
+from clip_np.files.pickle_machine import StandIn, run_pickle
 from clip_np.files.torch_archive import PICKLE, read_entries
 from clip_np.files.torch_tensors import TorchNames
 
-# The keys under which people put the weights, if they save more than weights.
-STATE_KEYS = ("state_dict", "model_state_dict", "model")
-WRAPPER = "module."  # what PyTorch's DataParallel puts in front of every name
+# The keys under which people put the weights, if they save more than weights. If there
+# are several, the first one counts: the weights themselves come before their averages.
+STATE_KEYS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network"),
+    *("weights", "params", "clip"),
+    *("state_dict_ema", "ema_state_dict", "model_ema", "ema"),
+)
+DEEPEST_STATE = 8  # such dicts in each other, {"model": {"state_dict": ...}}
 # A dict that contains itself has no end, and a tree of shared dicts can have 2^60
 # leaves. Both stop at these limits. The largest published CLIP has fewer than 2,000
 # names.
@@ -46,9 +51,9 @@ def read_torch(path: File) -> Any:
 def read_torch_state(path: File) -> dict[str, np.ndarray]:
     """The arrays in a PyTorch file by dotted name, as "visual.conv1.weight".
 
-    If there is a dict under one of `STATE_KEYS`, only that one is searched. A "module."
-    in front of all names is dropped. FileError as for `read_torch`, and for a file
-    without arrays.
+    If there is a dict under one of `STATE_KEYS`, only that one is searched. FileError
+    as for `read_torch`, for a file without arrays, and for an object that is no array
+    among the weights.
     """
     tree = _find_state(read_torch(path))
     arrays: dict[str, np.ndarray] = {}
@@ -59,17 +64,18 @@ def read_torch_state(path: File) -> dict[str, np.ndarray]:
             arrays[name] = array
         if not arrays or "" in arrays:
             raise FileError("holds no arrays that have names")
-    if all(name.startswith(WRAPPER) for name in arrays):
-        return {name.removeprefix(WRAPPER): array for name, array in arrays.items()}
     return arrays
 
 
 def _find_state(tree: Any) -> Any:
-    """The part that holds the weights: a dict under a usual key, or all of it."""
-    if type(tree) is dict:
-        for key in STATE_KEYS:
-            if type(tree.get(key)) is dict:
-                return tree[key]
+    """The part that holds the weights: the dict under the usual keys, or all of it."""
+    for _ in range(DEEPEST_STATE):
+        if type(tree) is not dict:
+            break
+        inner = [tree[key] for key in STATE_KEYS if type(tree.get(key)) is dict]
+        if not inner:
+            break
+        tree = inner[0]
     return tree
 
 
@@ -85,6 +91,13 @@ def _named_arrays(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
         prefix, value = waiting.pop()
         if isinstance(value, np.ndarray):
             yield prefix, value
+        elif isinstance(value, StandIn):
+            kind = value.name[:NAME_LENGTH_LIMIT]
+            raise FileError(
+                f"holds {prefix + ', ' if prefix else ''}an object of the class {kind!r}, "
+                'among its weights; save the model\'s `state_dict()`, under the key "state_dict" '
+                "if there is more to save"
+            )
         elif isinstance(value, dict):
             names_seen += 1 + len(value)
             keys = [key for key in value if type(key) is str]

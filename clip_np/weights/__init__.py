@@ -8,7 +8,8 @@
                                    images next to it
     open_clip_config.json          open_clip's form of the same
     .safetensors .pt .pth .bin     weights alone: OpenAI's archives and state dicts,
-                                   open_clip's checkpoints, Hugging Face's files
+    .ckpt                          open_clip's checkpoints, Hugging Face's files,
+                                   Lightning's; wrappers around them are taken away
     owner/name                     such a folder on the hub, if the library
                                    huggingface_hub is installed
 
@@ -17,7 +18,8 @@ and gives a model, the preparation of its images and its tokenizer:
     path -> locating --> checkpoints ------------------------> CLIP
                     |                                     |    Preprocess
                     +--> published:                       +--> Tokenizer
-                         reading, layouts, sizes ---------+
+                         reading, wrappers,               |
+                         layouts, sizes ------------------+
                          known_layouts, companions: openai, huggingface, open_clip
 
     model, preprocess, tokenizer = load("openai/clip-vit-base-patch32")
@@ -38,13 +40,14 @@ from clip_np.weights.checkpoints import (
 from clip_np.weights.known_layouts import export_arrays
 from clip_np.weights.loading import Loaded, load
 from clip_np.weights.locating import locate
-from clip_np.weights.published import Published, read_published
+from clip_np.weights.published import AssumedActivation, Published, read_published
 from clip_np.weights.saving import convert, save_pretrained
 from clip_np.weights.vocabulary import find_tokenizer
 
 __all__ = [
     "BEST",
     "CHECKPOINT",
+    "AssumedActivation",
     "Checkpoint",
     "Loaded",
     "Published",

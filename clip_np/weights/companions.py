@@ -16,6 +16,7 @@ from clip_np.files import parse_json
 from clip_np.tokens import HUGGINGFACE_LEFTOVERS
 from clip_np.weights import huggingface, open_clip
 from clip_np.weights.configuration import Configuration
+from clip_np.weights.image_words import IMAGE_WORDS, PREPROCESSING, PROCESSING
 
 INDEX = ".index.json"  # of weights in parts: model.safetensors.index.json names the files
 # In the metadata of a .safetensors file that `convert` wrote: its model's configuration
@@ -28,8 +29,9 @@ DIALECTS = (huggingface.DIALECT, open_clip.DIALECT)
 STANDARD_NAMES = tuple(name for dialect in DIALECTS for name in dialect.weights)
 
 
-# What transformers would read in place of the vocabulary that is written here.
-OBSOLETE = {"vocab.json": HUGGINGFACE_LEFTOVERS}
+# What transformers would read in place of the vocabulary and of the preparation of
+# images that are written here.
+OBSOLETE = {"vocab.json": HUGGINGFACE_LEFTOVERS, PREPROCESSING: (PROCESSING,)}
 
 
 def has_standard_name(path: pathlib.Path) -> bool:
@@ -63,7 +65,7 @@ def find_configuration(path: pathlib.Path, metadata: dict[str, str]) -> Configur
     FileError for what cannot be followed.
     """
     note = parse_json(metadata.get(NOTE, "{}"))
-    nothing = Configuration(sizes={}, images={}, words=huggingface.IMAGE_WORDS, source=path)
+    nothing = Configuration(sizes={}, images={}, words=IMAGE_WORDS, source=path)
     if note:
         return nothing._replace(sizes=note.get("config", {}), images=note.get("preprocess", {}))
     folder = path.parent
@@ -74,4 +76,6 @@ def find_configuration(path: pathlib.Path, metadata: dict[str, str]) -> Configur
     # Next to weights with another name, config.json may belong to another model.
     if (folder / huggingface.CONFIG).exists() and huggingface.is_clip(folder):
         return huggingface.read_configuration(folder)
+    if (folder / open_clip.CONFIG).exists():
+        return open_clip.read_configuration(folder)
     return nothing

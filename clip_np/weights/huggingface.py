@@ -4,30 +4,28 @@ A model is a folder:
 
     model.safetensors            the weights (or pytorch_model.bin, or either in parts)
     config.json                  the sizes of the model
-    preprocessor_config.json     how an image is prepared
+    preprocessor_config.json     how an image is prepared (since version 5:
+                                 a part of processor_config.json)
     vocab.json, merges.txt       the tokenizer (clip_np/tokens)
 
-This file knows the words in the first three, and translates both ways.
+This file knows the words of sizes, and image_words.py those about images.
 https://github.com/huggingface/transformers/tree/main/src/transformers/models/clip
 """
 
 import pathlib
 import re
-from typing import Any
 
 import numpy as np
 
-from clip_np.data import Preprocess
 from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError, file_errors, read_json
 from clip_np.tokens import START_AND_END
 from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
+from clip_np.weights.image_words import IMAGE_WORDS, read_image_settings
 from clip_np.weights.layouts import Arrays, Layout
-from clip_np.weights.preprocessing import Words
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the better one first
 CONFIG = "config.json"
-PREPROCESSING = "preprocessor_config.json"
 MODEL_TYPE = "clip"
 
 # Words of config.json -> fields of VisionConfig and TextConfig.
@@ -49,19 +47,11 @@ WORDS = {
 }
 # What the library assumes if config.json does not say.
 DEFAULT_HEADS = {"vision": 12, "text": 8}
+DEFAULT_ACTIVATION = "quick_gelu"
 LAYER_NORM_EPS = 1e-5  # of the published models and of those here; config.json may differ
 # An eos_token_id of 2 is a mistake in the first configurations, which the library keeps
 # alive: it means that the end token is the highest id in each row.
 HIGHEST_ID = 2
-
-BICUBIC = 3  # Pillow's number for bicubic interpolation
-STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
-IMAGE_WORDS = Words(
-    mean="image_mean",
-    std="image_std",
-    sizes=("size", "crop_size"),
-    required={"resample": BICUBIC} | dict.fromkeys(STEPS, True),
-)
 
 
 class HuggingFaceLayout(Layout):
@@ -169,37 +159,43 @@ def is_clip(folder: pathlib.Path) -> bool:
 
 
 def read_configuration(folder: pathlib.Path) -> Configuration:
-    """What config.json says of a model, and preprocessor_config.json if it exists."""
+    """What config.json says of a model, and what the files next to it say of images."""
     with file_errors(folder / CONFIG, UNFIT):
         sizes = parse_sizes(read_json(folder / CONFIG))
-    path = folder / PREPROCESSING
-    images = read_json(path) if path.exists() else {}
-    return Configuration(sizes=sizes, images=images, words=IMAGE_WORDS, source=path)
+    images = read_image_settings(folder)
+    return Configuration(
+        sizes=sizes, images=images.settings, words=IMAGE_WORDS, source=images.source
+    )
 
 
 def parse_sizes(settings: Settings) -> Settings:
     """What config.json says of the model: `CLIPConfig.to_dict` with gaps.
 
-    FileError for what the models here cannot follow, KeyError if a part is missing.
+    FileError for what the models here cannot follow.
 
     >>> sizes = {"hidden_size": 64, "num_attention_heads": 4}
     >>> config = {"projection_dim": 20, "vision_config": sizes, "text_config": {}}
     >>> parse_sizes(config)["vision"]
-    {'width': 64, 'heads': 4}
+    {'width': 64, 'heads': 4, 'activation': 'quick_gelu'}
     """
     model_type = settings.get("model_type", MODEL_TYPE)
     if model_type != MODEL_TYPE:
         raise FileError(f"a model of type {model_type!r}, expected {MODEL_TYPE!r}")
-    sizes: Settings = {"embed_dim": settings["projection_dim"]}
+    if not settings.keys() & {"model_type", *(f"{encoder}_config" for encoder in WORDS)}:
+        raise FileError("it describes neither a vision encoder nor a text encoder")
+    sizes: Settings = {}
+    if "projection_dim" in settings:
+        sizes["embed_dim"] = settings["projection_dim"]
     for encoder, words in WORDS.items():
         # Early files have a second form of the same, which wins.
         older = settings.get(f"{encoder}_config_dict") or {}
-        part = {**settings[f"{encoder}_config"], **older}
+        part = {**(settings.get(f"{encoder}_config") or {}), **older}
         eps = part.get("layer_norm_eps", LAYER_NORM_EPS)
         if eps != LAYER_NORM_EPS:
             raise FileError(f"{encoder} layer_norm_eps is {eps}, not {LAYER_NORM_EPS}")
         sizes[encoder] = {field: part[word] for word, field in words.items() if word in part}
         sizes[encoder].setdefault("heads", DEFAULT_HEADS[encoder])
+        sizes[encoder].setdefault("activation", DEFAULT_ACTIVATION)
     if sizes["text"].get("eos_token_id") == HIGHEST_ID:
         sizes["text"]["eos_token_id"] = None
     return sizes
@@ -225,24 +221,6 @@ def model_settings(config: CLIPConfig, dtype: np.dtype) -> Settings:
     text["bos_token_id"] = config.text.vocab_size - START_AND_END  # the last two ids
     text["pad_token_id"] = 0
     return settings
-
-
-def image_settings(preprocess: Preprocess) -> Settings:
-    """How images are prepared: the library's words, and `convert_first` from here."""
-    size = preprocess.size
-    return {
-        "size": {"shortest_edge": size},
-        "crop_size": {"height": size, "width": size},
-        "image_mean": preprocess.mean,
-        "image_std": preprocess.std,
-        "resample": BICUBIC,
-        "convert_first": preprocess.convert_first,
-    }
-
-
-def processor_settings(preprocess: Preprocess) -> dict[str, Any]:
-    """The contents of preprocessor_config.json."""
-    return {"image_processor_type": "CLIPImageProcessor", **image_settings(preprocess)}
 
 
 DIALECT = Dialect(weights=WEIGHTS, config=CONFIG, read=read_configuration)

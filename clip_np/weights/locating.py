@@ -3,16 +3,19 @@
 People give what they have at hand:
 
     a file           itself
-    a folder         checkpoint.npz, or weights under a standard name, the best first
+    a folder         checkpoint.npz, or weights under a standard name, the best first,
+                     or the only file of weights in it
     openai/clip-...  the model of that name on the hub, if there is no such folder
 """
 
 import pathlib
 
+from clip_np.data import a_few
 from clip_np.files import File, finish_replacing
 from clip_np.weights import hub
 from clip_np.weights.checkpoints import CHECKPOINT
 from clip_np.weights.companions import INDEX, OBSOLETE, names_of_weights
+from clip_np.weights.reading import WEIGHT_SUFFIXES
 
 
 def locate(path: File) -> pathlib.Path:
@@ -42,4 +45,14 @@ def locate(path: File) -> pathlib.Path:
         for candidate in (folder / name, folder / f"{name}{INDEX}"):
             if candidate.is_file():
                 return candidate
-    raise FileNotFoundError(f"{path}: holds no model; looked for {', '.join(names)}")
+    others = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHT_SUFFIXES)
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise FileNotFoundError(
+            f"{path}: holds several files of weights, {a_few([file.name for file in others])}; "
+            "give the path of one of them"
+        )
+    raise FileNotFoundError(
+        f"{path}: holds no model; looked for {', '.join(names)}, and for a single file of weights"
+    )

@@ -12,11 +12,13 @@ https://github.com/mlfoundations/open_clip
 """
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from clip_np.encoders import HEAD_WIDTH
 from clip_np.files import FileError, file_errors, read_json
 from clip_np.weights.configuration import UNFIT, Configuration, Dialect, Settings
-from clip_np.weights.preprocessing import Words
+from clip_np.weights.preprocessing import Words, require_size
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # better first
 CONFIG = "open_clip_config.json"
@@ -32,13 +34,9 @@ SAME_AS_OURS = {
     "heads",
 }
 KNOWN = SAME_AS_OURS | {"head_width", "mlp_ratio"}
-MLP_RATIO = 4.0  # what the library assumes
-IMAGE_WORDS = Words(
-    mean="mean",
-    std="std",
-    sizes=("size",),
-    required={"interpolation": "bicubic", "resize_mode": "shortest"},
-)
+# What the library assumes.
+MLP_RATIO = 4.0
+TEXT_HEADS = 8
 
 
 def read_configuration(folder: pathlib.Path) -> Configuration:
@@ -54,29 +52,48 @@ def read_configuration(folder: pathlib.Path) -> Configuration:
         )
 
 
+def squashes(settings: Mapping[str, Any], size: int) -> bool:
+    """Whether "preprocess_cfg" squashes images; FileError if it pads them.
+
+    >>> squashes({"size": 224, "resize_mode": "shortest"}, size=224)
+    False
+    """
+    require_size("size", settings.get("size", size), size)
+    mode = settings.get("resize_mode", "shortest")
+    if mode not in ("shortest", "squash"):
+        raise FileError(f"the settings ask for resize_mode {mode!r}, which is not known here")
+    return mode == "squash"
+
+
+IMAGE_WORDS = Words(
+    mean="mean", std="std", squashes=squashes, required={"interpolation": "bicubic", "mode": "RGB"}
+)
+
+
 def parse_sizes(settings: Settings) -> Settings:
     """What "model_cfg" says of the model: `CLIPConfig.to_dict` with gaps.
 
-    FileError for what the models here cannot follow, KeyError if a part is missing.
+    FileError for what the models here cannot follow.
 
     >>> encoder = {"width": 96, "layers": 2, "head_width": 32}
     >>> model = {"embed_dim": 24, "vision_cfg": encoder, "text_cfg": encoder}
     >>> parse_sizes(model)["vision"]
-    {'heads': 3, 'mlp_width': 384, 'activation': 'gelu', 'layers': 2, 'width': 96}
+    {'activation': 'gelu', 'heads': 3, 'mlp_width': 384, 'layers': 2, 'width': 96}
     """
     activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"
-    sizes: Settings = {"embed_dim": settings["embed_dim"]}
+    sizes: Settings = {word: settings[word] for word in ("embed_dim",) if word in settings}
     for encoder in ("vision", "text"):
-        part = settings[f"{encoder}_cfg"]
+        part = settings.get(f"{encoder}_cfg") or {}
         unknown = [word for word in part if part[word] and word not in KNOWN]
         if unknown:
             raise FileError(f"{encoder}_cfg asks for {', '.join(unknown)}, which is not known here")
-        width = part["width"]
-        sizes[encoder] = {
-            "heads": width // part.get("head_width", HEAD_WIDTH),
-            "mlp_width": int(width * part.get("mlp_ratio", MLP_RATIO)),
-            "activation": activation,
-        }
+        sizes[encoder] = {"activation": activation}
+        if "width" in part:  # if not, the shapes show it
+            width = part["width"]
+            is_vision = encoder == "vision"
+            heads = width // part.get("head_width", HEAD_WIDTH) if is_vision else TEXT_HEADS
+            sizes[encoder]["heads"] = heads
+            sizes[encoder]["mlp_width"] = int(width * part.get("mlp_ratio", MLP_RATIO))
         sizes[encoder] |= {word: part[word] for word in sorted(SAME_AS_OURS & part.keys())}
     return sizes
 

@@ -2,12 +2,13 @@
 
 All CLIPs prepare images in the same four steps: resize the shorter side (bicubic), cut
 out the square in the middle, divide by 255, subtract a mean and divide by a deviation
-for each colour. Models differ in the size and in the colours; settings that ask for
-anything else are refused, because the model would silently see worse images.
+for each colour. Some squash the image to the square in place of the first two. Models
+differ in that, in the size and in the colours. Settings that ask for anything else are
+refused, because the model would silently see worse images.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from clip_np.data import MEAN, STD, Preprocess
@@ -15,14 +16,17 @@ from clip_np.files import FileError
 
 
 class Words(NamedTuple):
-    """What a library calls the mean and the deviation, sizes, and the steps.
+    """How a library says what is done to an image.
 
-    `required` are settings that, if they are there, must have this value.
+    mean, std: its words for the colours' mean and deviation. squashes: called with the
+    settings and the size of the square, it says whether images are squashed to it
+    (True), or resized in proportion and cropped (False); FileError for anything else.
+    required: settings that, if they are there, must have this value.
     """
 
     mean: str
     std: str
-    sizes: tuple[str, ...]
+    squashes: Callable[[Mapping[str, Any], int], bool]
     required: Mapping[str, Any]
 
 
@@ -31,32 +35,43 @@ def parse_preprocess(settings: Mapping[str, Any], words: Words, size: int) -> Pr
 
     FileError for another preparation than CLIP's, or colours that make no sense.
 
-    >>> words = Words(mean="mean", std="std", sizes=("size",), required={"mode": "RGB"})
-    >>> half = [0.5, 0.5, 0.5]
-    >>> parse_preprocess({"mean": half, "std": half, "size": 32}, words, size=32)
-    Preprocess(size=32, convert_first=False, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    >>> def squashes(settings, size):
+    ...     return settings["mode"] == "squash"
+    >>> words = Words(mean="mean", std="std", squashes=squashes, required={"bits": 8})
+    >>> settings = {"mean": [0.5, 0.5, 0.5], "mode": "squash", "bits": 8}
+    >>> pipeline = parse_preprocess(settings, words, size=32)
+    >>> pipeline.mean, pipeline.squash
+    ((0.5, 0.5, 0.5), True)
     """
     for word, value in words.required.items():
         if settings.get(word, value) != value:
             raise FileError(f"the settings ask for {word} {settings[word]!r}, expected {value!r}")
-    for word in words.sizes:
-        _require_size(word, settings.get(word, size), size)
     mean = _parse_colour(settings.get(words.mean, MEAN), words.mean)
     std = _parse_colour(settings.get(words.std, STD), words.std)
     if min(std) <= 0:
         raise FileError(f"{words.std} of the colours must be positive, not {std}")
-    # Our own word. Other libraries convert to RGB after the crop, as the published
-    # models do.
-    convert_first = settings.get("convert_first") is True
-    return Preprocess(size, convert_first=convert_first, mean=mean, std=std)
+    return Preprocess(
+        size=size,
+        # Our own word. Other libraries convert to RGB after the crop, as the published
+        # models do.
+        convert_first=settings.get("convert_first") is True,
+        mean=mean,
+        std=std,
+        squash=words.squashes(settings, size),
+    )
 
 
-def _require_size(word: str, value: Any, size: int) -> None:
-    """FileError unless 224, [224, 224] or {"height": 224, "width": 224} is the size."""
-    sides = value.values() if isinstance(value, dict) else (value,)
-    for side in sides:
-        if side not in (size, [size, size]):
-            raise FileError(f"images are to have {word} {value!r}, the model sees {size}")
+def require_size(word: str, value: Any, size: int) -> None:
+    """FileError unless 224, [224, 224] or {"height": 224, "width": 224} is the size.
+
+    >>> require_size("crop_size", {"height": 224, "width": 224}, size=224)
+    >>> require_size("crop_size", [224, 196], size=224)
+    Traceback (most recent call last):
+    clip_np.files.errors.FileError: images are to have crop_size [224, 196], the ...
+    """
+    sides = list(value.values()) if isinstance(value, dict) else value
+    if sides not in (size, [size], [size, size]):
+        raise FileError(f"images are to have {word} {value!r}, the model sees {size}")
 
 
 def _parse_colour(value: Any, word: str) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """How does a file of published weights become a model?
 
     read_arrays          -> names and arrays, as they are in the file
+    unwrap_names         -> the names without what other programs put around them
     find_configuration   -> what the files next to it say
     recognise_layout     -> which library's names these are
     Layout.to_ours       -> the state of a model: our paths, our forms
@@ -14,12 +15,13 @@ they are one matrix here.)
 """
 
 import pathlib
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from clip_np.data import Preprocess
-from clip_np.encoders import CLIPConfig
+from clip_np.encoders import ENCODERS, CLIPConfig
 from clip_np.files import FileError, file_errors, require_finite
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
@@ -30,6 +32,14 @@ from clip_np.weights.preprocessing import parse_preprocess
 from clip_np.weights.reading import files_of, read_arrays
 from clip_np.weights.shapes import require_shapes
 from clip_np.weights.sizes import infer_config
+from clip_np.weights.wrappers import unwrap_names
+
+# An array that OpenAI's own archives have, in which the activation is quick_gelu.
+OPENAI_ARCHIVE = "input_resolution"
+
+
+class AssumedActivation(UserWarning):
+    """A model's activation is a guess. The wrong one makes its answers worse."""
 
 
 @dataclass
@@ -37,11 +47,13 @@ class Published:
     """Published weights.
 
     layout: "openai" or "hf". stored: the types of numbers in the file, sorted (float32
-    stands for bfloat16, which NumPy lacks). preprocess: what the model does to images.
+    stands for bfloat16, which NumPy lacks). activation_is_assumed: whether nothing says
+    which activation the model has. preprocess: what the model does to images.
     """
 
     layout: str
     stored: list[str]
+    activation_is_assumed: bool
     model: CLIP
     preprocess: Preprocess
 
@@ -52,21 +64,38 @@ def read_published(
     """Read a file of weights and the configuration next to it, if there is one.
 
     The configuration is believed in what the shapes do not show. `activation` replaces
-    the one that the files name. FileError for whatever is wrong in the files.
+    the one that the files name. If neither says it, a warning tells which one was
+    assumed. FileError for whatever is wrong in the files.
     """
     arrays, metadata = read_arrays(path)
     with file_errors(path, UNFIT):
         _require_own_bytes(arrays, path)
+        arrays = unwrap_names(arrays)
         configuration = find_configuration(path, metadata)
         layout = recognise_layout(arrays)
         state = LAYOUTS[layout].to_ours(arrays)
         stored = sorted({str(array.dtype) for array in state.values()})
         sizes = _with_activation(configuration.sizes, activation)
         model = _build_model(infer_config(state, sizes), state, dtype)
+        is_assumed = not (_states_activation(sizes) or OPENAI_ARCHIVE in arrays)
+    if is_assumed:
+        warnings.warn(
+            f"{path}: nothing says which activation the model has; assumed "
+            f"{model.config.vision.activation}, OpenAI's. Most models of open_clip have gelu: "
+            'pass `activation` "gelu" if this is one of them, or "quick_gelu" to confirm',
+            AssumedActivation,
+            stacklevel=2,
+        )
     with file_errors(configuration.source, UNFIT):
         image_size = model.config.vision.image_size
         preprocess = parse_preprocess(configuration.images, configuration.words, image_size)
-    return Published(layout=layout, stored=stored, model=model, preprocess=preprocess)
+    return Published(
+        layout=layout,
+        stored=stored,
+        activation_is_assumed=is_assumed,
+        model=model,
+        preprocess=preprocess,
+    )
 
 
 def _require_own_bytes(arrays: Arrays, path: pathlib.Path) -> None:
@@ -81,12 +110,17 @@ def _require_own_bytes(arrays: Arrays, path: pathlib.Path) -> None:
         raise FileError(f"its arrays share their bytes: {claimed:,} bytes of arrays in {stored:,}")
 
 
+def _states_activation(sizes: Settings) -> bool:
+    """Whether the sizes name the activation of an encoder."""
+    return any("activation" in sizes.get(encoder, {}) for encoder in ENCODERS)
+
+
 def _with_activation(sizes: Settings, activation: str | None) -> Settings:
     """The sizes with another activation in both encoders, unless it is None."""
     if activation is None:
         return sizes
     changed = dict(sizes)
-    for encoder in ("vision", "text"):
+    for encoder in ENCODERS:
         changed[encoder] = {**sizes.get(encoder, {}), "activation": activation}
     return changed
 

@@ -12,6 +12,9 @@ import pathlib
 from clip_np.files import FileError, file_errors, read_json, read_safetensors, read_torch_state
 from clip_np.weights.layouts import Arrays
 
+# Suffixes of weights of other libraries. Lightning's .ckpt is PyTorch's format.
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
 
 def read_arrays(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
     """The arrays of a file, or of all parts of an index, and the file's metadata.
@@ -23,14 +26,17 @@ def read_arrays(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
     match path.suffix.lower():
         case ".safetensors":
             return read_safetensors(path)
-        case ".pt" | ".pth" | ".bin":
+        case ".pt" | ".pth" | ".bin" | ".ckpt":
             return read_torch_state(path), {}
         case ".json":
             arrays: Arrays = {}
             for part in files_of(path):
                 arrays |= read_arrays(part)[0]
             return arrays, {}
-    raise FileError(f"{path}: weights are read from .safetensors, .pt, .pth, .bin and .npz files")
+    raise FileError(
+        f"{path}: weights are read from {', '.join(WEIGHT_SUFFIXES)} and .npz files, not from "
+        f"{path.suffix or 'files without a suffix'}"
+    )
 
 
 def files_of(path: pathlib.Path) -> list[pathlib.Path]:

@@ -19,7 +19,7 @@ from clip_np.files import (
 )
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, Tokenizer, TokenizerProtocol
-from clip_np.weights import huggingface
+from clip_np.weights import huggingface, image_words
 from clip_np.weights.companions import NOTE, OBSOLETE
 from clip_np.weights.known_layouts import export_arrays
 from clip_np.weights.layouts import Arrays
@@ -58,17 +58,18 @@ def save_pretrained(
     with replace_together(directory, OBSOLETE) as new:
         write_safetensors(new / huggingface.WEIGHTS[0], arrays, {"format": "pt"})
         write_json(new / huggingface.CONFIG, settings)
-        write_json(new / huggingface.PREPROCESSING, huggingface.processor_settings(preprocess))
+        write_json(new / image_words.PREPROCESSING, image_words.processor_settings(preprocess))
         if isinstance(tokenizer, Tokenizer):
             tokenizer.save_huggingface(new)
 
 
-def convert(source: File, target: File, layout: str = "hf") -> None:
+def convert(source: File, target: File, layout: str = "hf", activation: str | None = None) -> None:
     """Write any model that `load` opens in another layout.
 
     "hf" writes the folder of `save_pretrained`; "openai" one .safetensors file under
-    OpenAI's names, which has no room for a tokenizer. ValueError for another name of
-    that file, FileError for what is wrong in the source.
+    OpenAI's names, which has no room for a tokenizer. `activation` replaces the one
+    that the source names. ValueError for another name of that file, FileError for what
+    is wrong in the source.
 
     >>> import tempfile
     >>> import numpy as np
@@ -82,11 +83,11 @@ def convert(source: File, target: File, layout: str = "hf") -> None:
     """
     if layout == "openai" and pathlib.Path(target).suffix != ".safetensors":
         raise ValueError(f"convert: the name of `target`, {target}, must end in .safetensors")
-    model, preprocess, tokenizer = load(source)
+    model, preprocess, tokenizer = load(source, activation=activation)
     if layout == "hf":
         save_pretrained(model, target, tokenizer=tokenizer, preprocess=preprocess)
         return
-    note = {"config": model.config.to_dict(), "preprocess": huggingface.image_settings(preprocess)}
+    note = {"config": model.config.to_dict(), "preprocess": image_words.image_settings(preprocess)}
     arrays = _finite_arrays(model, target, layout)
     write_safetensors(target, arrays, {NOTE: json.dumps(note)})
 

@@ -32,13 +32,13 @@ TRAIN_FLAGS = [
 ]
 
 
-CLASSIFY_FLAGS = ["--model", "--labels", "--template", "--picture", *COMMON]
+CLASSIFY_FLAGS = ["--model", "--activation", "--labels", "--template", "--picture", *COMMON]
 
 
-EMBED_FLAGS = ["--model", "-o", "--allow-outside", *COMMON]
+EMBED_FLAGS = ["--model", "--activation", "-o", "--allow-outside", *COMMON]
 
 
-SEARCH_FLAGS = ["--model", "-k", "--html", "--png", "--allow-outside", *COMMON]
+SEARCH_FLAGS = ["--model", "--activation", "-k", "--html", "--png", "--allow-outside", *COMMON]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ SEARCH_FLAGS = ["--model", "-k", "--html", "--png", "--allow-outside", *COMMON]
         ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search", "convert"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
-        (["info"], ["MODEL", "--json", "--help"]),
+        (["info"], ["MODEL", "--activation", "--json", "--help"]),
         (["classify"], ["MODEL", "[IMAGE", *CLASSIFY_FLAGS]),
         (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
         (["search"], ["INDEX", "QUERY", *SEARCH_FLAGS]),

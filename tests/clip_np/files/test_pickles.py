@@ -97,12 +97,12 @@ def test_strides_and_shared_storages(tmp_path):
 def test_state_dicts_are_found_and_named(tmp_path):
     weights = {"visual.conv1.weight": FLOATS, "logit_scale": np.array(2.0, np.float32)}
     expected = {name: array.tolist() for name, array in weights.items()}
-    prefixed = {f"module.{name}": Tensor(array, parameter=True) for name, array in weights.items()}
     other = {"state": {0: {"exp_avg": FLOATS}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     for value in (
         weights,
-        prefixed,
-        {"epoch": 3, "name": "run", "state_dict": prefixed, "optimizer": other},
+        {"epoch": 3, "name": "run", "state_dict": weights, "optimizer": other},
+        {"state_dict_ema": other, "state_dict": {"model": weights}},
+        {"ema": weights, "epoch": 3},
         {"model": weights, "optimizer": other},
         {"model_state_dict": weights, "loss": 3.5},
         {"state_dict": weights, "model": {"width": 64}},

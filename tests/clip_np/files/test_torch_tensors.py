@@ -5,7 +5,7 @@ import pytest
 from refusal import assert_refused, peak_below
 from torch_zip import Raw, Tensor, pack, program, save
 
-from clip_np.files import read_torch
+from clip_np.files import read_torch, read_torch_state
 
 FLOATS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -43,7 +43,6 @@ TENSORS = {
     "count huge": {"count": 2**62},
     "count is a float": {"count": 12.0},
     "other type": {"storage": "DoubleStorage"},
-    "no type": {"storage": "FloatTensor"},
     "no whole numbers": {"stored": bytes(47)},
     "too few bytes": {"stored": bytes(44)},
     "too many bytes": {"stored": bytes(52)},
@@ -59,6 +58,15 @@ def test_the_tensors_below_differ_from_a_right_one_in_one_thing(tmp_path):
 @pytest.mark.parametrize("name", TENSORS)
 def test_tensors_that_do_not_fit_their_storage_are_refused(tmp_path, name):
     assert_refused(save(tmp_path / "a.pt", [Tensor(FLOATS, **TENSORS[name])]))
+
+
+def test_numbers_of_a_type_that_weights_do_not_have_are_set_aside(tmp_path):
+    for name in ("FloatTensor", "ComplexFloatStorage", "QInt8Storage"):
+        strange = Tensor(FLOATS, storage=name)
+        path = save(tmp_path / "a.pt", {"state_dict": {"x": FLOATS}, "beside": strange})
+        assert list(read_torch_state(path)) == ["x"]
+        path = save(tmp_path / "a.pt", {"x": strange})
+        assert_refused(path, f"holds x, an object of the class 'torch.{name}'", read_torch_state)
 
 
 def test_storages_that_are_not_there_or_of_two_types_are_refused(tmp_path):

@@ -1,11 +1,13 @@
 """Hugging Face's configurations: what they say is followed, or refused."""
 
+import numpy as np
 import pytest
+from PIL import Image
 from published_models import expected, published, write_json
 
 from clip_np.data import Preprocess
 from clip_np.files import FileError
-from clip_np.weights import convert, load
+from clip_np.weights import convert, load, save_pretrained
 
 CONTRADICTIONS = [
     (("vision_config", "hidden_size", 32), "vision width is 32, but 24 in the weights"),
@@ -24,7 +26,6 @@ CONTRADICTIONS = [
     (("text_config", "eos_token_id", "end"), "eos_token_id"),
     (("projection_dim", None, 21), "embed_dim is 21, but 20 in the weights"),
     (("model_type", None, "siglip"), "a model of type 'siglip', expected 'clip'"),
-    (("text_config", None, None), "config.json"),
     (("vision_config", None, "large"), "config.json"),
 ]
 
@@ -40,6 +41,23 @@ def test_a_configuration_that_contradicts_the_weights_is_refused(tmp_path, chang
     write_json(tmp_path / "config.json", config)
     with pytest.raises(FileError, match=message.replace("[", r"\[")):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "gap", ["projection_dim", "text_config", "vision_config", "hidden_size", "num_hidden_layers"]
+)
+def test_what_a_configuration_leaves_out_is_seen_in_the_shapes(tmp_path, gap):
+    path = published(tmp_path, "hf")
+    whole = load(path).model.config
+    config = expected("hf")[1]
+    if gap.endswith("_config"):  # early files have the same under another name
+        config[f"{gap}_dict"] = config[gap]
+        config[gap] = None
+    for part in (config, config["text_config"], config["vision_config"]):
+        if part is not None and not gap.endswith("_config"):
+            part.pop(gap, None)
+    write_json(tmp_path / "config.json", config)
+    assert load(path).model.config == whole
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "nonsense", '"text"', "[" * 100_000, '{"a": 1}'])
@@ -62,6 +80,12 @@ def test_damaged_configurations_are_refused(tmp_path, text):
         ({"size": {"shortest_edge": 48}}, "to have size {'shortest_edge': 48}, the model sees 32"),
         ({"crop_size": 48}, "to have crop_size 48"),
         ({"do_normalize": False}, "do_normalize False"),
+        ({"do_center_crop": False}, "no do_center_crop"),
+        ({"do_pad": True}, "do_pad"),
+        ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
+        ({"size": {"shortest_edge": 32, "longest_edge": 64}}, "longest_edge"),
+        ({"size": {"height": 32, "width": 48}}, "to have size"),
+        ({"image_processor_type": "SiglipImageProcessor"}, "are for 'SiglipImageProcessor'"),
     ],
 )
 def test_preprocessing_that_is_not_clips_is_refused(tmp_path, change, message):
@@ -81,3 +105,45 @@ def test_other_colours_are_taken_over_and_passed_on(tmp_path):
     convert(path, tmp_path / "a.safetensors", "openai")
     convert(path, tmp_path / "again", "hf")
     assert load(tmp_path / "a.safetensors")[1] == load(tmp_path / "again")[1] == wanted
+
+
+@pytest.mark.parametrize(
+    "change, is_squashed",
+    [
+        ({"size": {"height": 32, "width": 32}}, True),
+        ({"size": {"height": 32, "width": 32, "shortest_edge": None}}, True),
+        ({"size": [32, 32]}, True),
+        ({"size": 32, "default_to_square": True}, True),
+        ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, True),
+        ({"size": 32}, False),
+        ({"size": {"shortest_edge": 32}}, False),
+    ],
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_images_are_squashed_or_cropped_as_their_size_says(
+    tmp_path, change, is_squashed, is_nested
+):
+    path = published(tmp_path, "hf")
+    if is_nested:  # as version 5 of transformers writes it; the other file is older then
+        write_json(tmp_path / "processor_config.json", {"image_processor": change})
+        write_json(tmp_path / "preprocessor_config.json", {"size": 99})
+    else:
+        write_json(tmp_path / "preprocessor_config.json", change)
+    preprocess = load(path).preprocess
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    assert preprocess.squash == is_squashed
+    expected_image = image.resize((32, 32), Image.Resampling.BICUBIC) if is_squashed else image
+    cropped = Preprocess(32, mean=preprocess.mean, std=preprocess.std)
+    assert (preprocess(image) == cropped(expected_image)).all()
+
+
+def test_a_saved_folder_prepares_images_as_before(tmp_path):
+    """A newer file, which libraries would read first, is removed."""
+    path = published(tmp_path, "hf")
+    write_json(tmp_path / "processor_config.json", {"image_processor": {"size": [32, 32]}})
+    model = load(path).model
+    assert load(path).preprocess.squash
+    for squash in (False, True):
+        save_pretrained(model, tmp_path, preprocess=Preprocess(32, squash=squash))
+        assert load(path).preprocess == Preprocess(32, squash=squash)

@@ -39,5 +39,10 @@ def test_open_clip_configurations(tmp_path):
         with pytest.raises(FileError, match=message):
             load(tmp_path)
     write_json(beside, {"model_cfg": sizes, "preprocess_cfg": {"resize_mode": "squash"}})
-    with pytest.raises(FileError, match="squash"):
+    assert load(tmp_path)[1].squash
+    write_json(beside, {"model_cfg": sizes, "preprocess_cfg": {"resize_mode": "longest"}})
+    with pytest.raises(FileError, match="longest"):
         load(tmp_path)
+    gaps = {"vision_cfg": {"width": 64, "head_width": 16}, "text_cfg": {"width": 64, "heads": 4}}
+    write_json(beside, {"model_cfg": {"quick_gelu": True, **gaps}})
+    assert load(tmp_path)[0].config == model.config  # the shapes say the rest
