@@ -90,6 +90,7 @@ def test_an_activation_that_no_file_names_is_said_to_be_assumed(tmp_path, capsys
         warnings.simplefilter("error")
         assert load(path, activation="gelu").model.config.vision.activation == "gelu"
         assert main(["info", str(path), "--activation", "gelu"]) == 0
+        (tmp_path / "hf").mkdir()
         load(published(tmp_path / "hf", "hf"))
     assert "assumed" not in capsys.readouterr().out
 
