@@ -11,9 +11,14 @@ see it. So there is one step for all of them, and the rest can be done again:
 Stopped before step 2, the old files are all there, and the hidden folder is rubbish.
 Stopped after it, whoever comes next, to read or to write, does step 3 first: that is
 `finish_replacing`, which may be done any number of times.
+
+Where a link stands in place of a file, the save itself writes to the link's target.
+`finish_replacing` does not, because the folder may come from a stranger, and the link
+may lead to any file of this user.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -61,16 +66,20 @@ def replace_together(folder: File, obsolete: Obsolete) -> Iterator[pathlib.Path]
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # it is there after errors only
     sync_folder(folder)
-    finish_replacing(folder, obsolete)
+    _move_all(folder, obsolete, through_links=True)
     remove_stale(folder / NAME, folders=True)
 
 
 def finish_replacing(folder: File, obsolete: Obsolete) -> None:
     """Do what a `replace_together` that was stopped has left to do, if there is one.
 
-    OSError, naming the folder, if that is not possible.
+    OSError, naming the folder, if that is not possible, or if a link is in the way.
     """
-    folder = pathlib.Path(folder)
+    _move_all(pathlib.Path(folder), obsolete, through_links=False)
+
+
+def _move_all(folder: pathlib.Path, obsolete: Obsolete, through_links: bool) -> None:
+    """Move the files that are ready to their places, if there are any."""
     ready = folder / READY
     if not _is_folder(ready):
         return
@@ -79,7 +88,7 @@ def finish_replacing(folder: File, obsolete: Obsolete) -> None:
             for useless in obsolete.get(name, ()):
                 (folder / useless).unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):  # another program is as fast
-                _move(ready / name, folder / name)
+                _move(ready / name, folder / name, through_links)
         sync_folder(folder)
         with contextlib.suppress(FileNotFoundError):
             ready.rmdir()
@@ -87,7 +96,7 @@ def finish_replacing(folder: File, obsolete: Obsolete) -> None:
         raise OSError(
             error.errno,
             f"a save was stopped, and its files cannot be moved out of {READY} "
-            f"({error.strerror}): do it by hand, or save again",
+            f"({error.strerror}): mend that, or move them by hand",
             str(folder),
         ) from error
 
@@ -100,8 +109,8 @@ def _is_folder(path: pathlib.Path) -> bool:
         return False
 
 
-def _move(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Move a regular file. A target's permissions stay, and links are followed."""
+def _move(source: pathlib.Path, target: pathlib.Path, through_links: bool) -> None:
+    """Move a regular file. The permissions of a file that it replaces stay."""
     if not stat.S_ISREG(source.lstat().st_mode):
         return
     try:
@@ -113,6 +122,8 @@ def _move(source: pathlib.Path, target: pathlib.Path) -> None:
         os.chmod(source, stat.S_IMODE(old.st_mode))
         os.replace(source, target)
         return
+    if not through_links:
+        raise OSError(errno.ELOOP, f"{target.name} is a link, or no file", str(target))
     with open(source, "rb") as content, replace_file(target) as file:
         shutil.copyfileobj(content, file)
     source.unlink()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -156,6 +157,23 @@ def test_files_elsewhere_are_not_moved(tmp_path):
     with pytest.raises(OSError, match="a save was stopped"):
         load(folder)
     assert (tmp_path / "documents" / "letter.txt").read_text() == "dear"
+
+
+def test_a_folder_that_is_read_writes_through_no_link(tmp_path):
+    """A stranger's folder pretends that a save was stopped, and where its files go."""
+    (tmp_path / "profile").write_text("mine")
+    folder = tmp_path / "model"
+    save(folder, OLD)
+    (folder / READY).mkdir()
+    (folder / READY / "notes").write_text("theirs")
+    (folder / "notes").symlink_to(tmp_path / "profile")
+    for action in (lambda: load(folder), lambda: save(folder, NEW)):
+        with pytest.raises(OSError, match=r"a save was stopped.*notes is a link") as caught:
+            action()
+        assert caught.value.filename == str(folder)
+    assert (tmp_path / "profile").read_text() == "mine"
+    shutil.rmtree(folder / READY)
+    assert is_whole(folder, OLD)
 
 
 def test_permissions_and_links_in_the_folder_stay(tmp_path):
