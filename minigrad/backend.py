@@ -130,6 +130,8 @@ def _device(backend: str) -> Any:
 
 # --- indices ---
 
+NARROW_ROW = 64  # numbers; up to there, `reduceat` is as fast as a sum for each run
+
 
 def check_indices(name: str, indices: Array, size: int) -> None:
     """Raise IndexError unless every index lies in 0..size-1. `name` is the operation's.
@@ -164,9 +166,9 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
 def add_rows(target: Array, rows: Array, values: Array) -> None:
     """The fast form of `scatter_add` for whole rows.
 
-    target is (V, D), rows (N,), values (N, D). Sorting brings equal rows together, so
-    that the contributions to one row of the target are summed in one run. With rows of
-    64 numbers this needs 0.2 ms for 1,000 values, `scatter_add` needs 0.5 ms.
+    target is (V, ...), rows (N,), values (N, ...). Sorting brings equal rows together,
+    in their old order. Those of a wide row are then summed in one run. With rows of 512
+    numbers this needs 3 ms for 4,928 values of 449 rows, `scatter_add` needs 17 ms.
 
     >>> target = np.zeros((3, 2))
     >>> add_rows(target, np.array([2, 0, 2]), np.array([[1, 2], [3, 4], [5, 6]]))
@@ -181,7 +183,22 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
     order = np.argsort(rows, kind="stable")  # [2, 0, 2] -> [1, 0, 2]
     ordered = rows[order]  # [0, 2, 2]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))  # [0, 1]: a new row begins here
-    target[ordered[starts]] += np.add.reduceat(values[order], starts, axis=0)
+    target[ordered[starts]] += _sum_runs(values[order], starts)
+
+
+def _sum_runs(values: Array, starts: Array) -> Array:
+    """The fast form of np.add.reduceat(values, starts, axis=0).
+
+    One sum for all rows from a start to the next start. `reduceat` goes down a single
+    column at a time, which is slow if the next number of a column is far away.
+    """
+    if values.size <= NARROW_ROW * len(values):
+        return np.add.reduceat(values, starts, axis=0)
+    ends = np.append(starts[1:], len(values))
+    sums = values[starts]
+    for run in np.flatnonzero(ends - starts > 1).tolist():  # most rows occur once
+        sums[run] = values[starts[run] : ends[run]].sum(axis=0)
+    return sums
 
 
 # --- sums ---

@@ -63,6 +63,22 @@ EQUIVALENT = {
         "no rows are no runs: the long way adds nothing either",
     "add_rows: starts = np.flatnonzero(np.diff(ordered, prepend=-2))":
         "rows are not negative, so -2 differs from the first one as -1 does",
+    "_sum_runs: if not values.size <= NARROW_ROW * len(values):":
+        "both ways give the same sums, one of them more slowly",
+    "_sum_runs: if values.size > NARROW_ROW * len(values):":
+        "both ways give the same sums, one of them more slowly",
+    "_sum_runs: if values.size <= NARROW_ROW:":
+        "both ways give the same sums, one of them more slowly",
+    "_sum_runs: if values.size <= len(values):":
+        "both ways give the same sums, one of them more slowly",
+    "_sum_runs: if values.size <= NARROW_ROW / len(values):":
+        "both ways give the same sums, one of them more slowly",
+    "_sum_runs: for run in np.flatnonzero(ends - starts > 0).tolist():":
+        "the sum of a run of one row is that row",
+    "_sum_runs: for run in np.flatnonzero(ends + starts > 1).tolist():":
+        "the sum of a run of one row is that row",
+    "_sum_runs: for run in np.flatnonzero(ends > 1).tolist():":
+        "the sum of a run of one row is that row",
 }  # fmt: skip
 
 

@@ -86,6 +86,19 @@ def test_rows_that_repeat_are_added_up():
         assert np.array_equal(again, target)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (64,), (65,), (512,), (5, 40)])
+@pytest.mark.parametrize("n_rows", [1, 7, 1000])
+def test_rows_of_any_width_are_added_like_the_plain_form(shape, n_rows):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, n_rows, 300)
+    values = rng.integers(-99, 99, (300, *shape)).astype(np.float32)  # their sums are exact
+    plain = np.ones((n_rows, *shape), np.float32)
+    backend.scatter_add(plain, rows, values)
+    target = np.ones_like(plain)
+    backend.add_rows(target, rows, values)
+    assert np.array_equal(target, plain)
+
+
 def test_dot_products_do_not_conjugate():
     a = np.array([[1.0 + 2.0j, 3.0]])
     assert backend.row_dot(a, a)[0] == (1 + 2j) ** 2 + 9
