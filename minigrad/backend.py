@@ -187,7 +187,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 
 
 def _sum_runs(values: Array, starts: Array) -> Array:
-    """The fast form of np.add.reduceat(values, starts, axis=0).
+    """The fast form of `np.add.reduceat` along axis 0.
 
     One sum for all rows from a start to the next start. `reduceat` goes down a single
     column at a time, which is slow if the next number of a column is far away.

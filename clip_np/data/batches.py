@@ -23,7 +23,6 @@ from warnings import warn
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from clip_np.data.augmentation import augment, extra_words
 from clip_np.data.errors import DataError, a_few
@@ -193,6 +192,8 @@ def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.nda
     >>> images.shape
     (2, 4, 4, 3)
     """
+    from tqdm import tqdm  # here, since it takes 20 ms
+
     load = functools.partial(load_square, pairs, size, skip_bad)
     loading = map_ahead(load, range(len(pairs)), READING_THREADS, SQUARES_AHEAD)
     squares = list(tqdm(loading, "images", len(pairs), delay=BAR_SECONDS))

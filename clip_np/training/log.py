@@ -20,8 +20,6 @@ import time
 from pathlib import Path
 from warnings import warn
 
-from tqdm import tqdm
-
 from clip_np.files import replace_file
 from clip_np.training.checks import LARGEST_NUMBER
 from clip_np.training.options import TrainingOptions
@@ -129,10 +127,16 @@ class ProgressBar:
     """The bar on stderr: steps, or seconds if only the clock ends the run."""
 
     def __init__(self, options: TrainingOptions, step: int, elapsed: float) -> None:
+        from tqdm import tqdm  # here, since it takes 20 ms
+
         self.counts_steps = options.steps is not None
         total = options.steps or math.ceil(options.seconds or 0)
         unit = "step" if self.counts_steps else "s"
         self.bar = tqdm(total=total, initial=self._position(step, elapsed), unit=unit)
+
+    def say(self, text: str) -> None:
+        """Print a line for people, above the bar."""
+        self.bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it is and end its line."""
@@ -181,7 +185,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Print a line for people, above the bar."""
-        tqdm.write(text, file=sys.stderr)
+        self.bar.say(text)
 
     def write(self, entry: Entry) -> None:
         """Add an entry to the file, and show it."""

@@ -82,6 +82,12 @@ def test_the_guard_of_that_test_does_refuse():
     assert "must not import hypothesis" in finished.stderr
 
 
+def test_what_is_heavy_and_seldom_used_is_imported_when_it_is_used():
+    heavy = ("matplotlib", "tqdm", "pyarrow", "datasets", "huggingface_hub", "email", "cupy")
+    program = f"import sys, clip_np; print([name for name in {heavy} if name in sys.modules])"
+    assert run_alone(program).stdout.strip() == "[]"
+
+
 # --- the source -----------------------------------------------------------------------
 
 
