@@ -90,7 +90,7 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
         print_text(
             arguments,
             f"not opened: {len(marks) - len(allowed)} of {len(marks)} images, outside of the "
-            f"folder of {shown(arguments.index)}, which was not made on this computer by you "
+            f"folder of {shown(arguments.index)}, which is not known to be yours "
             "(--allow-outside opens them)",
         )
     note = f"The best of {len(index):,} images, and their cosines."

@@ -80,9 +80,8 @@ def _refuse_files_elsewhere(index: Index, sources: list[File]) -> None:
     elsewhere = [path for path in index.files if not index.may_open(path, named)]
     if elsewhere:
         raise ValueError(
-            f"{index.file}: lists {len(elsewhere):,} files outside of its folder, and was not "
-            f"made on this computer by you ({a_few(elsewhere)}); name their folders too, or "
-            "`allow_outside`"
+            f"{index.file}: lists {len(elsewhere):,} files outside of its folder, and is not "
+            f"known to be yours ({a_few(elsewhere)}); name their folders too, or `allow_outside`"
         )
 
 

@@ -9,7 +9,8 @@ to be trusted. A *seal* tells the two apart:
 
 The key is 32 random bytes in a file that only this user can read. It is made when the
 first index is written and never leaves the computer. Without it nobody can compute the
-seal of other content.
+seal of other content. Where no key can be kept, as in a read-only home, nothing is
+sealed, and an index counts as a stranger's.
 
 Krawczyk, Bellare and Canetti 1997, "HMAC: Keyed-Hashing for Message Authentication",
 RFC 2104.
@@ -18,21 +19,24 @@ RFC 2104.
 import hashlib
 import hmac
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 KEY_BYTES = 32  # as many as the hash has
-OWNER_ONLY = 0o600  # access rights
 
 
 def key_path() -> Path | None:
-    """Where the user's key lies; None for a user without a home."""
+    """Where the user's key lies; None for a user without a home.
+
+    A relative folder does not count. It would be another one wherever the program runs.
+    """
     home = os.path.expanduser("~")
     default = None if home == "~" else os.path.join(home, ".local", "state")
     folder = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA") or default
-    return Path(folder, "clip_np", "key") if folder else None
+    return Path(folder, "clip_np", "key") if folder and os.path.isabs(folder) else None
 
 
 def make_seal(content: Sequence[np.ndarray]) -> str:
@@ -75,14 +79,25 @@ def _make_key() -> bytes | None:
     path = key_path()
     if path is None:
         return None
-    key = os.urandom(KEY_BYTES)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-    except FileExistsError:  # another program was faster
-        return _read_key()
+        number, temporary = tempfile.mkstemp(dir=path.parent)  # for this user only
+        try:
+            with open(number, "wb") as file:
+                file.write(os.urandom(KEY_BYTES))
+            _put_in_place(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except OSError:
         return None
-    with open(number, "wb") as file:
-        file.write(key)
-    return key
+    return _read_key()
+
+
+def _put_in_place(temporary: str, path: Path) -> None:
+    """Make a complete file the key in one step, unless there is a key already."""
+    try:
+        os.link(temporary, path)  # fails if there is a file of this name
+    except OSError:
+        # Another program was faster; or the file is damaged, or the disk has no links.
+        if _read_key() is None:
+            os.replace(temporary, path)

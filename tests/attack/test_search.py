@@ -116,6 +116,46 @@ def test_one_s_own_index_shows_all_it_embedded(capsys, model, secret):
     assert "not opened: 1 of 1 images" in output
 
 
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_a_key_that_was_half_written_is_replaced(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    seals.key_path().parent.mkdir()
+    seals.key_path().write_bytes(content)
+    table = [np.arange(3)]
+    seal = seals.make_seal(table)
+    assert seal and seals.is_sealed(seal, table)
+    assert not seals.is_sealed(seal, [np.arange(4)])
+    assert seals.make_seal(table) == seal  # the key stays
+    assert list(seals.key_path().parent.iterdir()) == [seals.key_path()]
+    assert os.name == "nt" or seals.key_path().stat().st_mode & 0o777 == 0o600
+
+
+def test_programs_that_make_a_key_at_once_get_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    table = [np.arange(3)]
+    write = seals._put_in_place
+
+    def slowly(temporary, path):
+        monkeypatch.setattr(seals, "_put_in_place", write)
+        other.append(seals.make_seal(table))  # another program, just before
+        write(temporary, path)
+
+    other: list[str] = []
+    monkeypatch.setattr(seals, "_put_in_place", slowly)
+    assert seals.make_seal(table) == other[0] != ""
+
+
+@pytest.mark.parametrize("home", ["relative", "a file"])
+def test_without_a_place_for_the_key_nothing_is_sealed(model, photos, tmp_path, monkeypatch, home):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", "state" if home == "relative" else str(tmp_path / "file"))
+    build_index("index.npz", [photos], *model[:2], "run")
+    index = read_index("index.npz")
+    assert index.seal == "" and not index.is_own
+    assert not (tmp_path / "state").exists()
+    assert all(map(index.may_open, index.paths))  # they lie below the folder of the index
+
+
 def test_a_name_that_is_added_to_one_s_own_index_breaks_the_seal(model, photos, secret):
     pathlib.Path("mine").mkdir()
     build_index("mine/index.npz", [photos], *model[:2], "run")
@@ -160,7 +200,7 @@ def test_a_stranger_s_index_does_not_become_one_s_own(capsys, model, photos, sec
     index = strangers_index(model, [secret])
     before = pathlib.Path(index).read_bytes()
     message = fail(capsys, "embed", "run", photos, "-o", index)
-    assert message.startswith(f"{index}: lists 1 files outside of its folder, and was not made")
+    assert message.startswith(f"{index}: lists 1 files outside of its folder, and is not known")
     assert str(secret) in message and message.endswith("or --allow-outside")
     assert pathlib.Path(index).read_bytes() == before
     run(capsys, "embed", "run", photos, secret.parent, "-o", index)  # named once more
