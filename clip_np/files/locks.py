@@ -5,32 +5,38 @@ that add to one index would each lose what the other added. So whoever writes fi
 opens a *lock file* next to what it guards, and writes its process number into it. The
 next one finds the lock held, reads the number, and says so.
 
-The system keeps the lock (`flock`), not the file: when a process ends, in whatever way,
-its locks are gone. A lock file that a dead process left behind stops nobody. Systems
-without `flock` get a plainer form: the file's existence is the lock, and it is stale if
-no process has its number any more.
+The system keeps the lock, not the file: when a process ends, in whatever way, its locks
+are gone. A lock file that a dead process left behind stops nobody. Some network disks
+cannot lock. There, nobody is kept out.
 
 Linux manual: https://man7.org/linux/man-pages/man2/flock.2.html
+Windows: https://docs.python.org/3/library/msvcrt.html#msvcrt.locking
 """
 
 import contextlib
 import errno
 import os
+import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from clip_np.files.errors import File
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # its absence is asked for below
 
 PROCESS_NUMBER_LIMIT = 20
 """Bytes that are read of a lock file: more digits than any process number has."""
 
+LOCKED_BYTE = 1 << 20
+"""Where Windows locks the file. Nobody else can read a locked byte, so it lies behind
+the process number."""
+
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What `flock` says on file systems, of some networks, that cannot lock."""
+"""What file systems answer that cannot lock."""
 
 
 class LockedError(OSError):
@@ -45,12 +51,14 @@ class LockedError(OSError):
 
 
 def lock_path(path: File) -> Path:
-    """The lock file that guards a file or a directory: next to it, and hidden.
+    """The lock file that guards a file: next to it, and hidden.
 
-    >>> str(lock_path("photos/index.npz"))
-    'photos/.index.npz.lock'
+    A link and the file that it leads to have one lock.
+
+    >>> lock_path("photos/index.npz").name
+    '.index.npz.lock'
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     return path.with_name(f".{path.name}.lock")
 
 
@@ -62,7 +70,8 @@ def exclusive(path: File, what: str) -> Iterator[None]:
     the error what is guarded. The file is removed at the end. The lock holds among the
     threads of one process too: it cannot be entered twice.
 
-    Raises LockedError, at once, if the lock is held.
+    Raises LockedError, at once, if the lock is held, and OSError if `path` is no file
+    that could be a lock.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,40 +91,57 @@ def exclusive(path: File, what: str) -> Iterator[None]:
 
 def _lock(path: Path, what: str) -> int:
     """Open the lock file and lock it: returns the file's number, to be closed."""
-    if fcntl is None:
-        return _create_lock(path, what)
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _refuse_other_files(path, number)
+            _lock_number(path, number, what)
             if _is_still_there(path, number):
                 os.ftruncate(number, 0)
                 os.write(number, b"%d\n" % os.getpid())
                 return number
-        except OSError as error:
-            was_empty = os.fstat(number).st_size == 0
+        except BaseException:
             os.close(number)
-            if isinstance(error, BlockingIOError):
-                raise LockedError(what, _read_process(path), path) from error
-            if error.errno not in UNSUPPORTED:
-                raise
-            if was_empty:  # it was made by the `open` above
-                path.unlink(missing_ok=True)
-            return _create_lock(path, what)
+            raise
         os.close(number)  # removed by its holder between opening and locking: again
+
+
+def _refuse_other_files(path: Path, number: int) -> None:
+    """OSError for a pipe, a device, or a second name of a file: none is emptied."""
+    status = os.fstat(number)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise OSError(errno.EINVAL, "a pipe, a device or a linked file, not a lock file", str(path))
+
+
+def _lock_number(path: Path, number: int, what: str) -> None:
+    """Lock an open file, if the file system can. LockedError if it is held."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(number, LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+            os.lseek(number, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        raise LockedError(what, _read_process(path), path) from error
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _release(path: Path, number: int) -> None:
     """Remove the lock file and close it.
 
-    With `flock` it is removed while it is still held: a program that has opened it
-    meanwhile sees that it has gone. Windows removes no file that is open.
+    It is removed while it is still held: a program that has opened it meanwhile sees
+    that it has gone. Windows removes no file that is open. There, the file stays if
+    such a program is as fast.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         os.close(number)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    if fcntl is not None:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            path.unlink()
+    else:
+        path.unlink(missing_ok=True)
         os.close(number)
 
 
@@ -127,22 +153,6 @@ def _is_still_there(path: Path, number: int) -> bool:
         return False
 
 
-def _create_lock(path: Path, what: str) -> int:
-    """The plainer form: make the file, or find that a living process made it."""
-    while True:
-        try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            process = _read_process(path)
-            if process is None or _is_alive(process):
-                raise LockedError(what, process, path) from None
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()  # stale: its process ended without removing it
-        else:
-            os.write(number, b"%d\n" % os.getpid())
-            return number
-
-
 def _read_process(path: Path) -> int | None:
     """The process number in a lock file, or None if there is none."""
     try:
@@ -150,31 +160,3 @@ def _read_process(path: Path) -> int | None:
             return int(file.read(PROCESS_NUMBER_LIMIT))
     except (OSError, ValueError):
         return None
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process of this number runs. On doubt, it does."""
-    if os.name == "nt":  # there, os.kill would end the process
-        return _is_alive_on_windows(process)
-    try:
-        os.kill(process, 0)  # signal 0 is only a question
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-def _is_alive_on_windows(process: int) -> bool:
-    """Whether Windows can open a process of this number."""
-    import ctypes
-
-    query, still_active = 0x1000, 259  # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]  # on Windows only
-    handle = kernel.OpenProcess(query, False, process)
-    if not handle:
-        return False
-    code = ctypes.c_ulong()
-    kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-    kernel.CloseHandle(handle)
-    return code.value == still_active

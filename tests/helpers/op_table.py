@@ -415,6 +415,7 @@ PRODUCTS = [
         ((5, 3), {"ids": np.array(3)}), ((5, 3), {"ids": np.zeros((0,), int)}),
         ((5, 3), {"ids": np.zeros((2, 0), int)}), ((0, 3), {"ids": np.zeros((0,), int)}),
         ((5, 0), {"ids": np.array([1, 2])}), ((1, 1), {"ids": np.array([0], np.uint8)}),
+        ((3, 65), {"ids": np.array([1, 0, 1, 2, 2])}),  # a wide row
     ), d.embedding_inputs(), plain.embedding, linear="jointly"),
 ]  # fmt: skip
 
