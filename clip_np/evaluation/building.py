@@ -12,14 +12,22 @@ refused.
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
 
 from clip_np.data import DataError, Preprocess, a_few
 from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.evaluation.index import Index, fingerprint, folder_of, read_index, write_index
+from clip_np.evaluation.index import (
+    Index,
+    fingerprint,
+    folder_of,
+    is_below,
+    read_index,
+    write_index,
+)
 from clip_np.evaluation.index_table import FileTable, IndexedFile
 from clip_np.files import File, exclusive, lock_path
 from clip_np.model import CLIP
@@ -53,83 +61,114 @@ def build_index(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with exclusive(lock_path(path), f"the index {path}"):
         sources = list(sources)
-        index = _open_or_begin(path, model, preprocess)
-        if not allow_outside:
-            _refuse_files_elsewhere(index, sources)
+        growing = _open_or_begin(path, model, preprocess)
+        if not (growing.is_own or allow_outside):
+            _refuse_files_elsewhere(growing, sources)
         if os.path.exists(name):
-            index.model = os.path.abspath(name)
+            growing.model = os.path.abspath(name)
         elif str(name):
-            index.model = str(name)
-        return _grow(index, path, sources, model, preprocess)
+            growing.model = str(name)
+        return _grow(growing, sources, model, preprocess)
 
 
-def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> Index:
+@dataclass
+class _GrowingIndex:
+    """An index in memory, to which images are added."""
+
+    path: str  # of the index file
+    model: str  # its path or name, or ""
+    checksum: str  # its `fingerprint`
+    width: int  # of the rows of features, E
+    is_own: bool  # whether this user made the index
+    files: dict[str, IndexedFile]  # by their absolute paths
+    features: dict[str, np.ndarray]  # path -> (E,), of the files that can be read
+
+    def drop_changed(self, now: Mapping[str, IndexedFile]) -> None:
+        """Forget the files that are gone, or are not as they were."""
+        self.files = {
+            file: entry
+            for file, entry in self.files.items()
+            if file in now and entry.is_unchanged(now[file])
+        }
+
+    def add(self, file: str, now: IndexedFile, result: np.ndarray | DataError) -> None:
+        """Add an image with its features (E,), or with what is wrong with it."""
+        if isinstance(result, DataError):
+            self.files[file] = now._replace(problem=str(result))
+        else:
+            self.files[file] = now
+            self.features[file] = result
+
+    def save(self) -> Index:
+        """Write the index file."""
+        rows = [self.features[file] for file, entry in self.files.items() if not entry.problem]
+        index = Index(
+            table=FileTable.of(self.files, folder_of(self.path)),
+            features=np.array(rows, np.float32).reshape(-1, self.width),  # (N, E)
+            model=self.model,
+            checksum=self.checksum,
+            file=self.path,
+        )
+        write_index(self.path, index)
+        return index
+
+
+def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> _GrowingIndex:
     """The index at `path`, which must be this model's, or an empty one."""
+    growing = _GrowingIndex(
+        path=str(path),
+        model="",
+        checksum=fingerprint(model, preprocess),
+        width=model.config.embed_dim,
+        is_own=True,
+        files={},
+        features={},
+    )
     if os.path.exists(path):
-        return read_index(path).check(model, preprocess)
-    nothing = np.empty((0, model.config.embed_dim), np.float32)
-    table = FileTable.of({}, folder_of(path))
-    return Index(table, nothing, model="", checksum=fingerprint(model, preprocess), file=str(path))
+        index = read_index(path).check(model, preprocess)
+        growing.model = index.model
+        growing.is_own = index.is_own
+        growing.files = index.files
+        # A copy. The file that the rows are mapped from is about to be replaced, and
+        # Windows replaces no mapped file.
+        growing.features = dict(zip(index.paths, np.array(index.features)))
+    return growing
 
 
-def _refuse_files_elsewhere(index: Index, sources: list[File]) -> None:
+def _refuse_files_elsewhere(growing: _GrowingIndex, sources: list[File]) -> None:
     """ValueError if a stranger's index lists files that the user did not name."""
-    if index.is_own:
-        return
-    named = [str(source) for source in sources]
-    elsewhere = [path for path in index.files if not index.may_open(path, named)]
+    folders = [folder_of(growing.path), *map(str, sources)]
+    elsewhere = [
+        file for file in growing.files if not any(is_below(file, folder) for folder in folders)
+    ]
     if elsewhere:
         raise ValueError(
-            f"{index.file}: lists {len(elsewhere):,} files outside of its folder, and is not "
+            f"{growing.path}: lists {len(elsewhere):,} files outside of its folder, and is not "
             f"known to be yours ({a_few(elsewhere)}); name their folders too, or `allow_outside`"
         )
 
 
 def _grow(
-    index: Index, path: File, sources: list[File], model: CLIP, preprocess: Preprocess
+    growing: _GrowingIndex, sources: list[File], model: CLIP, preprocess: Preprocess
 ) -> Index:
     """Bring the index up to date, and save it as it grows."""
-    files = index.files
-    # A copy: the file that the rows are mapped from is about to be replaced.
-    features = dict(zip(index.paths, np.array(index.features)))  # path -> (E,)
-    remaining = [file for file in files if os.path.exists(file)]
+    remaining = [file for file in growing.files if os.path.exists(file)]
     requested = [os.path.abspath(file) for file in image_files(sources)]
     now = {file: _look_at(file) for file in remaining + requested}
-    files = {
-        file: entry
-        for file, entry in files.items()
-        if file in now and entry.is_unchanged(now[file])
-    }
-
-    def save() -> Index:
-        rows = [features[file] for file, entry in files.items() if not entry.problem]
-        grown = Index(
-            table=FileTable.of(files, folder_of(path)),
-            features=np.array(rows, np.float32).reshape(-1, model.config.embed_dim),  # (N, E)
-            model=index.model,
-            checksum=index.checksum,
-            file=str(path),
-        )
-        write_index(path, grown)
-        return grown
-
-    saved = save()  # a folder that cannot be written to is noticed before the work
+    growing.drop_changed(now)
+    new = [file for file in now if file not in growing.files]
+    saved = growing.save()  # a folder that cannot be written to is noticed before the work
     saved_at, is_saved = monotonic(), True
-    new = [file for file in now if file not in files]
     try:
         for file, result in embed_files(model, preprocess, new):
-            if isinstance(result, DataError):
-                files[file] = now[file]._replace(problem=str(result))
-            else:
-                files[file] = now[file]
-                features[file] = result
+            growing.add(file, now[file], result)
             is_saved = False
             if monotonic() > saved_at + SAVE_SECONDS:
-                saved = save()
+                saved = growing.save()
                 saved_at, is_saved = monotonic(), True
     finally:
         if not is_saved:
-            saved = save()
+            saved = growing.save()
     return saved
 
 

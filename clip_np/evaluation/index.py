@@ -20,7 +20,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,15 +85,13 @@ class Index:
         """Whether this user wrote the list of files, on this computer."""
         return is_sealed(self.seal, _sealed_content(self.table))
 
-    def may_open(self, path: str, folders: Iterable[str] = ()) -> bool:
+    def may_open(self, path: str) -> bool:
         """Whether a file that the index names may be opened without being asked for.
 
         In this user's own index, every file may. In a stranger's, those that really lie
-        below the folder of the index, or below `folders`, which the user named.
+        below the folder of the index.
         """
-        return self.is_own or any(
-            is_below(path, folder) for folder in (self.table.folder, *folders)
-        )
+        return self.is_own or is_below(path, self.table.folder)
 
     def check(self, model: CLIP, preprocess: Preprocess) -> "Index":
         """The index itself; ValueError if another model made it.

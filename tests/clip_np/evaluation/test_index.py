@@ -138,6 +138,21 @@ def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
     np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="Linux shows what is mapped")
+def test_no_index_is_replaced_while_it_is_mapped(model, photos, monkeypatch):
+    """Windows cannot replace a mapped file."""
+    build_index("index.npz", [photos / "0.png"], *model[:2])
+    mapped, write = [], building.write_index
+
+    def spy(path, index):
+        mapped.append("index.npz" in pathlib.Path("/proc/self/maps").read_text())
+        write(path, index)
+
+    monkeypatch.setattr(building, "write_index", spy)
+    build_index("index.npz", [photos], *model[:2])
+    assert mapped == [False, False]
+
+
 def test_it_is_saved_while_it_grows(model, photos, monkeypatch):
     saved, write = [], building.write_index
 
