@@ -47,7 +47,11 @@ class Strings(Sequence[str]):
     """
 
     def __init__(self, content: np.ndarray, ends: np.ndarray) -> None:
-        if content.dtype != np.uint8 or ends.dtype != np.int64 or content.ndim + ends.ndim != 2:
+        if (
+            content.dtype != np.uint8
+            or ends.dtype != np.int64
+            or (content.ndim, ends.ndim) != (1, 1)
+        ):
             raise ValueError(
                 f"expected rows of uint8 and int64, got {content.dtype} {content.shape} and "
                 f"{ends.dtype} {ends.shape}"

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.files.errors import File, FileError, file_errors
-from clip_np.files.npz import HEADER_READERS
+from clip_np.files.npz import read_npy_header
 from clip_np.files.whole import replace_file
 from clip_np.files.zip_files import open_zip
 
@@ -103,18 +103,10 @@ def _start_of(entry: zipfile.ZipInfo, content: mmap.mmap) -> int:
 
 def _map_array(name: str, content: mmap.mmap, start: int, size: int) -> np.ndarray:
     """The array whose .npy form lies at content[start : start + size]."""
-    header = io.BytesIO(content[start : start + min(size, NPY_HEADER_LIMIT)])
-    version = np.lib.format.read_magic(header)
-    if version not in HEADER_READERS:
-        raise FileError(f"{name} is in version {version} of the format")
-    shape, fortran_order, dtype = HEADER_READERS[version](header)
-    if dtype.hasobject:
-        raise FileError(f"{name} holds Python objects, which are never loaded")
-    # Python's integers do not overflow; a huge product cannot pass as a small one.
-    n_bytes = math.prod(shape) * dtype.itemsize
-    if any(length < 0 for length in shape) or n_bytes != size - header.tell():
-        raise FileError(f"{name} has shape {shape}, which does not fit its size")
-    if n_bytes == 0:
-        return np.empty(shape, dtype)
-    array = np.frombuffer(content, dtype, count=math.prod(shape), offset=start + header.tell())
-    return array.reshape(shape, order="F" if fortran_order else "C")  # shape
+    file = io.BytesIO(content[start : start + min(size, NPY_HEADER_LIMIT)])
+    header = read_npy_header(name, file, size)
+    count = math.prod(header.shape)
+    if count * header.dtype.itemsize == 0:  # no bytes, which cannot be mapped
+        return np.empty(header.shape, header.dtype)
+    array = np.frombuffer(content, header.dtype, count, offset=start + file.tell())
+    return array.reshape(header.shape, order=header.order)  # shape

@@ -21,6 +21,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -121,21 +122,40 @@ def read_npz(path: File) -> dict[str, np.ndarray]:
         return {name: reader.read(name) for name in reader.sizes}
 
 
-def _parse_array(name: str, content: bytes) -> np.ndarray:
-    """The array in the bytes of an .npy file."""
-    file = io.BytesIO(content)
+class NpyHeader(NamedTuple):
+    """What the header of an .npy file says of its array."""
+
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]  # which index changes fastest: the last, or the first
+    dtype: np.dtype
+
+
+def read_npy_header(name: str, file: BinaryIO, size: int) -> NpyHeader:
+    """The header of an .npy file of `size` bytes, which begins where `file` stands.
+
+    Afterwards `file` stands at the numbers. FileError, calling the array `name`, for
+    anything but plain numbers that take the rest of the bytes.
+    """
+    start = file.tell()
     version = np.lib.format.read_magic(file)
     if version not in HEADER_READERS:
         raise FileError(f"{name} is in version {version} of the format")
-    shape, fortran_order, dtype = HEADER_READERS[version](file)
+    shape, is_fortran, dtype = HEADER_READERS[version](file)
     # Python objects are stored as pickles, and a pickle is a program.
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never loaded")
     # Python's integers do not overflow. NumPy's do, and a huge product could pass as a
     # small one.
     n_bytes = math.prod(shape) * dtype.itemsize
-    if any(size < 0 for size in shape) or n_bytes != len(content) - file.tell():
+    if any(length < 0 for length in shape) or n_bytes != size - (file.tell() - start):
         raise FileError(f"{name} has shape {shape}, which does not fit its size")
-    array = np.frombuffer(content, dtype, offset=file.tell())
+    return NpyHeader(shape, "F" if is_fortran else "C", dtype)
+
+
+def _parse_array(name: str, content: bytes) -> np.ndarray:
+    """The array in the bytes of an .npy file."""
+    file = io.BytesIO(content)
+    header = read_npy_header(name, file, len(content))
+    array = np.frombuffer(content, header.dtype, offset=file.tell())
     # The copy is aligned and writable, which a view of `content` is not.
-    return array.reshape(shape, order="F" if fortran_order else "C").copy("A")  # shape
+    return array.reshape(header.shape, order=header.order).copy("A")  # shape

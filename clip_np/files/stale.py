@@ -62,12 +62,13 @@ def remove_stale(path: pathlib.Path, folders: bool = False) -> None:
 def _remove_unless_in_use(file: pathlib.Path, is_folder: bool) -> None:
     with contextlib.suppress(OSError):
         status = file.lstat()
-        is_right_kind = (stat.S_ISDIR if is_folder else stat.S_ISREG)(status.st_mode)
-        if not is_right_kind or time.time() - status.st_mtime < YOUNG:
+        is_expected = stat.S_ISDIR if is_folder else stat.S_ISREG
+        if not is_expected(status.st_mode) or time.time() - status.st_mtime < YOUNG:
             return
         number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError if it is in use
+            # OSError, which ends the attempt, if the file is in use.
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_folder:
                 shutil.rmtree(file)
             else:

@@ -26,6 +26,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 
 from clip_np.files.errors import File
+from clip_np.files.locks import exclusive, lock_path
 from clip_np.files.stale import mark_in_use, remove_stale, temporary_name
 from clip_np.files.whole import replace_file, sync_folder
 
@@ -40,7 +41,8 @@ Obsolete = Mapping[str, Sequence[str]]
 def replace_together(folder: File, obsolete: Obsolete) -> Iterator[pathlib.Path]:
     """A folder to write files into; they replace those in `folder`, all or none.
 
-    After an error in the block, `folder` is as it was.
+    After an error in the block, `folder` is as it was. LockedError if another program
+    replaces files there.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as name:
@@ -55,19 +57,20 @@ def replace_together(folder: File, obsolete: Obsolete) -> Iterator[pathlib.Path]
     ['a.txt', 'b.txt']
     """
     folder = pathlib.Path(folder)
-    finish_replacing(folder, obsolete)
-    staging = folder / temporary_name(NAME)
-    staging.mkdir()
-    try:
-        with _in_use(staging), _errors_name(folder, staging):
-            yield staging
-            sync_folder(staging)
-            os.rename(staging, folder / READY)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # it is there after errors only
-    sync_folder(folder)
-    _move_all(folder, obsolete, through_links=True)
-    remove_stale(folder / NAME, folders=True)
+    with exclusive(lock_path(folder / NAME), f"the folder {folder}"):
+        finish_replacing(folder, obsolete)
+        staging = folder / temporary_name(NAME)
+        staging.mkdir()
+        try:
+            with _in_use(staging), _errors_name(folder, staging):
+                yield staging
+                sync_folder(staging)
+                os.rename(staging, folder / READY)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)  # it is there after errors only
+        sync_folder(folder)
+        _move_all(folder, obsolete, through_links=True)
+        remove_stale(folder / NAME, folders=True)
 
 
 def finish_replacing(folder: File, obsolete: Obsolete) -> None:

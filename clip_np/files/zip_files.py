@@ -19,7 +19,10 @@ arrays; the largest published CLIP has fewer than 2,000."""
 
 
 class _LimitedFile(io.FileIO):
-    """A file of which at most `limit` bytes are read in one go; None for any number."""
+    """A file of which at most `limit` bytes are read in one go; None for any number.
+
+    `zipfile` reads the table of contents in one go, as long as the file says it is.
+    """
 
     limit: int | None = DIRECTORY_LIMIT
 

@@ -23,7 +23,6 @@ float32 has 7 digits. Next to a weight of 1e6 those of usual size, 0.1, are roun
 errors.
 """
 
-
 Key = str | tuple[int, int]
 """The name of a weight, or the numbers of a group of the optimizer and its moment."""
 

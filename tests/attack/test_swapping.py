@@ -11,6 +11,7 @@ from small_models import SMALL
 
 from clip_np import CLIP, Tokenizer
 from clip_np.data import Preprocess
+from clip_np.files import LockedError, replace_together
 from clip_np.files.together import READY
 from clip_np.weights import load, save_pretrained
 
@@ -140,6 +141,15 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_model(tmp_path, monkeypat
     assert caught.value.filename == str(tmp_path / "model.safetensors")
     assert is_whole(tmp_path, OLD)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_two_programs_do_not_save_into_one_folder(tmp_path):
+    with replace_together(tmp_path, obsolete={}) as new:
+        (new / "config.json").write_text("first")
+        with pytest.raises(LockedError, match=f"{tmp_path} is in use by process {os.getpid()}"):
+            save(tmp_path, NEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert (tmp_path / "config.json").read_text() == "first"
 
 
 def test_files_elsewhere_are_not_moved(tmp_path):
