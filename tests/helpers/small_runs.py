@@ -62,3 +62,12 @@ def write_pairs(folder: pathlib.Path, splits: list[str], bad=()) -> pathlib.Path
     for row in bad:
         (folder / f"{row}.png").write_bytes(b"no picture")
     return folder
+
+
+def everything_in(folder: pathlib.Path) -> dict[str, bytes]:
+    """The contents of all files below a folder, by their relative paths."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
