@@ -19,6 +19,7 @@ from typing import Any
 from clip_np.data.columns import Columns, Entry, find_columns, table_rows
 from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
+from clip_np.data.images import image_cell
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.places import Places
 from clip_np.data.splits import TEST_PAIRS, split_of
@@ -101,6 +102,9 @@ def _load_saved(path: str, split: str | None, streaming: bool) -> dict[str, Any]
 
     loaded = datasets.load_from_disk(path)
     by_name = loaded if isinstance(loaded, dict) else {"train": loaded}
+    for dataset in by_name.values():
+        # Arrow follows the offsets in a mapped file. Wrong ones lead out of the file.
+        dataset.data.table.validate(full=True)
     if split is not None:
         by_name = {"train": by_name[split]}
     if streaming:
@@ -108,25 +112,39 @@ def _load_saved(path: str, split: str | None, streaming: bool) -> dict[str, Any]
     return dict(by_name)
 
 
-def read_sets(sets: Mapping[str, Any], path: str, columns: Columns) -> Iterator[Row]:
+def places_of(path: str | Path, allow_outside: bool) -> Places:
+    """Where the image files may lie that the cells of a set name.
+
+    They lie in the folder of a saved set, or where the library keeps what it fetched.
+    """
+    from datasets import config
+
+    folder = path if _is_saved(path) else config.HF_CACHE_HOME
+    return Places(str(folder), allow_outside)
+
+
+def read_sets(
+    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+) -> Iterator[Row]:
     """The rows of all splits."""
     for split, dataset in sets.items():
-        yield from read_set(dataset, split, path, columns)
+        yield from read_set(dataset, split, path, columns, places)
 
 
-def read_set(dataset: Any, split: str, path: str, columns: Columns) -> Iterator[Row]:
+def read_set(
+    dataset: Any, split: str, path: str, columns: Columns, places: Places
+) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    entries = set_entries(dataset, table, columns)
-    return table_rows(entries, table, split, places=Places(folder="", allow_outside=True))
+    return table_rows(set_entries(dataset, table, columns, places), table, split, places)
 
 
-def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
+def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> Iterator[Entry]:
     """One entry for each row, counted from 0.
 
     In a set that is mapped into memory, the image cell is a function that reads the
-    image. In a stream, the image comes with its row. Raises DataError if the column of
-    images holds none.
+    image, or returns the path of its file. In a stream, the image comes with its row.
+    Raises DataError if the column of images holds none.
     """
     from datasets import Dataset, Image
 
@@ -141,7 +159,10 @@ def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
         images: Any = dataset.select_columns([image_header]) if is_mapped else None
 
         def read_image(number: int) -> Any:
-            return images[number][image_header]
+            cell = image_cell(images[number][image_header])
+            if isinstance(cell, str):
+                return places(places.path_of(cell, f"{table} row {number}"))
+            return cell
 
         for number, row in enumerate(rows):
             cells = {role: row.get(header) for role, header in headers.items()}
@@ -149,10 +170,12 @@ def set_entries(dataset: Any, table: str, columns: Columns) -> Iterator[Entry]:
                 cells["image"] = Located(read_image, number)
             yield Entry(f"row {number}", cells)
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise DataError(f"column {image_header!r} holds no images ({error})") from error
+        raise DataError(f"{table}: column {image_header!r} holds no images ({error})") from error
 
 
-def open_stream(sets: Mapping[str, Any], path: str, columns: Columns) -> dict[str, Pairs]:
+def open_stream(
+    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+) -> dict[str, Pairs]:
     """Splits as `open_dataset` returns them, the training pairs as a `Stream`.
 
     The validation and test splits are the first rows of their streams. Without a
@@ -160,7 +183,7 @@ def open_stream(sets: Mapping[str, Any], path: str, columns: Columns) -> dict[st
     """
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
-        rows = list(islice(read_set(dataset, split, path, columns), size))
+        rows = list(islice(read_set(dataset, split, path, columns, places), size))
         if not rows or any(row.split != split for row in rows):
             raise DataError(f"the stream of {split} pairs holds too few, or pairs of other splits")
         return Pairs.from_rows(rows)
@@ -177,7 +200,7 @@ def open_stream(sets: Mapping[str, Any], path: str, columns: Columns) -> dict[st
 
     def read_shuffled(seed: int) -> Iterator[Row]:
         shuffled = train.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-        rows = read_set(shuffled, "train", path, columns)
+        rows = read_set(shuffled, "train", path, columns, places)
         return (row for row in rows if row.split == "train")
 
     first = sample("train", train, SHUFFLE_BUFFER)

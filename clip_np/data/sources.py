@@ -101,9 +101,10 @@ def open_dataset(
     rows: Iterable[Row]
     if is_set:
         sets = hub.load_sets(str(path), split, streaming)
+        places = hub.places_of(path, allow_outside)
         if streaming:
-            return hub.open_stream(sets, str(path), columns)
-        rows = hub.read_sets(sets, str(path), columns)
+            return hub.open_stream(sets, str(path), columns, places)
+        rows = hub.read_sets(sets, str(path), columns, places)
     elif split or streaming:
         raise DataError(
             f"{path}: `split` and `streaming` are only for sets of the datasets library"

@@ -50,6 +50,12 @@ def files_of(path: pathlib.Path) -> list[pathlib.Path]:
     with file_errors(path, "no index of weights"):
         names = sorted(set(read_json(path)["weight_map"].values()))
         for name in names:
-            if pathlib.PurePath(name).name != name or name.endswith(".json"):
-                raise FileError(f"{name!r} is not the name of a file next to it")
-    return [path.with_name(name) for name in names]
+            if pathlib.PurePath(name).name != name or not name.endswith(WEIGHT_SUFFIXES):
+                raise FileError(f"{name!r} is not the name of a file of weights next to it")
+    parts = [path.with_name(name) for name in names]
+    for part in parts:
+        if not part.exists():
+            raise FileNotFoundError(
+                f"{path}: names {part.name}, and there is no such file next to it"
+            )
+    return parts

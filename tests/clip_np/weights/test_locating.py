@@ -32,7 +32,7 @@ def test_shards(tmp_path):
         load(tmp_path)
     for elsewhere in ("../model-1.safetensors", "/etc/passwd", "a/b.bin", "x.index.json"):
         write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": elsewhere}})
-        with pytest.raises(FileError, match="is not the name of a file next to it"):
+        with pytest.raises(FileError, match="is not the name of a file of weights next to it"):
             load(tmp_path)
 
 

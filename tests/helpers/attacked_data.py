@@ -1,0 +1,333 @@
+"""Targets: pictures, tables, parquet files, saved sets, indexes and metrics."""
+
+import csv
+import io
+import json
+import pathlib
+import random
+import shutil
+import zlib
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from attacked_weights import WORDS, change_json, write_arrays
+from attacks import change_numbers, repeated
+from fuzz_files import NUMBERS, change_bytes, change_value
+from image_folders import untrained_run, write_first_format, write_photos
+from PIL import Image
+
+from clip_np.data import open_dataset, opened, preprocess, training_preprocess
+from clip_np.evaluation import build_index, html_page, read_index, search_index
+from clip_np.files import read_npz
+from clip_np.training import read_metrics
+
+TEXTS = ["a cat", "two dogs, and a hat", "réd 🐶", "a 1"]
+
+
+def noise(size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Image.Image:
+    """Colours that no compression makes very small."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4), dtype=np.uint8)
+    return Image.fromarray(pixels, "RGBA").convert("RGB").convert(mode)
+
+
+def encoded(form: str = "PNG", mode: str = "RGB", **options) -> bytes:
+    file = io.BytesIO()
+    noise(mode=mode).save(file, form, **options)
+    return file.getvalue()
+
+
+# --- pictures -------------------------------------------------------------------------
+
+# Name: (Pillow's name, mode, options of `save`).
+PICTURES: dict[str, tuple[str, str, dict]] = {
+    "PNG": ("PNG", "RGB", {}),
+    "PNG, palette": ("PNG", "P", {}),
+    "JPEG": ("JPEG", "RGB", {}),
+    "JPEG, progressive": ("JPEG", "RGB", {"progressive": True}),
+    "GIF": ("GIF", "P", {}),
+    "BMP": ("BMP", "RGB", {}),
+    "PPM": ("PPM", "RGB", {}),
+    "WebP": ("WEBP", "RGB", {}),
+    "TIFF": ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    "AVIF": ("AVIF", "RGB", {}),
+    "JPEG 2000": ("JPEG2000", "RGB", {}),
+    "ICO": ("ICO", "RGB", {}),
+    "PCX": ("PCX", "RGB", {}),
+    "SGI": ("SGI", "RGB", {}),
+    "TGA": ("TGA", "RGB", {"compression": "tga_rle"}),
+}
+
+
+class Picture:
+    """A picture, used as training does and as published models do."""
+
+    def __init__(self, folder: pathlib.Path, *, kind: str) -> None:
+        self.folder = folder
+        self.path = folder / "picture"
+        self.names = ["picture"]
+        form, mode, options = PICTURES[kind]
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        if form in ("JPEG", "PNG", "WEBP", "TIFF"):
+            options = options | {"exif": exif}
+        self.original = encoded(form, mode, **options)
+        self.path.write_bytes(self.original)
+
+    def damage(self, rng: random.Random) -> None:
+        is_png = self.original.startswith(b"\x89PNG")
+        change = change_chunks if is_png and rng.random() < 0.7 else change_bytes
+        self.path.write_bytes(change(self.original, rng))
+
+    def use(self) -> None:
+        for use in (training_preprocess(32), preprocess(32)):
+            assert opened(self.path, "picture", use).shape == (3, 32, 32)
+
+
+def change_chunks(data: bytes, rng: random.Random) -> bytes:
+    """A PNG with other chunks, whose checksums are right."""
+    chunks = []
+    start = 8
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
+        start += 12 + length
+    for _ in range(rng.choice((1, 1, 2))):
+        place = rng.randrange(len(chunks))
+        kind, content = chunks[place]
+        match rng.randrange(6):
+            case 0:
+                chunks.insert(rng.randrange(len(chunks)), chunks[place])
+            case 1:
+                del chunks[place]
+                chunks = chunks or [(kind, content)]
+            case 2 if content:
+                width = rng.choice((1, 2, 4))
+                number = (rng.choice(NUMBERS) % 256**width).to_bytes(width, "big")
+                at = rng.randrange(len(content))
+                chunks[place] = (kind, content[:at] + number + content[at + width :])
+            case 3 if kind == b"IDAT":
+                pixels = zlib.decompressobj().decompress(content)
+                chunks[place] = (kind, zlib.compress(change_bytes(pixels, rng)))
+            case 4:
+                names = (b"tRNS", b"PLTE", b"zTXt", b"iCCP", b"eXIf", b"acTL", b"fdAT", b"gAMA")
+                chunks.insert(place, (rng.choice(names), rng.randbytes(rng.choice((0, 1, 40)))))
+            case _:
+                chunks[place] = (kind, change_bytes(content, rng))
+    parts = [data[:8]]
+    for kind, content in chunks:
+        crc = zlib.crc32(kind + content).to_bytes(4, "big")
+        parts.append(len(content).to_bytes(4, "big") + kind + content + crc)
+    return b"".join(parts)
+
+
+# --- data sets ------------------------------------------------------------------------
+
+
+def use_pairs(path: pathlib.Path) -> None:
+    """Open a set, and read all captions and images in it."""
+    for pairs in open_dataset(path, validation_fraction=0.25).values():
+        assert len(pairs.captions) == len(pairs.names) == len(pairs)
+        for row in range(len(pairs)):
+            assert isinstance(pairs.captions[row], str)
+            assert pairs.open_image(row).mode == "RGB"
+
+
+class Table:
+    """captions.csv, with the pictures next to it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.path = folder / "captions.csv"
+        self.names = ["captions.csv", "picture.png", str(folder)]
+        noise().save(folder / "picture.png")
+        header = ["file_name", "caption", "split", "tags"]
+        self.rows = [header] + [["picture.png", text, "train", "fur, pet"] for text in TEXTS]
+        self.write(self.rows)
+        self.original = self.path.read_bytes()
+
+    def write(self, rows: list[list[str]]) -> None:
+        with open(self.path, "w", encoding="utf-8", newline="", errors="surrogatepass") as file:
+            csv.writer(file, escapechar="\\").writerows(rows)
+
+    def damage(self, rng: random.Random) -> None:
+        if rng.random() < 0.5:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        rows = repeated(change_value, [list(row) for row in self.rows], rng)
+        rows = rows if isinstance(rows, list) else [rows]
+        self.write([row if isinstance(row, list) else [row] for row in rows])
+
+    def use(self) -> None:
+        use_pairs(self.folder)
+
+
+COLUMN_TYPES = ["string", "binary", "large_string", "int64", "float64", "bool", "null", "date32"]
+
+
+class Parquet:
+    """A parquet file that holds its pictures."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.path = folder / "a.parquet"
+        self.names = ["a.parquet"]
+        self.columns = {
+            "image": [{"bytes": encoded(), "path": None}] * len(TEXTS),
+            "caption": [[text, "other"] for text in TEXTS],
+            "tags": ["fur, pet"] * len(TEXTS),
+        }
+        pyarrow.parquet.write_table(pyarrow.table(self.columns), self.path)
+        self.original = self.path.read_bytes()
+        self.footer = int.from_bytes(self.original[-8:-4], "little")
+
+    def damage(self, rng: random.Random) -> None:
+        match rng.randrange(4):
+            case 0:
+                self.path.write_bytes(change_bytes(self.original, rng))
+            case 1:  # the table of contents, with its right length
+                end = len(self.original) - 8
+                start = end - self.footer
+                footer = change_bytes(self.original[start:end], rng)
+                length = len(footer).to_bytes(4, "little")
+                self.path.write_bytes(self.original[:start] + footer + length + b"PAR1")
+            case 2:  # what is in front of it: headers of pages, and pages
+                start = len(self.original) - 8 - self.footer
+                self.path.write_bytes(
+                    change_bytes(self.original[:start], rng)[:start].ljust(start, b"\0")
+                    + self.original[start:]
+                )
+            case _:
+                self.write_other_values(rng)
+
+    def write_other_values(self, rng: random.Random) -> None:
+        """A file that is right, with other types and values in it."""
+        columns = {name: list(cells) for name, cells in self.columns.items()}
+        name = rng.choice(list(columns))
+        if rng.random() < 0.5:
+            columns[name] = repeated(change_value, json.loads(json.dumps(TEXTS)), rng)
+        else:
+            columns[rng.choice(["image", "split", "x", "path"])] = columns.pop(name)
+        try:
+            arrays = {
+                name: pyarrow.array(cells, rng.choice(COLUMN_TYPES) if rng.random() < 0.2 else None)
+                for name, cells in columns.items()
+            }
+            pyarrow.parquet.write_table(
+                pyarrow.table(arrays),
+                self.path,
+                compression=rng.choice(("none", "snappy", "zstd", "gzip")),
+                use_dictionary=rng.random() < 0.5,
+                row_group_size=rng.choice((1, 2, 100)),
+            )
+        except (pyarrow.ArrowException, TypeError, OverflowError, ValueError):
+            self.path.write_bytes(change_bytes(self.original, rng))  # no such column exists
+
+    def use(self) -> None:
+        use_pairs(self.path)
+
+
+class SavedSet:
+    """A folder that the `datasets` library saved: Arrow and JSON files."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        import datasets
+
+        self.folder = folder
+        self.path = folder / "set"
+        self.names = ["set"]
+        features = datasets.Features(
+            {"image": datasets.Image(), "caption": datasets.Value("string")}
+        )
+        cells = {"image": [{"bytes": encoded(), "path": None}] * 4, "caption": TEXTS}
+        datasets.Dataset.from_dict(cells, features=features).save_to_disk(self.path)
+        self.originals = {path.name: path.read_bytes() for path in self.path.iterdir()}
+
+    def damage(self, rng: random.Random) -> None:
+        name = rng.choice(list(self.originals))
+        for other, content in self.originals.items():
+            (self.path / other).write_bytes(content)
+        change = change_json if name.endswith(".json") else change_bytes
+        (self.path / name).write_bytes(change(self.originals[name], rng))
+        for path in self.path.iterdir():
+            if path.name not in self.originals:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def use(self) -> None:
+        use_pairs(self.path)
+
+
+# --- what embed and train write -------------------------------------------------------
+
+
+class Index:
+    """index.npz, in either of its formats."""
+
+    def __init__(self, folder: pathlib.Path, *, form: int) -> None:
+        self.folder = folder
+        self.path = folder / "index.npz"
+        self.names = ["index.npz"]
+        self.model = untrained_run(folder / "run")
+        photos = write_photos(folder / "photos")
+        index = build_index(self.path, [photos], *self.model[:2], str(folder / "run"))
+        if form == 1:
+            write_first_format(self.path, index)
+        self.original = self.path.read_bytes()
+        self.arrays = read_npz(self.path)
+
+    def damage(self, rng: random.Random) -> None:
+        if rng.random() < 0.4:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        arrays = dict(self.arrays)
+        if rng.random() < 0.6:
+            text = change_json(arrays["header"].tobytes(), rng)
+            arrays["header"] = np.frombuffer(text, np.uint8)
+        else:
+            change_numbers(arrays, rng)
+        write_arrays(self.path, arrays)
+
+    def use(self) -> None:
+        index = read_index(self.path)
+        assert len(index.paths) == len(index)
+        assert set(index.unreadable) <= set(index.files)
+        try:
+            matches = search_index(index, WORDS[0], *self.model)
+        except ValueError as error:
+            if "the index holds what another model saw" in str(error):
+                return  # it may be right for that model
+            raise
+        marks = [(match.path, f"{match.cosine:.3f}") for match in matches]
+        page = self.folder / "page.html"
+        html_page(marks, page, title="", note="", may_open=index.may_open)
+
+
+class Metrics:
+    """metrics.jsonl, the diary of a run. Odd lines are left out, with a warning."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.path = folder / "metrics.jsonl"
+        self.names = ["metrics.jsonl"]
+        entry = {"seconds": 1.5, "loss": 5.0, "temperature": 14.2, "learning_rate": 1e-3}
+        self.entries = [{"step": 10 * number, **entry} for number in range(6)]
+        self.path.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
+        self.original = self.path.read_bytes()
+
+    def damage(self, rng: random.Random) -> None:
+        if rng.random() < 0.4:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        lines = [json.dumps(entry).encode() for entry in self.entries]
+        for _ in range(rng.choice((1, 2, 6))):
+            number = rng.randrange(len(lines))
+            try:
+                lines[number] = change_json(lines[number], rng)
+            except (ValueError, RecursionError):  # it is no JSON any more
+                lines[number] = change_bytes(lines[number], rng)
+        self.path.write_bytes(b"\n".join(lines) + b"\n")
+
+    def use(self) -> None:
+        for entry in read_metrics(self.path):
+            assert entry["step"] >= 0
+            assert all(np.isfinite(float(value)) for value in entry.values())
