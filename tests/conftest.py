@@ -82,6 +82,12 @@ def published():
 
 def pytest_addoption(parser):
     parser.addoption("--stand-in", action="store_true", help="run on a strict stand-in for CuPy")
+    parser.addoption(
+        "--damaged-files",
+        type=int,
+        default=1000,
+        help="how many files of each kind tests/attack/test_mutated_files.py tries",
+    )
 
 
 def hear_signals():

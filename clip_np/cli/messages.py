@@ -49,7 +49,11 @@ def name_flags(message: str, flags: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def warnings_name_flags(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, printed warnings name options of the command line."""
+    """Within the block, printed warnings name options of the command line.
+
+    Those of Pillow are left out: they speak of its own source, and what cannot be read
+    of a picture is an error that names the file.
+    """
     # Only the text is changed. What is caught or recorded is the warning itself.
     usual = warnings.formatwarning
 
@@ -63,8 +67,10 @@ def warnings_name_flags(flags: Mapping[str, str]) -> Iterator[None]:
         text = shown(name_flags(str(message), flags))
         return usual(text, category, filename, lineno, line)
 
-    warnings.formatwarning = translated
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.formatwarning = translated
+        try:
+            yield
+        finally:
+            warnings.formatwarning = usual

@@ -18,6 +18,7 @@ device may do anything.
 import io
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -56,6 +57,8 @@ ICON_MAGIC = b"\0\0\1\0"
 ICON_ENTRY_BYTES = 16
 MAX_ICON_SIDE = 1024
 """Pixels. An icon's header can only say sizes up to 256; a few programs write more."""
+PREFIX_BYTES = 16  # at the start of a file, by which Pillow tells its format
+NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)  # as Image.open has it
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -81,15 +84,30 @@ def open_picture(source: Path | str | bytes) -> Iterator[Image.Image]:
     """
     with _binary_file(source) as file:
         refuse_false_icon(file)
-        try:
-            picture = Image.open(file, formats=known_formats())
-        except UnidentifiedImageError as error:
-            raise UnidentifiedImageError(
-                f"cannot identify image file; the formats that are read are "
-                f"{', '.join(known_formats())}"
-            ) from error
-        with picture:
+        with _recognised(file) as picture:
             yield picture
+
+
+def _recognised(file: BinaryIO) -> Image.Image:
+    """What `Image.open` does, without its warning of 89 million pixels or more.
+
+    How large a picture may be is decided in decoding.py, and a warning would only
+    confuse: it is Python's own text, with a line of Pillow's source.
+    """
+    start = file.read(PREFIX_BYTES)
+    for name in known_formats():
+        read, accepts = Image.OPEN[name]
+        # A text says why a plugin cannot read what would be its format.
+        answer = accepts is None or accepts(start)
+        if answer and not isinstance(answer, str):
+            file.seek(0)
+            try:
+                return read(file, "")
+            except NOT_THIS_FORMAT:
+                continue
+    raise UnidentifiedImageError(
+        f"cannot identify image file; the formats that are read are {', '.join(known_formats())}"
+    )
 
 
 def _binary_file(source: Path | str | bytes) -> BinaryIO:

@@ -405,5 +405,5 @@ def test_offsets_of_a_saved_set_that_lead_out_of_the_file(tmp_path):
     wrong = lengths.copy()
     wrong[2] = 2**30
     arrow.write_bytes(content.replace(lengths.tobytes(), wrong.tobytes()))
-    with pytest.raises(DataError, match="set is neither a path here nor a set to load .*ffset"):
+    with pytest.raises(DataError, match=r"set is neither a path here nor a set to load .*ffset"):
         open_dataset(folder)

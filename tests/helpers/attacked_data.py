@@ -17,6 +17,7 @@ from fuzz_files import NUMBERS, change_bytes, change_value
 from image_folders import untrained_run, write_first_format, write_photos
 from PIL import Image
 
+import clip_np
 from clip_np.data import open_dataset, opened, preprocess, training_preprocess
 from clip_np.evaluation import build_index, html_page, read_index, search_index
 from clip_np.files import read_npz
@@ -139,10 +140,11 @@ class Table:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.path = folder / "captions.csv"
-        self.names = ["captions.csv", "picture.png", str(folder)]
-        noise().save(folder / "picture.png")
-        header = ["file_name", "caption", "split", "tags"]
-        self.rows = [header] + [["picture.png", text, "train", "fur, pet"] for text in TEXTS]
+        self.names = ["captions.csv", str(folder)]
+        self.rows = [["file_name", "caption", "split", "tags"]]
+        for number, text in enumerate(TEXTS):
+            noise().save(folder / f"{number}.png")
+            self.rows.append([f"{number}.png", text, "train", "fur, pet"])
         self.write(self.rows)
         self.original = self.path.read_bytes()
 
@@ -263,13 +265,15 @@ class SavedSet:
 class Index:
     """index.npz, in either of its formats."""
 
-    def __init__(self, folder: pathlib.Path, *, form: int) -> None:
+    def __init__(self, folder: pathlib.Path, *, form: int, run: pathlib.Path | None = None) -> None:
         self.folder = folder
         self.path = folder / "index.npz"
         self.names = ["index.npz"]
-        self.model = untrained_run(folder / "run")
+        if run is None:
+            untrained_run(run := folder / "run")
+        self.model = clip_np.load(run)
         photos = write_photos(folder / "photos")
-        index = build_index(self.path, [photos], *self.model[:2], str(folder / "run"))
+        index = build_index(self.path, [photos], *self.model[:2], str(run))
         if form == 1:
             write_first_format(self.path, index)
         self.original = self.path.read_bytes()

@@ -1,5 +1,6 @@
 """Targets: checkpoints, published weights, their settings and vocabularies."""
 
+import copy
 import io
 import json
 import pathlib
@@ -24,7 +25,7 @@ from minigrad.optim import AdamW
 TEXT = "a large red circle, and 3 small ones"
 WORDS = ["a large red circle", "a small blue square"]
 PICTURE = Image.new("RGB", (40, 30), (250, 10, 20))
-TRAINING = {
+TRAINING: dict = {
     "step": 20,
     "elapsed": 3.5,
     "source": {
@@ -87,12 +88,13 @@ class Checkpoint:
 
     changed_bytes = 0.25  # share of the files whose bytes are changed
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, data: str = "photos") -> None:
         self.folder = folder
         self.path = folder / CHECKPOINT
         self.names = [CHECKPOINT]
+        self.training = TRAINING | {"source": TRAINING["source"] | {"path": data}}
         model, tokenizer = new_model()
-        save_checkpoint(self.path, model, tokenizer, AdamW(model.parameters()), TRAINING)
+        save_checkpoint(self.path, model, tokenizer, AdamW(model.parameters()), self.training)
         self.original = self.path.read_bytes()
         self.arrays = read_npz(self.path)
 
@@ -130,7 +132,7 @@ class TrainingRecord(Checkpoint):
     changed_bytes = 0.0
 
     def changed(self, header: dict, arrays: dict, rng: random.Random):
-        header["training"] = repeated(change_value, header["training"], rng)
+        header["training"] = repeated(change_value, copy.deepcopy(self.training), rng)
         return header
 
     def use(self) -> None:

@@ -170,12 +170,18 @@ def _outcome(target: Target) -> tuple[str, str]:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{pathlib.Path(place.filename).name}:{place.lineno}"
             fault = f"{type(error).__name__} in {where}\n{_tail()}"
-    foreign = [each for each in caught if not issubclass(each.category, KNOWN_WARNINGS)]
+    foreign = [each for each in caught if not _is_known(each)]
     if foreign and not fault:
         fault = f"warning {foreign[0].category.__name__}: {foreign[0].message!s:.60}"
     if seen:
         fault = f"{seen[0].partition(' ')[0]}\n{seen[0]}"
     return outcome, fault
+
+
+def _is_known(warning: warnings.WarningMessage) -> bool:
+    """Whether a warning may be: our own, a hidden one, or Pillow's of metadata."""
+    of_pillow = warning.category is UserWarning and f"{os.sep}PIL{os.sep}" in warning.filename
+    return of_pillow or issubclass(warning.category, KNOWN_WARNINGS)
 
 
 def _tail() -> str:
