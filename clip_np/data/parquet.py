@@ -24,6 +24,7 @@ from clip_np.data.arrow import (
 from clip_np.data.bounds import refuse_rows
 from clip_np.data.columns import Columns, Entry, find_columns
 from clip_np.data.compact import Located
+from clip_np.data.pages import require_true_footer
 from clip_np.data.stored_images import StoredImages, refuse_expansion
 
 ROWS_AT_A_TIME = 1024
@@ -49,6 +50,7 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(f'{path} needs pyarrow: pip install "minigrad-clip[data]"') from error
+    require_true_footer(path)
     with parquet_errors(path):
         with pyarrow.parquet.ParquetFile(path) as file:
             refuse_rows(path, file.metadata.num_rows, path.stat().st_size)

@@ -26,9 +26,7 @@ TARGETS = {
     "model.safetensors": functools.partial(Published, weights=SAFETENSORS, damaged=SAFETENSORS),
     "pytorch_model.bin": functools.partial(Published, weights=TORCH, damaged=TORCH),
     "TorchScript (.pt)": OpenAI,
-    **{
-        name: functools.partial(Published, weights=SAFETENSORS, damaged=name) for name in SETTINGS
-    },
+    **{name: functools.partial(Published, weights=SAFETENSORS, damaged=name) for name in SETTINGS},
     INDEX: functools.partial(Published, weights=INDEX, damaged=INDEX),
     "tokenizer.json": functools.partial(Vocabulary, form="clip_np", damaged="tokenizer.json"),
     "tokenizer.json of Hugging Face": functools.partial(

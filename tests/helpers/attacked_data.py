@@ -1,5 +1,6 @@
 """Targets: pictures, tables, parquet files, saved sets, indexes and metrics."""
 
+import contextlib
 import csv
 import io
 import json
@@ -108,8 +109,9 @@ def change_chunks(data: bytes, rng: random.Random) -> bytes:
                 at = rng.randrange(len(content))
                 chunks[place] = (kind, content[:at] + number + content[at + width :])
             case 3 if kind == b"IDAT":
-                pixels = zlib.decompressobj().decompress(content)
-                chunks[place] = (kind, zlib.compress(change_bytes(pixels, rng)))
+                with contextlib.suppress(zlib.error):  # it was damaged before
+                    pixels = zlib.decompress(content)
+                    chunks[place] = (kind, zlib.compress(change_bytes(pixels, rng)))
             case 4:
                 names = (b"tRNS", b"PLTE", b"zTXt", b"iCCP", b"eXIf", b"acTL", b"fdAT", b"gAMA")
                 chunks.insert(place, (rng.choice(names), rng.randbytes(rng.choice((0, 1, 40)))))
