@@ -33,7 +33,7 @@ from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer
 from clip_np.training import saved_training
-from clip_np.weights import find_tokenizer, locate, read_checkpoint, read_published
+from clip_np.weights import find_tokenizer, locate, previous_named, read_checkpoint, read_published
 from minigrad.nn import count_parameters
 
 SHORT_TABLE = 5  # labels that are printed for each of several images
@@ -60,7 +60,8 @@ def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _describe_checkpoint(path: Path, activation: str | None) -> dict[str, Any]:
     """What a checkpoint of this library holds."""
-    checkpoint = read_checkpoint(path, activation)
+    with previous_named(path):
+        checkpoint = read_checkpoint(path, activation)
     description: dict[str, Any] = {"layout": "clip_np"}
     steps = saved_training(checkpoint, path).step
     if steps is not None:

@@ -36,7 +36,6 @@ from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
     METRICS,
-    PREVIOUS,
     FilesTask,
     RunDirectory,
     SavedTraining,
@@ -49,7 +48,7 @@ from clip_np.training import (
     read_run,
     saved_training,
 )
-from clip_np.weights import CHECKPOINT
+from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.

@@ -24,7 +24,7 @@ from clip_np.data.errors import DataError
 MAGIC = b"PAR1"
 END_BYTES = 8  # the length of the footer, and MAGIC
 HEADER_BYTES = 2**16
-"""What is read for the header of a page. It may quote its smallest and largest value."""
+"""What is read for the header of a page, which may quote two values of the page."""
 MAX_FOOTER = 2**23  # bytes; it takes Python 15 times as many. 10,000 groups have less
 MAX_PAGES = 100_000  # of a file; one has a megabyte, or some thousand values
 MAX_DEPTH = 16  # of structures in one another; the format has 7

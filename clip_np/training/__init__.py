@@ -42,14 +42,13 @@ from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, war
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
-from clip_np.training.directory import PREVIOUS, RunDirectory, read_run
+from clip_np.training.directory import RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
 
 __all__ = [
     "BACKEND_HELP",
     "METRICS",
     "PATIENCE",
-    "PREVIOUS",
     "RECIPES",
     "WINDOW",
     "FilesTask",

@@ -30,9 +30,8 @@ from clip_np.files import File, FileError, exclusive
 from clip_np.training.log import METRICS
 from clip_np.training.saved import saved_training
 from clip_np.training.watch import TrainingWarning
-from clip_np.weights import BEST, CHECKPOINT, Checkpoint, read_checkpoint
+from clip_np.weights import BEST, CHECKPOINT, PREVIOUS, Checkpoint, read_checkpoint
 
-PREVIOUS = "checkpoint.previous.npz"
 COMING = "checkpoint.new.npz"  # until it is complete
 LOCK = "run.lock"
 EARLIER = "earlier"

@@ -33,7 +33,9 @@ line in `known_layouts.py`. A new kind of configuration is a new file and a line
 from clip_np.weights.checkpoints import (
     BEST,
     CHECKPOINT,
+    PREVIOUS,
     Checkpoint,
+    previous_named,
     read_checkpoint,
     save_checkpoint,
 )
@@ -47,6 +49,7 @@ from clip_np.weights.vocabulary import find_tokenizer
 __all__ = [
     "BEST",
     "CHECKPOINT",
+    "PREVIOUS",
     "AssumedActivation",
     "Checkpoint",
     "Loaded",
@@ -56,6 +59,7 @@ __all__ = [
     "find_tokenizer",
     "load",
     "locate",
+    "previous_named",
     "read_checkpoint",
     "read_published",
     "save_checkpoint",

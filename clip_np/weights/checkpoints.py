@@ -13,8 +13,9 @@ weights never meet the wrong vocabulary. Next to it lies `best.npz`, for use onl
 model as it was when its validation loss was lowest.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from minigrad.optim import Optimizer
 
 CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
+PREVIOUS = "checkpoint.previous.npz"  # what a training keeps of the checkpoint before
 KIND = "checkpoint"  # of archive
 # What the names of the arrays begin with.
 MODEL = "model/"
@@ -126,6 +128,25 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         training=training,
         optimizer_state=_arrays_below(OPTIMIZER, arrays),
     )
+
+
+@contextlib.contextmanager
+def previous_named(path: pathlib.Path) -> Iterator[None]:
+    """Let an error about a run's last checkpoint name the one before it.
+
+    A training goes on from the one before by itself, and says so. Here it is not taken
+    in place of the last: an index or a converted model would look right, and be made of
+    other weights than those that were asked for.
+    """
+    previous = path.with_name(PREVIOUS)
+    try:
+        yield
+    except FileError as error:
+        if path.name != CHECKPOINT or not previous.is_file():
+            raise
+        raise FileError(
+            f"{error}. The checkpoint before it is {previous}: give its path to use that one", path
+        ) from error
 
 
 def _arrays_below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from clip_np.encoders import ACTIVATIONS
 from clip_np.files import File
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, TokenizerProtocol
-from clip_np.weights.checkpoints import read_checkpoint
+from clip_np.weights.checkpoints import previous_named, read_checkpoint
 from clip_np.weights.locating import locate
 from clip_np.weights.published import read_published
 from clip_np.weights.vocabulary import find_tokenizer
@@ -39,7 +39,7 @@ def load(
     lowest validation loss. `activation` replaces the one that the files name. `dtype`
     is "float32" or "float64". If the vocabulary is missing, the tokenizer raises when
     it is called. FileNotFoundError if there is no model, FileError for what is wrong in
-    it.
+    it; if that is a run's last state, the error names the one before.
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: `activation` must be one of {ACTIVATIONS}, not {activation!r}")
@@ -58,7 +58,8 @@ def load(
 
 def _load_checkpoint(file: pathlib.Path, activation: str | None) -> Loaded:
     """A checkpoint of this library; models trained here convert images to RGB first."""
-    checkpoint = read_checkpoint(file, activation)
+    with previous_named(file):
+        checkpoint = read_checkpoint(file, activation)
     model = checkpoint.model
     preprocess = training_preprocess(model.config.vision.image_size)
     return Loaded(model=model, preprocess=preprocess, tokenizer=checkpoint.tokenizer)

@@ -13,7 +13,7 @@ import pathlib
 from clip_np.data import a_few
 from clip_np.files import File, finish_replacing
 from clip_np.weights import hub
-from clip_np.weights.checkpoints import CHECKPOINT
+from clip_np.weights.checkpoints import CHECKPOINT, PREVIOUS
 from clip_np.weights.companions import INDEX, OBSOLETE, names_of_weights
 from clip_np.weights.reading import WEIGHT_SUFFIXES
 
@@ -53,6 +53,9 @@ def locate(path: File) -> pathlib.Path:
             f"{path}: holds several files of weights, {a_few([file.name for file in others])}; "
             "give the path of one of them"
         )
+    previous = folder / PREVIOUS
+    hint = f"; {previous} is the state before: give its path" if previous.is_file() else ""
     raise FileNotFoundError(
         f"{path}: holds no model; looked for {', '.join(names)}, and for a single file of weights"
+        f"{hint}"
     )

@@ -3,9 +3,12 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 
 import pytest
+from image_folders import untrained_run
 from small_runs import at_step, everything_in, numbers_of, trainer_of
 
 from clip_np import cli
@@ -13,7 +16,6 @@ from clip_np.data import shapes
 from clip_np.files import FileError
 from clip_np.training import (
     METRICS,
-    PREVIOUS,
     TrainingWarning,
     loop,
     read_metrics,
@@ -21,7 +23,7 @@ from clip_np.training import (
     schedule,
     tasks,
 )
-from clip_np.weights import CHECKPOINT, read_checkpoint
+from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 
@@ -53,6 +55,28 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, capsys
         (directory / name).write_bytes(b"damaged")
     with pytest.raises(FileError, match=rf"{CHECKPOINT}"):
         read_run(directory)
+
+
+def test_who_asks_for_a_damaged_checkpoint_is_told_of_the_one_before(tmp_path, capsys):
+    """Other weights than those that were asked for would look right in an index."""
+    untrained_run(tmp_path)
+    shutil.copy(tmp_path / CHECKPOINT, tmp_path / PREVIOUS)
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    there = re.escape(f"The checkpoint before it is {tmp_path / PREVIOUS}: give its path")
+    with pytest.raises(FileError, match=rf"{CHECKPOINT}: .*{there}"):
+        load(tmp_path)
+    for arguments in (["info"], ["classify", "a.png", "red"], ["convert", "out"]):
+        assert cli.main([arguments[0], str(tmp_path), *arguments[1:]]) == 1
+        assert re.search(there, capsys.readouterr().err)
+    assert load(tmp_path / PREVIOUS).model.config.embed_dim == 16
+    (tmp_path / CHECKPOINT).unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / PREVIOUS))):
+        load(tmp_path)
+    (tmp_path / PREVIOUS).unlink()
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    with pytest.raises(FileError) as caught:
+        load(tmp_path)
+    assert "before" not in str(caught.value)
 
 
 ODD_LINES = (

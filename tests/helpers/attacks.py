@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from clip_np.data import DataError
 from clip_np.files import FileError
@@ -170,7 +171,7 @@ def _outcome(target: Target) -> tuple[str, str]:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{pathlib.Path(place.filename).name}:{place.lineno}"
             fault = f"{type(error).__name__} in {where}\n{_tail()}"
-    foreign = [each for each in caught if not _is_known(each)]
+    foreign = [each for each in caught if not _is_known(each, outcome)]
     if foreign and not fault:
         fault = f"warning {foreign[0].category.__name__}: {foreign[0].message!s:.60}"
     if seen:
@@ -178,10 +179,14 @@ def _outcome(target: Target) -> tuple[str, str]:
     return outcome, fault
 
 
-def _is_known(warning: warnings.WarningMessage) -> bool:
-    """Whether a warning may be: our own, a hidden one, or Pillow's of metadata."""
-    of_pillow = warning.category is UserWarning and f"{os.sep}PIL{os.sep}" in warning.filename
-    return of_pillow or issubclass(warning.category, KNOWN_WARNINGS)
+def _is_known(warning: warnings.WarningMessage, outcome: str) -> bool:
+    """Whether a warning may be: our own, a hidden one, or Pillow's of metadata.
+
+    And Pillow's of a size, from inside a plugin, if the picture is refused for it.
+    """
+    of_metadata = warning.category is UserWarning and f"{os.sep}PIL{os.sep}" in warning.filename
+    of_size = warning.category is Image.DecompressionBombWarning and outcome == "refused"
+    return of_metadata or of_size or issubclass(warning.category, KNOWN_WARNINGS)
 
 
 def _tail() -> str:

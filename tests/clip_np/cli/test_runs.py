@@ -13,8 +13,8 @@ import minigrad as mg
 from clip_np.cli import runs
 from clip_np.data import shapes, to_model_input
 from clip_np.encoders import PRESETS
-from clip_np.training import METRICS, PREVIOUS, directory, read_metrics, tasks
-from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
+from clip_np.training import METRICS, directory, read_metrics, tasks
+from clip_np.weights import BEST, CHECKPOINT, PREVIOUS, read_checkpoint
 
 PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
 
