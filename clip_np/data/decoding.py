@@ -42,6 +42,9 @@ RGB_BYTES = 4  # Pillow keeps a byte unused in each pixel
 DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "QOI": 4, "SGI": 4, "TIFF": 4}
 """Bytes a pixel that a decoder needs next to the picture, measured with Pillow 13. Of
 other formats it needs a few rows."""
+MAX_SCANS = 100
+"""Of a JPEG. Programs write 1 to 4, and about 10 if it is progressive."""
+START_OF_SCAN = b"\xff\xda"  # compressed data never holds these bytes
 COEFFICIENT_BYTES = 2  # of one coefficient of a JPEG
 
 
@@ -60,12 +63,32 @@ def refuse_huge(image: Image.Image) -> None:
         )
 
 
+def refuse_scans(image: Image.Image) -> None:
+    """Raise DataError for a JPEG that is stored in more than MAX_SCANS scans.
+
+    Each scan makes the decoder walk over all pixels again. A scan that changes nothing
+    has a few bytes.
+    """
+    file = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or file is None:
+        return
+    place = file.tell()
+    file.seek(0)
+    scans = 0
+    while (chunk := file.read(MEGABYTE)) and scans <= MAX_SCANS:
+        scans += chunk.count(START_OF_SCAN)
+    file.seek(place)
+    if scans > MAX_SCANS:
+        raise DataError(f"a JPEG of more than {MAX_SCANS} scans (MAX_SCANS): save it again")
+
+
 def prepare(image: Image.Image, file_bytes: int) -> int:
     """Let a huge JPEG be decoded smaller; return how many bytes the image will take.
 
     Raises DataError for an image that is too big or too elongated, or a small file that
     would take much memory.
     """
+    refuse_scans(image)
     coefficients = math.prod(image.size) * coefficient_bytes(image)
     decode_smaller(image)
     refuse_huge(image)

@@ -15,7 +15,7 @@ Both are in Thrift's compact form: numbers of 7 bits a byte, and structures as l
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,10 +33,10 @@ TRUE, FALSE = 1, 2  # types of fields that have no value besides
 
 # Numbers of the fields that are looked at.
 SCHEMA, ROW_GROUPS, COLUMNS, ROWS, METADATA, SECRET = 2, 4, 1, 3, 3, 8
-REPETITION, CHILDREN = 3, 5  # of an element of the schema
+REPETITION, NAME, CHILDREN = 3, 4, 5  # of an element of the schema
 OPTIONAL, REPEATED = 1, 2
 SIZES, REPETITIONS, DEFINITIONS = 16, 2, 3
-VALUES, UNPACKED, PACKED, FIRST_PAGE, DICTIONARY = 5, 6, 7, 9, 11
+PATH, VALUES, UNPACKED, PACKED, FIRST_PAGE, DICTIONARY = 3, 5, 6, 7, 9, 11
 PAGE_TYPE, PAGE_UNPACKED, PAGE_PACKED = 1, 2, 3
 DATA_PAGES = {0: 5, 3: 8}  # type of the page -> field with its number of values
 PAGE_VALUES = 1
@@ -76,13 +76,16 @@ def _chunks(file: BinaryIO) -> Iterator[Fields]:
         raise ValueError("it does not end with a footer")
     file.seek(size - END_BYTES - length)
     footer = Thrift(file.read(length)).structure()
-    leaves = list(_levels(iter(footer[SCHEMA]), count=1))
+    root, *elements = footer[SCHEMA]
+    leaves = list(_leaves(iter(elements), count=root.get(CHILDREN, 0)))
     for group in footer.get(ROW_GROUPS, []):
         if len(group[COLUMNS]) != len(leaves):
             raise ValueError(f"a group has {len(group[COLUMNS])} columns, not {len(leaves)}")
-        for column, levels in zip(group[COLUMNS], leaves):
+        for column, (path, *levels) in zip(group[COLUMNS], leaves):
             if SECRET in column:
                 raise ValueError("it is encrypted")
+            if column[METADATA][PATH] != path:
+                raise ValueError("its columns and its schema have different names")
             sizes = column[METADATA].get(SIZES, {})
             for field, level in zip((REPETITIONS, DEFINITIONS), levels):
                 if len(sizes.get(field, [])) not in (0, level + 1):
@@ -91,26 +94,31 @@ def _chunks(file: BinaryIO) -> Iterator[Fields]:
                 yield column[METADATA]
 
 
-def _levels(
-    elements: Iterator[Fields], count: int, repeated: int = 0, defined: int = -1
-) -> Iterator[tuple[int, int]]:
-    """The highest level of repetition and of definition of each column, in order.
+def _leaves(
+    elements: Iterator[Fields],
+    count: int,
+    parents: Sequence[bytes] = (),
+    repeated: int = 0,
+    defined: int = 0,
+) -> Iterator[tuple[list[bytes], int, int]]:
+    """Of each column, in order: its names, its highest repetition and definition level.
 
-    Both count the structures around a value: those that may be repeated, and those that
-    may be repeated or missing. The first element is the root, which is neither.
+    The levels count the structures around a value: those that may be repeated, and
+    those that may be repeated or missing. ValueError for names that are not UTF-8.
     """
     for _ in range(count):
         element = next(elements, None)
         if element is None:
             raise ValueError("the schema ends too early")
-        kind = element.get(REPETITION, 0)
+        element[NAME].decode("utf-8")
+        kind = element.get(REPETITION)
+        path = [*parents, element[NAME]]
         inner_repeated = repeated + (kind == REPEATED)
-        inner_defined = 0 if defined < 0 else defined + (kind in (OPTIONAL, REPEATED))
-        children = element.get(CHILDREN, 0)
-        if children:
-            yield from _levels(elements, children, inner_repeated, inner_defined)
+        inner_defined = defined + (kind in (OPTIONAL, REPEATED))
+        if children := element.get(CHILDREN):
+            yield from _leaves(elements, children, path, inner_repeated, inner_defined)
         else:
-            yield inner_repeated, inner_defined
+            yield path, inner_repeated, inner_defined
 
 
 def _pages(file: BinaryIO, chunk: Fields, name: str) -> Iterator[Fields]:

@@ -88,6 +88,22 @@ def check_bounds(path) -> None:
     assert outcome.seconds < 2 * MOST_SECONDS  # it is read twice
 
 
+@pytest.mark.parametrize("repeated", [5, 20_000])
+def test_jpegs_of_many_scans(tmp_path, repeated):
+    """Each scan walks over all pixels. 20,000 took two minutes."""
+    file = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    start = content.rindex(decoding.START_OF_SCAN)
+    scan = content[start:-2]
+    (tmp_path / "bomb.jpg").write_bytes(content[:start] + scan * repeated + content[-2:])
+    if repeated < 100:
+        assert opened(tmp_path / "bomb.jpg", "bomb").size == (3000, 3000)
+        return
+    with pytest.raises(DataError, match=r"bomb: .*more than 100 scans \(MAX_SCANS\)"):
+        opened(tmp_path / "bomb.jpg", "bomb")
+
+
 def test_four_bombs_at_once_share_one_bound(tmp_path):
     png(tmp_path / "bomb.png", 5100, 8, 2, 3)
     outcome = run_bounded(READ, str(tmp_path / "bomb.png"), "4")

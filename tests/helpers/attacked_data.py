@@ -175,7 +175,7 @@ class Parquet:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.path = folder / "a.parquet"
-        self.names = ["a.parquet"]
+        self.names = ["a.parquet", str(folder)]
         self.columns = {
             "image": [{"bytes": encoded(), "path": None}] * len(TEXTS),
             "caption": [[text, "other"] for text in TEXTS],
