@@ -77,8 +77,9 @@ def _model_on_disk(index: Index) -> str:
     # A name on the hub is fetched only for a person who writes it down.
     if not os.path.exists(index.model):
         raise FileNotFoundError(
-            f"{index.model or index.file}: no such file or directory; --model PATH says where the "
-            "model is, and --model OWNER/NAME fetches one from the hub"
+            f"{index.model or 'its model'}: no such file or directory; --model PATH says where the "
+            "model is, and --model OWNER/NAME fetches one from the hub (the model is named by "
+            f"{index.file})"
         )
     return index.model
 

@@ -35,6 +35,8 @@ MiB) and converted (100 MiB), and a little more."""
 BOMB_RATIO = 300
 """Decoded bytes for each byte of the file. PNG files of photographs have a ratio of 2,
 JPEG files 10, scanned pages up to 200, and zlib reaches 1,000 for a single colour."""
+DECODED_SMALLER = 2
+"""So many times the pixels that are decoded may a JPEG have."""
 MAX_ELONGATION = 1000
 """Longer side over shorter side. Resizing makes the shorter side n pixels long. A strip
 of 1 x 500,000 pixels would become n x 500,000 n pixels, which fills the memory."""
@@ -89,6 +91,9 @@ def prepare(image: Image.Image, file_bytes: int) -> int:
     would take much memory.
     """
     refuse_scans(image)
+    most = DECODED_SMALLER * (Image.MAX_IMAGE_PIXELS or math.inf)
+    if math.prod(image.size) > most:
+        raise DataError(f"{image.width}x{image.height} pixels are too many: at most {most:,}")
     coefficients = math.prod(image.size) * coefficient_bytes(image)
     decode_smaller(image)
     refuse_huge(image)

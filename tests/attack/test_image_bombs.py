@@ -104,6 +104,19 @@ def test_jpegs_of_many_scans(tmp_path, repeated):
         opened(tmp_path / "bomb.jpg", "bomb")
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_jpeg_of_more_than_twice_the_pixels(tmp_path):
+    """Decoded at an eighth of its size it would fit, but it would take minutes."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16)).save(file, "JPEG")
+    small, large = (16).to_bytes(2, "big") * 2, (60_000).to_bytes(2, "big") * 2
+    (tmp_path / "bomb.jpg").write_bytes(file.getvalue().replace(small, large, 1))
+    with pytest.raises(
+        DataError, match=r"bomb: .*60000x60000 pixels are too many: at most 178,956,970"
+    ):
+        opened(tmp_path / "bomb.jpg", "bomb")
+
+
 def test_four_bombs_at_once_share_one_bound(tmp_path):
     png(tmp_path / "bomb.png", 5100, 8, 2, 3)
     outcome = run_bounded(READ, str(tmp_path / "bomb.png"), "4")

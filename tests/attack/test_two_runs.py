@@ -8,9 +8,9 @@ from small_runs import everything_in, trainer_of
 
 from clip_np import cli
 from clip_np.files import LockedError, exclusive
-from clip_np.training import METRICS, PREVIOUS
+from clip_np.training import METRICS
 from clip_np.training.directory import LOCK
-from clip_np.weights import BEST, CHECKPOINT
+from clip_np.weights import BEST, CHECKPOINT, PREVIOUS
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 
