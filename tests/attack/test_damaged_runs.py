@@ -14,15 +14,7 @@ from small_runs import at_step, everything_in, numbers_of, trainer_of
 from clip_np import cli
 from clip_np.data import shapes
 from clip_np.files import FileError
-from clip_np.training import (
-    METRICS,
-    TrainingWarning,
-    loop,
-    read_metrics,
-    read_run,
-    schedule,
-    tasks,
-)
+from clip_np.training import METRICS, TrainingWarning, loop, read_metrics, read_run, schedule, tasks
 from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
