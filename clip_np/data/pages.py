@@ -33,9 +33,11 @@ TRUE, FALSE = 1, 2  # types of fields that have no value besides
 
 # Numbers of the fields that are looked at.
 SCHEMA, ROW_GROUPS, COLUMNS, ROWS, METADATA, SECRET = 2, 4, 1, 3, 3, 8
+TYPE = 1  # of an element of the schema, and in the metadata of a column
+BYTE_ARRAY = 6
 REPETITION, NAME, CHILDREN = 3, 4, 5  # of an element of the schema
 OPTIONAL, REPEATED = 1, 2
-SIZES, REPETITIONS, DEFINITIONS = 16, 2, 3
+SIZES, BYTES_OF_TEXTS, REPETITIONS, DEFINITIONS = 16, 1, 2, 3
 PATH, VALUES, UNPACKED, PACKED, FIRST_PAGE, DICTIONARY = 3, 5, 6, 7, 9, 11
 PAGE_TYPE, PAGE_UNPACKED, PAGE_PACKED = 1, 2, 3
 DATA_PAGES = {0: 5, 3: 8}  # type of the page -> field with its number of values
@@ -81,12 +83,14 @@ def _chunks(file: BinaryIO) -> Iterator[Fields]:
     for group in footer.get(ROW_GROUPS, []):
         if len(group[COLUMNS]) != len(leaves):
             raise ValueError(f"a group has {len(group[COLUMNS])} columns, not {len(leaves)}")
-        for column, (path, *levels) in zip(group[COLUMNS], leaves):
+        for column, (path, kind, *levels) in zip(group[COLUMNS], leaves):
             if SECRET in column:
                 raise ValueError("it is encrypted")
-            if column[METADATA][PATH] != path:
-                raise ValueError("its columns and its schema have different names")
+            if (column[METADATA][PATH], column[METADATA][TYPE]) != (path, kind):
+                raise ValueError("its columns and its schema have different names or types")
             sizes = column[METADATA].get(SIZES, {})
+            if BYTES_OF_TEXTS in sizes and kind != BYTE_ARRAY:
+                raise ValueError("a column without texts has a number of bytes of texts")
             for field, level in zip((REPETITIONS, DEFINITIONS), levels):
                 if len(sizes.get(field, [])) not in (0, level + 1):
                     raise ValueError(f"counts of {len(sizes[field])} levels, not {level + 1}")
@@ -100,8 +104,8 @@ def _leaves(
     parents: Sequence[bytes] = (),
     repeated: int = 0,
     defined: int = 0,
-) -> Iterator[tuple[list[bytes], int, int]]:
-    """Of each column, in order: its names, its highest repetition and definition level.
+) -> Iterator[tuple[list[bytes], int, int, int]]:
+    """Of each column: its names, its type, its highest repetition and definition level.
 
     The levels count the structures around a value: those that may be repeated, and
     those that may be repeated or missing. ValueError for names that are not UTF-8.
@@ -118,7 +122,7 @@ def _leaves(
         if children := element.get(CHILDREN):
             yield from _leaves(elements, children, path, inner_repeated, inner_defined)
         else:
-            yield path, inner_repeated, inner_defined
+            yield path, element[TYPE], inner_repeated, inner_defined
 
 
 def _pages(file: BinaryIO, chunk: Fields, name: str) -> Iterator[Fields]:

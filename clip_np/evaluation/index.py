@@ -100,8 +100,8 @@ class Index:
         """
         if self.checksum != fingerprint(model, preprocess):
             raise ValueError(
-                f"the index holds what another model saw ({self.model}, as it was then); "
-                "take that one, or make a new index with `build_index`"
+                f"the index holds what another model saw ({self.model}, as it was then); take "
+                f"that one, or make a new index with `build_index` ({self.file})"
             )
         width = model.config.embed_dim
         if self.features.shape[1] != width:

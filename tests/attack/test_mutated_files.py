@@ -64,7 +64,9 @@ def test_damaged_files_are_used_or_refused(name, tmp_path, monkeypatch, pytestco
         pytest.skip(f"this Pillow writes no such pictures: {error}")
     result = attack(name, target, count)
     assert result.read + result.refused == count
-    assert min(result.read, result.refused) > 0 or name == "metrics.jsonl"
+    # Ids contradict the merges as soon as one is changed. Odd metrics are left out.
+    assert result.read > 0 or name == "vocab.json"
+    assert result.refused > 0 or name == "metrics.jsonl"
     print(
         f"| {name} | {count:,} | {result.read:,} | {result.refused:,} "
         f"| {result.seconds:.2f} s | {result.megabytes:.0f} MB |"
