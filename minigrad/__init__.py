@@ -66,6 +66,9 @@ from minigrad.ops.probabilities import cross_entropy, log_softmax, softmax
 from minigrad.ops.normalisation import layer_norm, normalize
 from minigrad.ops.noise import dropout
 from minigrad.ops.attention import attention, self_attention
+from minigrad.ops.conv import conv2d
+from minigrad.ops.pooling import avg_pool2d, max_pool2d
+from minigrad.ops.batch_norm import batch_norm
 from minigrad.recompute import checkpoint
 from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw, profile
@@ -133,6 +136,11 @@ __all__ = [  # noqa: RUF022 - in reading order
     "dropout",
     "attention",
     "self_attention",
+    # images
+    "conv2d",
+    "avg_pool2d",
+    "max_pool2d",
+    "batch_norm",
     # on top of the tape
     "checkpoint",
     "gradcheck",

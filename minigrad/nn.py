@@ -1,18 +1,7 @@
 """How do operations become layers with parameters?
 
-A layer is a function with memory: numbers that training adjusts. `Parameter` marks such
-an array. `Module` finds the parameters of a whole model by looking through its
-attributes, and the names it gives them are the paths to them:
-
-    class Net(Module):
-        def __init__(self, rng):
-            self.hidden = Linear(2, 8, rng)         # "hidden.weight", "hidden.bias"
-            self.out = Linear(8, 1, rng)            # "out.weight", "out.bias"
-
-        def forward(self, x):
-            return self.out(relu(self.hidden(x)))
-
-There is nothing else to a module: no hooks, no registration.
+A layer is a function with memory: a Module (minigrad/module.py) that calls an operation
+with numbers that training adjusts.
 
 Conventions are PyTorch's, so that weights carry over: Linear.weight is (out, in). A
 layer that draws its initial numbers is passed the random generator to draw them from.
@@ -21,145 +10,23 @@ loaded needs no random numbers.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from minigrad.backend import Array, move
+from minigrad.backend import Array
+from minigrad.module import Buffer as Buffer  # Buffer, Module and the others belong to this
+from minigrad.module import Module as Module  # interface
+from minigrad.module import Parameter as Parameter
+from minigrad.module import count_parameters as count_parameters
+from minigrad.ops.batch_norm import batch_norm
+from minigrad.ops.conv import conv2d
 from minigrad.ops.indexing import embedding
 from minigrad.ops.linear import linear
 from minigrad.ops.noise import dropout
 from minigrad.ops.normalisation import layer_norm
-from minigrad.tensor import Tensor
-
-NAMED_IN_ERRORS = 5  # the most missing or unexpected names that an error message lists
-
-
-class Parameter(Tensor):
-    """A tensor that a model owns and an optimizer adjusts."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Array, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad)
-
-
-class Module:
-    """A piece of a model: attributes that are Parameters or Modules, and `forward`."""
-
-    training = True
-    forward: Callable[..., Any]
-
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
-
-    def children(self) -> Iterator[tuple[str, "Module"]]:
-        """The modules directly inside this one, by attribute name."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-
-    def modules(self) -> Iterator["Module"]:
-        """This module and all modules inside it."""
-        yield self
-        for _, child in self.children():
-            yield from child.modules()
-
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter) for every parameter; a shared one under its first path.
-
-        >>> layer = Linear(3, 2, np.random.default_rng(0))
-        >>> [(path, parameter.shape) for path, parameter in layer.named_parameters()]
-        [('weight', (2, 3)), ('bias', (2,))]
-        """
-        seen: set[int] = set()
-        for path, parameter in self._all_paths(prefix):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield path, parameter
-
-    def _all_paths(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
-        """Every path to every parameter: this module's own parameters first."""
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-        for name, child in self.children():
-            yield from child._all_paths(f"{prefix}{name}.")
-
-    def parameters(self) -> list[Parameter]:
-        """Every parameter once, in the order of `named_parameters`."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter's array, by path."""
-        return {path: parameter.data.copy() for path, parameter in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Array], assign: bool = False) -> None:
-        """Copy the arrays into the parameters, in place; their dtype and backend stay.
-
-        With `assign` nothing is copied: the arrays become the parameters, as they are.
-        ValueError, before anything is written, if names, shapes or dtypes do not match.
-        """
-        parameters = dict(self.named_parameters())
-        _check_state(parameters, state)
-        for path, parameter in parameters.items():
-            if assign:
-                parameter.data = state[path]
-            else:
-                parameter.data[...] = move(state[path], parameter.backend)
-
-    def train(self, on: bool = True) -> Self:
-        """Switch dropout and the like on; `eval` switches them off."""
-        for module in self.modules():
-            module.training = on
-        return self
-
-    def eval(self) -> Self:
-        """Switch dropout and the like off."""
-        return self.train(False)
-
-    def to(self, backend: str) -> Self:
-        """Move every parameter to "numpy", "cupy" or "cupy:1", without gradients."""
-        for parameter in self.parameters():
-            parameter.data = move(parameter.data, backend)
-            parameter.zero_grad()
-        return self
-
-    def astype(self, dtype: Any) -> Self:
-        """Convert every parameter, for example to float64 for checking.
-
-        A parameter that has the type already is not copied. Gradients are forgotten.
-        """
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype, copy=False)
-            parameter.zero_grad()
-        return self
-
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
-
-
-def _check_state(parameters: Mapping[str, Parameter], state: Mapping[str, Array]) -> None:
-    """ValueError unless `state` has exactly the parameters, in the right shapes."""
-    missing = [path for path in parameters if path not in state]
-    unexpected = [path for path in state if path not in parameters]
-    if missing or unexpected:
-        raise ValueError(
-            f"load_state_dict: missing {missing[:NAMED_IN_ERRORS]} ({len(missing)} in all), "
-            f"unexpected {unexpected[:NAMED_IN_ERRORS]} ({len(unexpected)} in all)"
-        )
-    for path, parameter in parameters.items():
-        shape = tuple(state[path].shape)
-        dtype = state[path].dtype
-        if shape != parameter.shape or dtype.kind not in "fiu":
-            raise ValueError(
-                f"load_state_dict: {path} has shape {shape} and dtype {dtype}, "
-                f"the model needs {parameter.shape} and {parameter.dtype}"
-            )
-
+from minigrad.tensor import Tensor, is_recording
 
 # --- initial weights ---
 
@@ -254,6 +121,38 @@ class Linear(Module):
         return linear(x, self.weight, self.bias)
 
 
+class Conv2d(Module):
+    """Filters that slide over images: (N, in_channels, H, W) -> (N, out_channels, ...).
+
+    The weight is (out_channels, in_channels, kernel_size, kernel_size). Initial weights
+    are uniform within 1/sqrt(in_channels kernel_size^2), PyTorch's default.
+
+    >>> layer = Conv2d(3, 8, 3, np.random.default_rng(0), stride=2, padding=1)
+    >>> layer(Tensor(np.ones((5, 3, 32, 32), np.float32))).shape
+    (5, 8, 16, 16)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        rng: np.random.Generator | None,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        bound = 1.0 / math.sqrt(in_channels * kernel_size**2)
+        self.weight = uniform(rng, shape, bound)
+        self.bias = uniform(rng, (out_channels,), bound) if bias else None
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
 class LayerNorm(Module):
     """Brings each row to mean 0 and variance 1, then scales and shifts: (..., width).
 
@@ -268,6 +167,52 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class BatchNorm2d(Module):
+    """Brings each channel of a batch of images to mean 0 and variance 1: (N, C, H, W).
+
+    Then it scales and shifts. While training, the statistics are those of the batch,
+    and recorded passes move the running ones, which `eval` uses (ops/batch_norm.py).
+    num_batches_tracked counts these passes. It is not used here, and kept because
+    published weights have it.
+
+    >>> layer = BatchNorm2d(1)
+    >>> x = Tensor(np.array([1.0, 3.0], np.float32).reshape(2, 1, 1, 1))
+    >>> layer(x).data.round(2).tolist()
+    [[[[-1.0]]], [[[1.0]]]]
+    >>> layer.running_mean.data, layer.num_batches_tracked.data
+    (array([0.2], dtype=float32), array(1))
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        self.weight = ones(channels)
+        self.bias = zeros(channels)
+        self.running_mean = Buffer(np.zeros(channels, np.float32))
+        self.running_var = Buffer(np.ones(channels, np.float32))
+        self.num_batches_tracked = Buffer(np.array(0, np.int64))
+        self.momentum = momentum
+        self.eps = eps
+
+    def mixes_samples(self) -> bool:
+        """Whether the statistics are those of the batch."""
+        return self.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ValueError(f"BatchNorm2d: x {x.shape} must be images (N, C, H, W)")
+        if self.training and is_recording():
+            self.num_batches_tracked.data += 1
+        return batch_norm(
+            x,
+            self.weight,
+            self.bias,
+            running_mean=self.running_mean,
+            running_var=self.running_var,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
 
 
 class Embedding(Module):
@@ -350,12 +295,3 @@ class Sequential(ModuleList[Module]):
         for module in self:
             x = module(x)
         return x
-
-
-def count_parameters(module: Module) -> int:
-    """How many numbers the module learns.
-
-    >>> count_parameters(Linear(3, 2, np.random.default_rng(0)))
-    8
-    """
-    return sum(parameter.size for parameter in module.parameters())

@@ -31,9 +31,14 @@ Nothing else in minigrad knows calculus.
     normalisation     layer_norm normalize
     noise             dropout
     attention         attention self_attention
+    windows           which numbers a sliding window sees
+    conv              conv2d
+    pooling           avg_pool2d max_pool2d
+    batch_norm        batch_norm
 
-Many are fast or safe forms of formulas that minigrad/plain.py writes out. The first
-line of such a function names its plain twin, and tests hold the two equal.
+Many are fast or safe forms of formulas that minigrad/plain.py and
+minigrad/plain_images.py write out. The first line of such a function names its plain
+twin, and tests hold the two equal.
 
 Each file begins with `from __future__ import annotations`. Without it, Python 3.11
 evaluates the annotations of a nested function every time its `def` runs, which is once

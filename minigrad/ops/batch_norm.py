@@ -1,0 +1,178 @@
+"""What if a layer is normalised over the batch, not over the row?
+
+`layer_norm` brings each row to mean 0 and variance 1. `batch_norm` does that with each
+*channel* of a batch of images: mean and variance are over all samples and all pixels,
+n = N H W numbers.
+
+    h = (x - mean) / sqrt(var + eps)            y = w h + b
+
+The derivatives are those of layer_norm (ops/normalisation.py), with the same two
+components taken away, but now over the batch. With g = dL/dy and means over the batch:
+
+    dL/dw = sum of g h                    dL/db = sum of g
+    dL/dx = w (g - mean(g) - h mean(g h)) / sqrt(var + eps)
+
+So the result of a sample depends on the samples beside it. When the model is used,
+that would be a fault: an image must not look different in another company. So while
+training, running means of both statistics are kept,
+
+    running = (1 - momentum) running + momentum batch
+
+and afterwards they stand in for those of the batch. They are constants then, and the
+layer is one affine map for each channel, y = scale x + shift.
+
+The running variance is an estimate for images that are not in the batch. So the batch's
+sum of squares is divided by n - 1, not by n.
+
+**When are the running means updated?** In a forward pass with training=True whose
+operations are recorded, and in no other. A pass under `no_grad` is not training. This
+also makes recomputation right: a checkpointed stretch (minigrad/recompute.py) runs
+twice, and only the second run is recorded.
+
+The plain form: minigrad/plain_images.py. Ioffe, Szegedy 2015, "Batch Normalization",
+arXiv:1502.03167.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from minigrad.backend import Array, array_module, row_dot, row_sum
+from minigrad.inputs import coerce
+from minigrad.memory import blocks, empty
+from minigrad.tensor import Tensor, is_recording, record
+
+
+class Statistics(NamedTuple):
+    """Mean (C,) and population variance (C,) of each channel."""
+
+    mean: Array
+    var: Array
+
+
+def batch_norm(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """The fast form of `plain_images.batch_norm`: each channel gets mean 0, variance 1.
+
+    x (N, C, ...), all else (C,) -> (N, C, ...): weight (x - mean) / sqrt(var + eps) +
+    bias. If `training`, mean and variance are those of x, and a recorded pass moves
+    running_mean and running_var towards them, in place, by the share `momentum`. If
+    not, the running ones are used. ValueError if shapes do not fit, or if there is one
+    number for each channel: it has no variance.
+
+    >>> import numpy as np
+    >>> mean, var = Tensor(np.zeros(1, np.float32)), Tensor(np.ones(1, np.float32))
+    >>> x = [[[1.0, 1.0]], [[3.0, 3.0]]]      # two samples, one channel, two numbers
+    >>> y = batch_norm(x, [1.0], [0.0], mean, var, training=True, momentum=0.5)
+    >>> y.data.round(2).tolist()
+    [[[-1.0, -1.0]], [[1.0, 1.0]]]
+    >>> mean.data, var.data.round(3)
+    (array([1.], dtype=float32), array([1.167], dtype=float32))
+    """
+    inputs = coerce("batch_norm", x, weight, bias, running_mean, running_var)
+    x, weight, bias = inputs[:3]
+    _check_batch_norm(inputs)
+    if not isinstance(running_mean, Tensor) or not isinstance(running_var, Tensor):
+        raise TypeError(
+            "batch_norm: `running_mean` and `running_var` must be tensors, because they are "
+            "updated in place; pass mg.tensor(array)"
+        )
+    shape = x.shape
+    data = x.data.reshape(*shape[:2], math.prod(shape[2:]))  # (N, C, L)
+    count = len(data) * data.shape[2]
+    if training and count == 1:
+        raise ValueError(
+            f"batch_norm: x {shape} has one number for each channel, which has no variance; "
+            "pass more samples, or use training=False"
+        )
+    if training and count:
+        statistics = _statistics(data)
+        if is_recording():
+            _move(running_mean.data, statistics.mean, momentum)
+            _move(running_var.data, statistics.var * (count / (count - 1)), momentum)
+    else:
+        # Copies: a later pass may move the running ones before the walk back.
+        statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy())
+    mean = statistics.mean[:, None]  # (C, 1)
+    inverse_std = (statistics.var[:, None] + eps) ** -0.5  # (C, 1)
+    w = weight.data
+    scale = w[:, None] * inverse_std  # (C, 1)
+    xp = array_module(data)
+    y = empty(data.shape, data)
+    for samples in blocks(data):
+        # y = w (x - mean) / sqrt(var + eps) + b
+        block = xp.subtract(data[samples], mean, out=y[samples])
+        block *= scale
+        block += bias.data[:, None]
+    x_needs = x.requires_grad
+
+    def vjp(g: Array) -> tuple[Array | None, Array, Array]:
+        g = g.reshape(data.shape)  # (N, C, L)
+        # dL/dw = sum of g h, dL/db = sum of g
+        to_weight = xp.zeros_like(w)
+        to_bias = xp.zeros_like(w)
+        for samples in blocks(g):
+            centred = data[samples] - mean
+            to_weight += row_dot(g[samples], centred).sum(axis=0)
+            to_bias += row_sum(g[samples]).sum(axis=0)
+        to_weight *= inverse_std[:, 0]
+        if not x_needs:
+            return None, to_weight, to_bias
+        to_x = empty(data.shape, g)
+        if not training:
+            # dL/dx = scale g
+            xp.multiply(g, scale, out=to_x)
+            return to_x.reshape(shape), to_weight, to_bias
+        mean_g = (to_bias / max(count, 1))[:, None]  # (C, 1)
+        mean_gh = (to_weight / max(count, 1))[:, None]  # (C, 1)
+        for samples in blocks(g):
+            # dL/dx = scale (g - mean(g) - (x - mean) / sqrt(var + eps) mean(g h))
+            block = xp.subtract(data[samples], mean, out=to_x[samples])
+            block *= -inverse_std * mean_gh
+            block -= mean_g
+            block += g[samples]
+            block *= scale
+        return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
+
+    return record("batch_norm", y.reshape(shape), (x, weight, bias), vjp)
+
+
+def _check_batch_norm(inputs: tuple[Tensor, ...]) -> None:
+    """ValueError unless all but the first have one number for each channel of it."""
+    x = inputs[0]
+    shapes = [tensor.shape for tensor in inputs[1:]]
+    if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
+        raise ValueError(
+            f"batch_norm: x {x.shape} must be (N, C, ...), and weight, bias, running_mean and "
+            f"running_var {shapes} must all have the shape (C,)"
+        )
+
+
+def _statistics(data: Array) -> Statistics:
+    """Mean and variance over samples and numbers, (N, C, L) -> twice (C,)."""
+    count = len(data) * data.shape[2]
+    xp = array_module(data)
+    total = xp.zeros(data.shape[1], data.dtype)
+    for samples in blocks(data):
+        total += row_sum(data[samples]).sum(axis=0)
+    mean = total / count
+    squares = xp.zeros_like(mean)
+    for samples in blocks(data):
+        centred = data[samples] - mean[:, None]
+        squares += row_dot(centred, centred).sum(axis=0)
+    return Statistics(mean, squares / count)
+
+
+def _move(running: Array, batch: Array, momentum: float) -> None:
+    """running = (1 - momentum) running + momentum batch, in place."""
+    running *= 1.0 - momentum
+    running += momentum * batch.real
