@@ -22,6 +22,14 @@ those of any product of matrices (ops/linear.py), with G = dL/dY:
 S^T is known as *col2im*. Where S copies a number of X to several positions in P, S^T
 adds up what arrives at these positions.
 
+With steps of 1 there is a faster way. A number of X at place q was multiplied with
+W[o, c, i, j] by the window at the place (i, j) before q. So
+
+    dL/dX[c, q] = sum over o, i, j of  W[o, c, i, j] G[o, q moved by (-i, -j)]
+
+which is again a convolution, of G with the filters flipped. Its patches are copied, and
+copying is faster than adding up.
+
 P is up to K K times as large as X, so the whole of it never exists. It is made for one
 block of places at a time, used, and overwritten. For the walk back it is made again. A
 filter of 1 x 1 needs no copy: P is X.
@@ -72,42 +80,19 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int 
     inputs = coerce("conv2d", x, weight) if bias is None else coerce("conv2d", x, weight, bias)
     x, weight = inputs[:2]
     windows = _check_conv2d(inputs, stride, padding)
-    images = x.data
-    filters = weight.data.reshape(len(weight.data), math.prod(weight.shape[1:]))  # (O, CKK)
-    y = empty((len(images), len(filters), windows.rows, windows.columns), images)
-    for samples in _blocks_of_samples(images, windows):
-        seen = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
-        for rows in _blocks_of_rows(seen, windows):
-            # Y = W P + b, (O, places)
-            values = product(filters, _patches(seen, rows, windows))
-            if bias is not None:
-                values += inputs[2].data[:, None]
-            _at_places(y, samples, rows)[...] = values.reshape(
-                len(filters), len(seen), rows.stop - rows.start, windows.columns
-            )
+    images, w = x.data, weight.data
+    # Y = W P + b
+    y = _convolve(images, _as_matrix(w), windows)  # (N, O, H', W')
+    if bias is not None:
+        y += inputs[2].data[:, None, None]
     x_needs, weight_needs = x.requires_grad, weight.requires_grad
-    weight_shape = weight.shape
     has_bias = bias is not None
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
-        to_x = empty(images.shape, g) if x_needs else None
-        to_filters = array_module(g).zeros_like(filters)  # (O, CKK)
-        for samples in _blocks_of_samples(images, windows):
-            seen = padded(images[samples], windows.padding)
-            to_seen = empty(seen.shape, g)
-            to_seen[...] = 0.0
-            for rows in _blocks_of_rows(seen, windows):
-                at_places = _at_places(g, samples, rows)  # (O, n, r, W')
-                flat = at_places.reshape(len(filters), math.prod(at_places.shape[1:]))
-                # dL/dW = G P^T
-                if weight_needs:
-                    to_filters += product(flat, _patches(seen, rows, windows).T)
-                # dL/dX = S^T(W^T G)
-                if x_needs:
-                    _add_patches(to_seen, product(filters.T, flat), rows, windows)
-            if to_x is not None:
-                to_x[samples] = inside(to_seen, windows.padding)
-        to_weight = to_filters.reshape(weight_shape) if weight_needs else None
+        to_x = _gradient_of_images(g, w, images.shape, windows) if x_needs else None
+        to_weight = (
+            _gradient_of_filters(g, images, windows).reshape(w.shape) if weight_needs else None
+        )
         return (to_x, to_weight, g.sum(axis=(0, 2, 3))) if has_bias else (to_x, to_weight)
 
     return record("conv2d", y, inputs, vjp)
@@ -176,3 +161,63 @@ def _add_patches(to_seen: Array, to_patches: Array, rows: slice, windows: Window
     p = to_patches.reshape(shape)
     for i, j, index in windows.positions(rows):
         to_seen[index] += p[:, i, j].swapaxes(0, 1)  # (n, C, r, W')
+
+
+# --- the three products ---
+
+
+def _convolve(images: Array, filters: Array, windows: Windows) -> Array:
+    """Y = W P: filters (O, CKK) over images (N, C, H, W) -> (N, O, H', W')."""
+    xp = array_module(images)
+    y = empty((len(images), len(filters), windows.rows, windows.columns), images)
+    for samples in _blocks_of_samples(images, windows):
+        seen = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
+        for rows in _blocks_of_rows(seen, windows):
+            patches = _patches(seen, rows, windows)  # (CKK, places)
+            target = _at_places(y, samples, rows)  # (O, n, r, W'), a view of y
+            if len(seen) == 1:
+                # The numbers of one sample lie in y as they do in the product.
+                matrix = target.reshape(len(filters), patches.shape[1])  # (O, places), a view
+                xp.matmul(filters, patches, out=matrix)
+            else:
+                target[...] = product(filters, patches).reshape(target.shape)
+    return y
+
+
+def _gradient_of_filters(g: Array, images: Array, windows: Windows) -> Array:
+    """dL/dW = G P^T: (N, O, H', W') and (N, C, H, W) -> (O, CKK)."""
+    filter_count = g.shape[1]
+    patch_size = images.shape[1] * windows.height * windows.width
+    to_filters = array_module(g).zeros((filter_count, patch_size), g.dtype)
+    for samples in _blocks_of_samples(images, windows):
+        seen = padded(images[samples], windows.padding)
+        for rows in _blocks_of_rows(seen, windows):
+            patches = _patches(seen, rows, windows)  # (CKK, places)
+            at_places = _at_places(g, samples, rows).reshape(filter_count, patches.shape[1])
+            to_filters += product(at_places, patches.T)
+    return to_filters
+
+
+def _gradient_of_images(g: Array, weight: Array, shape: tuple[int, ...], windows: Windows) -> Array:
+    """dL/dX = S^T(W^T G): (N, O, H', W') and (O, C, K, K) -> (N, C, H, W)."""
+    size = windows.height
+    if windows.stride == 1 and size == windows.width and windows.padding < size:
+        flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)  # (C, O, K, K)
+        back = windows._replace(padding=size - 1 - windows.padding, rows=shape[2], columns=shape[3])
+        return _convolve(g, _as_matrix(flipped), back)
+    filters = _as_matrix(weight)  # (O, CKK)
+    to_x = empty(shape, g)
+    for samples in _blocks_of_samples(to_x, windows):
+        to_seen = padded(to_x[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
+        to_seen[...] = 0.0
+        for rows in _blocks_of_rows(to_seen, windows):
+            at_places = _at_places(g, samples, rows)  # (O, n, r, W')
+            flat = at_places.reshape(len(filters), math.prod(at_places.shape[1:]))
+            _add_patches(to_seen, product(filters.T, flat), rows, windows)
+        to_x[samples] = inside(to_seen, windows.padding)
+    return to_x
+
+
+def _as_matrix(weight: Array) -> Array:
+    """Filters as rows: (O, C, K, K) -> (O, CKK)."""
+    return weight.reshape(len(weight), math.prod(weight.shape[1:]))
