@@ -120,11 +120,11 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """weight (x - mean) / sqrt(var + eps) + bias, for each channel of x (N, C, H, W).
+    """weight (x - mean) / sqrt(var + eps) + bias, for each channel of x (N, C, ...).
 
-    While training, mean and variance are those of the batch, over samples and pixels,
-    and the running ones move towards them. Afterwards the running ones are used. This
-    form updates them whenever it is called.
+    While training, mean and variance are those of the batch, over all axes but the
+    channels', and the running ones move towards them. Afterwards the running ones are
+    used. This form moves them whenever it is called.
 
     >>> import minigrad as mg
     >>> mean, var = mg.tensor([0.0]), mg.tensor([1.0])
@@ -133,11 +133,12 @@ def batch_norm(
     >>> print(y.data.round(3), mean.data, var.data)
     [[[[-1.  1.]]]] [0.1] [1.1]
     """
-    channels = (1, -1, 1, 1)  # (C,) -> (1, C, 1, 1)
+    channels = (1, -1, *[1] * (x.ndim - 2))  # (C,) -> (1, C, 1, ...)
+    others = (0, *range(2, x.ndim))
     centre, variance = running_mean.reshape(channels), running_var.reshape(channels)
     if training:
-        centre = mean(x, axis=(0, 2, 3), keepdims=True)
-        variance = var(x, axis=(0, 2, 3), keepdims=True)
+        centre = mean(x, axis=others, keepdims=True)
+        variance = var(x, axis=others, keepdims=True)
         count = x.size // x.shape[1]
         _update(running_mean, centre.data, momentum)
         _update(running_var, variance.data * count / (count - 1), momentum)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import drawing as d
+import drawing_images
 import numpy as np
 import reference
 import small
@@ -28,7 +29,7 @@ from drawing import Sample, anywhere, away_from_zero, between_bounds, distinct, 
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import plain
+from minigrad import plain, plain_images
 
 NOT_OPERATIONS = {
     *("GradientError", "Tensor", "backend", "backward_into", "checking", "checkpoint", "debug"),
@@ -167,6 +168,33 @@ def seeded_plain_attention(
     shape = (*q.shape[:-1], k.shape[-2])
     kept = np.random.default_rng(seed).random(shape, np.float32) >= dropout
     return plain.attention(q, k, v, mask, kept, dropout)
+
+
+def seeded_batch_norm(x: Any, weight: Any, bias: Any, seed: int = 0, **options: Any) -> mg.Tensor:
+    """mg.batch_norm with running statistics that are drawn, and forgotten."""
+    return with_statistics(mg.batch_norm, x, weight, bias, seed, options)
+
+
+def seeded_plain_batch_norm(
+    x: mg.Tensor, weight: mg.Tensor, bias: mg.Tensor, seed: int = 0, **options: Any
+) -> mg.Tensor:
+    return with_statistics(plain_images.batch_norm, x, weight, bias, seed, options)
+
+
+def with_statistics(
+    function: Callable, x: Any, weight: Any, bias: Any, seed: int, options: dict
+) -> mg.Tensor:
+    mean, variance = [
+        mg.tensor(each.astype(x.data.real.dtype), backend=x.backend)
+        for each in reference.running_statistics(x.shape[1], seed)
+    ]
+    return function(x, weight, bias, running_mean=mean, running_var=variance, **options)
+
+
+def first_wins(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """For one window of equal numbers: the first moves the maximum up, none down."""
+    first = np.arange(left.size).reshape(left.shape) == 0
+    return np.where(first, right, left)
 
 
 # --- the rows ---
@@ -490,4 +518,53 @@ ATTENTION = [
     ), d.self_attention_inputs(), plain.self_attention),
 ]  # fmt: skip
 
-TABLE = [*ARITHMETIC, *ACTIVATIONS, *REDUCTIONS, *SHAPES, *PRODUCTS, *NEURAL, *ATTENTION]
+IMAGES = [
+    Row("conv2d", mg.conv2d, reference.conv2d, cases(
+        "conv2d",
+        ((2, 3, 5, 6), (4, 3, 3, 3), {"padding": 1}), ((2, 3, 5, 6), (4, 3, 3, 3), {}),
+        ((2, 3, 6, 5), (4, 3, 3, 3), {"stride": 2, "padding": 1}),
+        ((3, 2, 4, 4), (5, 2, 1, 1), {}), ((1, 2, 4, 4), (5, 2, 1, 1), {}),
+        ((2, 2, 5, 5), (3, 2, 1, 1), {"stride": 2}), ((2, 2, 3, 3), (3, 2, 1, 1), {"padding": 1}),
+        ((2, 2, 8, 8), (3, 2, 2, 2), {"stride": 3}), ((1, 2, 5, 4), (2, 2, 2, 3), {"padding": 1}),
+        ((2, 1, 3, 3), (2, 1, 2, 2), {"padding": 2}), ((1, 2, 4, 4), (3, 2, 4, 4), {"stride": 4}),
+        ((1, 1, 1, 1), (1, 1, 1, 1), {}), ((0, 2, 4, 4), (3, 2, 3, 3), {}),
+        ((2, 0, 4, 4), (3, 0, 3, 3), {}), ((2, 2, 4, 4), (0, 2, 3, 3), {}),
+        ((2, 2, 0, 4), (3, 2, 1, 1), {"padding": 1}), ((0, 2, 4, 4), (3, 2, 3, 3), {"stride": 2}),
+    ), drawing_images.conv2d_inputs(), plain_images.conv2d, linear="each"),
+    Row("conv2d", mg.conv2d, reference.conv2d, cases(
+        "conv2d with bias",
+        ((2, 3, 5, 6), (4, 3, 3, 3), (4,), {"stride": 2, "padding": 1}),
+        ((1, 2, 3, 3), (3, 2, 1, 1), (3,), {}), ((0, 2, 3, 3), (3, 2, 1, 1), (3,), {}),
+    ), None, plain_images.conv2d),
+    Row("avg_pool2d", mg.avg_pool2d, reference.avg_pool2d, cases(
+        "avg_pool2d",
+        ((2, 3, 4, 6), {"kernel_size": 2}), ((2, 3, 5, 4), {"kernel_size": 2}),
+        ((2, 3, 5, 6), {"kernel_size": 3, "stride": 2}), ((1, 1, 1, 1), {"kernel_size": 1}),
+        ((2, 2, 7, 7), {"kernel_size": 2, "stride": 3}), ((0, 2, 4, 4), {"kernel_size": 2}),
+        ((2, 0, 4, 4), {"kernel_size": 2}),
+    ), drawing_images.pooled_inputs(padded=False), plain_images.avg_pool2d, linear="jointly"),
+    Row("max_pool2d", mg.max_pool2d, reference.max_pool2d, cases(
+        "max_pool2d",
+        ((2, 3, 4, 6), {"kernel_size": 2}), ((2, 3, 5, 4), {"kernel_size": 2}),
+        ((2, 3, 5, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
+        ((1, 1, 1, 1), {"kernel_size": 1}), ((2, 2, 4, 4), {"kernel_size": 2, "padding": 1}),
+        ((2, 2, 7, 7), {"kernel_size": 2, "stride": 3}), ((0, 2, 4, 4), {"kernel_size": 2}),
+        ((2, 0, 4, 4), {"kernel_size": 2}),
+        domain=distinct,
+    ), drawing_images.pooled_inputs(padded=True), plain_images.max_pool2d,
+        kinks=[Kink(at(np.full((1, 1, 2, 2), 0.7), kernel_size=2), first_wins)]),
+    Row("batch_norm", seeded_batch_norm, reference.batch_norm, cases(
+        "batch_norm",
+        ((4, 3, 2, 5), (3,), (3,), {"training": True}), ((4, 3), (3,), (3,), {"training": True}),
+        ((4, 3, 2, 5), (3,), (3,), {"training": False}), ((4, 3), (3,), (3,), {"training": False}),
+        ((2, 3, 4), (3,), (3,), {"training": True, "eps": 1e-2}),
+        ((1, 2, 3, 1), (2,), (2,), {"training": True}), ((1, 1), (1,), (1,), {"training": False}),
+        ((0, 3, 2, 2), (3,), (3,), {"training": True}), ((2, 0, 2), (0,), (0,), {"training": True}),
+        ((0, 3, 2, 2), (3,), (3,), {"training": False}),
+        ((2, 3, 0, 2), (3,), (3,), {"training": True}),
+    ), drawing_images.batch_norm_inputs(), seeded_plain_batch_norm),
+]  # fmt: skip
+
+TABLE = [
+    *(*ARITHMETIC, *ACTIVATIONS, *REDUCTIONS, *SHAPES, *PRODUCTS, *NEURAL, *ATTENTION, *IMAGES)
+]

@@ -86,3 +86,62 @@ def self_attention(qkv: np.ndarray, heads: int, mask: Any = None) -> np.ndarray:
 def dropout(x: np.ndarray, p: float, seed: int) -> np.ndarray:
     kept = np.random.default_rng(seed).random(x.shape, np.float32) >= p
     return np.where(kept, x / (1.0 - p), 0.0)
+
+
+def windows_of(x: np.ndarray, height: int, width: int, stride: int) -> np.ndarray:
+    """(N, C, H, W) -> (N, C, H', W', height, width), one window at a time."""
+    rows = (x.shape[2] - height) // stride + 1
+    columns = (x.shape[3] - width) // stride + 1
+    seen = np.zeros((*x.shape[:2], rows, columns, height, width))
+    for row, column in np.ndindex(rows, columns):
+        top, left = row * stride, column * stride
+        seen[:, :, row, column] = x[:, :, top : top + height, left : left + width]
+    return seen
+
+
+def surround(x: np.ndarray, padding: int, value: float = 0.0) -> np.ndarray:
+    return np.pad(x, [(0, 0), (0, 0), *[(padding, padding)] * 2], constant_values=value)
+
+
+def conv2d(
+    x: np.ndarray, weight: np.ndarray, bias: Any = None, stride: int = 1, padding: int = 0
+) -> np.ndarray:
+    seen = windows_of(surround(x, padding), weight.shape[2], weight.shape[3], stride)
+    y = np.einsum("ncrsij,ocij->nors", seen, weight)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def avg_pool2d(x: np.ndarray, kernel_size: int, stride: Any = None) -> np.ndarray:
+    return windows_of(x, kernel_size, kernel_size, stride or kernel_size).mean((-1, -2))
+
+
+def max_pool2d(x: np.ndarray, kernel_size: int, stride: Any = None, padding: int = 0) -> np.ndarray:
+    x = surround(x, padding, -np.inf)
+    return windows_of(x, kernel_size, kernel_size, stride or kernel_size).max((-1, -2))
+
+
+def running_statistics(channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A running mean and a running variance, (C,) each."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal(channels), rng.uniform(0.5, 2.0, channels)
+
+
+def batch_norm(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    training: bool,
+    seed: int = 0,
+    eps: float = 1e-5,
+) -> np.ndarray:
+    """Channel by channel; the running statistics are drawn from the seed."""
+    y = np.zeros(x.shape)
+    means, variances = running_statistics(x.shape[1], seed)
+    for channel in range(x.shape[1] if x.size else 0):
+        values = x[:, channel]
+        mean, variance = means[channel], variances[channel]
+        if training:
+            mean, variance = values.mean(), values.var()
+        h = (values - mean) / math.sqrt(variance + eps)
+        y[:, channel] = weight[channel] * h + bias[channel]
+    return y

@@ -1,7 +1,7 @@
 """The fast operations equal their plain forms: every value and every gradient.
 
-COMPARISONS holds, for each function of minigrad/plain.py, the fast twin and what to
-call both on.
+COMPARISONS holds, for each function of minigrad/plain.py and minigrad/plain_images.py,
+the fast twin and what to call both on.
 """
 
 import doctest
@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from drawing import Sample
 from gradient_checks import assert_agree, gradients_of, largest
-from op_table import seeded_attention, seeded_dropout
+from op_table import seeded_attention, seeded_batch_norm, seeded_dropout, seeded_plain_batch_norm
 
 import minigrad as mg
-from minigrad import optim, plain
+from minigrad import optim, plain, plain_images
 from minigrad.nn import Parameter
 
 pytestmark = [pytest.mark.gradient, pytest.mark.filterwarnings("error::RuntimeWarning")]
@@ -118,19 +118,45 @@ COMPARISONS = {
         Comparison(mg.self_attention, ((2, 3, 12),), {"heads": 2, "mask": mask})
         for mask in (None, "causal", HIDDEN, BIAS)
     ],
+    "conv2d": [
+        Comparison(mg.conv2d, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}),
+        Comparison(mg.conv2d, ((2, 3, 5, 6), (4, 3, 2, 3)), {"stride": 2, "padding": 2}),
+        Comparison(mg.conv2d, ((1, 3, 5, 6), (4, 3, 1, 1))),
+    ],
+    "avg_pool2d": [
+        Comparison(mg.avg_pool2d, ((2, 3, 5, 6),), {"kernel_size": 2, "stride": stride})
+        for stride in (None, 1, 3)
+    ],
+    "max_pool2d": [
+        Comparison(mg.max_pool2d, ((2, 3, 5, 6),), {"kernel_size": 2, "stride": stride})
+        for stride in (None, 1, 3)
+    ],
+    "batch_norm": [
+        Comparison(seeded_batch_norm, ((4, 3, 2, 5), (3,), (3,)), {"training": training})
+        for training in (True, False)
+    ],
 }  # fmt: skip
 
 # adamw_update works on arrays; its tests stand at the end of this file.
 NOT_RECORDED = {"adamw_update"}
 
 
+# Running statistics are drawn for both sides, as in the table of operations.
+PLAIN_TWINS = {"batch_norm": seeded_plain_batch_norm}
+
+
 def public_functions() -> dict[str, Callable]:
-    """The functions that minigrad/plain.py defines for its readers."""
+    """The functions that the plain files define for their readers."""
     return {
         name: value
-        for name, value in vars(plain).items()
-        if inspect.isfunction(value) and value.__module__ == plain.__name__ and name[0] != "_"
+        for module in (plain, plain_images)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
     }
+
+
+def twin_of(name: str) -> Callable:
+    return PLAIN_TWINS.get(name, public_functions()[name])
 
 
 def test_every_plain_form_is_compared_with_its_fast_twin():
@@ -152,7 +178,7 @@ def test_values_and_gradients_are_those_of_the_plain_form(name, comparison):
     fast = Sample(inputs, comparison.options | comparison.fast_options)
     slow = Sample(inputs, comparison.options | comparison.plain_options)
     gradients, (value,), cotangents = gradients_of(comparison.fast, fast)
-    expected, (wanted,), _ = gradients_of(getattr(plain, name), slow, cotangents)
+    expected, (wanted,), _ = gradients_of(twin_of(name), slow, cotangents)
     assert np.abs(value.data).max() > 0.0
     assert_agree(value.data, wanted.data, 1e-13, largest(inputs))
     for actual, gradient in zip(gradients, expected, strict=True):
@@ -162,7 +188,8 @@ def test_values_and_gradients_are_those_of_the_plain_form(name, comparison):
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_the_fast_form_names_its_plain_twin_first(name):
     summary = getattr(mg, name).__doc__.partition("\n")[0]
-    assert f"`plain.{name}`" in summary
+    module = public_functions()[name].__module__.rpartition(".")[2]
+    assert f"`{module}.{name}`" in summary
 
 
 @pytest.mark.parametrize("name", sorted(public_functions()))

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from op_table import TABLE, Row, Sample
+from reference import running_statistics
 
 import minigrad as mg
 
@@ -126,6 +127,38 @@ def dropout(x, p, seed):
     return x * torch.as_tensor(kept) / (1.0 - p)
 
 
+def conv2d(x, weight, bias=None, stride=1, padding=0):
+    if 0 in (*x.shape[1:], *weight.shape):  # PyTorch refuses
+        places = [
+            (n + 2 * padding - k) // stride + 1 for n, k in zip(x.shape[2:], weight.shape[2:])
+        ]
+        nothing = x.sum() + weight.sum()
+        y = torch.zeros((len(x), len(weight), *places), dtype=x.dtype) + 0.0 * nothing
+        return y if bias is None else y + bias[:, None, None]
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def pooled(function: Callable) -> Callable:
+    """PyTorch's pooling, which refuses images without channels."""
+
+    def apply(x, kernel_size, stride=None, padding=0):
+        if x.shape[1] == 0:
+            return function(x[:, :1].new_zeros(len(x), 1, *x.shape[2:]), kernel_size, stride,
+                            padding)[:, :0] + x.sum()  # fmt: skip
+        return function(x, kernel_size, stride, padding)
+
+    return apply
+
+
+def batch_norm(x, weight, bias, training, seed=0, eps=1e-5):
+    if x.numel() == 0:  # PyTorch refuses some of these
+        return x + 0.0 * (weight.sum() + bias.sum())
+    mean, variance = (
+        torch.as_tensor(each, dtype=x.dtype) for each in running_statistics(x.shape[1], seed)
+    )
+    return F.batch_norm(x, mean, variance, weight, bias, training, eps=eps)
+
+
 def where(a, b, condition):
     return torch.where(torch.as_tensor(condition), a, b)
 
@@ -156,6 +189,8 @@ ORACLE: dict[str, Callable] = {
     "cross_entropy": cross_entropy, "layer_norm": layer_norm,
     "normalize": lambda x, axis=-1: F.normalize(x, dim=axis, eps=1e-12), "dropout": dropout,
     "attention": attention, "self_attention": self_attention,
+    "conv2d": conv2d, "avg_pool2d": pooled(F.avg_pool2d), "max_pool2d": pooled(F.max_pool2d),
+    "batch_norm": batch_norm,
 }  # fmt: skip
 
 
