@@ -94,8 +94,8 @@ def make_windows(
     height, width = x.shape[2] + 2 * padding, x.shape[3] + 2 * padding
     if kernel[0] > height or kernel[1] > width:
         raise ValueError(
-            f"{name}: a window of {kernel} does not fit into images of {x.shape[2:]} with "
-            f"padding {padding}; pass larger images, or a larger `padding`"
+            f"{name}: a window of {kernel[0]} x {kernel[1]} does not fit into images of "
+            f"{x.shape[2]} x {x.shape[3]} with padding {padding}; pass larger images"
         )
     return Windows(
         height=kernel[0],

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.gradient
 A = np.zeros((2, 3), np.float32)
 B = np.zeros((2, 4, 6), np.float32)
 NO_ROWS = A[:0]
+IMAGES = np.zeros((1, 2, 4, 6), np.float32)
+FILTERS = np.zeros((5, 2, 3, 3), np.float32)
 ERRORS = [
     (lambda: mg.add(A, A.T), ValueError, "add: shapes (2, 3) and (3, 2) do not broadcast"),
     (lambda: mg.sub(A, A.T), ValueError, "sub: shapes (2, 3) and (3, 2)"),
@@ -209,6 +211,82 @@ ERRORS = [
         lambda: mg.to(mg.tensor(A), "gpu"),
         ValueError,
         'backend must be "numpy", "cupy" or "cupy:1", not \'gpu\'',
+    ),
+    (
+        lambda: mg.conv2d(IMAGES, np.zeros((5, 3, 3, 3), np.float32)),
+        ValueError,
+        "conv2d: x (1, 2, 4, 6) and weight (5, 3, 3, 3) do not fit: expected (N, C, H, W) and "
+        "(O, C, K, K)",
+    ),
+    (lambda: mg.conv2d(A, FILTERS), ValueError, "conv2d: x (2, 3) and weight (5, 2, 3, 3) do not"),
+    (
+        lambda: mg.conv2d(IMAGES, FILTERS, A[0]),
+        ValueError,
+        "conv2d: bias (3,) must have shape (5,)",
+    ),
+    (
+        lambda: mg.conv2d(IMAGES, FILTERS, stride=0),
+        ValueError,
+        "conv2d: `stride` must be an integer of at least 1, got 0",
+    ),
+    (
+        lambda: mg.conv2d(IMAGES, FILTERS, stride=(2, 2)),
+        ValueError,
+        "conv2d: `stride` must be an integer of at least 1, got (2, 2)",
+    ),
+    (
+        lambda: mg.conv2d(IMAGES, FILTERS, padding=-1),
+        ValueError,
+        "conv2d: `padding` must be an integer of at least 0, got -1",
+    ),
+    (
+        lambda: mg.conv2d(IMAGES[:, :, :2], FILTERS),
+        ValueError,
+        "conv2d: a window of 3 x 3 does not fit into images of 2 x 6 with padding 0; pass larger",
+    ),
+    (
+        lambda: mg.conv2d(IMAGES, FILTERS[:, :, :0]),
+        ValueError,
+        "conv2d: the height of the window must be an integer of at least 1, got 0",
+    ),
+    (
+        lambda: mg.avg_pool2d(A, 2),
+        ValueError,
+        "avg_pool2d: x (2, 3) must be images (N, C, H, W), with four axes",
+    ),
+    (
+        lambda: mg.avg_pool2d(IMAGES, 5),
+        ValueError,
+        "avg_pool2d: a window of 5 x 5 does not fit into images of 4 x 6",
+    ),
+    (
+        lambda: mg.max_pool2d(IMAGES, 2, padding=2),
+        ValueError,
+        "max_pool2d: `padding` 2 is more than half of the window of 2: ",
+    ),
+    (lambda: mg.max_pool2d(IMAGES, 2.0), ValueError, "max_pool2d: the height of the window must"),
+    (
+        lambda: mg.batch_norm(A, A[0], A[0], mg.tensor(A[0]), mg.tensor(A[:, 0]), True),
+        ValueError,
+        "batch_norm: x (2, 3) must be (N, C, ...), and weight, bias, running_mean and running_var "
+        "[(3,), (3,), (3,), (2,)] must all have the shape (C,)",
+    ),
+    (
+        lambda: mg.batch_norm(A, A[0], A[0], A[0], A[0], True),
+        TypeError,
+        "batch_norm: `running_mean` and `running_var` must be tensors, because they are updated "
+        "in place; pass mg.tensor(array)",
+    ),
+    (
+        lambda: mg.batch_norm(A[:1], A[0], A[0], mg.tensor(A[0]), mg.tensor(A[0]), True),
+        ValueError,
+        "batch_norm: x (1, 3) has one number for each channel, which has no variance; "
+        "pass more samples, or use training=False",
+    ),
+    (
+        lambda: mg.nn.BatchNorm2d(3)(A),
+        ValueError,
+        "BatchNorm2d: x (2, 3) must be images (N, C, H, W)",
     ),
     (lambda: mg.tensor("word"), TypeError, "tensor: cannot compute with dtype <U4; pass numbers"),
     (lambda: mg.tensor([None]), TypeError, "tensor: cannot compute with dtype object"),

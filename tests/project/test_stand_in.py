@@ -112,6 +112,41 @@ def test_attention_with_dropout_masks_and_losses_are_those_of_numpy():
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+def test_a_convolutional_network_learns_the_same_and_reads_nothing():
+    rng = np.random.default_rng(4)
+    x, labels = rng.standard_normal((6, 2, 9, 9)), rng.integers(0, 3, 6)
+
+    def outcome(backend):
+        rng = np.random.default_rng(5)
+        net = mg.nn.Sequential(
+            mg.nn.Conv2d(2, 4, 3, rng, stride=2, padding=1, bias=False),
+            mg.nn.BatchNorm2d(4),
+            mg.nn.Conv2d(4, 4, 3, rng, padding=1),
+            mg.nn.Conv2d(4, 3, 1, rng, bias=False),
+        )
+        net.astype("float64").to(backend)
+        optimizer = AdamW(net.parameters(), lr=1e-2)
+        images = mg.tensor(x, backend=backend)
+        losses = []
+        with counting_reads() as reads:
+            for _ in range(5):
+                pooled = mg.avg_pool2d(mg.max_pool2d(net(images), 3, 1, padding=1), 5)
+                loss = mg.cross_entropy(pooled.reshape(6, 3), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.data)
+        assert reads == []
+        assert {b.backend for _, b in net.named_buffers()} == {backend}
+        net.eval()
+        return [move(a, "numpy") for a in (*losses, net(images).data, *net.state_dict().values())]
+
+    expected = outcome("numpy")
+    for found, wanted in zip(outcome("cupy:1"), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
+    assert expected[4] < expected[0]
+
+
 @pytest.fixture
 def small_task(monkeypatch):
     monkeypatch.setitem(

@@ -2,10 +2,10 @@
 
 The tests are written for NumPy arrays. In this mode their entry points move what they
 are given: arrays that a test hands to `Tensor`, to a public function or to a module go
-to the device first, parameters are born there, and training computes there unless told
-otherwise. Integer arrays that index stay on the host, as token ids do in a program. A
-test may also look at a device array as if it were NumPy's, as long as no function of
-the packages stands between: what they do is judged strictly.
+to the device first, parameters and buffers are born there, and training computes there
+unless told otherwise. Integer arrays that index stay on the host, as token ids do in a
+program. A test may also look at a device array as if it were NumPy's, as long as no
+function of the packages stands between: what they do is judged strictly.
 """
 
 import fnmatch
@@ -22,7 +22,7 @@ import clip_np
 import clip_np.cli
 import minigrad as mg
 from minigrad.backend import move
-from minigrad.nn import Module, Parameter
+from minigrad.nn import Buffer, Module, Parameter
 from minigrad.tape import Node
 from minigrad.tensor import Tensor
 from strict_cupy import array as strict
@@ -154,7 +154,7 @@ def move_entry_points() -> None:
         return make_tensor(data, requires_grad, dtype, "cupy" if here else backend)
 
     def new(self, data, requires_grad=False):
-        if isinstance(self, Parameter) or from_test():
+        if isinstance(self, (Buffer, Parameter)) or from_test():
             data = move(np.asarray(data), "cupy") if isinstance(data, HOST) else data
         make(self, data, requires_grad)
 
