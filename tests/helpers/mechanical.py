@@ -45,13 +45,13 @@ EQUIVALENT = {
         "g has one part, so the first is the last",
     "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
-    "blocks: if not type(array) is np.ndarray:":
+    "blocks_of: if not type(like) is np.ndarray:":
         "no value depends on the size of a block",
-    "blocks: row_size = array.size // max(rows, 2)":
+    "blocks: return blocks_of(rows, row_size=array.size // max(rows, 2), like=array)":
         "no value depends on the size of a block",
-    "blocks: step = BLOCK // max(row_size, 2)":
+    "blocks_of: step = BLOCK // max(row_size, 2)":
         "no value depends on the size of a block",
-    "blocks: step = max(step, 2)":
+    "blocks_of: step = max(step, 2)":
         "no value depends on the size of a block",
     "add_rows: if not (array_module(target) is not np or rows.size == 0):":
         "np.add.at gives the same sums, more slowly",
