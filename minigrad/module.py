@@ -47,6 +47,10 @@ class Buffer(Tensor):
     def __init__(self, data: Array) -> None:
         super().__init__(data)
 
+    def __reduce__(self) -> tuple:
+        """For copies and pickles."""
+        return Buffer, (self.data,)
+
 
 Kept = TypeVar("Kept", Parameter, Buffer)
 

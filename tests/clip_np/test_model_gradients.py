@@ -112,6 +112,9 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
     "Linear": (lambda rng: nn.Linear(3, 4, rng), call, (2, 5, 3)),
     "Linear without bias": (lambda rng: nn.Linear(3, 4, rng, bias=False), call, (2, 3)),
     "LayerNorm": (lambda rng: nn.LayerNorm(4), call, (2, 3, 4)),
+    "Conv2d": (lambda rng: nn.Conv2d(2, 3, 3, rng, stride=2, padding=1), call, (2, 2, 4, 5)),
+    "BatchNorm2d": (lambda rng: nn.BatchNorm2d(3), call, (4, 3, 2, 2)),
+    "BatchNorm2d in use": (lambda rng: nn.BatchNorm2d(3).eval(), call, (4, 3, 2, 2)),
     "Embedding": (lambda rng: nn.Embedding(6, 2, rng), with_ids, (2, 3, 2)),
     "Dropout": (lambda rng: nn.Dropout(0.5, rng), with_one_mask, (4, 3)),
     "Sequential": (

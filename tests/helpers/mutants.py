@@ -405,8 +405,9 @@ BATCH_NORM = _of(
     ("momentum turned round", "_move", "running *= 1.0 - momentum\n    running += momentum",
      "running *= momentum\n    running += (1.0 - momentum)",
      "in other libraries momentum is the share of what was"),
-    ("the running means of a later pass", "batch_norm", "inputs[3].data.copy(), inputs[4].data.copy()",
-     "inputs[3].data, inputs[4].data", "they move between a pass and its walk back"),
+    ("the running means of a later pass", "batch_norm",
+     "inputs[3].data.copy(), inputs[4].data.copy()", "inputs[3].data, inputs[4].data",
+     "they move between a pass and its walk back"),
 )  # fmt: skip
 
 RECOMPUTE = _of(

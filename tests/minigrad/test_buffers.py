@@ -1,5 +1,8 @@
 """Buffers are kept with the parameters, and batch norm moves its running means once."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -100,6 +103,16 @@ def test_astype_keeps_integers():
     assert net.norm.num_batches_tracked.dtype == np.int64
     assert net.norm.num_batches_tracked.data == 3
     assert net(images().astype(np.float64)).dtype == np.float64
+
+
+def test_copies_and_pickles_have_buffers_of_their_own():
+    net = a_trained_net()
+    before = buffers_of(net)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert_same(buffers_of(twin), before)
+        twin(images(9))
+        assert twin.norm.num_batches_tracked.data == 4
+    assert_same(buffers_of(net), before)
 
 
 def test_an_optimizer_changes_no_buffer():
