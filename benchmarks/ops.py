@@ -4,26 +4,32 @@
 
 First the price of the tape: a small addition with a gradient, and a chain of a hundred,
 beside the same in NumPy alone. Then the operations of a transformer on arrays of a
-usual size, beside PyTorch's where it is installed, one thread each, in turns. The last
-line is one JSON object.
+usual size, and the convolutions of RN50, beside PyTorch's where it is installed, one
+thread each, in turns. A ratio is the median of the ratios of all turns. The last line
+is one JSON object.
+
+    python -m benchmarks.ops convolutions      # only these
 """
 
 import importlib.util
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 import minigrad as mg
+from minigrad.memory import Arena, using
 from minigrad.threads import blas_threads
 
 Run = Callable[[], object]
 
 
 def medians(sides: dict[str, Run], rounds: int = 15, seconds: float = 0.02) -> dict[str, float]:
-    """Microseconds a call; the sides take turns of about `seconds` each."""
+    """Microseconds a call, and ratios; the sides take turns of about `seconds` each."""
     counts = {}
     for name, run in sides.items():
         run()
@@ -37,7 +43,11 @@ def medians(sides: dict[str, Run], rounds: int = 15, seconds: float = 0.02) -> d
             for _ in range(counts[name]):
                 run()
             spent[name].append(1e6 * (time.perf_counter() - started) / counts[name])
-    return {name: statistics.median(times) for name, times in spent.items()}
+    results = {name: statistics.median(times) for name, times in spent.items()}
+    for name in spent.keys() - {"minigrad"}:
+        ratios = [ours / theirs for ours, theirs in zip(spent["minigrad"], spent[name])]
+        results[f"minigrad / {name}"] = round(statistics.median(ratios), 2)
+    return results
 
 
 def overhead() -> dict[str, dict[str, float]]:
@@ -111,18 +121,97 @@ def operations() -> dict[str, dict[str, float]]:
     return results
 
 
-def main() -> None:
-    with blas_threads(1):
-        results = overhead() | operations()
-    for name, times in results.items():
-        shown = "  ".join(f"{side} {time:,.2f} us" for side, time in times.items())
-        ratios = {
-            f"minigrad / {side}": round(times["minigrad"] / time, 2)
-            for side, time in times.items()
-            if side != "minigrad"
+class Convolution(NamedTuple):
+    """A convolution of RN50: square images and filters, without bias."""
+
+    channels: int
+    filters: int
+    kernel_size: int
+    image_size: int
+    stride: int = 1
+
+    def __str__(self) -> str:
+        size = self.kernel_size
+        step = f", step {self.stride}" if self.stride > 1 else ""
+        return f"{size}x{size} {self.channels}->{self.filters} at {self.image_size}{step}"
+
+
+CONVOLUTIONS = (
+    *(Convolution(3, 32, 3, 224, 2), Convolution(32, 32, 3, 112), Convolution(32, 64, 3, 112)),
+    *(Convolution(64, 64, 1, 56), Convolution(64, 64, 3, 56), Convolution(64, 256, 1, 56)),
+    *(Convolution(256, 64, 1, 56), Convolution(128, 128, 3, 28), Convolution(512, 128, 1, 28)),
+    *(Convolution(256, 256, 3, 14), Convolution(1024, 256, 1, 14)),
+    *(Convolution(512, 512, 3, 7), Convolution(512, 2048, 1, 7)),
+)
+
+
+def convolutions(batch: int = 8) -> dict[str, dict[str, float]]:
+    """The convolutions of RN50: forward, and forward with backward.
+
+    The images that enter the network have no gradient. minigrad computes in an arena,
+    as in a training step.
+    """
+    return {
+        f"{conv}, {passes}": times
+        for conv in CONVOLUTIONS
+        for passes, times in _one_convolution(conv, batch).items()
+    }
+
+
+def _one_convolution(conv: Convolution, batch: int) -> dict[str, dict[str, float]]:
+    rng = np.random.default_rng(0)
+    size = (conv.kernel_size, conv.kernel_size)
+    x = rng.standard_normal((batch, conv.channels, *[conv.image_size] * 2), dtype=np.float32)
+    weight = rng.standard_normal((conv.filters, conv.channels, *size), dtype=np.float32)
+    options = {"stride": conv.stride, "padding": conv.kernel_size // 2}
+    is_first = conv.channels == 3
+    ours = [mg.tensor(x, requires_grad=not is_first), mg.tensor(weight, requires_grad=True)]
+    g = rng.standard_normal(mg.conv2d(*ours, **options).shape, dtype=np.float32)
+    wanted = ours[is_first:]
+    forward: dict[str, Run] = {"minigrad": lambda: _unrecorded(ours, options)}
+    both: dict[str, Run] = {"minigrad": lambda: mg.grad(mg.conv2d(*ours, **options), wanted, g)}
+    if importlib.util.find_spec("torch"):
+        import torch
+        from torch.nn.functional import conv2d
+
+        torch.set_num_threads(1)
+        theirs = [torch.from_numpy(tensor.data) for tensor in ours]
+        for tensor, twin in zip(theirs, ours):
+            tensor.requires_grad_(twin.requires_grad)
+        needed = theirs[is_first:]
+        cotangent = torch.from_numpy(g)
+
+        def torch_forward() -> object:
+            with torch.no_grad():
+                return conv2d(*theirs, **options)
+
+        forward["torch"] = torch_forward
+        both["torch"] = lambda: torch.autograd.grad(conv2d(*theirs, **options), needed, cotangent)
+    with using(Arena()):
+        return {
+            "forward": medians(forward, rounds=9),
+            "forward and backward": medians(both, rounds=9),
         }
-        print(f"{name:<16}{shown}  {ratios}")
-        times |= ratios
+
+
+def _unrecorded(inputs: list[mg.Tensor], options: dict[str, int]) -> mg.Tensor:
+    with mg.no_grad():
+        return mg.conv2d(*inputs, **options)
+
+
+PARTS = {part.__name__: part for part in (overhead, operations, convolutions)}
+
+
+def main() -> None:
+    results = {}
+    with blas_threads(1):
+        for part in sys.argv[1:] or PARTS:
+            results |= PARTS[part]()
+    for name, times in results.items():
+        shown = "  ".join(
+            f"{side} {time:,.2f}" + ("" if "/" in side else " us") for side, time in times.items()
+        )
+        print(f"{name:<48}{shown}")
     print(json.dumps(results))
 
 

@@ -128,9 +128,9 @@ def _blocks_of_rows(images: Array, windows: Windows) -> Iterator[slice]:
     return blocks_of(windows.rows, _row_size(images, windows), like=images)
 
 
-def _at_places(y: Array, samples: slice, rows: slice) -> Array:
-    """The part of Y or G (N, O, H', W') of a block of places, a view (O, n, r, W')."""
-    return y[samples, :, rows].swapaxes(0, 1)
+def _at_places(y: Array, rows: slice) -> Array:
+    """Some rows of Y or G (n, O, H', W'), filters first: a view (O, n, r, W')."""
+    return y[:, :, rows].swapaxes(0, 1)
 
 
 def _patches(seen: Array, rows: slice, windows: Windows) -> Array:
@@ -168,20 +168,25 @@ def _add_patches(to_seen: Array, to_patches: Array, rows: slice, windows: Window
 
 def _convolve(images: Array, filters: Array, windows: Windows) -> Array:
     """Y = W P: filters (O, CKK) over images (N, C, H, W) -> (N, O, H', W')."""
-    xp = array_module(images)
     y = empty((len(images), len(filters), windows.rows, windows.columns), images)
     for samples in _blocks_of_samples(images, windows):
-        seen = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
-        for rows in _blocks_of_rows(seen, windows):
-            patches = _patches(seen, rows, windows)  # (CKK, places)
-            target = _at_places(y, samples, rows)  # (O, n, r, W'), a view of y
-            if len(seen) == 1:
-                # The numbers of one sample lie in y as they do in the product.
-                matrix = target.reshape(len(filters), patches.shape[1])  # (O, places), a view
-                xp.matmul(filters, patches, out=matrix)
-            else:
-                target[...] = product(filters, patches).reshape(target.shape)
+        # No name holds the padded images or P: the next ones are made in their memory,
+        # which is still in the cache.
+        _convolve_block(y[samples], padded(images[samples], windows.padding), filters, windows)
     return y
+
+
+def _convolve_block(y: Array, seen: Array, filters: Array, windows: Windows) -> None:
+    """Y = W P for some samples: from (n, C, H + 2p, W + 2p) into y (n, O, H', W')."""
+    for rows in _blocks_of_rows(seen, windows):
+        target = _at_places(y, rows)  # (O, n, r, W'), a view of y
+        if len(seen) == 1:
+            # The numbers of one sample lie in y as they do in the product.
+            matrix = _as_matrix(target)  # (O, places), a view too
+            array_module(y).matmul(filters, _patches(seen, rows, windows), out=matrix)
+        else:
+            values = product(filters, _patches(seen, rows, windows))  # (O, places)
+            target[...] = values.reshape(target.shape)
 
 
 def _gradient_of_filters(g: Array, images: Array, windows: Windows) -> Array:
@@ -190,11 +195,11 @@ def _gradient_of_filters(g: Array, images: Array, windows: Windows) -> Array:
     patch_size = images.shape[1] * windows.height * windows.width
     to_filters = array_module(g).zeros((filter_count, patch_size), g.dtype)
     for samples in _blocks_of_samples(images, windows):
-        seen = padded(images[samples], windows.padding)
+        seen = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
         for rows in _blocks_of_rows(seen, windows):
-            patches = _patches(seen, rows, windows)  # (CKK, places)
-            at_places = _at_places(g, samples, rows).reshape(filter_count, patches.shape[1])
-            to_filters += product(at_places, patches.T)
+            at_places = _as_matrix(_at_places(g[samples], rows))  # (O, places)
+            to_filters += product(at_places, _patches(seen, rows, windows).T)
+        del seen  # the next samples are padded in its memory
     return to_filters
 
 
@@ -211,13 +216,12 @@ def _gradient_of_images(g: Array, weight: Array, shape: tuple[int, ...], windows
         to_seen = padded(to_x[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
         to_seen[...] = 0.0
         for rows in _blocks_of_rows(to_seen, windows):
-            at_places = _at_places(g, samples, rows)  # (O, n, r, W')
-            flat = at_places.reshape(len(filters), math.prod(at_places.shape[1:]))
-            _add_patches(to_seen, product(filters.T, flat), rows, windows)
+            at_places = _as_matrix(_at_places(g[samples], rows))  # (O, places)
+            _add_patches(to_seen, product(filters.T, at_places), rows, windows)
         to_x[samples] = inside(to_seen, windows.padding)
     return to_x
 
 
-def _as_matrix(weight: Array) -> Array:
-    """Filters as rows: (O, C, K, K) -> (O, CKK)."""
-    return weight.reshape(len(weight), math.prod(weight.shape[1:]))
+def _as_matrix(x: Array) -> Array:
+    """The first axis as rows, all others as one: (O, C, K, K) -> (O, CKK)."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))

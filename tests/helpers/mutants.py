@@ -352,10 +352,9 @@ CONV = _of(
      "windows.positions(slice(0, count))", "right for all that fits into one block"),
     ("rows and columns of the filter swapped", "_patches", "p[:, i, j] =",
      "p[:, j % height, i % width] =", "right for symmetric filters"),
-    ("samples and filters swapped", "_convolve",
-     "target[...] = product(filters, patches).reshape(target.shape)",
-     "target.swapaxes(0, 1)[...] = product(filters, patches).reshape("
-     "target.swapaxes(0, 1).shape)",
+    ("samples and filters swapped", "_convolve_block",
+     "target[...] = values.reshape(target.shape)",
+     "target.swapaxes(0, 1)[...] = values.reshape(target.swapaxes(0, 1).shape)",
      "the product has the filters first, the result the samples"),
     ("the bias sees one sample", "conv2d", "g.sum(axis=(0, 2, 3))", "g[:1].sum(axis=(0, 2, 3))",
      "the bias was added to every sample"),
