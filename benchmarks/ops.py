@@ -5,8 +5,9 @@
 First the price of the tape: a small addition with a gradient, and a chain of a hundred,
 beside the same in NumPy alone. Then the operations of a transformer on arrays of a
 usual size, and the convolutions of RN50, beside PyTorch's where it is installed, one
-thread each, in turns. A ratio is the median of the ratios of all turns. The last line
-is one JSON object.
+thread each, in turns. Times are those of the processor, so that other programs on the
+machine count little. A ratio is the median of the ratios of all turns. The last line is
+one JSON object.
 
     python -m benchmarks.ops convolutions      # only these
 """
@@ -33,16 +34,16 @@ def medians(sides: dict[str, Run], rounds: int = 15, seconds: float = 0.02) -> d
     counts = {}
     for name, run in sides.items():
         run()
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        counts[name] = max(1, int(seconds / (time.perf_counter() - started)))
+        counts[name] = max(1, int(seconds / (time.process_time() - started)))
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(counts[name]):
                 run()
-            spent[name].append(1e6 * (time.perf_counter() - started) / counts[name])
+            spent[name].append(1e6 * (time.process_time() - started) / counts[name])
     results = {name: statistics.median(times) for name, times in spent.items()}
     for name in spent.keys() - {"minigrad"}:
         ratios = [ours / theirs for ours, theirs in zip(spent["minigrad"], spent[name])]
