@@ -63,11 +63,9 @@ def batch_norm(
 ) -> Tensor:
     """The fast form of `plain_images.batch_norm`: each channel gets mean 0, variance 1.
 
-    x (N, C, ...), all else (C,) -> (N, C, ...): weight (x - mean) / sqrt(var + eps) +
-    bias. If `training`, mean and variance are those of x, and a recorded pass moves
-    running_mean and running_var towards them, in place, by the share `momentum`. If
-    not, the running ones are used. ValueError if shapes do not fit, or if there is one
-    number for each channel: it has no variance.
+    x (N, C, ...), all else (C,) -> (N, C, ...). If `training`, mean and variance are
+    those of x, and a recorded pass moves running_mean and running_var towards them, in
+    place, by the share `momentum`. If not, the running ones are used.
 
     >>> import numpy as np
     >>> mean, var = Tensor(np.zeros(1, np.float32)), Tensor(np.ones(1, np.float32))
@@ -80,74 +78,45 @@ def batch_norm(
     """
     inputs = coerce("batch_norm", x, weight, bias, running_mean, running_var)
     x, weight, bias = inputs[:3]
-    _check_batch_norm(inputs)
-    if not isinstance(running_mean, Tensor) or not isinstance(running_var, Tensor):
-        raise TypeError(
-            "batch_norm: `running_mean` and `running_var` must be tensors, because they are "
-            "updated in place; pass mg.tensor(array)"
-        )
+    _check_batch_norm(inputs, running_mean, running_var, training)
     shape = x.shape
-    data = x.data.reshape(*shape[:2], math.prod(shape[2:]))  # (N, C, L)
+    data = _channels_apart(x.data)  # (N, C, L)
     count = len(data) * data.shape[2]
-    if training and count == 1:
-        raise ValueError(
-            f"batch_norm: x {shape} has one number for each channel, which has no variance; "
-            "pass more samples, or use training=False"
-        )
     if training and count:
         statistics = _statistics(data)
-        if is_recording():
-            _move(running_mean.data, statistics.mean, momentum)
-            _move(running_var.data, statistics.var * (count / (count - 1)), momentum)
+        _move(running_mean, statistics.mean, momentum)
+        _move(running_var, statistics.var * (count / (count - 1)), momentum)
     else:
         # Copies: a later pass may move the running ones before the walk back.
         statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy())
     mean = statistics.mean[:, None]  # (C, 1)
     inverse_std = (statistics.var[:, None] + eps) ** -0.5  # (C, 1)
-    w = weight.data
-    scale = w[:, None] * inverse_std  # (C, 1)
-    xp = array_module(data)
-    y = empty(data.shape, data)
-    for samples in blocks(data):
-        # y = w (x - mean) / sqrt(var + eps) + b
-        block = xp.subtract(data[samples], mean, out=y[samples])
-        block *= scale
-        block += bias.data[:, None]
+    scale = weight.data[:, None] * inverse_std  # (C, 1)
+    y = _normalised(data, mean, scale, bias.data[:, None])
     x_needs = x.requires_grad
 
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = g.reshape(data.shape)  # (N, C, L)
         # dL/dw = sum of g h, dL/db = sum of g
-        to_weight = xp.zeros_like(w)
-        to_bias = xp.zeros_like(w)
-        for samples in blocks(g):
-            centred = data[samples] - mean
-            to_weight += row_dot(g[samples], centred).sum(axis=0)
-            to_bias += row_sum(g[samples]).sum(axis=0)
+        to_weight, to_bias = _sums(g, data, mean)
         to_weight *= inverse_std[:, 0]
         if not x_needs:
             return None, to_weight, to_bias
-        to_x = empty(data.shape, g)
-        if not training:
-            # dL/dx = scale g
-            xp.multiply(g, scale, out=to_x)
-            return to_x.reshape(shape), to_weight, to_bias
-        mean_g = (to_bias / max(count, 1))[:, None]  # (C, 1)
-        mean_gh = (to_weight / max(count, 1))[:, None]  # (C, 1)
-        for samples in blocks(g):
-            # dL/dx = scale (g - mean(g) - (x - mean) / sqrt(var + eps) mean(g h))
-            block = xp.subtract(data[samples], mean, out=to_x[samples])
-            block *= -inverse_std * mean_gh
-            block -= mean_g
-            block += g[samples]
-            block *= scale
+        # dL/dx = scale g, and while training: scale (g - mean(g) - h mean(g h))
+        to_x = g * scale
+        if training:
+            mean_g = to_bias[:, None] / max(count, 1)  # (C, 1)
+            mean_gh = to_weight[:, None] / max(count, 1)  # (C, 1)
+            to_x -= _normalised(data, mean, scale * inverse_std * mean_gh, scale * mean_g)
         return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
 
     return record("batch_norm", y.reshape(shape), (x, weight, bias), vjp)
 
 
-def _check_batch_norm(inputs: tuple[Tensor, ...]) -> None:
-    """ValueError unless all but the first have one number for each channel of it."""
+def _check_batch_norm(
+    inputs: tuple[Tensor, ...], running_mean: Any, running_var: Any, training: bool
+) -> None:
+    """ValueError or TypeError unless the inputs fit together."""
     x = inputs[0]
     shapes = [tensor.shape for tensor in inputs[1:]]
     if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):
@@ -155,6 +124,31 @@ def _check_batch_norm(inputs: tuple[Tensor, ...]) -> None:
             f"batch_norm: x {x.shape} must be (N, C, ...), and weight, bias, running_mean and "
             f"running_var {shapes} must all have the shape (C,)"
         )
+    if not isinstance(running_mean, Tensor) or not isinstance(running_var, Tensor):
+        raise TypeError(
+            "batch_norm: `running_mean` and `running_var` must be tensors, because they are "
+            "updated in place; pass mg.tensor(array)"
+        )
+    if training and len(x) * math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"batch_norm: x {x.shape} has one number for each channel, which has no variance; "
+            "pass more samples, or use training=False"
+        )
+
+
+def _channels_apart(x: Array) -> Array:
+    """(N, C, ...) -> (N, C, L)."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
+def _normalised(data: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """(x - mean) scale + shift, in blocks: (N, C, L) and three times (C, 1)."""
+    y = empty(data.shape, data)
+    for samples in blocks(data):
+        block = array_module(data).subtract(data[samples], mean, out=y[samples])
+        block *= scale
+        block += shift
+    return y
 
 
 def _statistics(data: Array) -> Statistics:
@@ -172,7 +166,24 @@ def _statistics(data: Array) -> Statistics:
     return Statistics(mean, squares / count)
 
 
-def _move(running: Array, batch: Array, momentum: float) -> None:
-    """running = (1 - momentum) running + momentum batch, in place."""
-    running *= 1.0 - momentum
-    running += momentum * batch.real
+def _move(running: Tensor, batch: Array, momentum: float) -> None:
+    """running = (1 - momentum) running + momentum batch, in place, if recorded."""
+    if not is_recording():
+        return
+    array = running.data
+    array *= 1.0 - momentum
+    array += momentum * batch.real
+
+
+def _sums(g: Array, data: Array, mean: Array) -> tuple[Array, Array]:
+    """The sums of g (x - mean) and of g for each channel, (N, C, L) -> twice (C,).
+
+    With h = (x - mean) / std, the first is std dL/dw. The second is dL/db.
+    """
+    xp = array_module(g)
+    of_products = xp.zeros(g.shape[1], g.dtype)
+    of_g = xp.zeros(g.shape[1], g.dtype)
+    for samples in blocks(g):
+        of_products += row_dot(g[samples], data[samples] - mean).sum(axis=0)
+        of_g += row_sum(g[samples]).sum(axis=0)
+    return of_products, of_g
