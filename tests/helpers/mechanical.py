@@ -31,6 +31,46 @@ from mutation import ROOT, Change, judge_all, operations_that_use, path_of
 
 # Changes on which no value depends, and why.
 EQUIVALENT = {
+    "batch_norm: to_weight *= inverse_std[:, -1]":
+        "the second axis has size 1",
+    "batch_norm: mean_g = to_bias[:, None] / max(count, 2)":
+        "a count of 1 is refused, and of 0 there is nothing to divide",
+    "batch_norm: mean_gh = to_weight[:, None] / max(count, 2)":
+        "a count of 1 is refused, and of 0 there is nothing to divide",
+    "_blocks_of_samples: size = _row_size(images, windows)":
+        "no value depends on the size of a block",
+    "_blocks_of_samples: size = windows.rows":
+        "no value depends on the size of a block",
+    "_row_size: patch_size = images.shape[1] * windows.height":
+        "no value depends on the size of a block",
+    "_row_size: patch_size = windows.width":
+        "no value depends on the size of a block",
+    "_row_size: patch_size = images.shape[1] * windows.width":
+        "no value depends on the size of a block",
+    "_row_size: patch_size = windows.height * windows.width":
+        "no value depends on the size of a block",
+    "_row_size: return -(min(patch_size, LONG_PATCH) * windows.columns)":
+        "no value depends on the size of a block",
+    "_row_size: return min(patch_size, LONG_PATCH)":
+        "no value depends on the size of a block",
+    "_row_size: return windows.columns":
+        "no value depends on the size of a block",
+    "_gradient_of_images: if windows.stride == 0 and size == windows.width and "
+    "(windows.padding < size):":
+        "col2im gives the same sums, more slowly",
+    "_add_patches: shape = (channels, windows.height, windows.width, samples, "
+    "rows.start - rows.stop, windows.columns)":
+        "reshape works a negative size out by itself",
+    "_convolve_block: if len(seen) == 0:":
+        "the product is copied into place, more slowly",
+    "_patches: if samples == 0 and height == width == windows.stride == 1:":
+        "a copy has the same numbers, more slowly",
+    "_patches: if samples == 1 and height == width == windows.stride == 0:":
+        "a copy has the same numbers, more slowly",
+    "_patches: return seen[-1, :, rows].reshape(matrix)":
+        "there is one sample, so the first is the last",
+    "padded: if padding == -1:":
+        "a copy has the same numbers, more slowly",
     "power: exponent = xp.where(y.real == 0, 2.0, y - 1)":
         "what is taken for an exponent of 0 is multiplied by it",
     "matmul: if b_needs and right.ndim == 1:":
