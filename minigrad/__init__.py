@@ -42,27 +42,36 @@ from minigrad import backend, checking, debug, nn, optim
 from minigrad.tensor import Tensor, backward_into, grad, no_grad
 from minigrad.inputs import tensor
 from minigrad.ops.basic import add, div, exp, log, mul, neg, power, sqrt, sub
+from minigrad.ops.elementary import cos, floor_divide, log1p, remainder, sin, square
 from minigrad.ops.choice import abs, clip, maximum, minimum, where
-from minigrad.ops.reductions import logsumexp, max, mean, min, sum, var
+from minigrad.ops.reductions import logsumexp, max, mean, min, std, sum, var
+from minigrad.ops.accumulations import cumsum, prod
 from minigrad.ops.shape import (
     astype,
     broadcast_to,
     concatenate,
+    expand_dims,
+    flatten,
+    flip,
     pad,
+    ravel,
     reshape,
     split,
+    squeeze,
     stack,
     swapaxes,
     to,
     transpose,
+    tril,
 )
 from minigrad.ops.indexing import embedding, getitem, take
 from minigrad.ops.linear import linear, matmul
 from minigrad.ops.contractions import einsum
 from minigrad.ops.error_function import erf
-from minigrad.ops.activation import relu, sigmoid, tanh
+from minigrad.ops.activation import relu, sigmoid, silu, softplus, tanh
 from minigrad.ops.gelus import gelu, quick_gelu
-from minigrad.ops.probabilities import cross_entropy, log_softmax, softmax
+from minigrad.ops.probabilities import log_softmax, softmax
+from minigrad.ops.losses import cross_entropy
 from minigrad.ops.normalisation import layer_norm, normalize
 from minigrad.ops.noise import dropout
 from minigrad.ops.attention import attention, self_attention
@@ -70,7 +79,7 @@ from minigrad.ops.conv import conv2d
 from minigrad.ops.pooling import avg_pool2d, max_pool2d
 from minigrad.ops.batch_norm import batch_norm
 from minigrad.recompute import checkpoint
-from minigrad.checking import GradientError, gradcheck, hvp, taylor_slope
+from minigrad.checking import GradientError, gradcheck, hvp, jvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw, profile
 
 __all__ = [  # noqa: RUF022 - in reading order
@@ -90,6 +99,12 @@ __all__ = [  # noqa: RUF022 - in reading order
     "mul",
     "div",
     "power",
+    "floor_divide",
+    "remainder",
+    "square",
+    "sin",
+    "cos",
+    "log1p",
     "abs",
     "maximum",
     "minimum",
@@ -99,13 +114,22 @@ __all__ = [  # noqa: RUF022 - in reading order
     "sum",
     "mean",
     "var",
+    "std",
     "max",
     "min",
     "logsumexp",
+    "prod",
+    "cumsum",
     # shapes
     "reshape",
+    "ravel",
+    "flatten",
+    "squeeze",
+    "expand_dims",
     "transpose",
     "swapaxes",
+    "flip",
+    "tril",
     "broadcast_to",
     "pad",
     "concatenate",
@@ -126,6 +150,8 @@ __all__ = [  # noqa: RUF022 - in reading order
     "tanh",
     "sigmoid",
     "relu",
+    "silu",
+    "softplus",
     "gelu",
     "quick_gelu",
     "softmax",
@@ -145,8 +171,9 @@ __all__ = [  # noqa: RUF022 - in reading order
     "checkpoint",
     "gradcheck",
     "GradientError",
-    "hvp",
     "taylor_slope",
+    "jvp",
+    "hvp",
     "detect_anomaly",
     "draw",
     "profile",
@@ -191,6 +218,10 @@ _OPERATORS: dict[str, Any] = {
     "__rmul__": _reflected(mul),
     "__truediv__": div,
     "__rtruediv__": _reflected(div),
+    "__floordiv__": floor_divide,
+    "__rfloordiv__": _reflected(floor_divide),
+    "__mod__": remainder,
+    "__rmod__": _reflected(remainder),
     "__pow__": power,
     "__rpow__": _reflected(power),
     "__matmul__": matmul,
@@ -230,6 +261,31 @@ _METHODS: dict[str, Any] = {
     "quick_gelu": quick_gelu,
     "abs": abs,
     "clip": clip,
+    "std": std,
+    "prod": prod,
+    "cumsum": cumsum,
+    "logsumexp": logsumexp,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "normalize": normalize,
+    "ravel": ravel,
+    "flatten": flatten,
+    "squeeze": squeeze,
+    "expand_dims": expand_dims,
+    "flip": flip,
+    "tril": tril,
+    "pad": pad,
+    "take": take,
+    "split": split,
+    "maximum": maximum,
+    "minimum": minimum,
+    "sin": sin,
+    "cos": cos,
+    "log1p": log1p,
+    "square": square,
+    "erf": erf,
+    "silu": silu,
+    "softplus": softplus,
 }
 
 for _name, _operation in (_OPERATORS | _METHODS).items():

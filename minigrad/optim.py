@@ -206,7 +206,7 @@ class SGD(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: the fast form of `plain.adamw_update`.
+    """Adam with decoupled weight decay: the fast form of `plain_adamw.adamw_update`.
 
     In the first step m / (1 - b1) = g and v / (1 - b2) = g^2. So every number moves by
     lr, whatever the size of its gradient:

@@ -15,8 +15,8 @@ of empty arrays and of numbers near the limits of their type. Every function the
 has a twin here names it in its first line. tests/minigrad/test_plain.py holds the
 values and all gradients of the pairs against each other.
 
-The functions take and return Tensors. Only `adamw_update`, which no tape records, works
-on arrays.
+The functions take and return Tensors. The plain form of the optimizer, which no tape
+records, is in minigrad/plain_adamw.py.
 
     >>> import minigrad as mg
     >>> from minigrad import plain
@@ -29,7 +29,7 @@ on arrays.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from minigrad.backend import Array, array_module
 from minigrad.ops.activation import tanh
@@ -102,7 +102,9 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     m = _shift(x, axis)
     total = exp(x - m).sum(axis, keepdims)
-    return m.reshape(total.shape) + log(total)  # the shape without the summed axes
+    hidden = total.data == 0.0  # a slice of -inf alone
+    result = m.reshape(total.shape) + log(where(hidden, 1.0, total))  # without the summed axes
+    return where(hidden, -math.inf, result)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -112,7 +114,8 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     >>> print(log_softmax(mg.tensor([0.0, 1.0, 2.0])).data.round(3))
     [-2.408 -1.408 -0.408]
     """
-    return x - logsumexp(x, axis, keepdims=True)
+    total = logsumexp(x, axis, keepdims=True)
+    return x - where(total.data == -math.inf, 0.0, total)
 
 
 def cross_entropy(logits: Tensor, labels: Array, reduction: str = "mean") -> Tensor:
@@ -228,6 +231,16 @@ def sigmoid(x: Tensor) -> Tensor:
     return 1.0 / (1.0 + exp(-x))
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)): a smooth form of max(x, 0). exp(x) overflows above 709.
+
+    >>> import minigrad as mg
+    >>> print(softplus(mg.tensor([-2.0, 0.0, 2.0])).data.round(3))
+    [0.127 0.693 2.127]
+    """
+    return log(1.0 + exp(x))
+
+
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x); Phi(x) is the probability that a standard normal number is below x.
 
@@ -338,52 +351,3 @@ def self_attention(qkv: Tensor, heads: int, mask: Any = None) -> Tensor:
     mixed = attention(parts[0], parts[1], parts[2], mask)
     # 4. Put the heads of each token side by side again.  (B, T, H, D) -> (B, T, W)
     return mixed.swapaxes(1, 2).reshape(batch, length, width // 3)
-
-
-# --- an optimizer ---
-
-
-class AdamWState(NamedTuple):
-    """A parameter and the two running means that AdamW keeps for it."""
-
-    parameter: Array
-    mean: Array
-    square: Array
-
-
-def adamw_update(
-    parameter: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    step: int,
-    lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 1e-2,
-) -> AdamWState:
-    """One step of AdamW for one parameter, on arrays. Nothing is changed in place.
-
-        m = b1 m + (1 - b1) g                 running mean of the gradient
-        v = b2 v + (1 - b2) g^2               running mean of its square
-        m' = m / (1 - b1^step)                m and v start at 0, so they are too small
-        v' = v / (1 - b2^step)                at first: these quotients make up for it
-        p = p - lr (m' / (sqrt(v') + eps) + weight_decay p)
-
-    step counts from 1. In the first step m' = g and v' = g^2, so every number moves by
-    lr, whatever the size of its gradient:
-
-    >>> import numpy as np
-    >>> p, g, zeros = np.array([1.0, 1.0]), np.array([0.01, -5.0]), np.zeros(2)
-    >>> state = adamw_update(p, g, zeros, zeros, step=1, lr=0.1, weight_decay=0.0)
-    >>> print(state.parameter.round(3), state.mean.round(3))
-    [0.9 1.1] [ 0.001 -0.5  ]
-    """
-    beta1, beta2 = betas
-    mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = beta2 * square + (1.0 - beta2) * gradient**2
-    corrected_mean = mean / (1.0 - beta1**step)
-    corrected_square = square / (1.0 - beta2**step)
-    direction = corrected_mean / (corrected_square**0.5 + eps)
-    parameter = parameter - lr * (direction + weight_decay * parameter)
-    return AdamWState(parameter, mean, square)

@@ -16,13 +16,14 @@ minigrad.checking.gradients.GradientError: gradcheck: wrong gradient: input 0, .
 - `gradients`: the gradient that the tape gives, and the faults that it can have besides
   a wrong value.
 - `elements`: `gradcheck` compares the two, element by element.
-- `directions`: `taylor_slope` and `hvp` look along one direction. This works for a
-  whole model.
+- `directions`: `taylor_slope` looks along one direction. This works for a whole model.
+- `complex_step`: `jvp` and `hvp`, exact first and second derivatives along a direction.
 
 All inputs must be float64, because float32 leaves too few digits to judge a derivative.
 """
 
-from minigrad.checking.directions import hvp, taylor_slope
+from minigrad.checking.complex_step import hvp, jvp
+from minigrad.checking.directions import taylor_slope
 from minigrad.checking.elements import Report, gradcheck
 from minigrad.checking.gradients import GradientError
 from minigrad.checking.numeric import CENTRAL_STEP, COMPLEX_STEP, TOLERANCE
@@ -32,8 +33,9 @@ __all__ = [  # noqa: RUF022 - in reading order
     "Report",
     "GradientError",
     "TOLERANCE",
-    "hvp",
     "taylor_slope",
+    "jvp",
+    "hvp",
     "COMPLEX_STEP",
     "CENTRAL_STEP",
 ]

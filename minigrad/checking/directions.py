@@ -11,13 +11,6 @@ Taylor series. A remainder is left:
 It falls with h^2: half the h, a quarter of r. In a plot of log r against log h this is
 a slope of 2. If the gradient is wrong, a part of the first-order term is left, and the
 slope is 1. `examples/gradient_check.py` draws both.
-
-`hvp` asks how the gradient itself changes along a direction v. This is the Hessian
-times v:
-
-    H v = (gradient(x + h v) - gradient(x - h v)) / 2h
-
-It costs two gradients. The full Hessian would cost two gradients for each input number.
 """
 
 from collections.abc import Sequence
@@ -26,16 +19,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.checking.gradients import checked_gradients
-from minigrad.checking.numeric import (
-    CENTRAL_STEP,
-    Arrays,
-    Function,
-    evaluate,
-    float64_arrays,
-    float64_directions,
-    moved,
-)
-from minigrad.tensor import grad
+from minigrad.checking.numeric import Function, evaluate, float64_arrays, float64_directions
 
 # A remainder below this share of the result is nothing but rounding.
 ROUNDING = 1e-13
@@ -85,42 +69,3 @@ def _slope_of_line(x: np.ndarray, y: np.ndarray) -> float:
     """The slope of the straight line that fits the points best (least squares)."""
     centred = x - x.mean()
     return float(centred @ y / (centred @ centred))
-
-
-def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np.ndarray, ...]:
-    """The Hessian of fn at `inputs` times `vectors`: a float64 array for each input.
-
-    fn returns a single number. The result has about nine correct digits if fn is smooth
-    over lengths near 1. Raises TypeError for inputs that are not float64, ValueError
-    for vectors without the shapes of the inputs.
-
-    >>> import minigrad as mg
-    >>> point, vector = np.array([1.0, 2.0]), np.ones(2)
-    >>> (product,) = mg.hvp(lambda x: (x * x * x).sum(), [point], [vector])
-    >>> product.round(6)
-    array([ 6., 12.])
-    """
-    arrays = float64_arrays("hvp", inputs)
-    directions = float64_directions("hvp", vectors, arrays)
-    size = _largest(arrays)
-    length = _largest(directions) or 1.0
-    step = CENTRAL_STEP * max(1.0, size) ** 0.5 / length
-    ahead = _gradients_at(fn, arrays, directions, step)
-    behind = _gradients_at(fn, arrays, directions, -step)
-    return tuple((a - b) / (2.0 * step) for a, b in zip(ahead, behind))
-
-
-def _gradients_at(
-    fn: Function, arrays: Arrays, directions: Arrays, t: float
-) -> tuple[np.ndarray, ...]:
-    """The gradients of fn at arrays + t directions."""
-    leaves = moved(arrays, directions, t, requires_grad=True)
-    output = fn(*leaves)
-    if output.size != 1:
-        raise ValueError(f"hvp: fn must return a single number, got shape {output.shape}")
-    return grad(output, leaves)
-
-
-def _largest(arrays: Arrays) -> float:
-    """The largest absolute value in any of the arrays."""
-    return max(np.abs(array).max(initial=0.0) for array in arrays)

@@ -18,16 +18,19 @@ Nothing else in minigrad knows calculus.
 
     basic             neg exp log sqrt mul add sub div power: start here
     choice            abs maximum minimum where clip
-    reductions        sum mean var max min logsumexp
-    shape             reshape transpose swapaxes broadcast_to pad
-                      concatenate stack split to astype
+    elementary        sin cos log1p square floor_divide remainder
+    reductions        sum mean var std max min logsumexp
+    accumulations     cumsum prod
+    shape             reshape ravel flatten squeeze expand_dims transpose swapaxes
+                      flip tril broadcast_to pad concatenate stack split to astype
     indexing          x[index] take embedding
     linear            matmul linear
     contractions      einsum
     error_function    erf
-    activation        tanh sigmoid relu
+    activation        tanh sigmoid relu silu softplus
     gelus             gelu quick_gelu
-    probabilities     softmax log_softmax cross_entropy
+    probabilities     softmax log_softmax
+    losses            cross_entropy
     normalisation     layer_norm normalize
     noise             dropout
     attention         attention self_attention

@@ -9,6 +9,8 @@ The derivative is often a by-product of the forward pass:
     y = tanh(x)                dy/dx = 1 - y^2
     y = 1 / (1 + exp(-x))      dy/dx = y (1 - y)
     y = max(x, 0)              dy/dx = 1 if x > 0, else 0
+    y = x s(x)                 dy/dx = s + x s (1 - s),   s = sigmoid      (silu)
+    y = log(1 + exp(x))        dy/dx = s(x)                                (softplus)
 """
 
 from __future__ import annotations
@@ -48,15 +50,55 @@ def sigmoid(x: Any) -> Tensor:
     [0.119 0.5   0.881]
     """
     (x,) = floating("sigmoid", x)
-    xp = array_module(x.data)
-    is_positive = x.data.real > 0
-    exponential = xp.exp(xp.where(is_positive, -x.data, x.data))
-    y = xp.where(is_positive, 1.0, exponential) / (1.0 + exponential)
+    y, _ = _logistic(x.data)
 
     def vjp(g: Array) -> Array:
         return g * (y * (1.0 - y))
 
     return record("sigmoid", y, (x,), vjp)
+
+
+def _logistic(x: Array) -> tuple[Array, Array]:
+    """1 / (1 + exp(-x)) as in `sigmoid`, and exp(-|x|)."""
+    xp = array_module(x)
+    is_positive = x.real > 0
+    exponential = xp.exp(xp.where(is_positive, -x, x))
+    return xp.where(is_positive, 1.0, exponential) / (1.0 + exponential), exponential
+
+
+def silu(x: Any) -> Tensor:
+    """x sigmoid(x), also called swish: `quick_gelu` without its factor.
+
+    >>> print(silu([-2.0, 0.0, 2.0]).data.round(3))
+    [-0.238  0.     1.762]
+    """
+    (x,) = floating("silu", x)
+    value = x.data
+    s, _ = _logistic(value)
+
+    def vjp(g: Array) -> Array:
+        return g * (s + value * (s * (1.0 - s)))
+
+    return record("silu", value * s, (x,), vjp)
+
+
+def softplus(x: Any) -> Tensor:
+    """The safe form of `plain.softplus`: log(1 + exp(x)), a relu with a round corner.
+
+    It is computed as max(x, 0) + log(1 + exp(-|x|)), so that nothing overflows.
+
+    >>> print(softplus([-100.0, 0.0, 100.0]).data.round(3))
+    [  0.      0.693 100.   ]
+    """
+    (x,) = floating("softplus", x)
+    xp = array_module(x.data)
+    slope, exponential = _logistic(x.data)
+    y = xp.where(x.data.real > 0, x.data, 0.0) + xp.log1p(exponential)
+
+    def vjp(g: Array) -> Array:
+        return g * slope
+
+    return record("softplus", y.astype(x.dtype), (x,), vjp)
 
 
 def relu(x: Any) -> Tensor:
@@ -66,9 +108,10 @@ def relu(x: Any) -> Tensor:
     [0.0, 0.0, 2.0]
     """
     (x,) = floating("relu", x)
-    is_positive = x.data.real > 0
+    y = array_module(x.data).maximum(x.data, 0.0)
+    passes = y.real != 0  # a NaN passes, and so does its gradient
 
     def vjp(g: Array) -> Array:
-        return g * is_positive
+        return g * passes
 
-    return record("relu", array_module(x.data).maximum(x.data, 0.0), (x,), vjp)
+    return record("relu", y, (x,), vjp)

@@ -49,8 +49,10 @@ import numpy as np
 from minigrad.backend import Array, array_module, row_dot
 from minigrad.inputs import coerce
 from minigrad.memory import blocks, empty, times
+from minigrad.ops.basic import unbroadcast
 from minigrad.ops.noise import RandomSource, dropout_mask
 from minigrad.ops.probabilities import exponentiate, safe_without_shift
+from minigrad.tape import Shape
 from minigrad.tensor import Tensor, record
 
 Mask = str | Array | None
@@ -69,8 +71,9 @@ def attention(
 ) -> Tensor:
     """The fast form of `plain.attention`: softmax(q k^T / sqrt(D) + mask) v.
 
-    q (B, H, T, D), k and v (B, H, N, D) -> (B, H, T, D), with any number of axes in
-    front. A query that may see no key gets zeros. mask is one of these:
+    q (B, H, T, D), k (B, H, N, D), v (B, H, N, E) -> (B, H, T, E), with any number of
+    axes in front. They broadcast: queries of all heads may share one head of keys and
+    values, (B, 1, N, D). A query that may see no key gets zeros. mask is one of these:
 
         None               every query sees every key
         "causal"           query i sees the keys up to i
@@ -87,21 +90,20 @@ def attention(
     [[3. 4.]]
     """
     q, k, v = coerce("attention", q, k, v)
-    differ = q.shape[:-2] != k.shape[:-2] or q.shape[-1:] != k.shape[-1:]
-    if min(q.ndim, k.ndim) < 2 or differ or k.shape != v.shape:
-        raise ValueError(
-            f"attention: q {q.shape}, k {k.shape}, v {v.shape}: "
-            "expected (B, H, T, D) and twice (B, H, N, D)"
-        )
+    leading = _leading_axes(q.shape, k.shape, v.shape)  # (B, H)
+    queries = q.shape[-2]
+    keys, width = v.shape[-2:]
+    shapes = QKV(q.shape, k.shape, v.shape)
     # A leading axis of 1: `blocks` then yields everything as one block. Only
     # self_attention is cut.
-    inputs = QKV(q.data[None], k.data[None], v.data[None])  # (1, B, H, T, D), ...
-    queries = q.shape[-2]
-    keys = k.shape[-2]
-    scores_shape = (1, *q.shape[:-1], keys)  # (1, B, H, T, N)
+    xp = array_module(q.data)
+    inputs = QKV._make(  # (1, B, H, T, D), ...
+        xp.broadcast_to(x.data, (1, *leading, *x.shape[-2:])) for x in (q, k, v)
+    )
+    scores_shape = (1, *leading, queries, keys)  # (1, B, H, T, N)
     dropout_factors = dropout_mask("attention: dropout", dropout, rng, scores_shape, q)
-    added = additive_mask("attention", mask, q.data, queries, keys)
-    output = empty((1, *q.shape), q.data)
+    added = additive_mask("attention", mask, inputs.q[0], queries, keys)
+    output = empty((1, *leading, queries, width), q.data)
     p = _forward(inputs, output, added, dropout_factors)
 
     def vjp(g: Array) -> tuple[Array, Array, Array]:
@@ -109,9 +111,32 @@ def attention(
             q=empty(inputs.q.shape, g), k=empty(inputs.k.shape, g), v=empty(inputs.v.shape, g)
         )
         _backward(g[None], inputs, output, p, gradients, dropout_factors)
-        return gradients.q[0], gradients.k[0], gradients.v[0]
+        return (
+            unbroadcast(gradients.q[0], shapes.q),
+            unbroadcast(gradients.k[0], shapes.k),
+            unbroadcast(gradients.v[0], shapes.v),
+        )
 
     return record("attention", output[0], (q, k, v), vjp)
+
+
+def _leading_axes(q: Shape, k: Shape, v: Shape) -> Shape:
+    """The broadcast axes in front of the last two; ValueError if shapes do not fit.
+
+    >>> _leading_axes((2, 8, 5, 4), (2, 1, 3, 4), (3, 6))
+    (2, 8)
+    """
+    fits = min(len(q), len(k), len(v)) >= 2 and q[-1] == k[-1] and k[-2] == v[-2]
+    try:
+        leading = np.broadcast_shapes(q[:-2], k[:-2], v[:-2])
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"attention: q {q}, k {k}, v {v}: expected (B, H, T, D), (B, H, N, D) and "
+            "(B, H, N, E), with axes in front that broadcast"
+        )
+    return leading
 
 
 def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:

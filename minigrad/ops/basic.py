@@ -230,43 +230,77 @@ def div(a: Any, b: Any) -> Tensor:
 def power(a: Any, b: Any) -> Tensor:
     """a ** b, with broadcasting. If b is a Python number, only a gets a gradient.
 
+    Integers to the power of integers stay integers; ValueError if an exponent is
+    negative. The derivative with respect to the exponent is NaN at a negative base,
+    because nearby powers of it are not real.
+
     >>> power([1.0, 2.0, 3.0], 2).data.tolist()
     [1.0, 4.0, 9.0]
     >>> power(2.0, [1.0, 2.0, 3.0]).data.tolist()
     [2.0, 4.0, 8.0]
+    >>> power([1, 2, 3], 2).dtype
+    dtype('int64')
     """
-    if isinstance(b, (int, float)):
+    if isinstance(b, int):
+        (a,) = coerce("power", a)
+        return _constant_power(a, int(b))
+    if isinstance(b, float):
         (a,) = floating("power", a)
-        return _constant_power(a, float(b))
-    a, b = floating("power", a, b)
+        return _constant_power(a, float(b))  # np.float64 is a float, but widens float32
+    a, b = coerce("power", a, b)
     x, y = a.data, b.data
+    _refuse_negative_integers(x, y)
     xp = array_module(x)
     try:
         result = x**y
     except ValueError:
         raise broadcast_error("power", x, y) from None
+    a_needs, b_needs = a.requires_grad, b.requires_grad
 
-    def vjp(g: Array) -> tuple[Array, Array]:
-        # d x^y / dx = y x^(y-1)
-        # For y = 0 this is 0, but 0 * x^-1 would be NaN at x = 0. So the power gets the
-        # exponent 1 there: its value is multiplied by 0 anyway.
-        exponent = xp.where(y.real == 0, 1.0, y - 1)
-        to_a = g * (y * xp.power(x, exponent))
-        # d x^y / dy = x^y ln(x)
-        # For x <= 0, ln(1) = 0 stands in for ln(x): at x = 0 the product tends to 0 if
-        # y > 0, and 0^0 counts as 1, whatever y does.
-        log_x = xp.log(xp.where(x.real > 0, x, 1.0))
-        to_b = g * result * log_x
-        # The 1.0 inside `where` may have widened the dtype.
-        to_a, to_b = to_a.astype(g.dtype), to_b.astype(g.dtype)
-        return unbroadcast(to_a, x.shape), unbroadcast(to_b, y.shape)
+    def vjp(g: Array) -> tuple[Array | None, Array | None]:
+        to_a = to_b = None
+        if a_needs:
+            # d x^y / dx = y x^(y-1)
+            # For y = 0 this is 0, but 0 * x^-1 would be NaN at x = 0. So the power gets
+            # the exponent 1 there: its value is multiplied by 0 anyway.
+            exponent = xp.where(y.real == 0, 1.0, y - 1)
+            to_a = (g * (y * xp.power(x, exponent))).astype(g.dtype)  # 1.0 may have widened it
+            to_a = unbroadcast(to_a, x.shape)
+        if b_needs:
+            # d x^y / dy = x^y ln(x)
+            to_b = unbroadcast((g * result * _log_of_base(x, y)).astype(g.dtype), y.shape)
+        return to_a, to_b
 
     return record("power", result, (a, b), vjp)
+
+
+def _log_of_base(x: Array, y: Array) -> Array:
+    """ln(x) as the derivative of x^y with respect to y needs it.
+
+    At x = 0 the product x^y ln(x) tends to 0 if y > 0, and 0^0 counts as 1, whatever y
+    does: 0 stands in for ln(0). If y < 0, ln(0) is minus infinity. At x < 0 it is NaN.
+    """
+    xp = array_module(x)
+    log_x = xp.log(xp.where(x.real > 0, x, 1.0))
+    log_x = xp.where((x.real == 0) & (y.real < 0), -xp.inf, log_x)
+    return xp.where(x.real < 0, xp.nan, log_x)
+
+
+def _refuse_negative_integers(x: Array, y: Array | int) -> None:
+    """ValueError for an integer to a negative power: the result would be no integer."""
+    integers = x.dtype.kind in "iub" and (isinstance(y, int) or y.dtype.kind in "iub")
+    if integers and (y if isinstance(y, int) else y.min(initial=0)) < 0:
+        raise ValueError(
+            f"power: integers {x.dtype} to a negative power are no integers; "
+            'convert the base with .astype("float32")'
+        )
 
 
 def _constant_power(a: Tensor, exponent: float) -> Tensor:
     """a ** exponent for a number, with derivative exponent * a^(exponent - 1)."""
     x = a.data
+    if isinstance(exponent, int):
+        _refuse_negative_integers(x, exponent)
 
     def vjp(g: Array) -> Array:
         if exponent == 0:

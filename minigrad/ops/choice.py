@@ -9,6 +9,13 @@ These are the conventions:
     maximum, minimum    equal elements get half of the gradient each
     clip                on its bounds the gradient passes
     abs                 the derivative at 0 is 0
+
+NaN is no choice: it passes through all of them to the result. Its gradient follows
+PyTorch:
+
+    maximum, minimum    if one of two elements is NaN, both get the whole gradient
+    relu                the gradient passes (minigrad/ops/activation.py)
+    clip, abs           the gradient is 0
 """
 
 from __future__ import annotations
@@ -34,7 +41,9 @@ def abs(x: Any) -> Tensor:
     [3.0, 0.0, 2.0]
     """
     (x,) = coerce("abs", x)
-    sign = array_module(x.data).sign(x.data.real).astype(x.dtype)
+    real = x.data.real
+    sign = (real > 0).astype(x.dtype) - (real < 0)  # 0 for NaN; np.sign would give NaN
+    sign = sign.astype(x.dtype)
 
     def vjp(g: Array) -> Array:
         return g * sign
@@ -48,7 +57,7 @@ def maximum(a: Any, b: Any) -> Tensor:
     >>> maximum([1.0, 5.0], [3.0, 4.0]).data.tolist()
     [3.0, 5.0]
     """
-    return _choose("maximum", operator.gt, a, b)
+    return _choose("maximum", operator.lt, a, b)
 
 
 def minimum(a: Any, b: Any) -> Tensor:
@@ -57,11 +66,11 @@ def minimum(a: Any, b: Any) -> Tensor:
     >>> minimum([1.0, 5.0], [3.0, 4.0]).data.tolist()
     [1.0, 4.0]
     """
-    return _choose("minimum", operator.lt, a, b)
+    return _choose("minimum", operator.gt, a, b)
 
 
-def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
-    """`maximum` or `minimum`, as `name` says; wins(x, y) tells where x is chosen."""
+def _choose(name: str, loses: Callable, a: Any, b: Any) -> Tensor:
+    """`maximum` or `minimum`, as `name` says; loses(x, y) tells where y is chosen."""
     a, b = coerce(name, a, b)
     x, y = a.data, b.data
     xp = array_module(x)
@@ -73,10 +82,11 @@ def _choose(name: str, wins: Callable, a: Any, b: Any) -> Tensor:
 
     def vjp(g: Array) -> tuple[Array, Array]:
         half_for_ties = 0.5 * (x.real == y.real)
-        # 1 where x is chosen, 1/2 at a tie, else 0. The 0.5 widens float32, so the
-        # dtype of g is restored.
-        to_x = (wins(x.real, y.real) + half_for_ties).astype(g.dtype)
-        return unbroadcast(g * to_x, x.shape), unbroadcast(g * (1.0 - to_x), y.shape)
+        # 1 where x is chosen, 1/2 at a tie, else 0. NaN loses nowhere. The 0.5 widens
+        # float32, so the dtype of g is restored.
+        to_x = (1.0 - loses(x.real, y.real) - half_for_ties).astype(g.dtype)
+        to_y = (1.0 - loses(y.real, x.real) - half_for_ties).astype(g.dtype)
+        return unbroadcast(g * to_x, x.shape), unbroadcast(g * to_y, y.shape)
 
     return record(name, result, (a, b), vjp)
 
@@ -125,12 +135,13 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
         raise ValueError(f"clip: low {low} is above high {high}")
     value = x.data
     xp = array_module(value)
-    # A NaN is neither below nor above, and stays.
+    # A NaN is neither below nor above, and stays. It is not inside either.
     below = value.real < low
     above = value.real > high
+    inside = (value.real >= low) & (value.real <= high)
     result = xp.where(below, low, xp.where(above, high, value)).astype(x.dtype)
 
     def vjp(g: Array) -> Array:
-        return g * ~(below | above)
+        return g * inside
 
     return record("clip", result, (x,), vjp)

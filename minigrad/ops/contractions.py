@@ -39,6 +39,8 @@ import string
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrad.backend import Array, array_module
 from minigrad.inputs import coerce
 from minigrad.ops.basic import unbroadcast
@@ -54,19 +56,27 @@ class Contraction(NamedTuple):
     sizes: dict[str, int]
 
 
-def einsum(subscripts: str, *operands: Any) -> Tensor:
+def einsum(subscripts: Any, *operands: Any) -> Tensor:
     """A sum of products in Einstein's notation, as numpy.einsum.
 
     Supports an ellipsis ("...ij,...jk->...ik"), an implied output ("ij,jk") and a
-    letter that one operand has twice ("ii->i"). ValueError for operands that do not
-    fit.
+    letter that one operand has twice ("ii->i"). The operands may come in one list. In
+    place of letters there may be numbers, in a list behind each operand, and then one
+    for the output: einsum(a, [0, 1], b, [1, 2], [0, 2]). ValueError for operands that
+    do not fit.
 
     >>> a, b = [[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0]
     >>> einsum("ij,j->i", a, b).data.tolist()
     [21.0, 43.0]
     >>> einsum("ii->", a).item()
     5.0
+    >>> einsum(a, [0, 1], b, [1], [0]).data.tolist()
+    [21.0, 43.0]
     """
+    if not isinstance(subscripts, str):
+        subscripts, operands = _lettered((subscripts, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)) and "," in subscripts:
+        operands = tuple(operands[0])
     operands = coerce("einsum", *operands)
     shapes = [operand.shape for operand in operands]
     inputs, output = _explicit(subscripts, shapes)
@@ -85,6 +95,35 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         )
 
     return record("einsum", value, operands, vjp)
+
+
+def _lettered(arguments: Sequence[Any]) -> tuple[str, tuple]:
+    """The form with numbers in the form with letters: subscripts, and the operands.
+
+    >>> _lettered(("a", [0, 1], "b", [1, ...], [0, ...]))
+    ('ab,b...->a...', ('a', 'b'))
+    """
+    operands, axes = arguments[0:-1:2], arguments[1::2]
+    terms = [_letters(numbers) for numbers in axes]
+    subscripts = ",".join(terms)
+    if len(arguments) % 2:  # the last list is that of the output
+        subscripts += "->" + _letters(arguments[-1])
+    return subscripts, tuple(operands)
+
+
+def _letters(numbers: Any) -> str:
+    """[0, 2, ...] -> "ac..."; ValueError for what is no list of axis numbers."""
+    letters = string.ascii_letters
+    known = isinstance(numbers, (list, tuple)) and all(
+        n is Ellipsis or (isinstance(n, (int, np.integer)) and 0 <= n < len(letters))
+        for n in numbers
+    )
+    if not known:
+        raise ValueError(
+            "einsum: expected a string of subscripts, or a list of axis numbers from 0 to "
+            f"{len(letters) - 1} behind each operand, got {numbers!r}"
+        )
+    return "".join("..." if n is Ellipsis else letters[n] for n in numbers)
 
 
 def _explicit(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str], str]:

@@ -23,6 +23,15 @@ Chebyshev points comes close to r: degree 9 is enough for float32, degree 20 for
 float64. Python's erf gives the values of r at these points, once, when this file is
 imported.
 
+**Complex numbers.** The polynomial is for real numbers. A complex step
+(minigrad/checking) asks for erf(a + i b) with a b near 1e-30, and there the Taylor
+series is exact after its first term:
+
+    erf(a + i b) = erf(a) + i b erf'(a) = erf(a) + i b 2/sqrt(pi) exp(-a^2)
+
+What is left out is of the order of b^2, below the rounding of float64 as long as b is
+below 1e-8. A larger b is refused.
+
 Trefethen, "Approximation Theory and Approximation Practice", chapters 3 and 8.
 """
 
@@ -43,7 +52,8 @@ from minigrad.tensor import Tensor, record
 def erf(x: Any) -> Tensor:
     """The error function: 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
-    x must be float32 or float64, not complex.
+    x must be float32 or float64. A complex x is for complex steps: its imaginary part
+    must be tiny (see the head of this file).
 
     >>> print(erf([-1.0, 0.0, 1.0]).data.round(4))
     [-0.8427  0.      0.8427]
@@ -93,22 +103,42 @@ def _coefficients(degree: int) -> list[float]:
 _COEFFICIENTS = {"float32": _coefficients(9), "float64": _coefficients(20)}
 
 
+LARGEST_IMAGINARY = 1e-8  # its square is the rounding of float64
+
+
 def check_erf_dtype(x: Array) -> None:
-    """TypeError unless x is real: the polynomial is for real numbers only."""
-    if x.dtype.name not in _COEFFICIENTS:
+    """TypeError unless x is float32, float64 or complex128."""
+    if x.dtype.name not in (*_COEFFICIENTS, "complex128"):
         raise TypeError(f"erf: expected float32 or float64, got {x.dtype}")
+
+
+def _at_a_complex_step(x: Array) -> tuple[Array, Array]:
+    """erf(x) and exp(-x^2) for complex x, to first order in its imaginary part."""
+    xp = array_module(x)
+    if x.size and float(xp.abs(x.imag).max()) > LARGEST_IMAGINARY:
+        raise ValueError(
+            f"erf: complex numbers are for complex steps, with imaginary parts up to "
+            f"{LARGEST_IMAGINARY}; got {float(xp.abs(x.imag).max()):.3g}"
+        )
+    y, _ = erf_and_decay(x.real)
+    decay = xp.exp(-x.real * x.real)
+    # d erf(a) = 2/sqrt(pi) exp(-a^2) da,  d exp(-a^2) = -2 a exp(-a^2) da
+    slope = 2.0 / math.sqrt(math.pi) * decay
+    return y + 1j * x.imag * slope, decay - 2j * x.imag * x.real * decay
 
 
 def erf_and_decay(x: Array) -> tuple[Array, Array]:
     """The fast form of `slow_erf`, and exp(-x^2), which its derivative needs.
 
-    Three arrays of x's size serve all steps.
+    Three arrays of x's size serve all steps. Complex x: see the head of this file.
 
     >>> y, decay = erf_and_decay(np.array([0.0, 1.0]))
     >>> print(y.round(4), decay.round(4))
     [0.     0.8427] [1.     0.3679]
     """
     check_erf_dtype(x)
+    if x.dtype.kind == "c":
+        return _at_a_complex_step(x)
     highest, *middle, lowest = _COEFFICIENTS[x.dtype.name]
     xp = array_module(x)
     size = empty(x.shape, x)

@@ -39,6 +39,9 @@ from minigrad.tensor import Tensor, is_recording, record
 
 ROOT = math.sqrt(2.0 / math.pi)
 
+SATURATED = 10.0
+"""From here on, tanh(u) is 1 to the last bit of float64. Larger v^3 might overflow."""
+
 
 def _x_times(name: str, x: Tensor, fill: Callable) -> Tensor:
     """y = x Phi(x), with its derivative Phi + x Phi'.
@@ -128,6 +131,7 @@ def _fill_by_erf(v: Array, phi: Array, slope: Array | None) -> None:
 def _fill_by_tanh(v: Array, phi: Array, slope: Array | None) -> None:
     """Phi = (1 + tanh(u)) / 2, u = sqrt(2/pi) (v + 0.044715 v^3), and Phi'."""
     xp = array_module(v)
+    v = xp.clip(v, -SATURATED, SATURATED)
     # u = (0.044715 v^2 + 1) v sqrt(2/pi)
     u = xp.multiply(v, v, out=phi)
     u *= CUBIC

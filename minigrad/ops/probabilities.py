@@ -1,17 +1,15 @@
-"""How do scores become probabilities, and probabilities a loss?
+"""How do scores become probabilities?
 
-Softmax turns scores into probabilities. Cross-entropy asks how probable the right class
-was.
+By softmax. It makes them positive, and lets them sum to 1.
 
     p = softmax(x)            p_i = exp(x_i) / sum_j exp(x_j)
-    cross_entropy(x, label)   -log p_label
 
 The derivative of softmax is dp_i/dx_j = p_i (delta_ij - p_j), so
 
     vjp(g)_j = p_j (g_j - sum_i g_i p_i).
 
-Cross-entropy has the simplest derivative of all: the probabilities, minus 1 at the
-right class.
+**Rows of -inf alone**, of which nothing may be chosen: all probabilities are 0, forward
+and in every derivative. So softmax gives zeros, log_softmax and logsumexp give -inf.
 
 **Softmax with and without a shift.** exp(x) overflows in float32 if x is above 88.
 Since softmax(x) = softmax(x - m) for every number m, the largest score of each row is
@@ -31,9 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, check_indices, row_sum
-from minigrad.inputs import floating, tensor
-from minigrad.ops.reductions import finite_maximum, normalise_axes
+from minigrad.backend import Array, array_module, row_sum
+from minigrad.inputs import floating
+from minigrad.ops.reductions import finite_maximum, normalise_axes, reduced_axes
+from minigrad.ops.shape import reshape
 from minigrad.tensor import Tensor, record
 
 SAFE_SCORE = 30.0  # exp of a score of this size is 1e13 or 1e-13: see above
@@ -72,6 +71,8 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
      [0.333 0.333 0.333]]
     """
     (x,) = floating("softmax", x)
+    if x.ndim == 0 and axis in (0, -1):
+        return reshape(softmax(reshape(x, 1)), ())  # one score: its probability is 1
     (axis,) = normalise_axes("softmax", axis, x.ndim)
     xp = array_module(x.data)
     scores = xp.moveaxis(x.data, axis, -1).copy()  # (..., N), `axis` is the last one
@@ -93,73 +94,18 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     [-2.408 -1.408 -0.408]
     """
     (x,) = floating("log_softmax", x)
-    (axis,) = normalise_axes("log_softmax", axis, x.ndim)
+    axes = reduced_axes("log_softmax", axis, x.ndim)
     xp = array_module(x.data)
     y = x.data.copy()
     if y.size:
         # y = (x - m) - log(sum(exp(x - m)))
-        y -= y.real.max(axis=axis, keepdims=True)
-        y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+        y -= finite_maximum(y, axes)
+        sums = xp.exp(y).sum(axis=axes, keepdims=True)
+        sums += sums.real == 0  # a row of -inf alone: 0 becomes 1, with logarithm 0
+        y -= xp.log(sums)
 
     def vjp(g: Array) -> Array:
         # d y_i / d x_j = delta_ij - p_j, and p = exp(y)
-        return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
+        return g - xp.exp(y) * g.sum(axis=axes, keepdims=True)
 
     return record("log_softmax", y, (x,), vjp)
-
-
-def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
-    """The fast form of `plain.cross_entropy`: -log softmax(logits)[label].
-
-    logits (..., C); labels (...), integers from 0 to C-1. reduction is "mean" or "sum"
-    over all samples, or "none" for one loss per sample (...). ValueError for shapes
-    that do not fit, IndexError for a label that is out of range.
-
-    >>> logits = [[0.0, 1.0, 2.0], [5.0, 5.0, 5.0]]
-    >>> print(cross_entropy(logits, [2, 0], reduction="none").data.round(3))
-    [0.408 1.099]
-    >>> print(cross_entropy(logits, [2, 0]).data.round(3))
-    0.753
-    """
-    (logits,) = floating("cross_entropy", logits)
-    labels = tensor(labels).data
-    _check_cross_entropy(logits, labels, reduction)
-    xp = array_module(logits.data)
-    shape = logits.shape
-    count = labels.size
-    x = logits.data.reshape(count, shape[-1])  # (N, C)
-    at_label = (xp.arange(count), xp.asarray(labels).reshape(-1))  # picks (N,)
-    shifted = x - finite_maximum(x, -1)  # x - m, (N, C)
-    shifted_at_label = shifted[at_label]  # (N,)
-    exponentials = xp.exp(shifted, out=shifted)
-    sums = row_sum(exponentials)  # (N,)
-    # -log p_label = log(sum(exp(x - m))) - (x_label - m)
-    losses = xp.log(sums) - shifted_at_label  # (N,)
-    # p = exp(x - m) / sum(exp(x - m))
-    exponentials /= sums[:, None]
-    probabilities = exponentials  # (N, C)
-    weight = 1.0 / count if reduction == "mean" else 1.0
-
-    def vjp(g: Array) -> Array:
-        # dL/dx = (p - one_hot(label)) times the gradient of the sample's loss
-        per_sample = (weight * g).reshape(-1, 1)  # (N, 1) or (1, 1)
-        gradient = probabilities * per_sample
-        gradient[at_label] -= xp.broadcast_to(per_sample[:, 0], (count,))
-        return gradient.reshape(shape)  # shape of logits
-
-    value = losses.reshape(shape[:-1]) if reduction == "none" else losses.sum() * weight  # (...)
-    return record("cross_entropy", value, (logits,), vjp)
-
-
-def _check_cross_entropy(logits: Tensor, labels: Array, reduction: str) -> None:
-    """Raise unless the arguments of `cross_entropy` fit together."""
-    if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"cross_entropy: logits {logits.shape} need labels of shape {logits.shape[:-1]}, "
-            f"got {labels.shape}"
-        )
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none": {reduction!r}')
-    check_indices("cross_entropy", labels, logits.shape[-1])
-    if labels.size == 0 and reduction == "mean":
-        raise ValueError(f"cross_entropy: no samples to average in logits {logits.shape}")

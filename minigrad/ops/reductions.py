@@ -6,14 +6,16 @@ derivative of summing is repeating. The other reductions weight the elements.
     y = sum(x)          dy/dx_i = 1
     y = mean(x)         dy/dx_i = 1/n
     y = var(x)          dy/dx_i = 2 (x_i - mean(x)) / n
+    y = std(x)          dy/dx_i = (x_i - mean(x)) / (n y)
     y = max(x)          dy/dx_i = 1 for the largest element, else 0
     y = logsumexp(x)    dy/dx_i = softmax(x)_i
 
 If several elements are the largest, they share the gradient equally.
 
 `axis` follows NumPy: None for all axes, an int or a tuple, negative numbers from the
-end. `keepdims` leaves the summed axes in place with size 1. A vjp begins with
-`g.reshape(kept_shape)`, which gives g these axes back, so that it broadcasts against x.
+end. A single number, which has no axes, may be reduced along axis 0 or -1. `keepdims`
+leaves the summed axes in place with size 1. A vjp begins with `g.reshape(kept_shape)`,
+which gives g these axes back, so that it broadcasts against x.
 """
 
 from __future__ import annotations
@@ -50,6 +52,17 @@ def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     return positive
 
 
+def reduced_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`normalise_axes` for reductions: a number without axes has an axis 0 to reduce.
+
+    >>> reduced_axes("sum", -1, ndim=0), reduced_axes("sum", -1, ndim=2)
+    ((), (1,))
+    """
+    if ndim == 0 and axis in (0, -1):
+        return ()
+    return normalise_axes(name, axis, ndim)
+
+
 def _kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
     """`shape` with size 1 along the reduced axes."""
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
@@ -70,7 +83,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     [4.0, 6.0]
     """
     (x,) = coerce("sum", x)
-    axes = normalise_axes("sum", axis, x.ndim)
+    axes = reduced_axes("sum", axis, x.ndim)
     shape = x.shape
     kept_shape = _kept_shape(shape, axes)
     xp = array_module(x.data)
@@ -90,7 +103,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     [1.5, 3.5]
     """
     (x,) = floating("mean", x)
-    axes = normalise_axes("mean", axis, x.ndim)
+    axes = reduced_axes("mean", axis, x.ndim)
     count = _count("mean", x.shape, axes)
     return mul(sum(x, axes, keepdims), 1.0 / count)
 
@@ -102,10 +115,10 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     5.0
     """
     (x,) = floating("var", x)
-    axes = normalise_axes("var", axis, x.ndim)
+    axes = reduced_axes("var", axis, x.ndim)
     kept_shape = _kept_shape(x.shape, axes)
     count = _count("var", x.shape, axes)
-    centred = x.data - x.data.sum(axis=axes, keepdims=True) / count
+    centred = _centred(x.data, axes, count)
     value = (centred * centred).sum(axis=axes, keepdims=keepdims) / count
 
     def vjp(g: Array) -> Array:
@@ -114,6 +127,66 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return (2.0 / count) * g.reshape(kept_shape) * centred  # g with its axes back
 
     return record("var", value, (x,), vjp)
+
+
+def _centred(x: Array, axes: tuple[int, ...], count: int) -> Array:
+    """x - mean(x). The mean of `count` elements over `axes` is taken away twice.
+
+    The first mean of numbers near 1e6 is off by 0.06 in float32. What is left is small,
+    so its own mean, which should be 0, is exact.
+    """
+    centred = x - x.sum(axis=axes, keepdims=True) / count
+    centred -= centred.sum(axis=axes, keepdims=True) / count
+    return centred
+
+
+LARGE = 1e15
+"""Squares of larger numbers come near the end of float32, 3e38."""
+
+
+def scale_for_squares(x: Array, axes: tuple[int, ...]) -> Array:
+    """What to divide x by before it is squared and summed over `axes`.
+
+    It is 1 for numbers of a usual size, and the largest one for larger ones. It is kept
+    with size 1 along the axes.
+
+    >>> scale_for_squares(np.array([[3.0, 4.0], [-3e20, 4.0]]), (1,)).tolist()
+    [[1.0], [3e+20]]
+    """
+    xp = array_module(x)
+    if x.size == 0:
+        return x.real.sum(axis=axes, keepdims=True) + 1.0  # no numbers, and so 1
+    highest = x.real.max(axis=axes, keepdims=True)
+    lowest = x.real.min(axis=axes, keepdims=True)
+    largest = xp.maximum(highest, -lowest)
+    return xp.where(largest > LARGE, largest, 1.0).astype(largest.dtype)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The standard deviation over `axis`: the square root of `var`.
+
+    If all elements are equal, it is 0, and its derivative counts as 0.
+
+    >>> std([1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0]).item()
+    4.0
+    """
+    (x,) = floating("std", x)
+    axes = reduced_axes("std", axis, x.ndim)
+    kept_shape = _kept_shape(x.shape, axes)
+    count = _count("std", x.shape, axes)
+    xp = array_module(x.data)
+    centred = _centred(x.data, axes, count)
+    scale = scale_for_squares(centred, axes)
+    scaled = centred / scale
+    deviation = scale * xp.sqrt((scaled * scaled).sum(axis=axes, keepdims=True) / count)
+
+    def vjp(g: Array) -> Array:
+        # dy/dx_i = (x_i - mean) / (n y); where y is 0, x_i - mean is 0, too
+        denominator = count * deviation + (deviation == 0)
+        return g.reshape(kept_shape) * (centred / denominator)  # g with its axes back
+
+    value = deviation if keepdims else deviation.squeeze(axes)  # without the reduced axes
+    return record("std", value, (x,), vjp)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -142,7 +215,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     """`max` or `min`, as `name` says."""
     (x,) = coerce(name, x)
-    axes = normalise_axes(name, axis, x.ndim)
+    axes = reduced_axes(name, axis, x.ndim)
     kept_shape = _kept_shape(x.shape, axes)
     _count(name, x.shape, axes)
     data = x.data
@@ -184,7 +257,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     1000.693
     """
     (x,) = floating("logsumexp", x)
-    axes = normalise_axes("logsumexp", axis, x.ndim)
+    axes = reduced_axes("logsumexp", axis, x.ndim)
     kept_shape = _kept_shape(x.shape, axes)
     _count("logsumexp", x.shape, axes)
     data = x.data

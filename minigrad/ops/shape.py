@@ -7,6 +7,8 @@ moves, moves back; what is repeated, is summed.
     broadcast_to   <->  sum over the repeated axes
     reshape        <->  reshape to the old shape
     transpose      <->  the inverse permutation
+    flip           <->  flip
+    tril           <->  tril: what is cut away gets 0
     concatenate    <->  split
     pad            <->  slice
     to, astype     <->  back to the old backend or dtype
@@ -16,6 +18,7 @@ Axis arguments follow NumPy: negative numbers count from the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +27,8 @@ import numpy as np
 from minigrad.backend import Array, array_module, move
 from minigrad.inputs import coerce
 from minigrad.ops.basic import unbroadcast
-from minigrad.ops.reductions import normalise_axes
-from minigrad.tensor import Tensor, record, record_many
+from minigrad.ops.reductions import normalise_axes, reduced_axes
+from minigrad.tensor import Axis, Tensor, record, record_many
 
 # --- one tensor in another form ---
 
@@ -84,6 +87,99 @@ def swapaxes(x: Any, first: int, second: int) -> Tensor:
     return transpose(x, order)
 
 
+def ravel(x: Any) -> Tensor:
+    """All elements of x in a row.
+
+    >>> ravel([[1.0, 2.0], [3.0, 4.0]]).data.tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    """
+    return reshape(x, (-1,))  # (size,)
+
+
+def flatten(x: Any, first: int = 0, last: int = -1) -> Tensor:
+    """x with the axes from `first` to `last` as one axis.
+
+    flatten(x, 1) makes one row of numbers of each sample in a batch.
+
+    >>> flatten([[[1.0, 2.0], [3.0, 4.0]]], 1).data.tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+    """
+    (x,) = coerce("flatten", x)
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    (start,) = normalise_axes("flatten", first, x.ndim)
+    (end,) = normalise_axes("flatten", last, x.ndim)
+    if start > end:
+        raise ValueError(f"flatten: axis {first} comes after axis {last} in shape {x.shape}")
+    shape = x.shape
+    size = math.prod(shape[start : end + 1])
+    return reshape(x, (*shape[:start], size, *shape[end + 1 :]))  # one axis for several
+
+
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
+    """x without the axes in `axis`, which must have size 1. None: all of size 1.
+
+    >>> squeeze([[[1.0, 2.0]]]).shape, squeeze([[[1.0, 2.0]]], axis=0).shape
+    ((2,), (1, 2))
+    """
+    (x,) = coerce("squeeze", x)
+    shape = x.shape
+    if axis is None:
+        return reshape(x, [n for n in shape if n != 1])
+    axes = reduced_axes("squeeze", axis, x.ndim)
+    if any(shape[i] != 1 for i in axes):
+        raise ValueError(f"squeeze: axis {axis} of shape {shape} must have size 1")
+    return reshape(x, [n for i, n in enumerate(shape) if i not in axes])  # without them
+
+
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
+    """x with new axes of size 1, which stand at `axis` in the result.
+
+    >>> expand_dims([1.0, 2.0], 0).shape, expand_dims([1.0, 2.0], (0, -1)).shape
+    ((1, 2), (1, 2, 1))
+    """
+    (x,) = coerce("expand_dims", x)
+    new = 1 if isinstance(axis, (int, np.integer)) else len(axis)
+    axes = normalise_axes("expand_dims", axis, x.ndim + new)
+    sizes = iter(x.shape)
+    return reshape(x, [1 if i in axes else next(sizes) for i in range(x.ndim + new)])  # longer
+
+
+def flip(x: Any, axis: Axis = None) -> Tensor:
+    """x in reverse order along `axis`; None: along all axes.
+
+    >>> flip([[1.0, 2.0], [3.0, 4.0]], axis=1).data.tolist()
+    [[2.0, 1.0], [4.0, 3.0]]
+    """
+    (x,) = coerce("flip", x)
+    axes = normalise_axes("flip", axis, x.ndim)
+    xp = array_module(x.data)
+
+    def vjp(g: Array) -> Array:
+        return xp.flip(g, axes)
+
+    return record("flip", xp.flip(x.data, axes), (x,), vjp)
+
+
+def tril(x: Any, diagonal: int = 0) -> Tensor:
+    """The lower triangle of matrices (..., N, M), with 0 above it.
+
+    `diagonal` counts the diagonals above the main one that stay; -1 cuts the main one.
+
+    >>> tril([[1.0, 2.0], [3.0, 4.0]]).data.tolist()
+    [[1.0, 0.0], [3.0, 4.0]]
+    """
+    (x,) = coerce("tril", x)
+    if x.ndim < 2:
+        raise ValueError(f"tril: needs matrices (..., N, M), got shape {x.shape}")
+    xp = array_module(x.data)
+
+    def vjp(g: Array) -> Array:
+        return xp.tril(g, diagonal)
+
+    return record("tril", xp.tril(x.data, diagonal), (x,), vjp)
+
+
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape` by the rules of broadcasting.
 
@@ -103,11 +199,13 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     return record("broadcast_to", value, (x,), vjp)
 
 
-def pad(x: Any, widths: Any) -> Tensor:
-    """x with zeros around it; widths as in numpy.pad, (before, after) for each axis.
+def pad(x: Any, widths: Any, value: float = 0.0) -> Tensor:
+    """x with a number around it; widths as in numpy.pad, (before, after) for each axis.
 
     >>> pad([1.0, 2.0], (1, 2)).data.tolist()
     [0.0, 1.0, 2.0, 0.0, 0.0]
+    >>> pad([1.0, 2.0], 1, value=-1.0).data.tolist()
+    [-1.0, 1.0, 2.0, -1.0]
     """
     (x,) = coerce("pad", x)
     try:
@@ -122,12 +220,14 @@ def pad(x: Any, widths: Any) -> Tensor:
     pairs = before_after.tolist()
     inside = tuple(slice(before, before + n) for (before, _), n in zip(pairs, x.shape))
     # An array without axes has no pairs, and NumPy refuses an empty list of widths.
-    value = array_module(x.data).pad(x.data, pairs if x.ndim else 0)  # sizes grow by the widths
+    padded = array_module(x.data).pad(  # sizes grow by the widths
+        x.data, pairs if x.ndim else 0, constant_values=float(value)
+    )
 
     def vjp(g: Array) -> Array:
         return g[inside]
 
-    return record("pad", value, (x,), vjp)
+    return record("pad", padded, (x,), vjp)
 
 
 # --- several tensors in one, and back ---
@@ -183,6 +283,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
     (x,) = coerce("split", x)
     (axis,) = normalise_axes("split", axis, x.ndim)
     xp = array_module(x.data)
+    sections = int(sections) if isinstance(sections, np.integer) else sections
     if isinstance(sections, int) and (sections < 1 or x.shape[axis] % sections):
         raise ValueError(f"split: {x.shape[axis]} rows do not cut into {sections} equal parts")
     parts = xp.split(x.data, sections, axis=axis)

@@ -63,6 +63,14 @@ def at_kinks(*points: float) -> Domain:
     return domain
 
 
+def between_integers(rng: Generator, shape: Shape) -> np.ndarray:
+    """The quotient of two of these is no integer."""
+    count = math.prod(shape)
+    return rng.permutation(np.sqrt(np.arange(count) + 1.3)).reshape(shape) * rng.choice(
+        [-1.0, 1.0], shape
+    )
+
+
 # --- memory layouts ---
 
 
@@ -205,6 +213,45 @@ def broadcast_to_inputs(draw: Callable) -> Sample:
 
 
 @st.composite
+def flatten_inputs(draw: Callable) -> Sample:
+    shape = draw(shapes(least_dims=1))
+    first = draw(st.integers(0, len(shape) - 1))
+    last = draw(st.integers(first, len(shape) - 1)) - len(shape) * draw(st.booleans())
+    return Sample(filled(draw, anywhere, shape), {"first": first, "last": last})
+
+
+@st.composite
+def squeeze_inputs(draw: Callable) -> Sample:
+    shape = draw(shapes())
+    single = [i for i, n in enumerate(shape) if n == 1]
+    chosen_axes = draw(st.lists(st.sampled_from(single), unique=True)) if single else []
+    axis = draw(st.sampled_from((None, tuple(chosen_axes))))
+    return Sample(filled(draw, anywhere, shape), {"axis": axis})
+
+
+@st.composite
+def expand_dims_inputs(draw: Callable) -> Sample:
+    shape, new = draw(shapes(dims=3)), draw(st.integers(1, 2))
+    ndim = len(shape) + new
+    axes = draw(st.lists(st.integers(0, ndim - 1), min_size=new, max_size=new, unique=True))
+    axes = [each - ndim * draw(st.booleans()) for each in axes]
+    return Sample(filled(draw, anywhere, shape), {"axis": axes[0] if new == 1 else tuple(axes)})
+
+
+@st.composite
+def flip_inputs(draw: Callable) -> Sample:
+    shape = draw(shapes())
+    axis = draw(st.none() | arrays_of.valid_tuple_axes(len(shape)))
+    return Sample(filled(draw, anywhere, shape), {"axis": axis})
+
+
+@st.composite
+def tril_inputs(draw: Callable) -> Sample:
+    inputs = filled(draw, anywhere, draw(shapes(least_dims=2)))
+    return Sample(inputs, {"diagonal": draw(st.integers(-3, 3))})
+
+
+@st.composite
 def concatenate_inputs(draw: Callable) -> Sample:
     shape = list(draw(shapes(dims=3, least_dims=1)))
     axis, parts = axis_of(draw, len(shape)), []
@@ -339,6 +386,21 @@ def cross_entropy_inputs(draw: Callable) -> Sample:
 
 
 @st.composite
+def cross_entropy_options(draw: Callable) -> Sample:
+    """With weights of the classes, a label to ignore, and smoothing."""
+    sample = draw(cross_entropy_inputs())
+    classes, labels = sample.inputs[0].shape[-1], sample.options["labels"]
+    options = {"label_smoothing": draw(st.sampled_from((0.0, 0.1, 0.5)))}
+    if draw(st.booleans()):
+        options["weight"] = positive(np.random.default_rng(draw(seeds)), (classes,)).tolist()
+    if draw(st.booleans()):
+        options["ignore_index"] = draw(st.integers(0, classes - 1))
+        if sample.options["reduction"] == "mean" and (labels == options["ignore_index"]).all():
+            options["ignore_index"] = classes  # something must be left to average
+    return Sample(sample.inputs, sample.options | options)
+
+
+@st.composite
 def layer_norm_inputs(draw: Callable) -> Sample:
     """Distinct values: a row that hardly varies is divided by next to nothing."""
     width = draw(st.integers(0, 4))
@@ -361,9 +423,14 @@ def drawn_mask(draw: Callable, scores: Shape) -> Any:
 
 @st.composite
 def attention_inputs(draw: Callable) -> Sample:
-    leading, queries, width = draw(shapes(dims=2)), draw(widths), draw(widths)
+    queries, width, mixed = draw(widths), draw(widths), draw(widths)
     keys = draw(st.just(queries) | widths)
-    wanted = [(*leading, queries, width), (*leading, keys, width), (*leading, keys, width)]
+    drawn = draw(
+        arrays_of.mutually_broadcastable_shapes(num_shapes=3, min_side=0, max_side=3, max_dims=2)
+    )
+    leading = drawn.result_shape
+    ends = ((queries, width), (keys, width), (keys, mixed))
+    wanted = [(*front, *end) for front, end in zip(drawn.input_shapes, ends)]
     options = {"mask": drawn_mask(draw, (*leading, queries, keys))}
     options |= {"dropout": draw(st.sampled_from((0.0, 0.3))), "seed": draw(seeds)}
     return Sample(filled(draw, anywhere, *wanted), options)

@@ -108,30 +108,59 @@ BASIC = _of(
     ("div without the quotient", "div", "-g_over_y * saved_quotient", "-g_over_y",
      "a factor x/y lost"),
     ("power's exponent stays", "power", "y - 1", "y", "d x^y/dx = y x^(y-1)"),
-    ("power forgets x^y beside ln x", "power", "g * result * log_x", "g * log_x",
+    ("power forgets x^y beside ln x", "power", "g * result * _log_of_base(x, y)",
+     "g * _log_of_base(x, y)",
      "d x^y/dy = x^y ln x"),
     ("constant power without its factor", "_constant_power", "exponent * x **", "x **",
      "d x^n/dx = n x^(n-1)"),
     ("neg passes g on", "neg", "return -g", "return g", "a sign"),
     ("sqrt without the half", "sqrt", "g * 0.5 / y", "g / y", "d sqrt(x) = 1 / (2 sqrt(x))"),
     ("log multiplies", "log", "g / value", "g * value", "d log(x) = 1/x"),
+    ("power's exponent learns at negative bases", "_log_of_base",
+     "xp.where(x.real < 0, xp.nan, log_x)", "log_x",
+     "0 stands in for a logarithm that is not real"),
+    ("0 to a negative power is flat", "_log_of_base", "-xp.inf, log_x)", "0.0, log_x)",
+     "right for positive exponents"),
 )  # fmt: skip
 
 CHOICE = _of(
     "minigrad.ops.choice",
     ("equal elements both win", "_choose", "0.5 *", "1.0 *", "at a tie the gradient is doubled"),
-    ("the loser gets the winner's share", "_choose", "g * (1.0 - to_x)", "g * to_x",
+    ("the loser gets the winner's share", "_choose", "g * to_y", "g * to_x",
      "one mask for both inputs"),
     ("where with swapped branches", "where",
      "to_a = xp.where(mask, g, zero)\n        to_b = xp.where(mask, zero, g)",
      "to_b = xp.where(mask, g, zero)\n        to_a = xp.where(mask, zero, g)",
      "condition read the wrong way round"),
-    ("clip lets everything pass", "clip", "g * ~(below | above)", "g",
+    ("clip lets everything pass", "clip", "g * inside", "g",
      "a straight-through gradient"),
     ("clip stops on its bounds", "clip",
-     "below = value.real < low\n    above = value.real > high",
-     "below = value.real <= low\n    above = value.real >= high",
+     "(value.real >= low) & (value.real <= high)", "(value.real > low) & (value.real < high)",
      "the convention at the kink turned round"),
+    ("NaN's gradient to one of two", "_choose", "loses(y.real, x.real) - half_for_ties",
+     "(1.0 - loses(x.real, y.real))", "what one input does not get, the other gets"),
+    ("clip passes NaN's gradient", "clip", "g * inside", "g * ~(below | above)",
+     "NaN is neither below nor above"),
+)  # fmt: skip
+
+ELEMENTARY = _of(
+    "minigrad.ops.elementary",
+    ("cos with sin's sign", "cos", "-g * xp.sin", "g * xp.sin", "cos' = -sin"),
+    ("sin's own value", "sin", "g * xp.cos(value)", "g * xp.sin(value)", "sin' = cos"),
+    ("log1p divides by x", "log1p", "g / (1.0 + value)", "g / value", "copied from log"),
+    ("square without the 2", "square", "(2.0 * value)", "value", "d x^2 = 2x"),
+    ("remainder keeps its divisor", "remainder", "unbroadcast(-g * quotient, y_shape)",
+     "unbroadcast(0.0 * g, y_shape)", "d(a - b q)/db = -q"),
+    ("floor_divide passes on", "floor_divide", "xp.zeros(x_shape, g.dtype)",
+     "unbroadcast(g / y, x_shape)", "a straight-through gradient"),
+)  # fmt: skip
+
+ACCUMULATIONS = _of(
+    "minigrad.ops.accumulations",
+    ("cumsum back from the front", "cumsum", "xp.flip(g.reshape(values_shape), along)",
+     "g.reshape(values_shape)", "the sum of what came before, not of what comes after"),
+    ("prod over all elements", "prod", "before * after[..., ::-1]", "before",
+     "the product of what stands in front only"),
 )  # fmt: skip
 
 REDUCTIONS = _of(
@@ -144,6 +173,10 @@ REDUCTIONS = _of(
      "g.reshape(kept_shape)", "the gradient is counted once for each of them"),
     ("logsumexp without normalisation", "logsumexp",
      "exponentials /= total", "pass", "exp(x - max) is not yet softmax"),
+    ("std without its root", "std", "(centred / denominator)", "centred",
+     "copied from var without the chain rule"),
+    ("std divides by zero", "std", "+ (deviation == 0)", "+ 0.0 * (deviation == 0)",
+     "equal elements have no deviation"),
 )  # fmt: skip
 
 SHAPE = _of(
@@ -162,6 +195,12 @@ SHAPE = _of(
      "right as long as both sides are equal"),
     ("gradient in the output's dtype", "astype", "g.astype(old)", "g",
      "float32 gradients on float64 parameters"),
+    ("flip not undone", "flip", "return xp.flip(g, axes)", "return g",
+     "the elements are all there, in other places"),
+    ("tril without its triangle", "tril", "return xp.tril(g, diagonal)", "return g",
+     "what was cut away gets a gradient"),
+    ("tril forgets the diagonal", "tril", "xp.tril(g, diagonal)", "xp.tril(g)",
+     "right for the main diagonal"),
 )  # fmt: skip
 
 INDEXING = _of(
@@ -195,6 +234,14 @@ CONTRACTIONS = _of(
      "the gradient of a trace is the identity, not ones"),
 )  # fmt: skip
 
+COMPLEX_STEP = _of(
+    "minigrad.checking.complex_step",
+    ("the gradient in place of its change", "_complex_step", "np.asarray(g.imag / COMPLEX_STEP)",
+     "np.asarray(g.real)", "the real part is the gradient itself"),
+    ("any function counts as analytic", "_complex_step", "<= allowed", "<= np.inf",
+     "complex numbers computed are not complex numbers right"),
+)  # fmt: skip
+
 BACKEND = _of(
     "minigrad.backend",
     ("buffered += with repeated indices", "scatter_add", "np.add.at(target, index, values)",
@@ -219,7 +266,14 @@ ACTIVATION = _of(
     "minigrad.ops.activation",
     ("tanh without the square", "tanh", "1.0 - y * y", "1.0 - y", "1 - tanh^2"),
     ("sigmoid squared", "sigmoid", "y * (1.0 - y)", "y * y", "s (1 - s)"),
-    ("relu passes at 0", "relu", "> 0", ">= 0", "the convention at the kink turned round"),
+    ("relu passes at 0", "relu", "y.real != 0", "x.data.real >= 0",
+     "the convention at the kink turned round"),
+    ("silu without the product rule", "silu", "s + value * (s * (1.0 - s))", "s",
+     "the gate taken for a constant"),
+    ("softplus passes on", "softplus", "return g * slope", "return g",
+     "right for large x only"),
+    ("relu stops NaN", "relu", "y.real != 0", "y.real > 0",
+     "comparisons with NaN are false"),
 )  # fmt: skip
 
 GELUS = _of(
@@ -242,10 +296,21 @@ PROBABILITIES = _of(
      "(g * p).sum(axis=-1, keepdims=True)", "the default axis"),
     ("log_softmax without the probabilities", "log_softmax", "xp.exp(y) * g.sum", "g.sum",
      "y is the logarithm of what belongs here"),
-    ("cross-entropy not averaged", "cross_entropy", "(weight * g)", "(g + 0.0 * weight)",
+)  # fmt: skip
+
+LOSSES = _of(
+    "minigrad.ops.losses",
+    ("cross-entropy not averaged", "_of_usual_labels", "(scale * g)", "(g + 0.0 * scale)",
      "the mean in the value but not in the gradient"),
-    ("cross-entropy without the label", "cross_entropy", "gradient[at_label] -=",
+    ("cross-entropy without the label", "_of_usual_labels", "gradient[at_label] -=",
      "gradient[at_label] -= 0.0 *", "softmax instead of softmax minus one-hot"),
+    ("smoothing taken from nobody", "_smoothing", "1.0 - label_smoothing,", "1.0,",
+     "the right class keeps all, and the others get something"),
+    ("ignored labels in the mean", "_of_labels", "weights[labels] * counts",
+     "weights[labels] * 1.0", "the sum leaves them out, the count does not"),
+    ("class weights in the sum only", "_of_labels", "total = importance.sum()",
+     "total = Tensor(counts.sum().astype(logits.dtype))",
+     "the mean over samples in place of the weighted one"),
 )  # fmt: skip
 
 NORMALISATION = _of(
@@ -270,10 +335,18 @@ NORMALISATION = _of(
      "right as long as the weight is one, as it is at the start"),
     ("layer norm's weight from g alone", "layer_norm", "to_weight += column_sum(product)",
      "to_weight += column_sum(g_block)", "copied from the bias"),
-    ("normalize without the projection", "normalize", "(g - y * along)", "g",
+    ("normalize without the projection", "normalize", "(g - slope * along)", "g",
      "the length taken for a constant"),
-    ("normalize without the length", "normalize", "(g - y * along) / length", "g - y * along",
+    ("normalize without the length", "normalize", "(g - slope * along) / length",
+     "g - slope * along",
      "right for vectors of length 1"),
+    ("the p-norm's slope to the power p", "_slope_of_length", "(p - 1.0)", "p",
+     "the derivative lowers the exponent"),
+    ("the largest elements all get everything", "_slope_of_length",
+     "is_largest / is_largest.sum(axis=axes, keepdims=True)", "1.0 * is_largest",
+     "the gradient is counted once for each of them"),
+    ("the p-norm without its sign", "_slope_of_length", "sign * size ** (p - 1.0)",
+     "size ** (p - 1.0)", "right for positive numbers"),
 )  # fmt: skip
 
 NOISE = _of(
@@ -314,6 +387,8 @@ ATTENTION = _of(
      "dropped probabilities have no gradient"),
     ("queries and values exchanged", "self_attention", "_split_heads(to_qkv, 3, heads))",
      "_split_heads(to_qkv, 3, heads)[::-1])", "the parts of the projection in reverse"),
+    ("shared keys keep the last gradient", "attention", "unbroadcast(gradients.k[0], shapes.k)",
+     "gradients.k[0].reshape((-1, *shapes.k))[-1]", "what is used n times collects a sum"),
 )  # fmt: skip
 
 MEMORY = _of(
@@ -473,9 +548,20 @@ PLAN = _of(
 )  # fmt: skip
 
 MUTANTS = [
-    *(*TAPE, *TENSOR, *BACKEND, *MEMORY, *RECOMPUTE),
-    *(*BASIC, *CHOICE, *REDUCTIONS, *SHAPE, *INDEXING, *LINEAR, *CONTRACTIONS, *ERROR_FUNCTION),
-    *(*ACTIVATION, *GELUS, *PROBABILITIES, *NORMALISATION, *NOISE, *ATTENTION),
+    *(*TAPE, *TENSOR, *BACKEND, *MEMORY, *RECOMPUTE, *COMPLEX_STEP),
+    *(
+        *BASIC,
+        *CHOICE,
+        *ELEMENTARY,
+        *REDUCTIONS,
+        *ACCUMULATIONS,
+        *SHAPE,
+        *INDEXING,
+        *LINEAR,
+        *CONTRACTIONS,
+        *ERROR_FUNCTION,
+    ),
+    *(*ACTIVATION, *GELUS, *PROBABILITIES, *LOSSES, *NORMALISATION, *NOISE, *ATTENTION),
     *(*CONV, *POOLING, *BATCH_NORM),
     *(*MODEL, *STEP, *WORKER, *SUMS, *PLAN),
 ]

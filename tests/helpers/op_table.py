@@ -34,7 +34,7 @@ from minigrad import plain, plain_images
 NOT_OPERATIONS = {
     *("GradientError", "Tensor", "backend", "backward_into", "checking", "checkpoint", "debug"),
     *("detect_anomaly", "draw", "grad", "gradcheck", "hvp", "nn", "no_grad", "optim", "profile"),
-    *("taylor_slope", "tensor"),
+    *("jvp", "taylor_slope", "tensor"),
 }
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -90,7 +90,7 @@ BINARY = (
 REDUCED = (
     *(((), None), ((), ()), ((4,), None), ((4,), 0), ((1,), -1), ((3, 4), None), ((3, 4), 0)),
     *(((3, 4), -1), ((3, 4), (0, 1)), ((2, 3, 4), (0, -1)), ((2, 3, 4), (-2,)), ((2, 3, 4), ())),
-    *(((1, 3), 0), ((0, 3), 1), ((2, 0, 3), (0, 2))),
+    *(((1, 3), 0), ((0, 3), 1), ((2, 0, 3), (0, 2)), ((), 0), ((), -1)),
 )
 
 
@@ -121,7 +121,12 @@ def reduction(
         for keepdims in (False, True)
     ]
     drawn = more.pop("drawn", d.reductions(domain))
-    return Row(name, function, reference, samples, drawn, **more)
+
+    def of_axes(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+        axis = None if x.ndim == 0 else axis  # NumPy's mean refuses the axis 0 of a number
+        return reference(x, axis=axis, keepdims=keepdims)
+
+    return Row(name, function, of_axes, samples, drawn, **more)
 
 
 def cases(name: str, *listed: tuple, domain: Callable = anywhere) -> list[Sample]:
@@ -165,7 +170,8 @@ def seeded_attention(q: Any, k: Any, v: Any, seed: int = 0, **options: Any) -> m
 def seeded_plain_attention(
     q: mg.Tensor, k: mg.Tensor, v: mg.Tensor, mask: Any = None, dropout: float = 0, seed: int = 0
 ) -> mg.Tensor:
-    shape = (*q.shape[:-1], k.shape[-2])
+    leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    shape = (*leading, q.shape[-2], k.shape[-2])
     kept = np.random.default_rng(seed).random(shape, np.float32) >= dropout
     return plain.attention(q, k, v, mask, kept, dropout)
 
@@ -195,6 +201,11 @@ def first_wins(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """For one window of equal numbers: the first moves the maximum up, none down."""
     first = np.arange(left.size).reshape(left.shape) == 0
     return np.where(first, right, left)
+
+
+def interleaved(operands: Sequence[Any], axes: Sequence[list]) -> list:
+    """Each operand with the numbers of its axes behind it."""
+    return [each for pair in zip(operands, axes) for each in pair]
 
 
 # --- the rows ---
@@ -234,6 +245,25 @@ ARITHMETIC = [
         kinks=[Kink(at([1.0, 2.0], [1.0, 2.0]), middle)],
         drawn_kinks=(d.equal_inputs(d.at_kinks(0.0, 1.0)), middle),
     ),
+    Row(  # broadcast shapes, and quotients away from integers
+        "floor_divide",
+        mg.floor_divide,
+        np.floor_divide,
+        [Sample(draw("//", d.between_integers, *shapes)) for shapes in BINARY],
+        d.broadcast_inputs(d.between_integers),
+    ),
+    Row(
+        "remainder",
+        mg.remainder,
+        np.remainder,
+        [Sample(draw("%", d.between_integers, *shapes)) for shapes in BINARY],
+        d.broadcast_inputs(d.between_integers),
+        composed=lambda a, b: a - b * mg.floor_divide(a, b),
+    ),
+    unary("square", mg.square, np.square, composed=lambda x: x**2),
+    unary("sin", mg.sin, np.sin),
+    unary("cos", mg.cos, np.cos, composed=lambda x: mg.sin(x + math.pi / 2)),
+    unary("log1p", mg.log1p, np.log1p, positive, composed=lambda x: mg.log(1.0 + x)),
     unary("neg", mg.neg, np.negative, linear="jointly"),
     unary("exp", mg.exp, np.exp),
     unary("log", mg.log, np.log, positive),
@@ -298,14 +328,18 @@ ACTIVATIONS = [
     unary("relu", mg.relu, lambda x: np.maximum(x, 0), domain=away_from_zero,
           kinks=[Kink(at([0.0, 0.0]), left_side)],
           drawn_kinks=(d.one_input(d.at_kinks(0.0)), left_side)),
+    unary("silu", mg.silu, lambda x: x * reference.logistic(x),
+          composed=lambda x: x * plain.sigmoid(x), samples=[at([-40.0, 0.0, 40.0])]),
+    unary("softplus", mg.softplus, lambda x: np.log1p(np.exp(x)), composed=plain.softplus,
+          samples=[at([-40.0, -8.0, 0.0, 8.0, 40.0])]),
     unary("quick_gelu", mg.quick_gelu, lambda x: x * reference.logistic(1.702 * x),
           composed=plain.quick_gelu),
-    unary("gelu", mg.gelu, reference.gelu, analytic=False, composed=plain.gelu,
+    unary("gelu", mg.gelu, reference.gelu, composed=plain.gelu,
           samples=[at([-7.0, -1.4, 0.0, 1.4, 9.0])]),
     Row("gelu", mg.gelu, reference.gelu, cases(
         "gelu", *((shape, {"approximate": "tanh"}) for shape in UNARY)),
         d.one_input(approximate=st.just("tanh")), plain.gelu),
-    unary("erf", mg.erf, reference.erf, analytic=False,
+    unary("erf", mg.erf, reference.erf,
           samples=[at([-7.0, -6.0, -1.0, -1e-3, 0.0, 0.999, 1.0, 1.001, 5.9, 30.0])]),
 ]  # fmt: skip
 
@@ -315,6 +349,20 @@ REDUCTIONS = [
         "sum", ((0, 3), {"axis": 0}), ((2, 0), {"axis": -1}), ((0, 3), {}))),
     reduction("mean", mg.mean, np.mean, linear="jointly", composed=plain.mean),
     reduction("var", mg.var, np.var, composed=plain.var),
+    reduction("std", mg.std, reference.std, domain=distinct,
+              composed=lambda x, axis=None, keepdims=False: mg.sqrt(mg.var(x, axis, keepdims))
+              if mg.var(x, axis).data.all() else mg.var(x, axis, keepdims)),
+    reduction("prod", mg.prod, np.prod, domain=away_from_zero,
+              drawn=d.reductions(d.at_kinks(0.0), empty=True)),
+    Row("prod", mg.prod, np.prod, [
+        at([0.0, 2.0, 3.0]), at([[0.0, 2.0, 0.0], [4.0, 5.0, 6.0]], axis=1), at([[0.0]]),
+        *cases("prod", ((0, 3), {"axis": 0}), ((2, 0), {"axis": -1}), ((0, 3), {})),
+    ]),
+    Row("cumsum", mg.cumsum, reference.cumsum, cases(
+        "cumsum",
+        ((), {}), ((), {"axis": 0}), ((4,), {"axis": 0}), ((3, 4), {"axis": -1}), ((3, 4), {}),
+        ((2, 3, 4), {"axis": 1}), ((0, 3), {"axis": 0}), ((2, 0), {}), ((1,), {"axis": -1}),
+    ), d.along_axis(), linear="jointly"),
     reduction("max", mg.max, np.max, domain=distinct, kinks=[
         Kink(at([2.0, 1.0, 2.0]), middle),
         Kink(at([2.0, 2.0, 2.0]), lambda left, right: right / 3.0),
@@ -350,6 +398,33 @@ SHAPES = [
         ((1,), {"shape": (0,)}), ((2, 3), {"shape": (2, 3)}), ((), {"shape": ()}),
         ((1, 1), {"shape": (1, 4)}), ((0, 1), {"shape": (2, 0, 3)}),
     ), d.broadcast_to_inputs(), linear="jointly"),
+    Row("ravel", mg.ravel, np.ravel, cases("ravel", *((shape, {}) for shape in UNARY)),
+        d.one_input(), linear="jointly"),
+    Row("flatten", mg.flatten, reference.flatten, cases(
+        "flatten",
+        ((), {}), ((3,), {}), ((2, 3, 4), {}), ((2, 3, 4), {"first": 1}), ((0, 3), {"first": 0}),
+        ((2, 3, 4), {"first": -3, "last": -2}), ((2, 0, 3), {"first": 1}), ((1,), {"last": 0}),
+    ), d.flatten_inputs(), linear="jointly"),
+    Row("squeeze", mg.squeeze, np.squeeze, cases(
+        "squeeze",
+        ((), {}), ((1,), {}), ((1, 3, 1), {}), ((1, 3, 1), {"axis": 0}), ((1, 0, 1), {"axis": -1}),
+        ((1, 3, 1), {"axis": (0, -1)}), ((2, 3), {}), ((2, 3), {"axis": ()}), ((), {"axis": 0}),
+    ), d.squeeze_inputs(), linear="jointly"),
+    Row("expand_dims", mg.expand_dims, np.expand_dims, cases(
+        "expand_dims",
+        ((), {"axis": 0}), ((3,), {"axis": -1}), ((2, 3), {"axis": 1}), ((0, 3), {"axis": 2}),
+        ((2, 3), {"axis": (0, -1)}), ((), {"axis": (0, 1)}), ((2,), {"axis": ()}),
+    ), d.expand_dims_inputs(), linear="jointly"),
+    Row("flip", mg.flip, np.flip, cases(
+        "flip",
+        ((), {}), ((4,), {}), ((3, 4), {}), ((3, 4), {"axis": 0}), ((3, 4), {"axis": (0, -1)}),
+        ((2, 3, 4), {"axis": -2}), ((0, 3), {"axis": 0}), ((1,), {"axis": 0}), ((3,), {"axis": ()}),
+    ), d.flip_inputs(), linear="jointly"),
+    Row("tril", mg.tril, lambda x, diagonal=0: np.tril(x, diagonal), cases(
+        "tril",
+        ((3, 3), {}), ((2, 4), {"diagonal": 1}), ((4, 2), {"diagonal": -1}), ((1, 1), {}),
+        ((2, 3, 3), {}), ((0, 3), {}), ((2, 0, 3), {"diagonal": 5}),
+    ), d.tril_inputs(), linear="jointly"),
     Row("concatenate", lambda *xs, axis=0: mg.concatenate(xs, axis),
         lambda *xs, axis=0: np.concatenate(xs, axis), cases(
         "concatenate",
@@ -374,6 +449,11 @@ SHAPES = [
         ((3,), {"widths": 1}), ((2, 3), {"widths": ((0, 1), (2, 0))}), ((), {"widths": 2}),
         ((2, 3), {"widths": (1, 2)}), ((0, 2), {"widths": 1}), ((2,), {"widths": 0}),
     ), d.pad_inputs(), linear="jointly"),
+    Row("pad", mg.pad, lambda x, widths, value: np.pad(x, widths, constant_values=value), cases(
+        "pad",
+        ((3,), {"widths": 1, "value": 2.5}), ((2, 3), {"widths": ((0, 1), (2, 0)), "value": -1}),
+        ((), {"widths": 2, "value": 3.0}), ((0, 2), {"widths": 1, "value": np.float64(0.5)}),
+    )),
     Row("getitem", mg.getitem, lambda x, index: x[index], cases(
         "getitem",
         ((5,), {"index": 2}), ((5,), {"index": -1}), ((5,), {"index": np.int64(1)}),
@@ -437,6 +517,16 @@ PRODUCTS = [
         ((0, 3), (3, 4), {"formula": "ij,jk->ik"}), ((2, 0), (0, 4), {"formula": "ij,jk->ik"}),
         ((), {"formula": "->"}), ((2, 3, 1), (1, 3), {"formula": "...i,i...->..."}),
     ), d.einsum_inputs(), linear="each"),
+    Row("einsum", lambda *xs, axes, output: mg.einsum(*interleaved(xs, axes), output),
+        lambda *xs, axes, output: np.einsum(*interleaved(xs, axes), output), cases(
+        "einsum",
+        ((2, 3), (3, 4), {"axes": [[0, 1], [1, 2]], "output": [0, 2]}),
+        ((3, 3), {"axes": [[5, 5]], "output": []}),
+        ((2, 3, 4), (4,), {"axes": [[..., 1], [1]], "output": [...]}),
+    )),
+    Row("einsum", lambda *xs, formula: mg.einsum(formula, list(xs)),
+        lambda *xs, formula: np.einsum(formula, *xs),
+        cases("einsum", ((2, 3), (3, 4), {"formula": "ij,jk->ik"}))),
     Row("embedding", mg.embedding, lambda w, ids: w[ids], cases(
         "embedding",
         ((5, 3), {"ids": np.array([1, 1, 1, 2])}), ((5, 3), {"ids": np.array([[0, 4], [4, 0]])}),
@@ -456,10 +546,11 @@ LARGE = [
 ]
 
 NEURAL = [
-    Row("softmax", mg.softmax, reference.softmax, [*cases("softmax", *ALONG), *LARGE],
+    Row("softmax", mg.softmax, reference.softmax,
+        [*cases("softmax", *ALONG, ((), {"axis": 0}), ((), {"axis": -1})), *LARGE],
         d.along_axis(), plain.softmax),
     Row("log_softmax", mg.log_softmax, lambda x, axis: np.log(reference.softmax(x, axis)),
-        [*cases("log_softmax", *ALONG), at([[50.0, 0.0, 49.0]], axis=-1)],
+        [*cases("log_softmax", *ALONG, ((), {"axis": -1})), at([[50.0, 0.0, 49.0]], axis=-1)],
         d.along_axis(), plain.log_softmax),
     Row("cross_entropy", mg.cross_entropy, reference.cross_entropy, cases(
         "cross_entropy",
@@ -471,14 +562,40 @@ NEURAL = [
         ((0, 3), {"labels": np.zeros(0, int), "reduction": "sum"}),
         ((0, 3), {"labels": np.zeros(0, int), "reduction": "none"}),
     ), d.cross_entropy_inputs(), plain.cross_entropy),
+    Row("cross_entropy", mg.cross_entropy, reference.cross_entropy, cases(
+        "cross_entropy",
+        *(((4, 3), {"labels": [0, 2, 1, 2], "reduction": reduction} | options)
+          for reduction in ("mean", "sum", "none")
+          for options in (
+              {"label_smoothing": 0.1}, {"ignore_index": 2}, {"weight": [0.5, 2.0, 1.0]},
+              {"label_smoothing": 0.3, "ignore_index": 0, "weight": [0.5, 0.0, 3.0]},
+          )),
+        ((4, 3), {"labels": [0, -100, 1, -100], "ignore_index": -100}),
+        ((2, 2, 3), {"labels": [[0, 1], [2, 2]], "label_smoothing": 0.2, "reduction": "none"}),
+        ((3,), {"labels": 1, "label_smoothing": 0.2, "weight": [1.0, 2.0, 3.0]}),
+        ((0, 3), {"labels": np.zeros(0, int), "label_smoothing": 0.1, "reduction": "sum"}),
+    ), d.cross_entropy_options()),
+    Row("cross_entropy", mg.cross_entropy, reference.cross_entropy_of_shares, cases(
+        "cross_entropy",
+        *(((4, 3), (4, 3), {"reduction": reduction} | options)
+          for reduction in ("mean", "sum", "none")
+          for options in ({}, {"label_smoothing": 0.1}, {"weight": [0.5, 2.0, 1.0]})),
+        ((3,), (3,), {}), ((2, 2, 3), (2, 2, 3), {"reduction": "none"}),
+        ((0, 3), (0, 3), {"reduction": "sum"}),
+    )),
     Row("layer_norm", mg.layer_norm, reference.layer_norm, cases(
         "layer_norm",
         ((4,), (4,), (4,), {}), ((3, 4), (4,), (4,), {}), ((2, 3, 4), (4,), (4,), {"eps": 1e-3}),
         ((0, 4), (4,), (4,), {}), ((2, 0, 4), (4,), (4,), {}), ((2, 1), (1,), (1,), {}),
         ((2, 0), (0,), (0,), {}),
     ), d.layer_norm_inputs(), plain.layer_norm),
-    Row("normalize", mg.normalize, reference.normalize, cases("normalize", *ALONG),
+    Row("normalize", mg.normalize, reference.normalize,
+        cases("normalize", *ALONG, ((), {"axis": 0}), domain=away_from_zero),
         d.along_axis(away_from_zero), plain.normalize),
+    Row("normalize", mg.normalize, reference.normalize, cases(
+        "normalize",
+        *((shape, {"axis": axis, "p": p}) for shape, axis in (*AXES[1:], *EMPTY)
+          for p in (1, 1.5, 3.0, math.inf)), domain=away_from_zero)),
     Row("dropout", seeded_dropout, reference.dropout, cases(
         "dropout",
         ((20,), {"p": 0.5, "seed": 1}), ((3, 4), {"p": 0.1, "seed": 2}),
@@ -507,6 +624,9 @@ ATTENTION = [
         ((1, 1, 0, 2), (1, 1, 3, 2), (1, 1, 3, 2), {"dropout": 0.4}),
         ((0, 1, 2, 2), (0, 1, 2, 2), (0, 1, 2, 2), {}), ((3, 4), (3, 4), (3, 4), {}),
         ((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), {}), ((1, 2, 0), (1, 2, 0), (1, 2, 0), {}),
+        ((2, 2, 3, 4), (2, 1, 3, 4), (3, 5), {"mask": "causal"}),  # leading axes broadcast
+        ((3, 4), (2, 1, 5, 4), (1, 2, 5, 4), {"dropout": 0.4}), ((3, 4), (2, 5, 4), (2, 5, 1), {}),
+        ((1, 3, 4), (0, 2, 4), (1, 2, 4), {}),
     ), d.attention_inputs(), seeded_plain_attention),
     Row("self_attention", mg.self_attention, reference.self_attention, cases(
         "self_attention",

@@ -29,11 +29,39 @@ def logsumexp(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.nda
     return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
 
 
-def cross_entropy(logits: np.ndarray, labels: Any, reduction: str = "mean") -> np.ndarray:
+def cross_entropy(
+    logits: np.ndarray,
+    labels: Any,
+    reduction: str = "mean",
+    weight: Any = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> np.ndarray:
+    """One sample at a time."""
     labels = np.asarray(labels)
-    losses = np.zeros(labels.shape)
+    classes = logits.shape[-1]
+    weight = np.ones(classes) if weight is None else np.asarray(weight)
+    losses, counted = np.zeros(labels.shape), np.zeros(labels.shape)
     for index in np.ndindex(labels.shape):
-        losses[index] = -math.log(softmax(logits[index])[labels[index]])
+        if labels[index] == ignore_index:
+            continue
+        target = np.full(classes, label_smoothing / classes)
+        target[labels[index]] += 1.0 - label_smoothing
+        losses[index] = -(target * weight * np.log(softmax(logits[index]))).sum()
+        counted[index] = weight[labels[index]]
+    mean = losses.sum() / counted.sum() if reduction == "mean" else None
+    return {"mean": mean, "sum": losses.sum(), "none": losses}[reduction]
+
+
+def cross_entropy_of_shares(
+    logits: np.ndarray,
+    shares: np.ndarray,
+    reduction: str = "mean",
+    weight: Any = 1.0,
+    label_smoothing: float = 0.0,
+) -> np.ndarray:
+    shares = shares * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
+    losses = -(shares * np.asarray(weight) * np.log(softmax(logits))).sum(axis=-1)
     return {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](losses)
 
 
@@ -46,14 +74,34 @@ def layer_norm(
     return weight * (x - mean) / np.sqrt(variance + eps) + bias
 
 
-def normalize(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+def normalize(x: np.ndarray, axis: int = -1, p: float = 2.0) -> np.ndarray:
+    if x.size == 0 or x.ndim == 0:
+        return np.sign(x)
+    return x / np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
+
+
+def std(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    return np.sqrt(np.var(x, axis=axis, keepdims=keepdims))
+
+
+def cumsum(x: np.ndarray, axis: Any = None) -> np.ndarray:
+    return x if x.ndim == 0 and axis is not None else np.cumsum(x, axis=axis)
+
+
+def flatten(x: np.ndarray, first: int = 0, last: int = -1) -> np.ndarray:
+    if x.ndim == 0:
+        return x.reshape(1)
+    first, last = first % x.ndim, last % x.ndim
+    middle = math.prod(x.shape[first : last + 1])
+    return x.reshape((*x.shape[:first], middle, *x.shape[last + 1 :]))
 
 
 def attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Any = None, dropout: float = 0, seed: int = 0
 ) -> np.ndarray:
     """One query at a time. A query that sees no key gets zeros."""
+    leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    q, k, v = (np.broadcast_to(each, (*leading, *each.shape[-2:])) for each in (q, k, v))
     shape = (*q.shape[:-1], k.shape[-2])
     if isinstance(mask, str):
         mask = np.arange(shape[-2])[:, None] >= np.arange(shape[-1])[None, :]
@@ -62,7 +110,7 @@ def attention(
         mask = np.where(mask, 0.0, -np.inf)
     mask = np.broadcast_to(mask, shape)
     kept = np.random.default_rng(seed).random(shape, np.float32) >= dropout
-    out = np.zeros(q.shape)
+    out = np.zeros((*q.shape[:-1], v.shape[-1]))
     for index in np.ndindex(q.shape[:-1]):
         seen = [j for j in range(shape[-1]) if mask[index][j] > -np.inf]
         scores = [

@@ -39,10 +39,8 @@ def test_every_right_operation_passes(row):
 
 
 def test_method_is_complex_where_the_function_can():
-    assert mg.gradcheck(mg.gelu, [POINT]).method == "central"
+    assert mg.gradcheck(mg.gelu, [POINT]).method == "complex"
     assert mg.gradcheck(mg.tanh, [POINT]).method == "complex"
-    with pytest.raises(TypeError, match="complex128"):
-        mg.gradcheck(mg.erf, [POINT], method="complex")
 
     def only_real(x):
         return record("real", np.abs(x.data) * 2.0, (x,), lambda g: g * 2.0 * np.sign(x.data))

@@ -108,7 +108,27 @@ ERRORS = [
         "embedding: weight must be (V, D), got shape (3,)",
     ),
     (lambda: mg.softmax(A, 2), ValueError, "softmax: axis 2 is out of range"),
-    (lambda: mg.log_softmax(1.0), ValueError, "log_softmax: axis -1 is out of range for 0 dim"),
+    (lambda: mg.softmax(1.0, 1), ValueError, "softmax: axis 1 is out of range for 0 dim"),
+    (lambda: mg.log_softmax(1.0, 1), ValueError, "log_softmax: axis 1 is out of range for 0 dim"),
+    (lambda: mg.sum(1.0, -2), ValueError, "sum: axis -2 is out of range for 0 dimensions"),
+    (lambda: mg.cumsum(A, 2), ValueError, "cumsum: axis 2 is out of range for 2 dimensions"),
+    (lambda: mg.std(NO_ROWS, 0), ValueError, "std: no elements along axis (0,) of shape (0, 3)"),
+    (lambda: mg.squeeze(A, 0), ValueError, "squeeze: axis 0 of shape (2, 3) must have size 1"),
+    (lambda: mg.flatten(B, 2, 1), ValueError, "flatten: axis 2 comes after axis 1 in shape (2, 4"),
+    (lambda: mg.expand_dims(A, 3), ValueError, "expand_dims: axis 3 is out of range for 3 dim"),
+    (lambda: mg.flip(A, (0, 0)), ValueError, "flip: axis (0, 0) names one axis twice"),
+    (lambda: mg.tril(A[0]), ValueError, "tril: needs matrices (..., N, M), got shape (3,)"),
+    (lambda: mg.floor_divide(A, A.T), ValueError, "floor_divide: shapes (2, 3) and (3, 2)"),
+    (lambda: mg.remainder(A, A.T), ValueError, "remainder: shapes (2, 3) and (3, 2)"),
+    (lambda: mg.normalize(A, p=0.5), ValueError, "normalize: p must be at least 1, got 0.5"),
+    (
+        lambda: mg.power([1, 2], -1),
+        ValueError,
+        "power: integers int64 to a negative power are no integers; convert the base with",
+    ),
+    (lambda: mg.power([1, 2], [1, -1]), ValueError, "power: integers int64 to a negative power"),
+    (lambda: mg.einsum(A, "ij"), ValueError, "einsum: expected a string of subscripts, or a list"),
+    (lambda: mg.einsum(A, [0, 52]), ValueError, "einsum: expected a string of subscripts, or a"),
     (lambda: mg.normalize(A, 2), ValueError, "normalize: axis 2 is out of range"),
     (
         lambda: mg.cross_entropy(A, [0]),
@@ -132,6 +152,28 @@ ERRORS = [
         ValueError,
         "cross_entropy: no samples to average",
     ),
+    (
+        lambda: mg.cross_entropy(A, [0, 1], weight=[1.0, 2.0]),
+        ValueError,
+        "cross_entropy: weight (2,) must have shape (3,)",
+    ),
+    (
+        lambda: mg.cross_entropy(A, [0, 1], label_smoothing=1.0),
+        ValueError,
+        "cross_entropy: label_smoothing must lie in [0, 1), got 1.0",
+    ),
+    (
+        lambda: mg.cross_entropy(A, [2, 2], ignore_index=2),
+        ValueError,
+        "cross_entropy: no samples to average in logits (2, 3)",
+    ),
+    (
+        lambda: mg.cross_entropy(NO_ROWS, NO_ROWS),
+        ValueError,
+        "cross_entropy: no samples to average",
+    ),
+    (lambda: mg.cross_entropy(A, A, ignore_index=2), ValueError, "cross_entropy: ignore_index ne"),
+    (lambda: mg.cross_entropy(A, [0, 3], ignore_index=2), IndexError, "cross_entropy: index 3"),
     (
         lambda: mg.layer_norm(A, A[0], A[:, 0]),
         ValueError,
@@ -157,10 +199,10 @@ ERRORS = [
     ),
     (
         lambda: mg.attention(
-            A[None], np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.float32)
+            B[:, :, :3], np.zeros((3, 2, 3), np.float32), np.zeros((3, 2, 3), np.float32)
         ),
         ValueError,
-        "attention: q (1, 2, 3), k (2, 2, 3)",
+        "attention: q (2, 4, 3), k (3, 2, 3)",
     ),
     (
         lambda: mg.attention(A, A, A, "future"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import plain
 
 pytestmark = [
     pytest.mark.gradient,
@@ -133,8 +134,19 @@ def test_integers_compute_and_become_floats_where_they_must():
     n = mg.tensor([1, 2, 3])
     assert (n + 1).dtype == np.int64
     assert mg.sum(n).item() == 6
-    for made in (n / 2, mg.mean(n), mg.exp(n), n**2, n * 0.5, mg.clip(n, 1.5, 2.5), mg.softmax(n)):
+    for made in (
+        n / 2,
+        mg.mean(n),
+        mg.exp(n),
+        n**2.0,
+        n * 0.5,
+        mg.clip(n, 1.5, 2.5),
+        mg.softmax(n),
+    ):
         assert made.dtype == np.float32
+    for made in (n**2, n**n, n**True, 2**n, n // 2, n % 2, mg.square(n), mg.prod(n), n.cumsum(0)):
+        assert made.dtype == np.int64
+    assert (n**2).data.tolist() == [1, 4, 9] and (2**n).data.tolist() == [2, 4, 8]
     assert mg.clip(n, 1.5, 2.5).data.tolist() == [1.5, 2.0, 2.5]
     assert (n * f32(3)).dtype == np.float32
 
@@ -222,6 +234,27 @@ def value_and_gradient(function, values):
         (mg.softmax, [-np.inf, 1000.0], [0, 1], [0, 0]),
         (mg.softmax, [1e30, -1e30], [1, 0], [0, 0]),
         (mg.log_softmax, [-np.inf, 1.0], [-np.inf, 0], [1, -1]),
+        (mg.log_softmax, [-np.inf, -np.inf], [-np.inf, -np.inf], [1, 1]),
+        (plain.log_softmax, [-np.inf, -np.inf], [-np.inf, -np.inf], [1, 1]),
+        (plain.logsumexp, [-np.inf, -np.inf], -np.inf, [0, 0]),
+        (lambda x: mg.cross_entropy(x, 1), [-np.inf, -np.inf], np.inf, [0, -1]),
+        (lambda x: mg.cross_entropy(x, [0.0, 1.0]), [-np.inf, 3.0], 0.0, [0, 0]),
+        (
+            lambda x: mg.cross_entropy(x, 1, weight=[0, 1], label_smoothing=0.5),
+            [-np.inf, 3.0],
+            0,
+            [0, 0],
+        ),
+        (mg.softplus, [1e30, -1e30], [1e30, 0], [1, 0]),
+        (mg.silu, [1e30, -1e30], [1e30, 0], [1, 0]),
+        (lambda x: mg.gelu(x, "tanh"), [1e30, -1e30], [1e30, 0], [1, 0]),
+        (lambda x: mg.normalize(x, p=3), [1e20, 0.0], [1, 0], [0, 0]),
+        (mg.std, [1e20, -1e20], 1e20, [0.5, -0.5]),
+        (mg.std, [2.0, 2.0], 0.0, [0, 0]),
+        (mg.prod, [0.0, 3.0], 0.0, [3, 0]),
+        (mg.prod, [0.0, 0.0], 0.0, [0, 0]),
+        (lambda x: mg.remainder(x, 3.0), [7.0, -7.0], [1, 2], [1, 1]),
+        (lambda x: x // 2.0, [7.0, -7.0], [3, -4], [0, 0]),
         (lambda x: mg.cross_entropy(x, 1), [-1e30, 1e30], 0.0, [0, 0]),
         (lambda x: mg.cross_entropy(x, 1), [-np.inf, 3.0], 0.0, [0, 0]),
         (lambda x: mg.cross_entropy(x, 0), [-np.inf, 3.0], np.inf, [-1, 1]),
@@ -248,10 +281,73 @@ def test_extreme_values_give_the_limit_without_a_warning(function, values, resul
 
 
 def test_gradient_of_a_tensor_exponent():
-    base = mg.tensor(np.array([0.0, 0.0, 2.0]))
-    exponent = mg.tensor(np.array([0.0, 2.0, 3.0]), requires_grad=True)
-    (gradient,) = mg.grad(base**exponent, [exponent], np.ones(3))
-    assert np.allclose(gradient, [0.0, 0.0, 8.0 * np.log(2.0)])
+    """NaN at a negative base, minus infinity where 0 has a negative power."""
+    base = mg.tensor(np.array([0.0, 0.0, 2.0, -1.5, -2.0]))
+    exponent = mg.tensor(np.array([0.0, 2.0, 3.0, 2.0, 3.0]), requires_grad=True)
+    (gradient,) = mg.grad(base**exponent, [exponent], np.ones(5))
+    expected = [0.0, 0.0, 8.0 * np.log(2.0), np.nan, np.nan]
+    assert np.allclose(gradient, expected, equal_nan=True)
+    inputs = [mg.tensor(np.array(value), requires_grad=True) for value in (0.0, -1.0)]
+    with np.errstate(divide="ignore"):  # 0 to the power -1
+        gradients = mg.grad(mg.power(*inputs), inputs)
+        (of_constant,) = mg.grad(inputs[0] ** -2.0, inputs[:1])
+    assert [g.item() for g in gradients] == [-np.inf, -np.inf] and of_constant == -np.inf
+
+
+def test_a_negative_base_gets_no_warning_if_its_exponent_is_a_constant():
+    base = mg.tensor(np.array([-2.0, 3.0]), requires_grad=True)
+    (gradient,) = mg.grad(base ** mg.tensor(np.array([3.0, 2.0])), [base], np.ones(2))
+    assert gradient.tolist() == [12.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("op", "expected"),
+    [
+        (mg.relu, [10.0, 20.0]),
+        (mg.abs, [0.0, 20.0]),
+        (lambda x: mg.clip(x, 0.0, 5.0), [0.0, 20.0]),
+        (lambda x: mg.clip(x, low=0.0), [0.0, 20.0]),
+        (lambda x: mg.maximum(x, 0.0), [10.0, 20.0]),
+        (lambda x: mg.minimum(5.0, x), [10.0, 20.0]),
+        (lambda x: mg.maximum(x, np.array([1.0, np.nan])), [10.0, 20.0]),
+    ],
+)
+def test_the_gradient_at_nan_is_that_of_pytorch(op, expected):
+    x = mg.tensor(np.array([np.nan, 2.0]), requires_grad=True)
+    assert mg.grad(op(x), [x], np.array([10.0, 20.0]))[0].tolist() == expected
+
+
+def test_both_inputs_get_the_gradient_of_a_choice_with_nan():
+    pair = [mg.tensor(np.array(value), requires_grad=True) for value in (np.nan, 1.0)]
+    for op in (mg.maximum, mg.minimum):
+        assert [g.item() for g in mg.grad(op(*pair), pair)] == [1.0, 1.0]
+        assert [g.item() for g in mg.grad(op(*pair[::-1]), pair)] == [1.0, 1.0]
+
+
+ROWS_FAR_FROM_ZERO = [1e6 + np.random.default_rng(0).standard_normal((20, 128)),
+                      np.full((3, 128), 100.7), np.full((2, 7), -3e5)]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", ROWS_FAR_FROM_ZERO, ids=["1e6", "100.7", "-3e5"])
+def test_layer_norm_and_variance_far_from_zero(rows):
+    """float32 rounds the rows first; what is computed from these is exact to 1e-6."""
+    single = rows.astype(np.float32)
+    width = rows.shape[-1]
+    weight, bias = np.ones(width, np.float32), np.zeros(width, np.float32)
+    exact = single.astype(np.float64)
+    wanted = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(exact.var(-1, keepdims=True) + 1e-5)
+    assert np.abs(mg.layer_norm(single, weight, bias).data - wanted).max() < 1e-6
+    assert np.abs(mg.var(single, -1).data - exact.var(-1)).max() < 1e-6
+    assert np.abs(mg.std(single, -1).data - exact.std(-1)).max() < 1e-6
+
+
+def test_rows_with_squares_beyond_float32():
+    x = np.array([[1e20, -1e20, 0.0, 0.0], [1.0, 2.0, 3.0, 4.0]], np.float32)
+    weight, bias = np.ones(4, np.float32), np.zeros(4, np.float32)
+    wanted = [[2**0.5, -(2**0.5), 0.0, 0.0], mg.layer_norm(x[1], weight, bias).data]
+    assert np.allclose(mg.layer_norm(x, weight, bias).data, wanted, rtol=1e-6)
+    y, g = value_and_gradient(mg.normalize, [3e20, -4e20])
+    assert np.allclose(y, [0.6, -0.8], rtol=1e-6) and np.allclose(g, 0.0)
 
 
 def test_nan_is_not_hidden():

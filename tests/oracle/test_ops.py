@@ -45,6 +45,7 @@ def reduced(function: Callable) -> Callable:
         axes = axes_of(x, axis)
         # One more axis of size 1 is always reduced: PyTorch takes () for all axes.
         axes = (axes,) if isinstance(axes, int) else axes
+        axes = axes if x.ndim else ()  # a number has no axis to reduce
         axes = (*(a if a >= 0 else a - 1 for a in axes), -1)
         y = function(x[..., None], dim=axes, keepdim=True)[..., 0]  # kept
         gone = sorted(a % x.ndim if a >= 0 else (a + 1) % x.ndim for a in axes[:-1])
@@ -59,9 +60,44 @@ def getitem(x, index):
     return x.reshape(-1)[torch.as_tensor(positions.copy())]  # shape of x[index]
 
 
-def pad(x, widths):
+def pad(x, widths, value=0.0):
     pairs = np.broadcast_to(np.asarray(widths), (x.ndim, 2))[::-1].reshape(-1).tolist()
-    return F.pad(x, pairs)
+    return F.pad(x, pairs, value=float(value))
+
+
+def std(x, dim, keepdim):
+    """The root of the variance; 0 with a derivative of 0 where that is 0."""
+    variance = torch.var(x, dim, correction=0, keepdim=keepdim)
+    varies = variance > 0
+    return torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)
+
+
+def prod(x, axis=None, keepdims=False):
+    """PyTorch multiplies over one axis at a time."""
+    axes = tuple(range(x.ndim)) if axis is None else np.atleast_1d(np.array(axis, int)).tolist()
+    for each in sorted({a % x.ndim for a in axes} if x.ndim else (), reverse=True):
+        x = torch.prod(x, each, keepdim=keepdims)
+    return x * 1.0
+
+
+def cumsum(x, axis=None):
+    return torch.cumsum(x.reshape(-1) if axis is None else x, 0 if axis is None else axis)
+
+
+def squeeze(x, axis=None):
+    return torch.squeeze(x) if axis is None else torch.squeeze(x, axis)
+
+
+def expand_dims(x, axis):
+    axes = (axis,) if isinstance(axis, int) else axis
+    for each in sorted(a % (x.ndim + len(axes)) for a in axes):
+        x = x.unsqueeze(each)
+    return x * 1.0
+
+
+def flip(x, axis=None):
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return torch.flip(x, tuple(axes))
 
 
 def take(x, indices, axis=0):
@@ -73,22 +109,31 @@ def take(x, indices, axis=0):
     return moved.movedim(tuple(range(indices.ndim)), tuple(last.tolist()))
 
 
-def einsum(*operands, formula):
+def einsum(*operands, formula="", axes=(), output=()):
+    if axes:
+        pairs = [each for pair in zip(operands, axes) for each in pair]
+        return torch.einsum(*pairs, list(output))
     if formula == "->":
         return operands[0] * 1.0
     return torch.einsum(formula, *operands)
 
 
-def cross_entropy(logits, labels, reduction="mean"):
+def cross_entropy(logits, labels, reduction="mean", weight=None, ignore_index=-100, **options):
+    options["weight"] = None if weight is None else torch.as_tensor(weight, dtype=logits.dtype)
+    options["reduction"] = reduction
+    flat = logits.reshape(-1, logits.shape[-1])
+    if isinstance(labels, torch.Tensor):  # shares
+        losses = F.cross_entropy(flat, labels.reshape(flat.shape), **options)
+        return losses.reshape(labels.shape[:-1]) if reduction == "none" else losses
     labels = torch.as_tensor(np.asarray(labels, np.int64))
-    flat = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), None,
-                           reduction=reduction)  # fmt: skip
-    return flat.reshape(labels.shape) if reduction == "none" else flat
+    losses = F.cross_entropy(flat, labels.reshape(-1), ignore_index=ignore_index, **options)
+    return losses.reshape(labels.shape) if reduction == "none" else losses
 
 
 def attention(q, k, v, mask=None, dropout=0.0, seed=0):
     """Attention in PyTorch's pieces, without NaN in hidden rows."""
-    shape = (*q.shape[:-1], k.shape[-2])
+    leading = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    shape = (*leading, q.shape[-2], k.shape[-2])
     if isinstance(mask, str):
         mask = np.tri(k.shape[-2], dtype=bool)
     mask = np.zeros(shape) if mask is None else np.asarray(mask)
@@ -170,6 +215,14 @@ ORACLE: dict[str, Callable] = {
     "clip": lambda x, low, high: x * 1.0 if low is high is None else torch.clamp(x, low, high),
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "gelu": F.gelu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x), "erf": torch.erf,
+    "floor_divide": lambda a, b: torch.floor(a / b), "remainder": torch.remainder,
+    "square": torch.square, "sin": torch.sin, "cos": torch.cos, "log1p": torch.log1p,
+    "silu": F.silu, "softplus": lambda x: F.softplus(x, threshold=40.0),
+    "std": reduced(std),
+    "prod": prod, "cumsum": cumsum, "ravel": torch.ravel, "squeeze": squeeze,
+    "flatten": lambda x, first=0, last=-1: torch.flatten(x, first, last) * 1.0,
+    "expand_dims": expand_dims, "flip": flip,
+    "tril": lambda x, diagonal=0: torch.tril(x, diagonal),
     "sum": reduced(torch.sum), "mean": reduced(torch.mean),
     "var": reduced(lambda x, dim, keepdim: torch.var(x, dim, correction=0, keepdim=keepdim)),
     "max": reduced(torch.amax), "min": reduced(torch.amin), "logsumexp": reduced(torch.logsumexp),
@@ -187,7 +240,8 @@ ORACLE: dict[str, Callable] = {
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
     "cross_entropy": cross_entropy, "layer_norm": layer_norm,
-    "normalize": lambda x, axis=-1: F.normalize(x, dim=axis, eps=1e-12), "dropout": dropout,
+    "normalize": lambda x, axis=-1, p=2.0: F.normalize(x, p, axis) if x.numel() else x * 1.0,
+    "dropout": dropout,
     "attention": attention, "self_attention": self_attention,
     "conv2d": conv2d, "avg_pool2d": pooled(F.avg_pool2d), "max_pool2d": pooled(F.max_pool2d),
     "batch_norm": batch_norm,

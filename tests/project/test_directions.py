@@ -34,16 +34,25 @@ ALLOWED["data"] = {"files"}
 # left.
 ROWS = (
     ("context", "backend", "memory", "blas", "threads"),
-    ("tape", "tensor"),
+    ("declared", "tape", "tensor"),
     ("inputs",),
-    ("ops.basic", "ops.choice"),
-    ("ops.reductions", "ops.shape", "ops.indexing", "ops.linear", "ops.contractions"),
-    ("ops.error_function", "ops.activation", "plain", "plain_images"),
-    ("ops.gelus", "ops.probabilities", "ops.normalisation", "ops.noise", "ops.attention"),
+    ("ops.basic", "ops.choice", "ops.elementary"),
+    ("ops.reductions", "ops.accumulations", "ops.shape", "ops.indexing"),
+    ("ops.linear", "ops.contractions"),
+    ("ops.error_function", "ops.activation", "plain", "plain_adamw", "plain_images"),
+    (
+        "ops.gelus",
+        "ops.probabilities",
+        "ops.losses",
+        "ops.normalisation",
+        "ops.noise",
+        "ops.attention",
+    ),
     ("ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
     ("module", "nn", "flat", "optim"),
     ("recompute",),
     ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
+    ("checking.complex_step",),
     ("debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
     ("checking", "debug"),
 )
@@ -89,7 +98,13 @@ def imported_modules(module: str, sources: dict[str, str], table: dict) -> list[
         found.append(target)
 
     tree = ast.parse(sources[module])
+    # What only a type checker imports is no import.
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    checkers = [node for node in blocks if ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {id(inner) for block in checkers for inner in ast.walk(block)}
     for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             found += [name.name for name in node.names if name.name in sources and not name.asname]
         elif isinstance(node, ast.ImportFrom) and node.module in sources:

@@ -1,0 +1,200 @@
+"""How surprised is a model by the right answer?
+
+A model that gives the right class the probability p is surprised by -log p: not at all
+if p is 1, and the more the smaller p is. This is the cross-entropy.
+
+    cross_entropy(x, label)       -log p_label,   p = softmax(x)
+
+It has the simplest derivative of all: the probabilities, minus 1 at the right class.
+
+    dL/dx = p - one_hot(label)
+
+The right answer may also be spread over several classes, with a share q_c for each. The
+one-hot row then becomes the row of shares:
+
+    cross_entropy(x, q)           -sum_c q_c log p_c
+
+Label smoothing makes such an answer of a single label: the right class keeps most of
+it, and all classes share the rest. A model is then never asked to be quite sure.
+
+The plain form: minigrad/plain.py. Szegedy et al. 2015, "Rethinking the Inception
+Architecture for Computer Vision", arXiv:1512.00567, section 7 (label smoothing).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minigrad.backend import Array, array_module, check_indices, row_sum
+from minigrad.inputs import floating, tensor
+from minigrad.ops.choice import where
+from minigrad.ops.probabilities import log_softmax
+from minigrad.ops.reductions import finite_maximum
+from minigrad.tensor import Tensor, record
+
+
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    reduction: str = "mean",
+    weight: Any = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The fast form of `plain.cross_entropy`: -log softmax(logits)[label].
+
+    logits (..., C); labels (...), integers from 0 to C-1, or floats (..., C), the share
+    of each class in the right answer. reduction is "mean" or "sum" over all samples, or
+    "none" for one loss per sample (...). ValueError for shapes that do not fit,
+    IndexError for a label that is out of range.
+
+    weight (C,) multiplies the loss of each class; the mean of integer labels is then
+    the weighted mean. Samples with the label ignore_index do not count. label_smoothing
+    is the share of the right answer that goes to all classes equally.
+
+    >>> logits = [[0.0, 1.0, 2.0], [5.0, 5.0, 5.0]]
+    >>> print(cross_entropy(logits, [2, 0], reduction="none").data.round(3))
+    [0.408 1.099]
+    >>> print(cross_entropy(logits, [2, 0]).data.round(3))
+    0.753
+    """
+    (logits,) = floating("cross_entropy", logits)
+    answers = labels if isinstance(labels, Tensor) else tensor(labels)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none": {reduction!r}')
+    are_shares = answers.dtype.kind in "fc" and answers.shape == logits.shape != ()
+    if are_shares or weight is not None or ignore_index is not None or label_smoothing:
+        weights = _class_weights(logits, weight)
+        if are_shares:
+            if ignore_index is not None:
+                raise ValueError("cross_entropy: ignore_index needs integer labels, not shares")
+            return _of_shares(logits, labels, reduction, weights, label_smoothing)
+        return _of_labels(logits, answers.data, reduction, weights, ignore_index, label_smoothing)
+    return _of_usual_labels(logits, answers.data, reduction)
+
+
+def _of_usual_labels(logits: Tensor, labels: Array, reduction: str) -> Tensor:
+    """The fast form: integer labels without weights, gaps or smoothing."""
+    _check_labels(logits, labels, reduction)
+    xp = array_module(logits.data)
+    shape = logits.shape
+    count = labels.size
+    x = logits.data.reshape(count, shape[-1])  # (N, C)
+    at_label = (xp.arange(count), xp.asarray(labels).reshape(-1))  # picks (N,)
+    shifted = x - finite_maximum(x, -1)  # x - m, (N, C)
+    shifted_at_label = shifted[at_label]  # (N,)
+    exponentials = xp.exp(shifted, out=shifted)
+    sums = row_sum(exponentials)  # (N,)
+    sums += sums.real == 0  # a row of -inf alone: 0 becomes 1, with logarithm 0
+    # -log p_label = log(sum(exp(x - m))) - (x_label - m)
+    losses = xp.log(sums) - shifted_at_label  # (N,)
+    # p = exp(x - m) / sum(exp(x - m))
+    exponentials /= sums[:, None]
+    probabilities = exponentials  # (N, C)
+    scale = 1.0 / count if reduction == "mean" else 1.0
+
+    def vjp(g: Array) -> Array:
+        # dL/dx = (p - one_hot(label)) times the gradient of the sample's loss
+        per_sample = (scale * g).reshape(-1, 1)  # (N, 1) or (1, 1)
+        gradient = probabilities * per_sample
+        gradient[at_label] -= xp.broadcast_to(per_sample[:, 0], (count,))
+        return gradient.reshape(shape)  # shape of logits
+
+    value = losses.reshape(shape[:-1]) if reduction == "none" else losses.sum() * scale  # (...)
+    return record("cross_entropy", value, (logits,), vjp)
+
+
+def _check_labels(logits: Tensor, labels: Array, reduction: str) -> None:
+    """Raise unless the arguments of `cross_entropy` fit together."""
+    if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: logits {logits.shape} need labels of shape {logits.shape[:-1]}, "
+            f"got {labels.shape}"
+        )
+    check_indices("cross_entropy", labels, logits.shape[-1])
+    if labels.size == 0 and reduction == "mean":
+        raise _nothing_to_average(logits)
+
+
+def _nothing_to_average(logits: Tensor) -> ValueError:
+    return ValueError(f"cross_entropy: no samples to average in logits {logits.shape}")
+
+
+def _class_weights(logits: Tensor, weight: Any) -> Tensor:
+    """The weights of the classes (C,), 1 for each if there are none."""
+    classes = logits.shape[-1:]
+    if weight is None:
+        return Tensor(array_module(logits.data).ones(classes, logits.dtype))
+    _, weights = floating("cross_entropy", logits, weight)
+    if weights.shape != classes:
+        raise ValueError(f"cross_entropy: weight {weights.shape} must have shape {classes}")
+    return weights
+
+
+def _smoothing(label_smoothing: float, classes: int) -> tuple[float, float]:
+    """What the right class keeps, and what each class gets."""
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(
+            f"cross_entropy: label_smoothing must lie in [0, 1), got {label_smoothing}"
+        )
+    return 1.0 - label_smoothing, label_smoothing / max(classes, 1)
+
+
+def _of_labels(
+    logits: Tensor,
+    labels: Array,
+    reduction: str,
+    weights: Tensor,
+    ignore_index: int | None,
+    label_smoothing: float,
+) -> Tensor:
+    """The cross-entropy of integer labels, with everything that `cross_entropy` offers.
+
+    It is composed of small operations. The fast form above is for the usual case.
+    """
+    xp = array_module(logits.data)
+    kept, spread = _smoothing(label_smoothing, logits.shape[-1])
+    labels = xp.asarray(labels)
+    counts = xp.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    labels = xp.where(counts, labels, 0)  # an ignored label may be out of range
+    _check_labels(logits, labels, reduction)
+    log_p = log_softmax(logits)
+    index = tuple(xp.indices(labels.shape))  # picks (...)
+    importance = weights[labels] * counts  # (...)
+    losses = -(where(counts, log_p[(*index, labels)], 0.0) * importance * kept)
+    if spread:
+        # The answer "all classes equally": the mean of the losses of all classes.
+        every_class = (where(weights.data == 0.0, 0.0, log_p) * weights).sum(-1)  # (...)
+        losses = losses - where(counts, every_class, 0.0) * spread
+    if reduction == "mean":
+        total = importance.sum()
+        if not total.data.real > 0.0:
+            raise _nothing_to_average(logits)
+        return losses.sum() / total
+    return losses.sum() if reduction == "sum" else losses
+
+
+def _of_shares(
+    logits: Tensor, shares: Any, reduction: str, weights: Tensor, label_smoothing: float
+) -> Tensor:
+    """The cross-entropy of an answer in shares: -sum_c share_c log p_c, (..., C) -> ().
+
+    The shares get a gradient, too: -log p.
+    """
+    kept, spread = _smoothing(label_smoothing, logits.shape[-1])
+    logits, shares = floating("cross_entropy", logits, shares)
+    factors = (shares * kept + spread) * weights  # (..., C)
+    # A class without a share counts nothing, even if it is impossible. 0 * -inf is NaN.
+    log_p = where(_is_hidden(factors.data, logits.data), 0.0, log_softmax(logits))
+    losses = -(factors * log_p).sum(-1)  # (...)
+    if reduction == "mean":
+        if losses.size == 0:
+            raise _nothing_to_average(logits)
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses
+
+
+def _is_hidden(factors: Array, scores: Array) -> Array:
+    """Where a class has no share and a score of -inf."""
+    return (factors == 0.0) & (scores.real == -math.inf)
