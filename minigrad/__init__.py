@@ -35,16 +35,18 @@ imported from by `from minigrad.tensor import ...`. The table at the end gives `
 its operators and methods.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from minigrad import backend, checking, debug, nn, optim
-from minigrad.tensor import Tensor, backward_into, grad, no_grad
+from minigrad.recording import no_grad
+from minigrad.tensor import Tensor, record
+from minigrad.derivatives import backward_into, grad, value_and_grad
 from minigrad.inputs import tensor
 from minigrad.ops.basic import add, div, exp, log, mul, neg, power, sqrt, sub
 from minigrad.ops.elementary import cos, floor_divide, log1p, remainder, sin, square
 from minigrad.ops.choice import abs, clip, maximum, minimum, where
-from minigrad.ops.reductions import logsumexp, max, mean, min, std, sum, var
+from minigrad.ops.reductions import logsumexp, max, mean, min, norm, std, sum, var
 from minigrad.ops.accumulations import cumsum, prod
 from minigrad.ops.shape import (
     astype,
@@ -78,6 +80,8 @@ from minigrad.ops.attention import attention, self_attention
 from minigrad.ops.conv import conv2d
 from minigrad.ops.pooling import avg_pool2d, max_pool2d
 from minigrad.ops.batch_norm import batch_norm
+from minigrad.operators import comparison, in_place, iterate, reflected
+from minigrad.numpy_functions import protocol
 from minigrad.recompute import checkpoint
 from minigrad.checking import GradientError, gradcheck, hvp, jvp, taylor_slope
 from minigrad.debug import detect_anomaly, draw, profile
@@ -86,8 +90,10 @@ __all__ = [  # noqa: RUF022 - in reading order
     # tensors and their gradients
     "tensor",
     "Tensor",
-    "grad",
     "no_grad",
+    "record",
+    "grad",
+    "value_and_grad",
     "backward_into",
     # arithmetic
     "neg",
@@ -114,6 +120,7 @@ __all__ = [  # noqa: RUF022 - in reading order
     "sum",
     "mean",
     "var",
+    "norm",
     "std",
     "max",
     "min",
@@ -186,56 +193,41 @@ __all__ = [  # noqa: RUF022 - in reading order
 ]
 
 
-def _reflected(operation: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
-    """The operator that Python asks of the right operand: 2 - x is x.__rsub__(2)."""
-
-    def operator(self: Tensor, other: Any) -> Tensor:
-        return operation(other, self)
-
-    return operator
-
-
-def _comparison(name: str) -> Callable[[Tensor, Any], backend.Array]:
-    """A comparison of values. Its result is a boolean array, which has no gradient."""
-
-    def compare(self: Tensor, other: Any) -> backend.Array:
-        values = other.data if isinstance(other, Tensor) else other
-        return backend.as_array(getattr(self.data, name)(values))
-
-    return compare
-
-
-def _iterate(self: Tensor) -> Iterator[Tensor]:
-    return (self[position] for position in range(len(self)))
-
-
 _OPERATORS: dict[str, Any] = {
     "__add__": add,
-    "__radd__": _reflected(add),
+    "__radd__": reflected(add),
     "__sub__": sub,
-    "__rsub__": _reflected(sub),
+    "__rsub__": reflected(sub),
     "__mul__": mul,
-    "__rmul__": _reflected(mul),
+    "__rmul__": reflected(mul),
     "__truediv__": div,
-    "__rtruediv__": _reflected(div),
+    "__rtruediv__": reflected(div),
     "__floordiv__": floor_divide,
-    "__rfloordiv__": _reflected(floor_divide),
+    "__rfloordiv__": reflected(floor_divide),
     "__mod__": remainder,
-    "__rmod__": _reflected(remainder),
+    "__rmod__": reflected(remainder),
     "__pow__": power,
-    "__rpow__": _reflected(power),
+    "__rpow__": reflected(power),
     "__matmul__": matmul,
-    "__rmatmul__": _reflected(matmul),
+    "__rmatmul__": reflected(matmul),
+    "__iadd__": in_place(add),
+    "__isub__": in_place(sub),
+    "__imul__": in_place(mul),
+    "__itruediv__": in_place(div),
+    "__ifloordiv__": in_place(floor_divide),
+    "__imod__": in_place(remainder),
+    "__ipow__": in_place(power),
+    "__imatmul__": in_place(matmul),
     "__neg__": neg,
     "__abs__": abs,
-    "__lt__": _comparison("__lt__"),
-    "__le__": _comparison("__le__"),
-    "__gt__": _comparison("__gt__"),
-    "__ge__": _comparison("__ge__"),
-    "__eq__": _comparison("__eq__"),
-    "__ne__": _comparison("__ne__"),
+    "__lt__": comparison("__lt__"),
+    "__le__": comparison("__le__"),
+    "__gt__": comparison("__gt__"),
+    "__ge__": comparison("__ge__"),
+    "__eq__": comparison("__eq__"),
+    "__ne__": comparison("__ne__"),
     "__getitem__": getitem,
-    "__iter__": _iterate,
+    "__iter__": iterate,
     "T": property(transpose),
 }
 
@@ -288,5 +280,11 @@ _METHODS: dict[str, Any] = {
     "softplus": softplus,
 }
 
-for _name, _operation in (_OPERATORS | _METHODS).items():
+_FUNCTIONS: dict[str, Callable] = {
+    name: globals()[name]
+    for name in __all__
+    if str(getattr(globals()[name], "__module__", None)).startswith("minigrad.ops.")
+}
+
+for _name, _operation in (_OPERATORS | _METHODS | protocol(_FUNCTIONS)).items():
     setattr(Tensor, _name, _operation)

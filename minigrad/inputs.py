@@ -10,6 +10,7 @@ it computes, `coerce` turns them into tensors that fit together, by these rules:
 
 - Numbers, 0-d arrays, lists, and integer or boolean arrays follow the float tensor that
   they meet: they take its dtype. `x * np.sqrt(64)` stays float32.
+- A list that holds tensors is stacked, and each of them gets its gradient.
 - If there is no float tensor to follow, Python floats become float32, integers int64.
 - Two float dtypes in one operation are an error. The caller decides which one to
   convert.
@@ -26,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from minigrad.backend import array_module, backend_of, move, use_device
-from minigrad.tensor import Tensor
+from minigrad.backend import Array, array_module, backend_of, move, use_device
+from minigrad.tensor import CONTAINERS, Tensor, constant, holds_tensor, record
 
 FLOAT64 = np.dtype(np.float64)
 COMPLEX128 = np.dtype(np.complex128)
@@ -42,7 +43,9 @@ def tensor(
     Python floats become float32, integers int64. Arrays keep their dtype unless `dtype`
     is passed, and their backend unless `backend` is passed. Data that needs no
     conversion is shared, not copied. Raises TypeError for anything but numbers,
-    ValueError for an unknown backend.
+    ValueError for an unknown backend. A tensor that requires a gradient is refused, and
+    a list with one: a new tensor is not connected to it, and the gradient would be
+    lost.
 
     >>> tensor([[1, 2.5]], requires_grad=True)
     tensor(array([[1. , 2.5]], dtype=float32), requires_grad=True)
@@ -51,8 +54,10 @@ def tensor(
     >>> tensor([1, 2], dtype="float32").dtype
     dtype('float32')
     """
-    if isinstance(data, Tensor):
-        data = data.data
+    if isinstance(data, CONTAINERS) and holds_tensor(data):
+        constant("tensor", "data", data)  # refuses gradients
+        data = _stacked("tensor", data)
+    data = constant("tensor", "data", data)
     if array_module(data) is np:
         is_array = hasattr(data, "__array__")
         data = np.asarray(data)
@@ -79,7 +84,7 @@ def unify(name: str, values: Sequence[Any]) -> tuple[Tensor, ...]:
     """
     if not values:
         raise ValueError(f"{name}: needs at least one tensor")
-    operands = _as_tensors(values)
+    operands = _as_tensors([_stacked(name, value) for value in values])
     _check_backends(name, operands)
     use_device(operands[0].data)  # an operation computes where its inputs live
     dtypes = [operand.data.dtype for operand in operands]
@@ -87,6 +92,31 @@ def unify(name: str, values: Sequence[Any]) -> tuple[Tensor, ...]:
         return tuple(operands)
     dtype = _common_dtype(name, operands, dtypes)
     return tuple([_with_dtype(operand, dtype) for operand in operands])
+
+
+def _stacked(name: str, value: Any) -> Any:
+    """`value`; a list that holds tensors becomes one tensor, on the tape.
+
+    NumPy would make an array of it, and the tensors in it would get no gradient.
+
+    >>> x = tensor([0.5, 1.5], requires_grad=True)
+    >>> _stacked("mul", [x, x])
+    tensor(array([[0.5, 1.5],
+           [0.5, 1.5]], dtype=float32), requires_grad=True)
+    """
+    if not (isinstance(value, CONTAINERS) and holds_tensor(value)):
+        return value
+    elements = unify(name, list(value))
+    shapes = [element.shape for element in elements]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{name}: the tensors of a list have shapes {shapes}; expected equal ones")
+    positions = range(len(shapes))
+
+    def vjp(g: Array) -> tuple[Array, ...]:
+        return tuple([g[position, ...] for position in positions])
+
+    arrays = [element.data for element in elements]
+    return record("stack", array_module(arrays[0]).stack(arrays), elements, vjp)
 
 
 def _as_tensors(values: Sequence[Any]) -> list[Tensor]:

@@ -26,7 +26,8 @@ from minigrad.ops.indexing import embedding
 from minigrad.ops.linear import linear
 from minigrad.ops.noise import dropout
 from minigrad.ops.normalisation import layer_norm
-from minigrad.tensor import Tensor, is_recording
+from minigrad.recording import is_recording
+from minigrad.tensor import Tensor
 
 # --- initial weights ---
 

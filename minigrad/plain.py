@@ -316,9 +316,14 @@ def attention(
     return probabilities @ v
 
 
-def _numbers_to_add(mask: Any, queries: int, keys: int, like: Tensor) -> Array:
-    """The mask of `attention` as numbers: 0 to see a key, -inf to hide it."""
+def _numbers_to_add(mask: Any, queries: int, keys: int, like: Tensor) -> Array | Tensor:
+    """The mask of `attention` as numbers: 0 to see a key, -inf to hide it.
+
+    A tensor of numbers stays as it is, and gets its gradient.
+    """
     xp = array_module(like.data)
+    if isinstance(mask, Tensor) and mask.dtype != bool:
+        return mask
     if mask is None:
         return xp.zeros((queries, keys), like.dtype)
     if isinstance(mask, str):  # "causal": the triangle below the diagonal, and the diagonal

@@ -29,8 +29,9 @@ import numpy as np
 
 from minigrad.backend import Array
 from minigrad.inputs import tensor
+from minigrad.recording import is_recording, no_grad, recording
 from minigrad.tape import Place, Walk, clock, current_walk
-from minigrad.tensor import Tensor, is_recording, no_grad, record_many, recording
+from minigrad.tensor import Tensor, record_many
 
 
 class StretchWalk(Walk):
@@ -70,6 +71,7 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
     with no_grad():
         results = fn(*tensors)
     values = [result.data for result in _as_tuple(results)]
+    shapes = [value.shape for value in values]
     arrays = [value.data for value in tensors]
     needs_gradient = [value.requires_grad for value in tensors]
 
@@ -78,6 +80,12 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
         copies = [Tensor(array, needed) for array, needed in zip(arrays, needs_gradient)]
         with recording(True):
             again = _as_tuple(fn(*copies))
+        shapes_now = [result.shape for result in again]
+        if shapes_now != shapes:
+            raise RuntimeError(
+                f"checkpoint: fn returned results of shapes {shapes}, and of shapes {shapes_now} "
+                "when the backward pass ran it again; it must do the same both times"
+            )
         roots: list[tuple[Place, Array]] = []
         for result, cotangent in zip(again, cotangents):
             if cotangent is not None and result._place is not None:
@@ -88,8 +96,8 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
             gradients[place] = gradient if owned else gradient.copy()
 
         StretchWalk(start).run(roots, receive)
-        # None for the anchor below: the `zip` of the walk stops before it.
-        return tuple([gradients.get(copy._place) for copy in copies])
+        # The anchor below needs no gradient.
+        return (*[gradients.get(copy._place) for copy in copies], None)
 
     # fn may reach tensors through its closure. They are unknown until fn runs again,
     # and may need a gradient even if no input does. So an extra leaf, the anchor, keeps
@@ -100,4 +108,12 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _as_tuple(results: Any) -> tuple[Tensor, ...]:
-    return results if isinstance(results, tuple) else (results,)
+    """The results of a checkpointed function as a tuple of tensors."""
+    several = results if isinstance(results, tuple) else (results,)
+    for result in several:
+        if not isinstance(result, Tensor):
+            raise TypeError(
+                "checkpoint: fn must return a tensor or a tuple of tensors, not "
+                f"{type(result).__name__}"
+            )
+    return several

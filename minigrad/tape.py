@@ -26,7 +26,7 @@ cases: an input that needs no gradient (its parent is None), an operation with o
 (its vjp may return the bare array), and an operation with several results.
 
 The walk gives the gradients of one number with respect to all inputs at once, for about
-the cost of two forward runs. Three decisions keep it short and fast:
+the cost of two forward runs. Four decisions keep it short and fast:
 
 - **Nodes are numbered as they are made.** An operation is younger than its inputs. If
   the youngest node always goes first, its gradient is complete before it is passed on.
@@ -38,6 +38,10 @@ the cost of two forward runs. Three decisions keep it short and fast:
 - **With each gradient goes a flag, `owned`,** which is true if nobody else holds this
   array. Then a second gradient is added to it in place. Otherwise the sum is a new
   array.
+
+- **A vjp holds the arrays themselves, not copies.** So an array must not change between
+  the forward pass and the backward pass: the gradient would be wrong. `detect_anomaly`
+  (minigrad/debug) notices a change and names the operation.
 
 **What happens to a tensor that is used five times?** The loss depends on it along five
 paths, so its gradient is the sum of five. All five uses are younger than the tensor. So
@@ -85,13 +89,15 @@ class Node:
 
     `parents` holds the place on the tape of each input, None for an input that needs no
     gradient. `shape` is the shape of the result, or a list of shapes if the operation
-    has several results. `source` is the line of the program that called the operation.
-    Only anomaly mode fills it in. A walk that frees the graph sets `parents` and `vjp`
+    has several results. `source` is the line of the program that called the operation,
+    and `checksums` are those of the arrays that vjp holds. Only anomaly mode fills them
+    in. A walk that frees the graph sets `parents` and `vjp`
     to None.
     """
 
-    __slots__ = ("name", "order", "parents", "shape", "source", "vjp")
+    __slots__ = ("checksums", "name", "order", "parents", "shape", "source", "vjp")
     source: str
+    checksums: list[int]
 
     def __init__(
         self, name: str, parents: "tuple[Place | None, ...]", vjp: Callable, shape: Any
@@ -126,6 +132,9 @@ Receiver = Callable[[Place, Array, bool], None]
 
 class Monitor(Protocol):
     """An observer of operations as they are recorded and walked. See minigrad/debug."""
+
+    def before_backward(self, node: Node) -> None:
+        """Called before a node's vjp runs."""
 
     def forward(
         self, name: str, parents: Sequence[Any], results: Sequence[Any], node: Node | None
@@ -171,8 +180,9 @@ class Walk:
         """
         for place, gradient in roots:
             self.deliver(place, gradient, owned=False)
-        token = current_walk.set(self)
+        outer = current_walk.get()
         try:
+            current_walk.set(self)
             while self.heap:
                 _, place = heapq.heappop(self.heap)
                 gradient, owned = self.pending.pop(place)
@@ -186,7 +196,7 @@ class Walk:
                 elif type(place) is Output:
                     self._collect(place, gradient)
         finally:
-            current_walk.reset(token)
+            current_walk.set(outer)
 
     def deliver(self, place: Place, gradient: Array, owned: bool) -> None:
         """Add `gradient` to what is pending at `place`."""
@@ -215,13 +225,21 @@ class Walk:
                 f"{node.name}: this graph was freed by an earlier backward; "
                 "pass retain_graph=True there to walk it twice"
             )
+        observer = self.observer
+        if observer is not None:
+            observer.before_backward(node)
         if not self.retain_graph:
             node.vjp = node.parents = None
         gradients = vjp(*cotangents)
         if type(gradients) is not tuple:
             gradients = (gradients,)
-        if self.observer is not None:
-            self.observer.backward(node, gradients)
+        if len(gradients) != len(parents):
+            raise ValueError(
+                f"{node.name}: the vjp returned {len(gradients)} gradients for {len(parents)} "
+                "inputs; expected one, or None, for each"
+            )
+        if observer is not None:
+            observer.backward(node, gradients)
         for parent, gradient in zip(parents, gradients):
             if parent is not None and gradient is not None:
                 passed_on = gradient is cotangents[0]

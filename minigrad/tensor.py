@@ -23,22 +23,18 @@ The operations stand in minigrad/ops. `minigrad/__init__.py` makes them operator
 methods of Tensor, and minigrad/declared.py lists them for editors and type checkers.
 """
 
-import contextlib
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 from numpy import ndarray  # a shorter look-up in `record`, which every operation calls
 
 from minigrad.backend import Array, array_module, as_array, backend_of, move
-from minigrad.context import setting
 from minigrad.declared import Declared
+from minigrad.recording import is_recording
 from minigrad.tape import Leaf, Node, Output, Place, Walk, monitor
-
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-is_recording = _recording.get
-"""is_recording() tells whether this thread records its operations at this moment."""
 
 Axis = int | Sequence[int] | None
 
@@ -51,7 +47,6 @@ class Tensor(Declared):
     """
 
     __slots__ = ("__weakref__", "_place", "data")
-    __array_ufunc__ = None  # np.float64(2) * tensor then asks Tensor, and not NumPy
     __hash__ = object.__hash__
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
@@ -90,7 +85,7 @@ class Tensor(Declared):
     def grad(self, value: Array | None) -> None:
         if self._leaf is None:
             raise RuntimeError("only a leaf that requires a gradient holds one")
-        self._leaf.grad = None if value is None else _as_cotangent("grad", value, self.data)
+        self._leaf.grad = None if value is None else as_cotangent("grad", value, self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -132,7 +127,7 @@ class Tensor(Declared):
         """
         if self._place is None:
             raise RuntimeError("backward: this tensor depends on nothing that requires a gradient")
-        root = (self._place, _as_cotangent("backward", grad, self.data))
+        root = (self._place, as_cotangent("backward", grad, self.data))
         Walk(retain_graph).run([root], _add_to_grad)
 
     def detach(self) -> "Tensor":
@@ -147,12 +142,37 @@ class Tensor(Declared):
         """The value of a tensor with one element as a Python number."""
         return self.data.item()
 
+    def __float__(self) -> float:
+        return float(self._number("float"))
+
+    def __int__(self) -> int:
+        return int(self._number("int"))
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self._number("round"), digits)
+
+    def __format__(self, specification: str) -> str:
+        """f"{loss:.3f}" writes the number of a tensor with one element."""
+        return format(self._number("format") if specification else str(self), specification)
+
+    def _number(self, name: str) -> float:
+        """The only element as a Python number; TypeError if there are several."""
+        if self.data.size != 1:
+            raise TypeError(f"{name}: only a tensor of one element is a number, not {self.shape}")
+        return self.data.item()
+
     def zero_grad(self) -> None:
         """Forget the gradient."""
         if self._leaf is not None:
             self._leaf.grad = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad and is_recording():
+            raise TypeError(
+                "NumPy asks for the numbers of a tensor that requires a gradient, and the "
+                "gradient would be lost: pass x.numpy(), or float(x) for one element, if that "
+                "is what you want"
+            )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __reduce__(self) -> tuple:
@@ -177,13 +197,25 @@ class Tensor(Declared):
 def record(name: str, value: Array, parents: Sequence[Tensor], vjp: Callable) -> Tensor:
     """The result `value` of the operation `name`, as a tensor on the tape.
 
-    vjp(g) returns one gradient, or None, for each parent. A single parent needs no
-    tuple. vjp must not write into g. What it returns is a new array, or g itself, or a
-    view of g or of a new array. If no parent requires a gradient, nothing is recorded.
+    This is how an operation is defined, here and in a program of yours. vjp(g) returns
+    one gradient, or None, for each parent. A single parent needs no tuple. vjp must not
+    write into g. What it returns is a new array, or g itself, or a view of g or of a
+    new array. If no parent requires a gradient, nothing is recorded.
+
+    vjp holds arrays, never tensors (minigrad/tape.py). `gradcheck` says whether it is
+    right.
+
+    >>> def square(x):
+    ...     a = x.data
+    ...     return record("square", a * a, (x,), lambda g: g * 2.0 * a)
+    >>> x = Tensor(np.array([1.0, 3.0]), requires_grad=True)
+    >>> square(x).sum().backward()
+    >>> x.grad
+    array([2., 6.])
     """
     result = Tensor(value if type(value) is ndarray else as_array(value))
     node = None
-    if _recording.get():
+    if is_recording():
         places: tuple[Place | None, ...]
         if len(parents) == 2:  # written out: a small `add` needs about 5 % less time
             places = parents[0]._place, parents[1]._place
@@ -218,110 +250,59 @@ def record_many(
     return results
 
 
-def recording(on: bool) -> contextlib.AbstractContextManager[bool]:
-    """Within the block, operations are recorded if `on` is true, and only then.
+CONTAINERS = (list, tuple, deque)
+"""What NumPy turns into an array by looking at what is in it."""
 
-    >>> with no_grad(), recording(True):
-    ...     is_recording()
-    True
+
+def holds_tensor(container: Any) -> bool:
+    """Whether a tensor lies in a list, or in a list inside of it.
+
+    >>> holds_tensor([[1.0, 2.0], [3.0, Tensor(np.ones(()))]]), holds_tensor([[1.0]])
+    (True, False)
     """
-    return setting(_recording, on)
+    kinds = set(map(type, container))  # far fewer than elements
+    if any(issubclass(kind, Tensor) for kind in kinds):
+        return True
+    inner = [value for value in container if isinstance(value, CONTAINERS)]
+    return any(holds_tensor(value) for value in inner)
 
 
-def no_grad() -> contextlib.AbstractContextManager[bool]:
-    """Within the block, or the decorated function, nothing is recorded on the tape.
+def constant(name: str, argument: str, value: Any) -> Any:
+    """`value` of an argument that gets no gradient; a tensor becomes its array.
 
-    >>> x = Tensor(np.array([1.0, 3.0]), requires_grad=True)
-    >>> with no_grad():
-    ...     y = x * x
-    >>> y.requires_grad
-    False
+    TypeError if it is a tensor that requires a gradient, or a list with one, because
+    that gradient would be lost without a word. `name` is the operation's.
+
+    >>> constant("layer_norm", "eps", Tensor(np.array(1e-5)))
+    array(1.e-05)
     """
-    return recording(False)
+    if isinstance(value, CONTAINERS) and holds_tensor(value):
+        return [constant(name, argument, element) for element in value]
+    if not isinstance(value, Tensor):
+        return value
+    if value.requires_grad and is_recording():
+        raise TypeError(
+            f"{name}: `{argument}` is a tensor that requires a gradient, and would get none; "
+            "pass .detach() of it if that is what you want"
+        )
+    return value.data
 
 
-def grad(
-    output: Tensor,
-    inputs: Tensor | Sequence[Tensor],
-    cotangent: Any = None,
-    retain_graph: bool = False,
-) -> tuple[Array, ...]:
-    """d(output)/d(input) for each input, contracted with `cotangent`, as arrays.
-
-    No .grad is touched. The inputs may be leaves or results in between. An input that
-    the output does not depend on gets zeros. `cotangent` has the shape of the output,
-    and may be left out if the output has one element. Raises ValueError if an input
-    does not require a gradient.
-
-    >>> x = Tensor(np.array([1.0, 3.0]), requires_grad=True)
-    >>> y = x * x
-    >>> grad(y.sum(), [x, y])
-    (array([2., 6.]), array([1., 1.]))
-    """
-    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    places: set[Place] = set()
-    for position, tensor in enumerate(tensors):
-        if tensor._place is None:
-            raise ValueError(f"grad: input {position} does not require a gradient")
-        places.add(tensor._place)
-    gradients: dict[Place | None, Array] = {}
-
-    def receive(place: Place, gradient: Array, owned: bool) -> None:
-        if place in places:
-            gradients[place] = gradient if owned else gradient.copy()
-
-    if output._place is not None:
-        root = (output._place, _as_cotangent("grad", cotangent, output.data))
-        Walk(retain_graph).run([root], receive, wanted=places)
-    return tuple([_gradient_or_zeros(gradients.get(tensor._place), tensor) for tensor in tensors])
-
-
-def _gradient_or_zeros(gradient: Array | None, tensor: Tensor) -> Array:
-    """`gradient`, or zeros like `tensor` if no gradient has arrived."""
-    return array_module(tensor.data).zeros_like(tensor.data) if gradient is None else gradient
-
-
-def backward_into(
-    roots: Sequence[tuple[Tensor, Array]],
-    leaves: Sequence[Tensor],
-    receive: Callable[[int, Array], None],
-) -> None:
-    """Walk back from `roots` and hand over the gradient of each leaf as it is complete.
-
-    `roots` are pairs of a tensor and the gradient of the loss with respect to it. The
-    call receive(position, gradient) names the leaf by its position in `leaves`. Nobody
-    else holds the array. A leaf that no root depends on is left out. No .grad is
-    touched, so several threads may walk back to the same parameters at once, with a
-    `receive` for each thread.
-
-    >>> x = Tensor(np.array([1.0, 3.0]), requires_grad=True)
-    >>> y, z = x * x, x * 10.0
-    >>> backward_into([(y, np.ones(2)), (z, np.ones(2))], [x], receive=print)
-    0 [12. 16.]
-    """
-    positions = {leaf._place: position for position, leaf in enumerate(leaves)}
-
-    def hand_over(place: Place, gradient: Array, owned: bool) -> None:
-        if place in positions:
-            receive(positions[place], gradient if owned else gradient.copy())
-
-    starts = []
-    for tensor, cotangent in roots:
-        if tensor._place is not None:
-            starts.append((tensor._place, _as_cotangent("backward_into", cotangent, tensor.data)))
-    Walk().run(starts, hand_over)
+# Two threads that walk back to the same leaf must not both read the old sum.
+_one_at_a_time = threading.Lock()
 
 
 def _add_to_grad(place: Place, gradient: Array, owned: bool) -> None:
     """What `backward` does with the gradient of a leaf."""
     assert isinstance(place, Leaf)
-    if place.grad is None:
-        place.grad = gradient if owned else gradient.copy()
-    else:
-        place.grad = as_array(place.grad + gradient)
+    with _one_at_a_time:
+        if place.grad is None:
+            place.grad = gradient if owned else gradient.copy()
+        else:
+            place.grad = as_array(place.grad + gradient)
 
 
-def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
+def as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
     """Check the gradient that a walk starts from. None means 1 for a single element."""
     if cotangent is None:
         if data.size != 1:
@@ -330,7 +311,7 @@ def _as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
                 "pass the gradient of your loss with respect to it"
             )
         return array_module(data).ones_like(data)
-    values = cotangent.data if isinstance(cotangent, Tensor) else cotangent
+    values = constant(name, "cotangent", cotangent)
     values = array_module(data).asarray(values, dtype=data.dtype)
     if values.shape != data.shape:
         raise ValueError(f"{name}: the gradient's shape {values.shape} must be {data.shape}")

@@ -23,7 +23,7 @@ import minigrad as mg
 from clip_np.encoders.protocol import Encoder
 from minigrad.backend import Array
 from minigrad.memory import Arena, using
-from minigrad.tensor import is_recording
+from minigrad.recording import is_recording
 from minigrad.threads import blas_threads, count_workers, parallel_map
 
 

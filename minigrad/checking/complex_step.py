@@ -52,7 +52,8 @@ from minigrad.checking.numeric import (
     float64_directions,
     moved,
 )
-from minigrad.tensor import Tensor, grad
+from minigrad.derivatives import grad
+from minigrad.tensor import Tensor
 
 # The two slopes of an analytic function agree to 1e-13 or so of what is summed up.
 SLOPES_AGREE = 1e-9

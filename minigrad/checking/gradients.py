@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.checking.numeric import Arrays, Function
-from minigrad.tensor import Tensor, grad
+from minigrad.derivatives import grad
+from minigrad.tensor import Tensor
 
 
 class GradientError(AssertionError):

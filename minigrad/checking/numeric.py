@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor import Tensor, no_grad
+from minigrad.recording import no_grad
+from minigrad.tensor import Tensor
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 6e-6

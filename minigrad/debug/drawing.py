@@ -5,6 +5,7 @@ this as a picture, and it can be read as it is: a line for each operation, a lin
 each arrow.
 """
 
+import re
 from collections.abc import Mapping
 
 from minigrad.tape import Leaf, Node, Output, Place
@@ -56,6 +57,8 @@ def draw(tensor: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
 def _box(node: Leaf | Node, label: str) -> str:
     """A node as Mermaid writes it: its name and its shapes in a box."""
     shapes = node.shape if isinstance(node.shape, list) else [node.shape]
+    # In a text, Mermaid reads #34; as a quotation mark, which would otherwise end it.
+    label = re.sub(r'["#<>&`\r\n]', lambda match: f"#{ord(match[0])};", label)
     text = f'"{label} {" ".join(map(str, shapes))}"'
     return f"[{text}]" if isinstance(node, Node) else f"({text})"
 

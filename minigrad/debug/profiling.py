@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigrad.backend import Array
-from minigrad.context import setting
-from minigrad.tape import Node, monitor
+from minigrad.debug.observing import observe
+from minigrad.tape import Node
 from minigrad.tensor import Tensor
 
 
@@ -47,6 +47,9 @@ class Profile:
             cost.forward += spent
             cost.size += sum(result.data.nbytes for result in results)
         self._last.time = time.thread_time()
+
+    def before_backward(self, node: Node) -> None:
+        """Nothing: the time counts from the end of the operation before."""
 
     def backward(self, node: Node, gradients: Sequence[Array | None]) -> None:
         """Charge the time since the thread's previous operation to a node's vjp."""
@@ -84,4 +87,4 @@ def profile() -> contextlib.AbstractContextManager[Profile]:
     >>> measured.table["mul"].calls, measured.table["mul"].size
     (1, 8)
     """
-    return setting(monitor, Profile())
+    return observe(Profile())

@@ -19,7 +19,7 @@ Nothing else in minigrad knows calculus.
     basic             neg exp log sqrt mul add sub div power: start here
     choice            abs maximum minimum where clip
     elementary        sin cos log1p square floor_divide remainder
-    reductions        sum mean var std max min logsumexp
+    reductions        sum mean var norm std max min logsumexp
     accumulations     cumsum prod
     shape             reshape ravel flatten squeeze expand_dims transpose swapaxes
                       flip tril broadcast_to pad concatenate stack split to astype

@@ -53,7 +53,7 @@ from minigrad.ops.basic import unbroadcast
 from minigrad.ops.noise import RandomSource, dropout_mask
 from minigrad.ops.probabilities import exponentiate, safe_without_shift
 from minigrad.tape import Shape
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 Mask = str | Array | None
 
@@ -78,7 +78,8 @@ def attention(
         None               every query sees every key
         "causal"           query i sees the keys up to i
         booleans           True where a query may look
-        floats             numbers to add to the scores; they get no gradient
+        floats             numbers to add to the scores. They get no gradient:
+                           `plain.attention` gives one to a mask that is learned
 
     `dropout` is the share of the probabilities that become 0. They are drawn from
     `rng`, and the others grow by 1/(1 - dropout).
@@ -205,7 +206,7 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
             )
         values = xp.tri(keys, dtype=bool)  # True on and below the diagonal
     else:
-        values = xp.asarray(mask.data if isinstance(mask, Tensor) else mask)
+        values = xp.asarray(constant(name, "mask", mask))
     scores = (*like.shape[:-2], queries, keys)
     if not _broadcasts_to(values.shape, scores):
         raise ValueError(f"{name}: mask {values.shape} does not broadcast to scores {scores}")

@@ -41,7 +41,8 @@ from typing import Any, NamedTuple
 from minigrad.backend import Array, array_module, row_dot, row_sum
 from minigrad.inputs import coerce
 from minigrad.memory import blocks, empty
-from minigrad.tensor import Tensor, is_recording, record
+from minigrad.recording import is_recording
+from minigrad.tensor import Tensor, constant, record
 
 
 class Statistics(NamedTuple):
@@ -79,6 +80,8 @@ def batch_norm(
     inputs = coerce("batch_norm", x, weight, bias, running_mean, running_var)
     x, weight, bias = inputs[:3]
     _check_batch_norm(inputs, running_mean, running_var, training)
+    momentum = float(constant("batch_norm", "momentum", momentum))
+    eps = float(constant("batch_norm", "eps", eps))
     shape = x.shape
     data = _channels_apart(x.data)  # (N, C, L)
     count = len(data) * data.shape[2]
@@ -117,6 +120,8 @@ def _check_batch_norm(
     inputs: tuple[Tensor, ...], running_mean: Any, running_var: Any, training: bool
 ) -> None:
     """ValueError or TypeError unless the inputs fit together."""
+    constant("batch_norm", "running_mean", running_mean)
+    constant("batch_norm", "running_var", running_var)
     x = inputs[0]
     shapes = [tensor.shape for tensor in inputs[1:]]
     if x.ndim < 2 or any(shape != x.shape[1:2] for shape in shapes):

@@ -28,7 +28,7 @@ from typing import Any
 from minigrad.backend import Array, array_module
 from minigrad.inputs import coerce, floating
 from minigrad.ops.basic import broadcast_error, unbroadcast
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 
 def abs(x: Any) -> Tensor:
@@ -94,12 +94,12 @@ def _choose(name: str, loses: Callable, a: Any, b: Any) -> Tensor:
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a at the positions at which `condition` holds, else b. All three broadcast.
 
-    condition is a boolean array or tensor, and gets no gradient.
+    condition is a boolean array or tensor. It gets no gradient.
 
     >>> where([True, False], [1.0, 2.0], [10.0, 20.0]).data.tolist()
     [1.0, 20.0]
     """
-    mask = condition.data if isinstance(condition, Tensor) else condition
+    mask = constant("where", "condition", condition)
     a, b = coerce("where", a, b)
     xp = array_module(a.data)
     mask = xp.asarray(mask, dtype=bool)
@@ -123,14 +123,15 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high]; None leaves a side open.
 
-    On a bound the gradient passes.
+    On a bound the gradient passes. The bounds get none: `maximum` and `minimum` give
+    one to both of their arguments.
 
     >>> clip([-2.0, 0.5, 9.0], 0.0, 1.0).data.tolist()
     [0.0, 0.5, 1.0]
     """
     (x,) = floating("clip", x)
-    low = -math.inf if low is None else float(low)
-    high = math.inf if high is None else float(high)
+    low = -math.inf if low is None else float(constant("clip", "low", low))
+    high = math.inf if high is None else float(constant("clip", "high", high))
     if low > high:
         raise ValueError(f"clip: low {low} is above high {high}")
     value = x.data

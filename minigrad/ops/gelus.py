@@ -35,7 +35,8 @@ from minigrad.inputs import floating
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.error_function import check_erf_dtype, erf_and_decay
 from minigrad.plain import CUBIC, SIGMOID_FACTOR
-from minigrad.tensor import Tensor, is_recording, record
+from minigrad.recording import is_recording
+from minigrad.tensor import Tensor, record
 
 ROOT = math.sqrt(2.0 / math.pi)
 

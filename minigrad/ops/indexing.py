@@ -23,7 +23,7 @@ import numpy as np
 from minigrad.backend import Array, add_rows, array_module, check_indices, move, scatter_add
 from minigrad.inputs import coerce, floating, tensor
 from minigrad.ops.reductions import normalise_axes
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 # Parts of an index that pick no element twice.
 _BASIC = (int, slice, np.integer, type(None), type(Ellipsis))
@@ -102,7 +102,7 @@ def embedding(weight: Any, ids: Any) -> Tensor:
 
 def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
     """`take` along a non-negative axis; `name` is the operation that asks for it."""
-    indices = tensor(indices).data
+    indices = tensor(constant(name, "indices", indices)).data
     check_indices(name, indices, x.shape[axis])
     xp = array_module(x.data)
     shape = x.shape

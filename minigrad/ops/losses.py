@@ -27,11 +27,11 @@ import math
 from typing import Any
 
 from minigrad.backend import Array, array_module, check_indices, row_sum
-from minigrad.inputs import floating, tensor
+from minigrad.inputs import coerce, floating
 from minigrad.ops.choice import where
 from minigrad.ops.probabilities import log_softmax
 from minigrad.ops.reductions import finite_maximum
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 
 def cross_entropy(
@@ -60,7 +60,9 @@ def cross_entropy(
     0.753
     """
     (logits,) = floating("cross_entropy", logits)
-    answers = labels if isinstance(labels, Tensor) else tensor(labels)
+    (answers,) = coerce("cross_entropy", labels)
+    ignore_index = constant("cross_entropy", "ignore_index", ignore_index)
+    label_smoothing = float(constant("cross_entropy", "label_smoothing", label_smoothing))
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none": {reduction!r}')
     are_shares = answers.dtype.kind in "fc" and answers.shape == logits.shape != ()

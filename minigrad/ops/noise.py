@@ -23,7 +23,7 @@ import numpy as np
 from minigrad.backend import Array, move
 from minigrad.inputs import floating
 from minigrad.ops.basic import mul
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, constant
 
 RandomSource = np.random.Generator | None
 
@@ -52,6 +52,7 @@ def dropout_mask(
     >>> dropout_mask("p", 0.5, rng, shape=(4,), like=tensor(1.0))
     array([2., 2., 2., 0.], dtype=float32)
     """
+    p = float(constant(name.partition(":")[0], name.rpartition(" ")[2], p))
     if not 0.0 <= p < 1.0:
         raise ValueError(f"{name} must lie in [0, 1), got {p}")
     if p == 0.0:

@@ -35,7 +35,7 @@ from minigrad.backend import Array, array_module, column_sum, row_dot
 from minigrad.inputs import coerce, floating
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.reductions import reduced_axes, scale_for_squares
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
@@ -51,6 +51,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     """
     x, weight, bias = coerce("layer_norm", x, weight, bias)
     _check_layer_norm(x, weight, bias)
+    eps = float(constant("layer_norm", "eps", eps))
     shape = x.shape
     one_over_width = 1.0 / max(shape[-1], 1)
     data = as_rows(x.data)  # (N, D)
@@ -146,6 +147,8 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12, p: float = 2.0) -> Ten
     """
     (x,) = floating("normalize", x)
     axes = reduced_axes("normalize", axis, x.ndim)
+    eps = float(constant("normalize", "eps", eps))
+    p = float(constant("normalize", "p", p))
     if not p >= 1.0:
         raise ValueError(f"normalize: p must be at least 1, got {p}")
     xp = array_module(x.data)

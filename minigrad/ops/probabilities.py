@@ -33,7 +33,7 @@ from minigrad.backend import Array, array_module, row_sum
 from minigrad.inputs import floating
 from minigrad.ops.reductions import finite_maximum, normalise_axes, reduced_axes
 from minigrad.ops.shape import reshape
-from minigrad.tensor import Tensor, record
+from minigrad.tensor import Tensor, constant, record
 
 SAFE_SCORE = 30.0  # exp of a score of this size is 1e13 or 1e-13: see above
 
@@ -71,7 +71,7 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
      [0.333 0.333 0.333]]
     """
     (x,) = floating("softmax", x)
-    if x.ndim == 0 and axis in (0, -1):
+    if x.ndim == 0 and constant("softmax", "axis", axis) in (0, -1):
         return reshape(softmax(reshape(x, 1)), ())  # one score: its probability is 1
     (axis,) = normalise_axes("softmax", axis, x.ndim)
     xp = array_module(x.data)

@@ -6,6 +6,7 @@ derivative of summing is repeating. The other reductions weight the elements.
     y = sum(x)          dy/dx_i = 1
     y = mean(x)         dy/dx_i = 1/n
     y = var(x)          dy/dx_i = 2 (x_i - mean(x)) / n
+    y = norm(x)         dy/dx_i = x_i / y
     y = std(x)          dy/dx_i = (x_i - mean(x)) / (n y)
     y = max(x)          dy/dx_i = 1 for the largest element, else 0
     y = logsumexp(x)    dy/dx_i = softmax(x)_i
@@ -21,6 +22,7 @@ which gives g these axes back, so that it broadcasts against x.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from minigrad.backend import Array, array_module
 from minigrad.inputs import coerce, floating
 from minigrad.ops.basic import mul
 from minigrad.tape import Shape
-from minigrad.tensor import Axis, Tensor, record
+from minigrad.tensor import Axis, Tensor, constant, record
 
 
 def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -42,7 +44,7 @@ def normalise_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(map(operator.index, axis))
     for i in axes:
         if not -ndim <= i < ndim:
             raise ValueError(f"{name}: axis {i} is out of range for {ndim} dimensions")
@@ -58,6 +60,7 @@ def reduced_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     >>> reduced_axes("sum", -1, ndim=0), reduced_axes("sum", -1, ndim=2)
     ((), (1,))
     """
+    axis = constant(name, "axis", axis)
     if ndim == 0 and axis in (0, -1):
         return ()
     return normalise_axes(name, axis, ndim)
@@ -127,6 +130,31 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return (2.0 / count) * g.reshape(kept_shape) * centred  # g with its axes back
 
     return record("var", value, (x,), vjp)
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The length over `axis`: the square root of the sum of squares.
+
+    At a vector of zeros, which has no derivative, the gradient is 0.
+
+    >>> norm([[3.0, 4.0], [5.0, 12.0]], axis=1).data.tolist()
+    [5.0, 13.0]
+    """
+    (x,) = floating("norm", x)
+    axes = reduced_axes("norm", axis, x.ndim)
+    data = x.data
+    xp = array_module(data)
+    scale = scale_for_squares(data, axes)
+    scaled = data / scale
+    length = scale * xp.sqrt((scaled * scaled).sum(axis=axes, keepdims=True))
+    kept_shape = length.shape
+
+    def vjp(g: Array) -> Array:
+        divisor = length + (length == 0)  # 0 becomes 1: the zeros of x stay zeros
+        return g.reshape(kept_shape) * (data / divisor)  # g with its axes back
+
+    value = length if keepdims else length.squeeze(axes)  # without the reduced axes
+    return record("norm", value, (x,), vjp)
 
 
 def _centred(x: Array, axes: tuple[int, ...], count: int) -> Array:

@@ -28,7 +28,7 @@ from minigrad.backend import Array, array_module, move
 from minigrad.inputs import coerce
 from minigrad.ops.basic import unbroadcast
 from minigrad.ops.reductions import normalise_axes, reduced_axes
-from minigrad.tensor import Axis, Tensor, record, record_many
+from minigrad.tensor import Axis, Tensor, constant, record, record_many
 
 # --- one tensor in another form ---
 
@@ -172,6 +172,7 @@ def tril(x: Any, diagonal: int = 0) -> Tensor:
     (x,) = coerce("tril", x)
     if x.ndim < 2:
         raise ValueError(f"tril: needs matrices (..., N, M), got shape {x.shape}")
+    diagonal = constant("tril", "diagonal", diagonal)
     xp = array_module(x.data)
 
     def vjp(g: Array) -> Array:
@@ -208,6 +209,7 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Tensor:
     [-1.0, 1.0, 2.0, -1.0]
     """
     (x,) = coerce("pad", x)
+    value = float(constant("pad", "value", value))
     try:
         before_after = np.broadcast_to(np.asarray(widths), (x.ndim, 2))  # (ndim, 2)
     except ValueError:
@@ -221,7 +223,7 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Tensor:
     inside = tuple(slice(before, before + n) for (before, _), n in zip(pairs, x.shape))
     # An array without axes has no pairs, and NumPy refuses an empty list of widths.
     padded = array_module(x.data).pad(  # sizes grow by the widths
-        x.data, pairs if x.ndim else 0, constant_values=float(value)
+        x.data, pairs if x.ndim else 0, constant_values=value
     )
 
     def vjp(g: Array) -> Array:
@@ -282,6 +284,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
     """
     (x,) = coerce("split", x)
     (axis,) = normalise_axes("split", axis, x.ndim)
+    sections = constant("split", "sections", sections)
     xp = array_module(x.data)
     sections = int(sections) if isinstance(sections, np.integer) else sections
     if isinstance(sections, int) and (sections < 1 or x.shape[axis] % sections):

@@ -79,14 +79,29 @@ TENSOR = _of(
      "accumulation over two backward calls is forgotten"),
     (".grad is the caller's array", "_add_to_grad", "gradient if owned else gradient.copy()",
      "gradient", "two leaves share one gradient, and the next += changes both"),
-    ("grad returns the caller's array", "grad", "gradient if owned else gradient.copy()",
-     "gradient", "what is returned changes when the cotangent is used again"),
-    ("no_grad is forgotten", "record", "if _recording.get():", "if True:",
+    ("no_grad is forgotten", "record", "if is_recording():", "if True:",
      "the switch is set and never read"),
     ("no_grad is forgotten by several outputs", "record_many", " and is_recording()", "",
      "the switch is read in one of two places"),
     ("detach keeps the graph", "Tensor.detach", "Tensor(self.data)", "self",
      "the same array, and the same place on the tape"),
+)  # fmt: skip
+
+DERIVATIVES = _of(
+    "minigrad.derivatives",
+    ("grad returns the caller's array", "grad", "gradient if owned else gradient.copy()",
+     "gradient", "what is returned changes when the cotangent is used again"),
+    ("grad returns one array twice", "grad", "if tensor._place in handed_over", "if False",
+     "the second changes when the caller adds to the first"),
+)  # fmt: skip
+
+INPUTS = _of(
+    "minigrad.inputs",
+    ("a list of tensors is a constant", "_stacked",
+     "not (isinstance(value, CONTAINERS) and holds_tensor(value))", "True",
+     "NumPy makes an array of it"),
+    ("all tensors of a list get the first one's gradient", "_stacked", "g[position, ...]",
+     "g[0, ...]", "right for a list of one"),
 )  # fmt: skip
 
 BASIC = _of(
@@ -169,6 +184,7 @@ REDUCTIONS = _of(
      "right for axis=0 of a square, wrong for axis=1"),
     ("mean without 1/n", "mean", "1.0 / count", "1.0", "copied from sum"),
     ("var without the 2", "var", "(2.0 / count)", "(1.0 / count)", "d x^2 = 2x"),
+    ("norm without the length", "norm", "(data / divisor)", "data", "d |x| = x / |x|"),
     ("equal maxima each get everything", "_extreme", "(g.reshape(kept_shape) / ties)",
      "g.reshape(kept_shape)", "the gradient is counted once for each of them"),
     ("logsumexp without normalisation", "logsumexp",
@@ -548,7 +564,7 @@ PLAN = _of(
 )  # fmt: skip
 
 MUTANTS = [
-    *(*TAPE, *TENSOR, *BACKEND, *MEMORY, *RECOMPUTE, *COMPLEX_STEP),
+    *(*TAPE, *TENSOR, *DERIVATIVES, *INPUTS, *BACKEND, *MEMORY, *RECOMPUTE, *COMPLEX_STEP),
     *(
         *BASIC,
         *CHOICE,

@@ -37,6 +37,8 @@ TIME_LIMIT = 300.0  # seconds for one run; a mutant may loop for ever
 TESTS_OF = {
     "minigrad.tape": ("test_autograd", "test_graphs"),
     "minigrad.tensor": ("test_autograd", "test_graphs"),
+    "minigrad.derivatives": ("test_autograd", "test_derivatives"),
+    "minigrad.inputs": ("test_lost_gradients",),
     "minigrad.checking.complex_step": ("test_complex_step",),
     "minigrad.recompute": ("test_graphs", "test_memory"),
     "minigrad.ops.batch_norm": ("test_buffers",),

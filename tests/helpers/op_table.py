@@ -34,7 +34,7 @@ from minigrad import plain, plain_images
 NOT_OPERATIONS = {
     *("GradientError", "Tensor", "backend", "backward_into", "checking", "checkpoint", "debug"),
     *("detect_anomaly", "draw", "grad", "gradcheck", "hvp", "nn", "no_grad", "optim", "profile"),
-    *("jvp", "taylor_slope", "tensor"),
+    *("jvp", "record", "taylor_slope", "tensor", "value_and_grad"),
 }
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -349,6 +349,8 @@ REDUCTIONS = [
         "sum", ((0, 3), {"axis": 0}), ((2, 0), {"axis": -1}), ((0, 3), {}))),
     reduction("mean", mg.mean, np.mean, linear="jointly", composed=plain.mean),
     reduction("var", mg.var, np.var, composed=plain.var),
+    reduction("norm", mg.norm, reference.norm, domain=away_from_zero, composed=small.norm,
+              kinks=[Kink(at([0.0, 0.0, 0.0]), middle)]),
     reduction("std", mg.std, reference.std, domain=distinct,
               composed=lambda x, axis=None, keepdims=False: mg.sqrt(mg.var(x, axis, keepdims))
               if mg.var(x, axis).data.all() else mg.var(x, axis, keepdims)),

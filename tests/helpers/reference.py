@@ -25,6 +25,10 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return e / e.sum(axis=axis, keepdims=True)
 
 
+def norm(x, axis=None, keepdims=False):
+    return np.sqrt(np.sum(x * x, axis, keepdims=keepdims))
+
+
 def logsumexp(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
     return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
 

@@ -28,3 +28,7 @@ def take(x: mg.Tensor, indices: Any, axis: int = 0) -> mg.Tensor:
     order = list(range(hot.ndim - 1, len(shape)))
     order[axis:axis] = range(hot.ndim - 1)
     return rows.reshape(shape).transpose(order)
+
+
+def norm(x, axis=None, keepdims=False):
+    return mg.sqrt(mg.sum(x * x, axis, keepdims))

@@ -11,7 +11,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.backend import array_module
-from minigrad.tensor import record, recording
+from minigrad.recording import recording
+from minigrad.tensor import record
 
 pytestmark = [
     pytest.mark.gradient,

@@ -177,3 +177,39 @@ def test_out_of_memory_elsewhere_names_the_function():
 def test_other_errors_pass():
     with pytest.raises(ZeroDivisionError), explain_memory("Buy more."):
         raise ZeroDivisionError
+
+
+# --- several observers ----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("profile_is_outside", [True, False])
+def test_profile_and_detect_anomaly_work_together(profile_is_outside):
+    outer, inner = (mg.profile, mg.detect_anomaly)[:: 1 if profile_is_outside else -1]
+    x = mg.tensor([1.0, 4.0], requires_grad=True)
+    with outer() as first, inner() as second:
+        measured = first if profile_is_outside else second
+        mg.sqrt(x).sum().backward()
+        with pytest.raises(FloatingPointError, match="log of shapes"):
+            mg.log(-x)
+    assert {"sqrt", "sum", "neg"} <= set(measured.table)
+    assert measured.table["sqrt"].backward > 0
+    assert np.isnan(mg.log(-x).data).all()
+
+
+def test_an_inner_profile_does_not_end_the_outer_one():
+    x = mg.tensor([1.0, 4.0])
+    with mg.profile() as outer:
+        with mg.profile() as inner:
+            mg.sqrt(x)
+        mg.exp(x)
+    assert set(outer.table) == {"sqrt", "exp"} and set(inner.table) == {"sqrt"}
+
+
+def test_draw_escapes_what_would_end_a_text():
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    for name in ('the "weight"', 'a"]; b["c', "two\nlines", "<b>", "`code`", "#quot;"):
+        box = mg.draw(x, {name: x}).splitlines()
+        assert len(box) == 2 and box[1].count('"') == 2
+        assert not set("<>`") & set(box[1])
+    assert "a#34;b (2,)" in mg.draw(x, {'a"b': x})

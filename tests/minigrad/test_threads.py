@@ -8,7 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import memory
-from minigrad.tensor import is_recording
+from minigrad.recording import is_recording
 from minigrad.threads import available_cores, count_workers, map_ahead, parallel_map, run_workers
 
 

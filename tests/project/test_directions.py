@@ -34,7 +34,7 @@ ALLOWED["data"] = {"files"}
 # left.
 ROWS = (
     ("context", "backend", "memory", "blas", "threads"),
-    ("declared", "tape", "tensor"),
+    ("recording", "declared", "tape", "tensor", "derivatives", "operators"),
     ("inputs",),
     ("ops.basic", "ops.choice", "ops.elementary"),
     ("ops.reductions", "ops.accumulations", "ops.shape", "ops.indexing"),
@@ -50,10 +50,10 @@ ROWS = (
     ),
     ("ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
     ("module", "nn", "flat", "optim"),
-    ("recompute",),
+    ("recompute", "numpy_functions"),
     ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
     ("checking.complex_step",),
-    ("debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
+    ("debug.observing", "debug.anomaly", "debug.drawing", "debug.profiling", "debug.out_of_memory"),
     ("checking", "debug"),
 )
 ENGINE = [name for row in ROWS for name in row]
