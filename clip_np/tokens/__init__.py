@@ -28,17 +28,23 @@ from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SI
 from clip_np.tokens.protocol import TokenizerProtocol
 from clip_np.tokens.vocabularies import find_vocabulary
 from clip_np.tokens.tokenizer import HUGGINGFACE_LEFTOVERS, Tokenizer
+from clip_np.tokens.bert_words import CASED, UNCASED, Cleaning
+from clip_np.tokens.wordpiece import WordPieceTokenizer
 from clip_np.tokens.saved import tokenizer_from_json
 from clip_np.tokens.missing import MissingTokenizer
 
 __all__ = [
+    "CASED",
     "HUGGINGFACE_LEFTOVERS",
     "PUBLISHED_CONTEXT_LENGTH",
     "PUBLISHED_VOCABULARY_SIZE",
     "START_AND_END",
+    "UNCASED",
+    "Cleaning",
     "MissingTokenizer",
     "Tokenizer",
     "TokenizerProtocol",
+    "WordPieceTokenizer",
     "clean",
     "find_vocabulary",
     "learn_merges",

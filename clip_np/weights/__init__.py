@@ -30,6 +30,7 @@ line in `known_layouts.py`. A new kind of configuration is a new file and a line
 `companions.py`.
 """
 
+from clip_np.weights.bert import load_bert
 from clip_np.weights.checkpoints import (
     BEST,
     CHECKPOINT,
@@ -58,6 +59,7 @@ __all__ = [
     "export_arrays",
     "find_tokenizer",
     "load",
+    "load_bert",
     "locate",
     "previous_named",
     "read_checkpoint",

@@ -18,10 +18,13 @@ from clip_np import contrastive_loss
 from clip_np.encoders import (
     MLP,
     Block,
+    BertEncoder,
     MultiHeadAttention,
+    PostNormBlock,
     TextTransformer,
     Transformer,
     VisionTransformer,
+    openai_spread,
     pooled_block,
     pooled_transformer,
 )
@@ -83,6 +86,7 @@ def with_one_mask(module, x):
 
 
 WIDTH = SMALL.vision.width
+SPREAD = openai_spread(SMALL.vision)
 SEQUENCE = (2, 3, WIDTH)
 TOKENS = batch(2)[1]
 
@@ -123,9 +127,9 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
         (2, 3),
     ),
     "ModuleList": (lambda rng: nn.ModuleList([nn.Linear(3, 3, rng)] * 2), in_turn, (2, 3)),
-    "MultiHeadAttention": (lambda rng: MultiHeadAttention(WIDTH, 2, 2, rng), causal, SEQUENCE),
-    "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", 2, rng), call, SEQUENCE),
-    "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", 2, rng), call, SEQUENCE),
+    "MultiHeadAttention": (lambda rng: MultiHeadAttention(WIDTH, 2, SPREAD, rng), causal, SEQUENCE),
+    "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", SPREAD, rng), call, SEQUENCE),
+    "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", SPREAD, rng), call, SEQUENCE),
     "Block": (lambda rng: Block(SMALL.vision, rng), causal, SEQUENCE),
     "Block, pooled": (lambda rng: Block(SMALL.vision, rng), one_row_of_a_block, SEQUENCE),
     "Transformer": (lambda rng: Transformer(SMALL.text, rng), causal, SEQUENCE),
