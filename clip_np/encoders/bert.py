@@ -87,7 +87,7 @@ class BertEncoder(Module):
     With None for embed_dim there is no projection, and the features are the pooled rows
     (B, width), as in published sentence encoders.
 
-    >>> config = TextConfig(9, context_length=4, width=8, layers=2, heads=2, kind="bert")
+    >>> config = TextConfig(9, 4, width=8, layers=2, heads=2, kind="bert")
     >>> encoder = BertEncoder(config, embed_dim=3, rng=np.random.default_rng(0))
     >>> encoder(np.array([[2, 5, 3, 0], [2, 5, 6, 3]])).shape
     (2, 3)
@@ -124,7 +124,7 @@ class BertEncoder(Module):
 
         Whoever writes the padding token between words has it read as a word.
 
-        >>> config = TextConfig(9, context_length=4, width=8, layers=2, heads=2, kind="bert")
+        >>> config = TextConfig(9, 4, width=8, layers=2, heads=2, kind="bert")
         >>> encoder = BertEncoder(config, embed_dim=3, rng=None)
         >>> encoder.lengths(np.array([[2, 5, 3, 0], [2, 0, 6, 3]]))
         array([3, 4])

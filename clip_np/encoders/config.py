@@ -92,7 +92,7 @@ class TextConfig:
     number of rows that tell a first sentence from a second one; pad_token_id fills a
     row after its last token; norm_eps is added to variances in layer norms.
 
-    >>> config = TextConfig(100, context_length=8, width=16, layers=1, heads=2, kind="bert")
+    >>> config = TextConfig(100, 8, width=16, layers=1, heads=2, kind="bert")
     >>> config.activation, config.pooling, config.n_segments
     ('gelu', 'mean', 2)
     """

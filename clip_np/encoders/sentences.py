@@ -57,9 +57,10 @@ class SentenceEncoder(Module):
         >>> from clip_np.encoders import TextConfig
         >>> from clip_np.tokens import WordPieceTokenizer
         >>> tokenizer = WordPieceTokenizer.train(["a red ball", "a car"], 60)
-        >>> config = TextConfig(60, context_length=16, width=8, layers=1, heads=2, kind="bert")
+        >>> config = TextConfig(60, 16, width=8, layers=1, heads=2, kind="bert")
         >>> encoder = BertEncoder(config, None, np.random.default_rng(0))
-        >>> SentenceEncoder(encoder, tokenizer, unit_length=True).encode(["a", "red car"]).shape
+        >>> model = SentenceEncoder(encoder, tokenizer, unit_length=True)
+        >>> model.encode(["a", "red car"]).shape
         (2, 8)
         """
         texts = [texts] if isinstance(texts, str) else list(texts)

@@ -17,8 +17,9 @@ vocabulary was made for. What a control character, a mark and punctuation is, Un
 general categories say. All of ASCII that is no letter, digit or space also counts as
 punctuation; "$" is a currency symbol to Unicode.
 
-The rules are those of BERT's code (Devlin et al. 2018, arXiv:1810.04805, and its file
-tokenization.py) in the form of the library tokenizers, which differ in a few characters.
+The rules are those of BERT's code (Devlin et al. 2018, arXiv:1810.04805; its file
+tokenization.py) in the form of the library tokenizers, which differs in a few
+characters.
 """
 
 import functools

@@ -9,7 +9,7 @@ that fits comes first, then the longest one that fits the rest, and so on:
     ids        4895 ...                    the places of the pieces in the list
 
 If at some place no piece fits, the whole word is [UNK], unknown, and so is a word of
-more than 100 letters. A row begins with [CLS] and ends with [SEP]; [PAD] fills the rest:
+more than 100 letters. A row begins with [CLS] and ends with [SEP], then comes [PAD]:
 
     [CLS]  ids ...  [SEP]  [PAD] ...
 
@@ -104,7 +104,7 @@ class WordPieceTokenizer:
         If context_length is None, rows are as long as the longest caption, but at most
         PUBLISHED_CONTEXT_LENGTH. ValueError as from `learn_pieces`.
 
-        >>> tokenizer = WordPieceTokenizer.train(["a red bed", "a red car"], vocab_size=40)
+        >>> tokenizer = WordPieceTokenizer.train(["a red bed", "a red car"], 40)
         >>> tokenizer.pieces[-2:]
         ('##ed', 'red')
         """
@@ -116,7 +116,7 @@ class WordPieceTokenizer:
         return cls(pieces, context_length, cleaning)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of one text, without [CLS] and [SEP]. TypeError for anything else."""
+        """Token ids of a text, without [CLS] and [SEP]. TypeError for anything else."""
         if not isinstance(text, str):
             return self._encode_words(text)  # which says what is wrong with it
         ids: list[int] = []

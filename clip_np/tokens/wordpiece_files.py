@@ -1,7 +1,7 @@
 """In which files does a WordPiece vocabulary come?
 
     vocab.txt                     BERT's own: a piece on each line, the line is the id
-    tokenizer.json, with "model"  Hugging Face's: pieces with their ids, and the cleaning
+    tokenizer.json, with "model"  Hugging Face's: pieces, their ids, and the cleaning
     tokenizer_config.json         next to them: the cleaning, the longest row
     to_json                       written here by `WordPieceTokenizer`
 
@@ -76,9 +76,8 @@ def read_wordpiece(path: Path) -> WordPieceVocabulary:
                 return parse_saved(content)
             pieces, cleaning = parse_single(content)
     with file_errors(settings_file, "not the settings of a tokenizer"):
-        changes = {
-            field: settings[word] for word, field in CLEANING_WORDS.items() if word in settings
-        }
+        named = CLEANING_WORDS.items()
+        changes = {field: settings[word] for word, field in named if word in settings}
         cleaning = _checked_cleaning({**cleaning._asdict(), **changes})
         return WordPieceVocabulary(pieces, _context_length(settings), cleaning)
 

@@ -35,7 +35,7 @@ tokenizers. Words with a rarer one are unknown."""
 
 
 def learn_pieces(texts: Iterable[str], vocab_size: int, cleaning: Cleaning) -> list[str]:
-    """A vocabulary of at most `vocab_size` pieces, by id: special tokens, letters, rest.
+    """At most `vocab_size` pieces, by id: special tokens, letters, learned pieces.
 
     It has fewer pieces if no further pair of pieces occurs twice. ValueError for texts
     without words, or a vocab_size without room for one letter.

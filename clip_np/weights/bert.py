@@ -177,7 +177,7 @@ def read_bert(path: pathlib.Path, config: TextConfig) -> BertEncoder:
 
 
 def _weights_file(folder: pathlib.Path) -> pathlib.Path:
-    """The weights in a folder, whole or in parts; FileNotFoundError if there are none."""
+    """The weights in a folder, whole or in parts; FileNotFoundError if missing."""
     for name in huggingface.WEIGHTS:
         for candidate in (folder / name, folder / f"{name}{INDEX}"):
             if candidate.is_file():

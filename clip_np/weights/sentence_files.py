@@ -80,8 +80,10 @@ def parse_steps(content: Any) -> tuple[list[str], str]:
 
     FileError for other steps, and for a folder that is not below this one.
 
-    >>> parse_steps([{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_P"}])
-    (['Transformer', 'Pooling'], '1_P')
+    >>> encode = {"type": "models.Transformer", "path": ""}
+    >>> pool = {"type": "models.Pooling", "path": "1_Pooling"}
+    >>> parse_steps([encode, pool])
+    (['Transformer', 'Pooling'], '1_Pooling')
     """
     if not isinstance(content, list) or not all(isinstance(step, dict) for step in content):
         raise FileError("expected a list of objects")
@@ -97,11 +99,11 @@ def parse_steps(content: Any) -> tuple[list[str], str]:
 def parse_pooling(settings: Mapping[str, Any]) -> str:
     """One of POOLINGS. FileError for another pooling, or several at once.
 
-    >>> parse_pooling({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
+    >>> parse_pooling({"pooling_mode_mean_tokens": True})
     'mean'
     >>> parse_pooling({"pooling_mode_max_tokens": True})
     Traceback (most recent call last):
-    clip_np.files.errors.FileError: the pooling is pooling_mode_max_tokens, expected one ...
+    clip_np.files.errors.FileError: the pooling is pooling_mode_max_tokens, expected ...
     """
     chosen = [name for name, on in settings.items() if name.startswith(MODE_PREFIX) and on is True]
     if "pooling_mode" in settings:  # of the newest releases

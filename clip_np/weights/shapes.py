@@ -67,7 +67,7 @@ def require_state(state: Mapping[str, np.ndarray], expected: Iterable[ParameterS
 
     >>> require_state({"bias": np.ones(2)}, [ParameterShape("bias", (3,))])
     Traceback (most recent call last):
-    clip_np.files.errors.FileError: weights and configuration disagree: bias has shape (2,) ...
+    clip_np.files.errors.FileError: weights and configuration disagree: bias has ...
     """
     missing: list[str] = []
     known: set[str] = set()

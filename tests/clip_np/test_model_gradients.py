@@ -7,6 +7,7 @@ to almost all digits.
 """
 
 import copy
+import dataclasses
 import inspect
 
 import numpy as np
@@ -17,10 +18,11 @@ import minigrad as mg
 from clip_np import contrastive_loss
 from clip_np.encoders import (
     MLP,
-    Block,
     BertEncoder,
+    Block,
     MultiHeadAttention,
     PostNormBlock,
+    TextConfig,
     TextTransformer,
     Transformer,
     VisionTransformer,
@@ -89,10 +91,34 @@ WIDTH = SMALL.vision.width
 SPREAD = openai_spread(SMALL.vision)
 SEQUENCE = (2, 3, WIDTH)
 TOKENS = batch(2)[1]
+BERT = TextConfig(20, 7, width=8, layers=2, heads=2, kind="bert")
+PADDED = np.array([[2, 5, 7, 9, 3, 0, 0], [4, 6, 3, 0, 0, 0, 0]])
+VISIBLE = np.array([[True, True, True], [True, True, False]])
 
 
 def causal(module, x):
     return module(x, "causal")
+
+
+def with_padding(module, x):
+    return module(x, VISIBLE[:, None, None, :])
+
+
+def first_rows_of_a_block(module, x):
+    return module.first_rows(x, VISIBLE[:, None, :])
+
+
+def of_padded_captions(module, x):
+    return mg.tanh(module(PADDED)) * x
+
+
+def bert_block(rng):
+    return PostNormBlock(dataclasses.replace(BERT, activation="quick_gelu"), rng)
+
+
+def bert(pooling, embed_dim=6):
+    config = dataclasses.replace(BERT, activation="quick_gelu", pooling=pooling)
+    return lambda rng: BertEncoder(config, embed_dim, rng)
 
 
 POSITIONS = np.array([2, 1])
@@ -139,6 +165,11 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
         lambda module, x: module(x),
         (2, 3, 8, 8),
     ),
+    "PostNormBlock": (bert_block, with_padding, SEQUENCE),
+    "PostNormBlock, first rows": (bert_block, first_rows_of_a_block, SEQUENCE),
+    "BertEncoder, mean": (bert("mean"), of_padded_captions, (2, 6)),
+    "BertEncoder, cls": (bert("cls"), of_padded_captions, (2, 6)),
+    "BertEncoder, no projection": (bert("mean", None), of_padded_captions, (2, 8)),
     "TextTransformer": (
         lambda rng: TextTransformer(SMALL.text, 6, rng),
         lambda module, x: module(TOKENS) * x,
