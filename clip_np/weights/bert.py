@@ -45,6 +45,7 @@ from clip_np.weights.huggingface import join_projections
 from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.reading import read_arrays, require_own_bytes
 from clip_np.weights.shapes import require_state
+from clip_np.weights.wrappers import unwrap_names
 
 PROBLEM = "not a BERT that can be read here"
 MODEL_TYPE = "bert"
@@ -83,8 +84,6 @@ class BertLayout(Layout):
 
     signature = "embeddings.word_embeddings.weight"
     replacements = (
-        (".weight", ".gamma"),
-        (".bias", ".beta"),
         ("transformer.resblocks.", "encoder.layer."),
         (".attn.q_proj.", ".attention.self.query."),
         (".attn.k_proj.", ".attention.self.key."),
@@ -101,8 +100,9 @@ class BertLayout(Layout):
     )
 
     def path_of(self, name: str) -> str:
-        """What our encoder calls the array that a file calls `name`."""
-        return super().path_of(name.removeprefix("bert."))
+        """What our encoder calls the array that a file calls `name`, an old one too."""
+        name = re.sub(r"\.gamma$", ".weight", name.removeprefix("bert."))
+        return super().path_of(re.sub(r"\.beta$", ".bias", name))
 
     def to_ours(self, arrays: Arrays) -> Arrays:
         """As `Layout.to_ours`; KeyError if one of a block's q, k and v is missing."""
@@ -166,7 +166,7 @@ def read_bert(path: pathlib.Path, config: TextConfig) -> BertEncoder:
     arrays, _ = read_arrays(path)
     with file_errors(path, PROBLEM):
         require_own_bytes(arrays, path)
-        state = BertLayout().to_ours(arrays)
+        state = BertLayout().to_ours(unwrap_names(arrays))
         require_state(state, BertEncoder.shapes(config, embed_dim=None))
         with np.errstate(over="ignore"):  # a number too large for the type becomes infinite
             state = {name: np.asarray(array, np.float32) for name, array in state.items()}

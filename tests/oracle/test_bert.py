@@ -62,7 +62,7 @@ def our_bert(model, pooling: str, dtype: str) -> BertEncoder:
         pooling=pooling,
     )
     arrays = {name: array.detach().numpy().copy() for name, array in model.state_dict().items()}
-    encoder = BertEncoder(config, None, None).astype(dtype)
+    encoder = BertEncoder(config, None, np.random.default_rng(0)).astype(dtype)
     encoder.load_state_dict(BertLayout().to_ours(arrays))
     return encoder
 
