@@ -18,6 +18,9 @@ from a published vocabulary. A piece at the end of a word is marked with "</w>".
 Read first spelling.py, words.py and plain.py (the whole method as short loops), then
 bpe.py (the same loops, fast), ids.py, tokenizer.py and vocabularies.py.
 
+The text encoder BERT comes with another tokenizer: bert_words.py and wordpiece.py, with
+their files and their way of learning next to them.
+
 The model asks little of a tokenizer: see protocol.py. To add another kind, write a
 class that offers it, and add a line to the table in saved.py, which reads checkpoints.
 """

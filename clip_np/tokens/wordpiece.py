@@ -46,6 +46,7 @@ from clip_np.tokens.wordpiece_files import (
     WordPieceVocabulary,
 )
 from clip_np.tokens.wordpiece_training import learn_pieces
+from clip_np.tokens.words import require_text
 
 CACHE_WORDS = 100_000  # words that a tokenizer remembers with their ids, about 26 MB
 
@@ -116,9 +117,11 @@ class WordPieceTokenizer:
         return cls(pieces, context_length, cleaning)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, without [CLS] and [SEP]. TypeError for anything else."""
-        if not isinstance(text, str):
-            return self._encode_words(text)  # which says what is wrong with it
+        """Token ids of a text, without [CLS] and [SEP].
+
+        TypeError for anything else, ValueError for a text beyond MAX_TEXT_LENGTH.
+        """
+        require_text(text)
         ids: list[int] = []
         for number, part in enumerate(self._special.split(text)):
             if number % 2:  # every second part is one of the special tokens

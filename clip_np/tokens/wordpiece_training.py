@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from clip_np.tokens.bert_words import Cleaning, clean_for_bert, split_for_bert, stands_alone
 from clip_np.tokens.bpe import learn_merges
 from clip_np.tokens.wordpiece_files import CONTINUES, LONGEST_WORD, SPECIAL_TOKENS
+from clip_np.tokens.words import require_text
 
 BEGINS = " "
 """Marks the first piece of a word while learning: no word holds a space. Marked like
@@ -81,11 +82,12 @@ def forms_of(letter: str, cleaning: Cleaning) -> list[str]:
 
 
 def split_at_special_tokens(text: str) -> list[str]:
-    """The parts of a text between special tokens.
+    """The parts of a text between special tokens. Errors as from `require_text`.
 
     >>> split_at_special_tokens("a [MASK] ball[SEP]")
     ['a ', ' ball', '']
     """
+    require_text(text)
     parts = [text]
     for token in SPECIAL_TOKENS:
         parts = [piece for part in parts for piece in part.split(token)]

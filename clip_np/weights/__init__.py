@@ -24,6 +24,9 @@ and gives a model, the preparation of its images and its tokenizer:
 
     model, preprocess, tokenizer = load("openai/clip-vit-base-patch32")
 
+`load_bert` takes a folder with a BERT or a sentence encoder (`bert.py`) and gives a
+model for texts alone and its tokenizer.
+
 `save_checkpoint` writes this library's form, from which training goes on.
 `save_pretrained` and `convert` write what others read. A new layout is a new file and a
 line in `known_layouts.py`. A new kind of configuration is a new file and a line in
