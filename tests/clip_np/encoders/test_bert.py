@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import clip_np
+import minigrad as mg
 from clip_np.encoders import PRESETS, BertEncoder, CLIPConfig, TextConfig, choose_encoders
 from clip_np.encoders.config import BERT_ONLY
 from minigrad.nn import count_parameters
@@ -93,7 +94,7 @@ def test_another_padding_token():
 
 def test_the_gradient_reaches_every_parameter_but_unused_rows():
     encoder = bert()
-    (encoder(IDS) * np.random.default_rng(1).standard_normal((3, 6))).sum().backward()
+    mg.tanh(encoder(IDS)).sum().backward()
     gradients = {path: parameter.grad for path, parameter in encoder.named_parameters()}
     assert all(gradient is not None for gradient in gradients.values())
     assert not gradients["segment_embedding"][1:].any()
