@@ -5,7 +5,8 @@
 
 A configuration says which kind they are of and how large they are; PRESETS holds the
 usual ones, and kinds.py has the table of kinds. These two are stacks of the same block
-(transformer.py). They read one row of its result (pooled.py). `Encoder` is what the
+(transformer.py). They read one row of its result (pooled.py). `BertEncoder` is another
+text encoder, in which tokens see those after them, too (bert.py). `Encoder` is what the
 rest of the program needs to know of them. Their names are ENCODERS, "vision" and
 "text". Features are not normalised.
 

@@ -100,7 +100,7 @@ class BertEncoder(Module):
         width = config.width
         self.token_embedding = Embedding(config.vocab_size, width, rng, std=INITIAL_STD)
         self.positional_embedding = normal(rng, (config.context_length, width), INITIAL_STD)
-        self.segment_embedding = normal(rng, (config.n_segments or 0, width), INITIAL_STD)
+        self.segment_embedding = normal(rng, (segment_count(config), width), INITIAL_STD)
         self.ln_embedding = bert_norm(config)
         self.transformer = PostNormTransformer(config, rng)
         self.text_projection: Parameter | None = None
@@ -113,7 +113,7 @@ class BertEncoder(Module):
         width = config.width
         yield ParameterShape("token_embedding.weight", (config.vocab_size, width))
         yield ParameterShape("positional_embedding", (config.context_length, width))
-        yield ParameterShape("segment_embedding", (config.n_segments or 0, width))
+        yield ParameterShape("segment_embedding", (segment_count(config), width))
         yield from norm_shapes("ln_embedding", width)
         if embed_dim is not None:
             yield ParameterShape("text_projection", (width, embed_dim))
@@ -122,7 +122,7 @@ class BertEncoder(Module):
     def lengths(self, inputs: Array) -> Array:
         """The tokens up to the last one that is no padding: (B, T) -> (B,).
 
-        Whoever writes the padding token between words has it read as a word.
+        A padding token between words counts as a word, as in the library transformers.
 
         >>> config = TextConfig(9, 4, width=8, layers=2, heads=2, kind="bert")
         >>> encoder = BertEncoder(config, embed_dim=3, rng=None)
@@ -205,3 +205,9 @@ def bert_norm(config: TextConfig) -> LayerNorm:
     """A layer norm with the constant of the configuration."""
     assert config.norm_eps is not None  # TEXT_DEFAULTS has one for this kind
     return LayerNorm(config.width, config.norm_eps)
+
+
+def segment_count(config: TextConfig) -> int:
+    """How many rows the table of segments has."""
+    assert config.n_segments is not None  # as in `bert_norm`
+    return config.n_segments

@@ -72,7 +72,7 @@ REQUIRED = {
     "is_decoder": False,
     "add_cross_attention": False,
 }
-LEFT_OUT = re.compile(r"(bert\.)?(pooler|cls)\..*|cls\..*")
+LEFT_OUT = re.compile(r"(bert\.)?(pooler|cls)\..*")
 
 
 class BertLayout(Layout):

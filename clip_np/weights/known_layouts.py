@@ -22,6 +22,7 @@ OTHER_MODELS = {
     "visual.layer1.": "a ResNet as vision encoder",
     "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
+    "text_model.embeddings.word_embeddings.": "a BERT as text encoder",
     "visual.attn_pool.": "attention pooling",
 }
 
