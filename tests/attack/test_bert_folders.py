@@ -1,4 +1,4 @@
-"""Folders of BERTs with JSON files that somebody changed: opened, or refused by name."""
+"""Folders of BERTs with JSON files that somebody changed: opened, or refused."""
 
 import copy
 import json
