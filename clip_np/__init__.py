@@ -38,7 +38,7 @@ from clip_np.losses import contrastive_loss
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 from clip_np.training import training_step
-from clip_np.weights import load, save_pretrained
+from clip_np.weights import load, load_bert, save_pretrained
 
 __all__ = [
     "CLIP",
@@ -53,6 +53,7 @@ __all__ = [
     "evaluation",
     "files",
     "load",
+    "load_bert",
     "losses",
     "multiple_choice_accuracy",
     "retrieval_metrics",

@@ -54,7 +54,8 @@ from minigrad.nn import count_parameters
 # Options by what they belong to, under the names that they have in Python.
 DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "allow_outside", "skip_bad")
 NEW_RUN_OPTIONS = (
-    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "seed", "name", "out"
+    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "seed", "name", "out",
+    "vision", "text", "text_weights",
 )  # fmt: skip
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from clip_np.encoders.bert import BertEncoder
 from clip_np.encoders.config import CLIPConfig
 from clip_np.encoders.protocol import Encoder
 from clip_np.encoders.text import TextTransformer
 from clip_np.encoders.vit import VisionTransformer
 
 VISION_ENCODERS: dict[str, Any] = {"vit": VisionTransformer}
-TEXT_ENCODERS: dict[str, Any] = {"gpt": TextTransformer}
+TEXT_ENCODERS: dict[str, Any] = {"gpt": TextTransformer, "bert": BertEncoder}
 """The kind of an encoder -> its class."""
 
 

@@ -84,8 +84,27 @@ PRESETS: dict[str, CLIPConfig] = {
     ),
 }
 
+
+def as_bert(text: TextConfig) -> TextConfig:
+    """A BERT with the sizes of another text encoder.
+
+    >>> as_bert(PRESETS["tiny"].text).width
+    64
+    """
+    return TextConfig(
+        kind="bert",
+        vocab_size=text.vocab_size,
+        context_length=text.context_length,
+        width=text.width,
+        layers=text.layers,
+        heads=text.heads,
+    )
+
+
 OTHER_VISION_ENCODERS: dict[str, dict[str, VisionConfig]] = {}
-OTHER_TEXT_ENCODERS: dict[str, dict[str, TextConfig]] = {}
+OTHER_TEXT_ENCODERS: dict[str, dict[str, TextConfig]] = {
+    "bert": {preset: as_bert(PRESETS[preset].text) for preset in ("tiny", "small")}
+}
 """Kind of encoder -> preset -> the encoder that can take the place of the preset's."""
 
 

@@ -39,9 +39,8 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.encoders import choose_encoders
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer, TokenizerProtocol
+from clip_np.tokens import TokenizerProtocol
 from clip_np.training.directory import RunDirectory
 from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -49,10 +48,10 @@ from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
 from clip_np.training.saved import SavedTraining
 from clip_np.training.schedule import is_finished, learning_rate
+from clip_np.training.starting import new_model
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.training.validation import Validation
-from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.watch import Watch
 from clip_np.weights import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from minigrad.backend import Array, array_module, move
@@ -76,16 +75,6 @@ ADAM_EPS = 1e-6
 
 class TrainingError(RuntimeError):
     """Training cannot go on: its numbers are spoiled. They are not saved."""
-
-
-def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
-    """An untrained model of the preset, and the tokenizer that its captions need."""
-    config = choose_encoders(options.preset, vision=options.vision, text=options.text)
-    tokenizer = train_tokenizer(
-        pairs=pairs, vocab_size=options.vocab_size, context_limit=config.text.context_length
-    )
-    rng = np.random.default_rng(options.seed)
-    return CLIP(config.for_tokenizer(tokenizer), rng), tokenizer
 
 
 class Trainer:

@@ -81,6 +81,9 @@ class TrainingOptions:
     text: str | None = command_line_field(
         None, "KIND", "another text encoder than the preset's: " + ", ".join(TEXT_KINDS)
     )
+    text_weights: str | None = command_line_field(
+        None, "DIRECTORY", "begin with a published BERT as text encoder, and its vocabulary"
+    )
     steps: int | None = command_line_field(
         1200, "N", "steps to take (shapes 1200, preset tutorial 5000)"
     )
@@ -115,7 +118,12 @@ class TrainingOptions:
             self._check(field.name, field.type)
         if self.preset not in PRESETS:
             raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
-        choose_encoders(self.preset, vision=self.vision, text=self.text)  # raises if there is none
+        if self.text_weights is not None and self.text not in (None, "bert"):
+            raise ValueError(
+                f"`text_weights` are a BERT's, but `text` is {self.text!r}: leave one of them out"
+            )
+        text = self.text if self.text_weights is None else None  # the weights bring the sizes
+        choose_encoders(self.preset, vision=self.vision, text=text)  # raises if there is none
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
 

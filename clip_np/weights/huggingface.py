@@ -180,7 +180,8 @@ def parse_sizes(settings: Settings) -> Settings:
     """
     model_type = settings.get("model_type", MODEL_TYPE)
     if model_type != MODEL_TYPE:
-        raise FileError(f"a model of type {model_type!r}, expected {MODEL_TYPE!r}")
+        hint = "; load_bert opens it, without images" if model_type == "bert" else ""
+        raise FileError(f"a model of type {model_type!r}, expected {MODEL_TYPE!r}{hint}")
     if not settings.keys() & {"model_type", *(f"{encoder}_config" for encoder in WORDS)}:
         raise FileError("it describes neither a vision encoder nor a text encoder")
     sizes: Settings = {}

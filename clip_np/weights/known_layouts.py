@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from clip_np.data import a_few
 from clip_np.files import FileError
+from clip_np.model import CLIP
 from clip_np.weights.huggingface import HuggingFaceLayout
 from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.openai import OpenAILayout
 from minigrad.backend import move
-from minigrad.nn import Module
 
 LAYOUTS: dict[str, Layout] = {"openai": OpenAILayout(), "hf": HuggingFaceLayout()}
 
@@ -22,6 +22,7 @@ OTHER_MODELS = {
     "visual.layer1.": "a ResNet as vision encoder",
     "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
+    "text_model.embeddings.word_embeddings.": "a BERT as text encoder",
     "visual.attn_pool.": "attention pooling",
 }
 
@@ -43,12 +44,13 @@ def recognise_layout(names: Iterable[str]) -> str:
     raise FileError(f"it holds no CLIP with a vision transformer: its names are {a_few(names)}")
 
 
-def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> Arrays:
+def export_arrays(model: CLIP, layout: str = "openai", grad: bool = False) -> Arrays:
     """Every parameter under the names and with the shapes of a layout, on the host.
 
     `layout` is "openai" or "hf". With `grad`, gradients take the place of parameters,
     and parameters without one are left out. The arrays are views, if the model is on
-    the host: whoever writes to them changes the model. ValueError for another layout.
+    the host: whoever writes to them changes the model. ValueError for another layout,
+    and for a model that the layout has no names for.
 
     >>> import numpy as np
     >>> from clip_np.encoders import PRESETS
@@ -61,6 +63,12 @@ def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> 
     """
     if layout not in LAYOUTS:
         raise ValueError(f"export_arrays: `layout` {layout!r} is none of {', '.join(LAYOUTS)}")
+    kind = model.config.text.kind
+    if kind not in LAYOUTS[layout].text_kinds:
+        raise ValueError(
+            f"export_arrays: `layout` {layout!r} has no names for a text encoder of kind {kind!r}; "
+            "keep the model as a checkpoint (save_checkpoint), which `load` opens"
+        )
     state: Arrays = {}
     for path, parameter in model.named_parameters():
         array = parameter.grad if grad else parameter.data

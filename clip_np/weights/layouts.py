@@ -37,10 +37,12 @@ class Layout:
 
     signature: an array that every file of this layout has, and no file of another one.
     replacements: pairs (in paths, in names), applied one after the other.
+    text_kinds: the kinds of text encoders for which the layout has names.
     """
 
     signature: str
     replacements: tuple[tuple[str, str], ...]
+    text_kinds: tuple[str, ...] = ("gpt",)
 
     def name_of(self, path: str) -> str:
         """What a file calls the array that our model calls `path`."""

@@ -37,7 +37,8 @@ def save_pretrained(
     `preprocess` None means the preparation of the published models. Without a
     tokenizer, no tokenizer files are written. The files replace older ones all
     together: whenever the program is stopped, `load` opens the old model or the new
-    one. FileError, and nothing written, if a weight is NaN or infinite.
+    one. FileError, and nothing written, if a weight is NaN or infinite; ValueError for
+    an encoder that such a folder cannot describe.
 
     >>> import tempfile
     >>> import numpy as np
@@ -51,10 +52,10 @@ def save_pretrained(
     True
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     preprocess = preprocess or Preprocess(model.config.vision.image_size)
-    settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
     arrays = _finite_arrays(model, directory / huggingface.WEIGHTS[0], layout="hf")
+    settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
+    directory.mkdir(parents=True, exist_ok=True)
     with replace_together(directory, OBSOLETE) as new:
         write_safetensors(new / huggingface.WEIGHTS[0], arrays, {"format": "pt"})
         write_json(new / huggingface.CONFIG, settings)

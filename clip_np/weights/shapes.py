@@ -15,7 +15,7 @@ Whoever names sizes must bring the numbers along, so a small file makes a small 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -59,9 +59,19 @@ def require_shapes(state: Mapping[str, np.ndarray], config: CLIPConfig) -> None:
     Traceback (most recent call last):
     clip_np.files.errors.FileError: weights and configuration disagree: logit_scale ...
     """
+    require_state(state, parameter_shapes(config))
+
+
+def require_state(state: Mapping[str, np.ndarray], expected: Iterable[ParameterShape]) -> None:
+    """FileError unless the state has the expected parameters, and nothing else.
+
+    >>> require_state({"bias": np.ones(2)}, [ParameterShape("bias", (3,))])
+    Traceback (most recent call last):
+    clip_np.files.errors.FileError: weights and configuration disagree: bias has ...
+    """
     missing: list[str] = []
     known: set[str] = set()
-    for path, shape in parameter_shapes(config):
+    for path, shape in expected:
         if path not in state:
             missing.append(path)
             if len(missing) == NAMED_IN_ERRORS:

@@ -122,6 +122,13 @@ def read_gpt_sizes(state: Arrays) -> Sizes:
     return Sizes(settings=settings, embed_dim=state["text.text_projection"].shape[1])  # (W, E)
 
 
+def read_bert_sizes(state: Arrays) -> Sizes:
+    """The sizes of a BERT as text encoder."""
+    gpt = read_gpt_sizes(state)  # all that both have
+    settings = {**gpt.settings, "kind": "bert", "n_segments": len(state["text.segment_embedding"])}
+    return Sizes(settings=settings, embed_dim=gpt.embed_dim)
+
+
 def _block_sizes(state: Arrays, encoder: str) -> dict[str, int]:
     """How many blocks an encoder has, and the width of their perceptrons."""
     blocks = f"{encoder}.transformer.resblocks."
@@ -130,7 +137,10 @@ def _block_sizes(state: Arrays, encoder: str) -> dict[str, int]:
 
 
 VISION_READERS = {"vit": SizeReader(signature="vision.class_embedding", read=read_vit_sizes)}
-TEXT_READERS = {"gpt": SizeReader(signature="text.text_projection", read=read_gpt_sizes)}
+TEXT_READERS = {
+    "gpt": SizeReader(signature="text.ln_final.weight", read=read_gpt_sizes),
+    "bert": SizeReader(signature="text.segment_embedding", read=read_bert_sizes),
+}
 """The kind of an encoder -> how its sizes are read from shapes."""
 
 

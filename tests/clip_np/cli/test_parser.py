@@ -24,6 +24,7 @@ TRAIN_FLAGS = [
         "--preset",
         "--vision",
         "--text",
+        "--text-weights",
         "--batch-size",
         "--learning-rate",
     ),

@@ -43,6 +43,20 @@ def test_every_cut_gives_the_whole_gradient(shards, workers):
 
 
 @pytest.mark.gradient
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("shards, workers", [(1, 2), (3, 2), (8, 1)])
+def test_every_cut_gives_the_whole_gradient_with_a_bert(shards, workers, pooling):
+    """Captions of unequal length: each piece is cut and masked in its own way."""
+    model, (images, tokens) = small_model(kind="bert", pooling=pooling), batch(11)
+    assert len(set(model.text.lengths(tokens).tolist())) > 2
+    loss, expected = whole_batch(model, images, tokens)
+    found = loss_and_gradients(model, images, tokens, shards=shards, workers=workers)
+    assert found.item() == pytest.approx(loss, rel=1e-13)
+    for (name, parameter), want in zip(model.named_parameters(), expected):
+        assert np.abs(parameter.grad - want).max() <= 1e-11 * np.abs(want).max() + 1e-14, name
+
+
+@pytest.mark.gradient
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 def test_float32_gradients_agree_to_rounding(shards):
     model, (images, tokens) = small_model(np.float32), batch(11, np.float32)
