@@ -40,6 +40,7 @@ import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
 from clip_np.encoders import choose_encoders
+from clip_np.losses import INITIAL_LOGIT_BIAS
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer, TokenizerProtocol
 from clip_np.training.directory import RunDirectory
@@ -81,6 +82,8 @@ class TrainingError(RuntimeError):
 def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
     """An untrained model of the preset, and the tokenizer that its captions need."""
     config = choose_encoders(options.preset, vision=options.vision, text=options.text)
+    if options.loss == "sigmoid":
+        config = dataclasses.replace(config, logit_bias=INITIAL_LOGIT_BIAS)
     tokenizer = train_tokenizer(
         pairs=pairs, vocab_size=options.vocab_size, context_limit=config.text.context_length
     )
@@ -142,6 +145,7 @@ class Trainer:
         self.take_step = TrainingStep(
             model=self.model,
             optimizer=self.optimizer,
+            loss=options.loss,
             shards=options.shards,
             workers=workers,
             max_norm=options.max_norm,
@@ -186,7 +190,8 @@ class Trainer:
 
     def _run(self) -> dict[str, float]:
         validation = self._load_validation()
-        watch = Watch(self.loader.batch_size)
+        loss = self.take_step.loss
+        watch = Watch(loss.guessing(self.loader.batch_size), loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -276,7 +281,7 @@ class Trainer:
         entry = self._entry(result, pace=log.samples_per_second(self.step))
         watch.look(entry, waited=self.loader.wait_seconds)
         if validation is not None and self._is_due(self.options.validate_every):
-            entry |= validation.measure(self.model, self.tokenizer)
+            entry |= validation.measure(self.model, self.tokenizer, self.take_step.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
             if entry["validation_loss"] < log.lowest_validation_loss:

@@ -28,7 +28,7 @@ TRAIN_FLAGS = [
         "--learning-rate",
     ),
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
-    *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
+    *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
 
 
