@@ -15,6 +15,7 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 1.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,16 @@ class CLIP(Module):
         text_features = self.encode_text(tokens)
         logits = similarity_logits(image_features, text_features, self.logit_scale)
         return logits, logits.T
+
+    def resize(self, image_size: int) -> None:
+        """See images of another size from now on, in pixels a side.
+
+        What the vision encoder learned for places in the image is resized with them
+        (clip_np/encoders/position_grids.py). Call it before an optimizer is made.
+        ValueError for a size that the encoder cannot have.
+        """
+        self.vision.resize(image_size)
+        self.config = dataclasses.replace(self.config, vision=self.vision.config)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the tokens of an image look at each other: (layers, B, heads, T, T)."""

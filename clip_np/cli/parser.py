@@ -163,6 +163,7 @@ def add_classify(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help="draw the answer (after captions: classify.png)"
     )
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -179,6 +180,7 @@ def add_embed(commands: Commands) -> None:
         help="the index file; if there is one already, it grows",
     )
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -198,6 +200,7 @@ def add_search(commands: Commands) -> None:
     )
     _add_activation(command)
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -292,6 +295,17 @@ def _add_activation(command: argparse.ArgumentParser) -> None:
         choices=ACTIVATIONS,
         help="the model's activation, if its files do not say it: quick_gelu in OpenAI's models, "
         "gelu in most of open_clip's",
+    )
+
+
+def _add_image_size(command: argparse.ArgumentParser) -> None:
+    """--image-size, for commands that look at images with a model that is made."""
+    command.add_argument(
+        "--image-size",
+        metavar="PIXELS",
+        type=int,
+        help="see images of this size, a multiple of the model's patches (default: the size it "
+        "was trained with)",
     )
 
 

@@ -32,13 +32,30 @@ TRAIN_FLAGS = [
 ]
 
 
-CLASSIFY_FLAGS = ["--model", "--activation", "--labels", "--template", "--picture", *COMMON]
+CLASSIFY_FLAGS = [
+    "--model",
+    "--activation",
+    "--image-size",
+    "--labels",
+    "--template",
+    "--picture",
+    *COMMON,
+]
 
 
-EMBED_FLAGS = ["--model", "--activation", "-o", "--allow-outside", *COMMON]
+EMBED_FLAGS = ["--model", "--activation", "--image-size", "-o", "--allow-outside", *COMMON]
 
 
-SEARCH_FLAGS = ["--model", "--activation", "-k", "--html", "--png", "--allow-outside", *COMMON]
+SEARCH_FLAGS = [
+    "--model",
+    "--activation",
+    "--image-size",
+    "-k",
+    "--html",
+    "--png",
+    "--allow-outside",
+    *COMMON,
+]
 
 
 @pytest.mark.parametrize(
