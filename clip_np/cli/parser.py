@@ -196,6 +196,7 @@ def add_explain(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help="where to draw it (default: explain.png)"
     )
+    _add_activation(command)
     _add_image_size(command)
     _add_backend(command)
     _add_json(command)

@@ -8,7 +8,7 @@ different questions of the model.
     rollout              what all layers together look at       the text plays no role
     gradient_attention   where looking raises the cosine        needs attention layers
     grad_cam             which places raise the cosine          a linear approximation
-    occlusion            what happens if a part is hidden       64 more passes
+    occlusion            what happens if a part is hidden       100 more passes
 
 `occlusion` is the one to trust most: on scenes with two shapes its centre lies on the
 named shape most often (docs/looking_inside.md).

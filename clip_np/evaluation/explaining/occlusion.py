@@ -5,10 +5,11 @@ encoder. A grey card hides a part of the image, and the image is embedded again.
 cosine to the text falls, the part spoke for the text.
 
 The image is cut into a grid of CELLS x CELLS cells. The card covers 3 x 3 of them, and
-its middle stands on each cell in turn (at the border a part of the card is outside):
+stands in all places where it covers at least one. At the border a part of it is
+outside, so every cell is covered by nine cards:
 
     drop(card) = cosine of the whole image - cosine of the image with the card
-    map at a cell = max(0, mean of drop over all cards that cover the cell)
+    map at a cell = max(0, mean of drop over the nine cards that cover the cell)
 
 The values are differences of cosines. Times the temperature they are differences of
 logits. A text that has nothing to do with the image has small ones, which are noise. So
@@ -29,19 +30,20 @@ import numpy as np
 
 import minigrad as mg
 
-CELLS = 8  # along a side: 64 images are embedded
+CELLS = 8  # along a side
 REACH = 1  # cells to each side of a card's middle
 BATCH_SIZE = 16  # images that are embedded together
 NEGLIGIBLE = 0.1  # of a logit: the odds of the text would change by a tenth
 
 
 def cards() -> list[tuple[slice, slice]]:
-    """The rows and columns of cells that each card covers, CELLS * CELLS of them.
+    """The rows and columns of cells that each card covers.
 
-    >>> cards()[0], len(cards())
-    ((slice(0, 2, None), slice(0, 2, None)), 64)
+    >>> cards()[1], len(cards())
+    ((slice(0, 1, None), slice(0, 2, None)), 100)
     """
-    spans = [slice(max(i - REACH, 0), min(i + REACH + 1, CELLS)) for i in range(CELLS)]
+    middles = range(-REACH, CELLS + REACH)
+    spans = [slice(max(i - REACH, 0), min(i + REACH + 1, CELLS)) for i in middles]
     return list(itertools.product(spans, spans))
 
 
@@ -49,9 +51,9 @@ def hidden_images(image: np.ndarray) -> Iterator[np.ndarray]:
     """The image (3, S, S) with each card in turn.
 
     >>> image = np.zeros((3, 8, 8))
-    >>> image[:, 0, 0] = 1.0
-    >>> [copy.sum() for copy in hidden_images(image)][:3]
-    [0.0, 0.0, 3.0]
+    >>> image[:, 0, 1] = 1.0
+    >>> [copy.sum().item() for copy in hidden_images(image)][:4]
+    [3.0, 0.0, 0.0, 0.0]
     """
     size = image.shape[1]
     edges = np.linspace(0, size, CELLS + 1).round().astype(int)  # of the cells, in pixels
@@ -83,10 +85,9 @@ def occlusion_maps(
             cosines.append(features @ text_features.T)  # (B, M)
     whole, *hidden = np.concatenate(cosines)  # (M,) and (cards, M)
     sums = np.zeros((len(text_features), CELLS, CELLS))
-    counts = np.zeros((CELLS, CELLS))
     for (rows, columns), cosine in zip(cards(), hidden):
         sums[:, rows, columns] += (whole - cosine)[:, None, None]
-        counts[rows, columns] += 1
-    maps = np.maximum(sums / counts, 0.0)  # (M, CELLS, CELLS)
+    cards_over_a_cell = (2 * REACH + 1) ** 2
+    maps = np.maximum(sums / cards_over_a_cell, 0.0)  # (M, CELLS, CELLS)
     largest = maps.max(axis=(1, 2), keepdims=True)
     return np.where(temperature * largest < NEGLIGIBLE, 0.0, maps)

@@ -103,7 +103,7 @@ def heated(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     >>> white = np.full((2, 2, 3), 255, np.uint8)
     >>> heated(white, np.array([[1.0, 0.0], [0.0, 0.0]]))[0].tolist()
-    [[254, 245, 146], [114, 117, 165]]
+    [[230, 221, 122], [90, 93, 140]]
     """
     grey = DIMMED * (image @ np.array(LUMINANCE))  # (H, H)
     heat = resized(values, len(image))

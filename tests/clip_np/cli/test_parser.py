@@ -43,6 +43,9 @@ CLASSIFY_FLAGS = [
 ]
 
 
+EXPLAIN_FLAGS = ["--model", "--activation", "--image-size", "--picture", *COMMON]
+
+
 EMBED_FLAGS = ["--model", "--activation", "--image-size", "-o", "--allow-outside", *COMMON]
 
 
@@ -61,7 +64,20 @@ SEARCH_FLAGS = [
 @pytest.mark.parametrize(
     "command, flags",
     [
-        ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search", "convert"]),
+        (
+            [],
+            [
+                "train",
+                "evaluate",
+                "plot",
+                "info",
+                "classify",
+                "explain",
+                "embed",
+                "search",
+                "convert",
+            ],
+        ),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
         (["info"], ["MODEL", "--activation", "--json", "--help"]),
@@ -83,7 +99,7 @@ def test_help_names_every_flag(capsys, command, flags):
 
 def test_every_flag_is_explained():
     commands = {"train": TRAIN_FLAGS, "evaluate": EVALUATE_FLAGS, "classify": CLASSIFY_FLAGS}
-    commands |= {"embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
+    commands |= {"explain": EXPLAIN_FLAGS, "embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
     for command, flags in commands.items():
         parser = build_parser()._subparsers._group_actions[0].choices[command]
         found = {flag for action in parser._actions for flag in action.option_strings}
