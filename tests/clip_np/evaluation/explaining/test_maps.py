@@ -9,7 +9,7 @@ import minigrad as mg
 from clip_np.evaluation.explaining import METHODS, centre, resized, strongest
 from clip_np.evaluation.explaining.attention_maps import gradient_attention, last_attention, rollout
 from clip_np.evaluation.explaining.occlusion import CELLS, hidden_images, occlusion_maps
-from clip_np.evaluation.explaining.resnet_maps import grad_cam
+from clip_np.evaluation.explaining.resnet_maps import grad_cam, resnet_maps
 from clip_np.evaluation.explaining.vit_maps import trace, vit_maps
 
 
@@ -185,3 +185,38 @@ def test_a_published_size_is_explained():
     assert {name: values.shape for name, values in explanation.maps.items()} == {
         name: (8, 8) if name == "occlusion" else (3, 3) for name in METHODS
     }
+
+
+class Pool(mg.nn.Module):
+    """The mean of all positions, and an even look at them."""
+
+    def forward(self, positions):
+        return positions.reshape(*positions.shape[:2], -1).mean(axis=2)
+
+    def probabilities(self, positions):
+        tokens = 1 + positions.shape[2] * positions.shape[3]
+        return mg.tensor(np.full((len(positions), 2, 1, tokens), 1 / tokens))
+
+
+class Convolutions(mg.nn.Module):
+    """Six channels of a grid of 2 x 2 positions, each a sum of 4 x 4 pixels."""
+
+    def __init__(self):
+        self.attnpool = Pool()
+        self.mix = np.random.default_rng(0).standard_normal((3, 6))
+
+    def positions(self, images):
+        sums = images.reshape(len(images), 3, 2, 4, 2, 4).sum(axis=(3, 5))  # (B, 3, 2, 2)
+        return mg.tanh(sums.transpose((0, 2, 3, 1)) @ self.mix).transpose((0, 3, 1, 2))
+
+
+def test_the_maps_of_a_resnet(texts):
+    vision = Convolutions()
+    image = mg.tensor(an_image()[None], requires_grad=True)
+    first, second = resnet_maps(vision, image, texts)
+    positions = vision.positions(image)
+    cosine = (mg.normalize(vision.attnpool(positions)) * texts[0]).sum()
+    (gradient,) = mg.grad(cosine, [positions])
+    np.testing.assert_allclose(first["grad_cam"], grad_cam(positions.data[0], gradient[0]))
+    np.testing.assert_allclose(first["attention"], np.full((2, 2), 0.2))
+    assert abs(first["grad_cam"] - second["grad_cam"]).max() > 1e-6
