@@ -40,7 +40,7 @@ import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
 from clip_np.encoders import choose_encoders
-from clip_np.losses import INITIAL_LOGIT_BIAS
+from clip_np.losses import INITIAL_LOGIT_BIAS, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer, TokenizerProtocol
 from clip_np.training.directory import RunDirectory
@@ -142,10 +142,11 @@ class Trainer:
         if checkpoint is not None:
             self._go_on_from(checkpoint)
         self.loader = self._make_loader(task.train)
+        self.loss = loss_for(self.model, options.loss)
         self.take_step = TrainingStep(
             model=self.model,
             optimizer=self.optimizer,
-            loss=options.loss,
+            loss=self.loss,
             shards=options.shards,
             workers=workers,
             max_norm=options.max_norm,
@@ -190,8 +191,8 @@ class Trainer:
 
     def _run(self) -> dict[str, float]:
         validation = self._load_validation()
-        loss = self.take_step.loss
-        watch = Watch(loss.guessing(self.loader.batch_size), loss.guessing_formula)
+        guessing = self.loss.guessing(self.loader.batch_size)
+        watch = Watch(guessing, self.loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -281,7 +282,7 @@ class Trainer:
         entry = self._entry(result, pace=log.samples_per_second(self.step))
         watch.look(entry, waited=self.loader.wait_seconds)
         if validation is not None and self._is_due(self.options.validate_every):
-            entry |= validation.measure(self.model, self.tokenizer, self.take_step.loss)
+            entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
             if entry["validation_loss"] < log.lowest_validation_loss:

@@ -18,6 +18,6 @@ def test_a_run_with_the_sigmoid_loss_is_saved_and_resumed(task, tmp_path):
     whole = trainer_of(task, tmp_path / "whole", steps=20, **options)
     whole.run()
     assert whole.model.logit_bias.item() != -10.0
-    assert isinstance(whole.take_step.loss, SigmoidLoss)
+    assert isinstance(whole.loss, SigmoidLoss)
     best = read_checkpoint(tmp_path / "whole" / "best.npz").model
     assert best.logit_bias.item() == whole.model.logit_bias.item()
