@@ -33,8 +33,13 @@ cli          all of it from a shell
 from clip_np import data, encoders, evaluation, files, losses, search, tokens, training, weights
 from clip_np.data import shapes
 from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
-from clip_np.evaluation import multiple_choice_accuracy, retrieval_metrics, zero_shot_classifier
-from clip_np.losses import contrastive_loss
+from clip_np.evaluation import (
+    explain,
+    multiple_choice_accuracy,
+    retrieval_metrics,
+    zero_shot_classifier,
+)
+from clip_np.losses import contrastive_loss, sigmoid_loss
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 from clip_np.training import training_step
@@ -51,6 +56,7 @@ __all__ = [
     "data",
     "encoders",
     "evaluation",
+    "explain",
     "files",
     "load",
     "load_bert",
@@ -60,6 +66,7 @@ __all__ = [
     "save_pretrained",
     "search",
     "shapes",
+    "sigmoid_loss",
     "tokens",
     "training",
     "training_step",

@@ -12,6 +12,7 @@ vocabulary.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -146,14 +147,22 @@ TransformerConfig = VisionConfig | TextConfig
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """Both encoders and embed_dim, the width of the space in which they meet."""
+    """Both encoders and embed_dim, the width of the space in which they meet.
+
+    logit_bias is where the bias of the sigmoid loss starts, for instance -10. None, as
+    for the contrastive loss, means that the model has no bias.
+    """
 
     embed_dim: int
     vision: VisionConfig
     text: TextConfig
+    logit_bias: float | None = None
 
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim")
+        bias = self.logit_bias
+        if bias is not None and not (type(bias) in (int, float) and math.isfinite(bias)):
+            raise ValueError(f"CLIPConfig: logit_bias must be None or a number, got {bias!r}")
 
     def for_tokenizer(self, tokenizer: TokenizerProtocol) -> Self:
         """The same sizes with the tokenizer's vocabulary and context length."""
@@ -197,6 +206,7 @@ class CLIPConfig:
                 embed_dim=settings["embed_dim"],
                 vision=VISION_CONFIGS[kind](**vision),
                 text=TextConfig(**settings["text"]),
+                logit_bias=settings.get("logit_bias"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model configuration: {error}") from None

@@ -10,6 +10,7 @@ of these tables:
         def forward(self, inputs): ...                    the features (B, embed_dim)
         def lengths(self, inputs): ...
         def cost(self, length): ...
+        def resize(self, image_size): ...                 a vision encoder: other images
 
 How the sizes of a published model are read from its arrays stands in
 clip_np/weights/sizes.py, which has such a table, too.

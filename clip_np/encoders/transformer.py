@@ -93,14 +93,29 @@ class MultiHeadAttention(Module):
 
     def probabilities(self, x: mg.Tensor) -> mg.Tensor:
         """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T)."""
+        qkv = self._by_heads(x)  # (3, B, H, T, D)
+        queries = qkv[0]  # (B, H, T, D)
+        keys = qkv[1]  # (B, H, T, D)
+        depth = keys.shape[-1]
+        scores = queries @ keys.swapaxes(-1, -2) * depth**-0.5  # (B, H, T, T)
+        return mg.softmax(scores)
+
+    def mix(self, probabilities: mg.Tensor, x: mg.Tensor) -> mg.Tensor:
+        """What tokens gather with these p_ij: (B, H, T, T), (B, T, W) -> (B, T, W).
+
+        `mix(probabilities(x), x)` is the plain form of `forward(x)`. The probabilities
+        are then on the tape, so that a gradient with respect to them can be asked for.
+        """
+        values = self._by_heads(x)[2]  # (B, H, T, D)
+        mixtures = (probabilities @ values).swapaxes(1, 2)  # (B, T, H, D)
+        return self.out_proj(mixtures.reshape(x.shape))
+
+    def _by_heads(self, x: mg.Tensor) -> mg.Tensor:
+        """Queries, keys and values, cut into heads: (B, T, W) -> (3, B, H, T, D)."""
         batch, length, width = x.shape
         depth = width // self.heads
         qkv = self.in_proj(x).reshape(batch, length, 3, self.heads, depth)  # (B, T, 3, H, D)
-        qkv = qkv.transpose((2, 0, 3, 1, 4))  # (3, B, H, T, D)
-        queries = qkv[0]  # (B, H, T, D)
-        keys = qkv[1]  # (B, H, T, D)
-        scores = queries @ keys.swapaxes(-1, -2) * depth**-0.5  # (B, H, T, T)
-        return mg.softmax(scores)
+        return qkv.transpose((2, 0, 3, 1, 4))
 
 
 class MLP(Module):

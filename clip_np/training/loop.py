@@ -39,6 +39,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
+from clip_np.losses import loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.directory import RunDirectory
@@ -128,9 +129,11 @@ class Trainer:
         if checkpoint is not None:
             self._go_on_from(checkpoint)
         self.loader = self._make_loader(task.train)
+        self.loss = loss_for(self.model, options.loss)
         self.take_step = TrainingStep(
             model=self.model,
             optimizer=self.optimizer,
+            loss=self.loss,
             shards=options.shards,
             workers=workers,
             max_norm=options.max_norm,
@@ -175,7 +178,8 @@ class Trainer:
 
     def _run(self) -> dict[str, float]:
         validation = self._load_validation()
-        watch = Watch(self.loader.batch_size)
+        guessing = self.loss.guessing(self.loader.batch_size)
+        watch = Watch(guessing, self.loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -265,7 +269,7 @@ class Trainer:
         entry = self._entry(result, pace=log.samples_per_second(self.step))
         watch.look(entry, waited=self.loader.wait_seconds)
         if validation is not None and self._is_due(self.options.validate_every):
-            entry |= validation.measure(self.model, self.tokenizer)
+            entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
             if entry["validation_loss"] < log.lowest_validation_loss:

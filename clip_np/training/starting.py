@@ -16,7 +16,8 @@ import dataclasses
 import numpy as np
 
 from clip_np.data import Pairs
-from clip_np.encoders import choose_encoders
+from clip_np.encoders import CLIPConfig, choose_encoders
+from clip_np.losses import INITIAL_LOGIT_BIAS
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.options import TrainingOptions
@@ -28,7 +29,7 @@ def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, TokenizerPr
     """An untrained model of the preset, and the tokenizer that its captions need."""
     if options.text_weights is not None:
         return _model_with_bert(pairs, options, options.text_weights)
-    config = choose_encoders(options.preset, vision=options.vision, text=options.text)
+    config = _chosen_sizes(options, text=options.text)
     tokenizer = train_tokenizer(
         pairs=pairs,
         vocab_size=options.vocab_size,
@@ -39,6 +40,14 @@ def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, TokenizerPr
     return CLIP(config.for_tokenizer(tokenizer), rng), tokenizer
 
 
+def _chosen_sizes(options: TrainingOptions, text: str | None) -> CLIPConfig:
+    """The preset with the chosen encoders, and a bias if the loss needs one."""
+    config = choose_encoders(options.preset, vision=options.vision, text=text)
+    if options.loss == "sigmoid":
+        config = dataclasses.replace(config, logit_bias=INITIAL_LOGIT_BIAS)
+    return config
+
+
 def _model_with_bert(
     pairs: Pairs, options: TrainingOptions, folder: str
 ) -> tuple[CLIP, TokenizerProtocol]:
@@ -46,7 +55,7 @@ def _model_with_bert(
     sentences, tokenizer = load_bert(folder)
     fit_context(tokenizer, pairs, tokenizer.context_length)
     bert = sentences.encoder
-    config = choose_encoders(options.preset, vision=options.vision)
+    config = _chosen_sizes(options, text=None)
     config = dataclasses.replace(config, text=bert.config)
     model = CLIP(config, np.random.default_rng(options.seed))
     projection = {"text_projection": model.text.text_projection.data}

@@ -30,6 +30,9 @@ NOT_WEIGHTS = re.compile(
     r"(.*\.)?(position_ids|attn_mask|input_resolution|context_length|vocab_size)"
 )
 CONVOLUTION = "vision.conv1.weight"
+# The parameters of the losses, which have one name everywhere. Models of the sigmoid
+# loss have both.
+OF_LOSSES = ("logit_scale", "logit_bias")
 
 
 class Layout:
@@ -87,8 +90,8 @@ class Layout:
         """One array in our form; a layout with other forms extends this method."""
         if path == CONVOLUTION:
             return flatten_patches(name, array)
-        if path == "logit_scale" and array.size == 1:
-            return array.reshape(())  # open_clip's is (1,) at times
+        if path in OF_LOSSES and array.size == 1:
+            return array.reshape(())  # open_clip's are (1,) at times
         return array
 
     def form_from_ours(self, path: str, array: np.ndarray) -> np.ndarray:

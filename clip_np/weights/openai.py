@@ -11,7 +11,7 @@ heads are 64 wide, and the activation is quick_gelu (`sizes.py`).
 Radford et al. 2021, arXiv:2103.00020; names: https://github.com/openai/CLIP
 """
 
-from clip_np.weights.layouts import Layout
+from clip_np.weights.layouts import OF_LOSSES, Layout
 
 
 class OpenAILayout(Layout):
@@ -31,6 +31,6 @@ class OpenAILayout(Layout):
     def path_of(self, name: str) -> str:
         """What our model calls the array that a file calls `name`."""
         path = super().path_of(name)
-        if path.startswith(("vision.", "text.")) or path == "logit_scale":
+        if path.startswith(("vision.", "text.")) or path in OF_LOSSES:
             return path
         return f"text.{path}"

@@ -36,6 +36,8 @@ def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
     vision.positional_embedding (17, 64)
     """
     yield ParameterShape("logit_scale", ())
+    if config.logit_bias is not None:
+        yield ParameterShape("logit_bias", ())
     for name, encoder in encoder_classes(config).items():
         shapes = encoder.shapes(getattr(config, name), config.embed_dim)
         yield from _with_prefix(f"{name}.", shapes)

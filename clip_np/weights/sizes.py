@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from clip_np.encoders import HEAD_WIDTH, CLIPConfig
 from clip_np.files import FileError
+from clip_np.losses import INITIAL_LOGIT_BIAS
 from clip_np.weights.layouts import CONVOLUTION, Arrays, patch_size_of
 
 # How many heads the published ViT-H, ViT-g and ViT-bigG have, by width: their heads are
@@ -48,6 +49,9 @@ def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIP
         sizes[encoder] = {**stated.get(encoder, {}), **sizes[encoder]}
         if "heads" not in sizes[encoder]:
             sizes[encoder]["heads"] = _usual_heads(encoder, sizes[encoder]["width"])
+    sizes["logit_bias"] = stated.get("logit_bias")
+    if "logit_bias" in state and sizes["logit_bias"] is None:
+        sizes["logit_bias"] = INITIAL_LOGIT_BIAS
     return CLIPConfig.from_dict(sizes)
 
 

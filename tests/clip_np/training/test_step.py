@@ -217,7 +217,7 @@ def test_an_error_in_a_worker_comes_out():
         ({"shards": 0}, r"`shards` must lie in 1..4 \(the batch\), got 0"),
         ({"shards": 5}, "got 5"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"loss": "triplet"}, "loss must be .clip. or a module .*, got 'triplet'"),
+        ({"loss": "triplet"}, "loss must be .clip., .sigmoid. or a module .*, got 'triplet'"),
         ({"comm": object()}, "`comm` must be None, got <object .* one process"),
     ],
 )
