@@ -97,14 +97,14 @@ def _recognised(file: BinaryIO) -> Image.Image:
     start = file.read(PREFIX_BYTES)
     for name in known_formats():
         read, accepts = Image.OPEN[name]
-        # A text says why a plugin cannot read what would be its format.
-        answer = accepts is None or accepts(start)
-        if answer and not isinstance(answer, str):
-            file.seek(0)
-            try:
+        try:
+            # A text says why a plugin cannot read what would be its format.
+            answer = accepts is None or accepts(start)
+            if answer and not isinstance(answer, str):
+                file.seek(0)
                 return read(file, "")
-            except NOT_THIS_FORMAT:
-                continue
+        except NOT_THIS_FORMAT:
+            continue
     raise UnidentifiedImageError(
         f"cannot identify image file; the formats that are read are {', '.join(known_formats())}"
     )

@@ -50,8 +50,8 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(f'{path} needs pyarrow: pip install "minigrad-clip[data]"') from error
-    require_true_footer(path)
     with parquet_errors(path):
+        require_true_footer(path)
         with pyarrow.parquet.ParquetFile(path) as file:
             refuse_rows(path, file.metadata.num_rows, path.stat().st_size)
             headers = find_columns(path, file.schema_arrow.names, columns)
