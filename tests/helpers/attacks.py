@@ -30,6 +30,7 @@ from PIL import Image
 from clip_np.data import DataError
 from clip_np.files import FileError
 from clip_np.training import TrainingWarning
+from clip_np.weights import AssumedActivation
 
 MOST_SECONDS = 5.0  # of the processor, for one file
 MOST_MEGABYTES = 300  # above what the process has when the attack begins
@@ -52,7 +53,7 @@ FORBIDDEN = {
     "webbrowser.open",
 }
 # Python hides the second kind unless one asks for it.
-KNOWN_WARNINGS = (TrainingWarning, DeprecationWarning)
+KNOWN_WARNINGS = (TrainingWarning, AssumedActivation, DeprecationWarning)
 
 
 class Target(Protocol):
