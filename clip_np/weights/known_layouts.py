@@ -9,17 +9,16 @@ from collections.abc import Iterable
 
 from clip_np.data import a_few
 from clip_np.files import FileError
+from clip_np.model import CLIP
 from clip_np.weights.huggingface import HuggingFaceLayout
 from clip_np.weights.layouts import Arrays, Layout
 from clip_np.weights.openai import OpenAILayout
 from minigrad.backend import move
-from minigrad.nn import Module
 
 LAYOUTS: dict[str, Layout] = {"openai": OpenAILayout(), "hf": HuggingFaceLayout()}
 
 # What the names in files of other models begin with, and what those models have.
 OTHER_MODELS = {
-    "visual.layer1.": "a ResNet as vision encoder",
     "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
     "visual.attn_pool.": "attention pooling",
@@ -40,15 +39,16 @@ def recognise_layout(names: Iterable[str]) -> str:
     for key, layout in LAYOUTS.items():
         if layout.signature in names:
             return key
-    raise FileError(f"it holds no CLIP with a vision transformer: its names are {a_few(names)}")
+    raise FileError(f"it holds no CLIP: its names are {a_few(names)}")
 
 
-def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> Arrays:
-    """Every parameter under the names and with the shapes of a layout, on the host.
+def export_arrays(model: CLIP, layout: str = "openai", grad: bool = False) -> Arrays:
+    """All that a model keeps, with the names and shapes of a layout, on the host.
 
     `layout` is "openai" or "hf". With `grad`, gradients take the place of parameters,
-    and parameters without one are left out. The arrays are views, if the model is on
-    the host: whoever writes to them changes the model. ValueError for another layout.
+    and parameters without one are left out, as are buffers. The arrays are views, if
+    the model is on the host: whoever writes to them changes the model. ValueError for
+    another layout, or one that lacks an encoder of the model.
 
     >>> import numpy as np
     >>> from clip_np.encoders import PRESETS
@@ -61,9 +61,12 @@ def export_arrays(model: Module, layout: str = "openai", grad: bool = False) -> 
     """
     if layout not in LAYOUTS:
         raise ValueError(f"export_arrays: `layout` {layout!r} is none of {', '.join(LAYOUTS)}")
+    LAYOUTS[layout].require_kinds(model.config)
     state: Arrays = {}
     for path, parameter in model.named_parameters():
         array = parameter.grad if grad else parameter.data
         if array is not None:
             state[path] = move(array, "numpy")
+    if not grad:
+        state |= {path: move(buffer.data, "numpy") for path, buffer in model.named_buffers()}
     return LAYOUTS[layout].from_ours(state)

@@ -9,7 +9,8 @@ The same CLIP is on offer in several files, which differ in names and packing on
     vision.proj (W, E)        visual.proj (W, E)       visual_projection.weight (E, W)
 
 So a layout is a list of replacements in names, read one way to load and the other way
-to save, and a few arrays that change their form. In this part of the program a *name*
+to save, and a few arrays that change their form. It may know some kinds of encoders
+only. In this part of the program a *name*
 is what a file calls an array, and a *path* is what our model calls it.
 
 A new layout is a new file with a subclass of `Layout`, and a line in
@@ -18,9 +19,11 @@ A new layout is a new file with a subclass of `Layout`, and a line in
 
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
+from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError
 
 Arrays = dict[str, np.ndarray]
@@ -29,18 +32,33 @@ Arrays = dict[str, np.ndarray]
 NOT_WEIGHTS = re.compile(
     r"(.*\.)?(position_ids|attn_mask|input_resolution|context_length|vocab_size)"
 )
+# Counters of batch norms: the only whole numbers that belong to a model.
+WHOLE_NUMBERS = re.compile(r"(.*\.)?num_batches_tracked")
 CONVOLUTION = "vision.conv1.weight"
+CLASS_TOKEN = "vision.class_embedding"  # vision transformers have it, and nothing else does
 
 
 class Layout:
     """Names and forms of the arrays in a file; this base class has what all share.
 
     signature: an array that every file of this layout has, and no file of another one.
-    replacements: pairs (in paths, in names), applied one after the other.
+    replacements: pairs (in paths, in names), applied one after the other. kinds: the
+    kinds of encoders that have names in this layout, by encoder.
     """
 
     signature: str
     replacements: tuple[tuple[str, str], ...]
+    kinds: Mapping[str, tuple[str, ...]]
+
+    def require_kinds(self, config: CLIPConfig) -> None:
+        """ValueError if an encoder of the model has no names in this layout."""
+        for encoder, kinds in self.kinds.items():
+            kind = getattr(config, encoder).kind
+            if kind not in kinds:
+                raise ValueError(
+                    f"this layout has no {encoder} encoder of kind {kind!r}, only "
+                    f"{', '.join(kinds)}; another `layout` may have it, such as 'openai'"
+                )
 
     def name_of(self, path: str) -> str:
         """What a file calls the array that our model calls `path`."""
@@ -67,12 +85,15 @@ class Layout:
         for name, array in arrays.items():
             if NOT_WEIGHTS.fullmatch(name):
                 continue
-            if array.dtype.kind != "f":
+            if array.dtype.kind != "f" and not WHOLE_NUMBERS.fullmatch(name):
                 raise FileError(f"{name} holds {array.dtype}, not floating-point numbers")
             path = self.path_of(name)
             if path in state:
                 raise FileError(f"{name} is there twice under two names")
             state[path] = self.form_to_ours(path, name, array)
+        if CLASS_TOKEN in state and CONVOLUTION in state:
+            name = self.name_of(CONVOLUTION)
+            state[CONVOLUTION] = flatten_patches(name, state[CONVOLUTION])
         return state
 
     def from_ours(self, state: Arrays) -> Arrays:
@@ -83,15 +104,27 @@ class Layout:
 
     def form_to_ours(self, path: str, name: str, array: np.ndarray) -> np.ndarray:
         """One array in our form; a layout with other forms extends this method."""
-        if path == CONVOLUTION:
-            return flatten_patches(name, array)
         if path == "logit_scale" and array.size == 1:
             return array.reshape(())  # open_clip's is (1,) at times
         return array
 
     def form_from_ours(self, path: str, array: np.ndarray) -> np.ndarray:
         """One array in the file's form: the inverse of `form_to_ours`."""
-        return unflatten_patches(array) if path == CONVOLUTION else array
+        # The first convolution of a ResNet has kept its four dimensions.
+        return unflatten_patches(array) if path == CONVOLUTION and array.ndim == 2 else array
+
+
+def with_dtype(state: Arrays, dtype: str) -> Arrays:
+    """The arrays with their floating-point numbers as `dtype`, copied if they are not.
+
+    >>> state = {"bias": np.zeros(2, np.float16), "count": np.array(3)}
+    >>> {path: array.dtype.kind for path, array in with_dtype(state, "float32").items()}
+    {'bias': 'f', 'count': 'i'}
+    """
+    return {
+        path: np.asarray(array, dtype) if array.dtype.kind == "f" else np.asarray(array, np.int64)
+        for path, array in state.items()
+    }
 
 
 def flatten_patches(name: str, array: np.ndarray) -> np.ndarray:

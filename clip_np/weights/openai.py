@@ -27,6 +27,7 @@ class OpenAILayout(Layout):
 
     signature = "visual.conv1.weight"
     replacements = (("vision.", "visual."), ("text.", ""), (".in_proj.", ".in_proj_"))
+    kinds = {"vision": ("vit", "resnet"), "text": ("gpt",)}
 
     def path_of(self, name: str) -> str:
         """What our model calls the array that a file calls `name`."""
