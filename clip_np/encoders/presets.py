@@ -112,8 +112,8 @@ PRESETS: dict[str, CLIPConfig] = {
     ),
 }
 
-# An image of 32 pixels has room for two stages: they leave 4 x 4 positions, as many as a
-# vision transformer of the same preset has patches.
+# An image of 32 pixels has room for two stages. They leave 4 x 4 positions, as many as
+# the vision transformer of the same preset has patches.
 OTHER_VISION_ENCODERS: dict[str, dict[str, AnyVisionConfig]] = {
     "resnet": {
         "tiny": ResNetConfig(image_size=32, width=16, layers=(1, 1), heads=4),

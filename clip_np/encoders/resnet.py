@@ -35,7 +35,7 @@ it is attention as in transformer.py, with the mean token as the only query.
 
 *Training* and *use* differ. While training, the batch norms use the statistics of the
 batch, so the features of an image depend on the images beside it. In use (`eval`) they
-do not.
+do not: then running means of the statistics are used (minigrad/ops/batch_norm.py).
 
 He et al. 2016, arXiv:1512.03385; He et al. 2019, arXiv:1812.01187 (ResNet-D: the stem);
 Zhang 2019, arXiv:1904.11486 (anti-aliasing); Radford et al. 2021, arXiv:2103.00020,

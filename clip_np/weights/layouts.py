@@ -20,6 +20,7 @@ A new layout is a new file with a subclass of `Layout`, and a line in
 import math
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Layout:
 
     signature: str
     replacements: tuple[tuple[str, str], ...]
-    kinds: Mapping[str, tuple[str, ...]]
+    kinds: ClassVar[Mapping[str, tuple[str, ...]]]
 
     def require_kinds(self, config: CLIPConfig) -> None:
         """ValueError if an encoder of the model has no names in this layout."""
