@@ -25,7 +25,7 @@ from clip_np.encoders import ENCODERS, CLIPConfig
 from clip_np.files import FileError, file_errors, require_finite
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
-from clip_np.weights.configuration import UNFIT
+from clip_np.weights.configuration import UNFIT, Settings
 from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
 from clip_np.weights.layouts import Arrays, with_dtype
 from clip_np.weights.preprocessing import parse_preprocess
@@ -79,7 +79,8 @@ def read_published(
         if activation is not None:
             config = config.with_activation(activation)
         model = _build_model(config, state, dtype)
-    is_assumed = not (activation or _states_activation(configuration.sizes) or OPENAI_ARCHIVE in arrays)
+    is_stated = activation is not None or _states_activation(configuration.sizes)
+    is_assumed = not (is_stated or OPENAI_ARCHIVE in arrays)
     if is_assumed:
         warnings.warn(
             f"{path}: nothing says which activation the model has; assumed "

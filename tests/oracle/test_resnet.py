@@ -186,9 +186,7 @@ def compare_file(path, model: torch.nn.Module, dtype: str) -> None:
     wanted.backward()
     here, preprocess, _ = load(path, dtype=dtype)
     assert preprocess.size == 64
-    loss = contrastive_loss(
-        here.encode_image(images), here.encode_text(tokens), here.logit_scale
-    )
+    loss = contrastive_loss(here.encode_image(images), here.encode_text(tokens), here.logit_scale)
     loss.backward()
     assert_agree(loss.data, wanted.detach().numpy(), dtype, "loss")
     gradients = export_arrays(here, "openai", grad=True)
