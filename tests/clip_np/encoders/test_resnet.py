@@ -1,4 +1,4 @@
-"""The ResNet: published sizes, its formulas in NumPy, training and use, attention maps."""
+"""The ResNet: published sizes, its formulas in NumPy, training, use, attention maps."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ CONFIG = ResNetConfig(image_size=16, width=4, layers=(2, 1), heads=2)
 
 
 def small_resnet(dtype=np.float64) -> ResNet:
-    """Every array off what it starts as, so that nothing hides behind a zero or a one."""
+    """Every array off what it starts as, so that nothing hides behind a zero."""
     rng = np.random.default_rng(0)
     model = ResNet(CONFIG, 6, rng).astype(dtype)
     for parameter in model.parameters():

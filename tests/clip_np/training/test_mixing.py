@@ -1,4 +1,4 @@
-"""An encoder that mixes samples: never cut, trained live, measured with what it learned."""
+"""An encoder that mixes samples: never cut, trained live, measured as it is in use."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A ResNet's files: published names, sizes from shapes, buffers, what a layout lacks."""
+"""A ResNet's files: published names, sizes from shapes, buffers, missing layouts."""
 
 import dataclasses
 
@@ -124,8 +124,7 @@ def test_a_file_alone_shows_heads_of_64_numbers(tmp_path):
     config = dataclasses.replace(CONFIG, vision=ResNetConfig(32, 16, (1, 1)))
     text = dataclasses.replace(CONFIG.text, heads=1)
     model = CLIP(dataclasses.replace(config, text=text), np.random.default_rng(0))
-    arrays = {name: array for name, array in export_arrays(model).items()}
-    write_safetensors(tmp_path / "a.safetensors", arrays)
+    write_safetensors(tmp_path / "a.safetensors", export_arrays(model))
     loaded = load(tmp_path / "a.safetensors", activation="quick_gelu").model
     assert loaded.config == model.config
     assert loaded.config.vision.heads == 2
