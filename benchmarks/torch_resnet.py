@@ -40,7 +40,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.flatten(2).transpose(1, 2)  # (B, N, D)
         tokens = torch.cat([rows.mean(dim=1, keepdim=True), rows], dim=1) + self.positions
-        batch, length, width = tokens.shape
+        batch, width = len(x), tokens.shape[2]
 
         def by_heads(x: torch.Tensor) -> torch.Tensor:
             return x.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
