@@ -22,11 +22,18 @@ from typing import Any
 import numpy as np
 
 from clip_np.encoders import CLIPConfig
-from clip_np.files import File, FileError, file_errors, read_archive, require_finite, write_archive
+from clip_np.files import (
+    File,
+    FileError,
+    file_errors,
+    read_archive,
+    require_finite,
+    with_dtype,
+    write_archive,
+)
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol, tokenizer_from_json
 from clip_np.weights.fitting import require_fit
-from clip_np.weights.layouts import with_dtype
 from clip_np.weights.shapes import require_shapes
 from minigrad.backend import move
 from minigrad.optim import Optimizer

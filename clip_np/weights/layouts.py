@@ -115,19 +115,6 @@ class Layout:
         return unflatten_patches(array) if path == CONVOLUTION and array.ndim == 2 else array
 
 
-def with_dtype(state: Arrays, dtype: str) -> Arrays:
-    """The arrays with their floating-point numbers as `dtype`, copied if they are not.
-
-    >>> state = {"bias": np.zeros(2, np.float16), "count": np.array(3)}
-    >>> {path: array.dtype.kind for path, array in with_dtype(state, "float32").items()}
-    {'bias': 'f', 'count': 'i'}
-    """
-    return {
-        path: np.asarray(array, dtype) if array.dtype.kind == "f" else np.asarray(array, np.int64)
-        for path, array in state.items()
-    }
-
-
 def flatten_patches(name: str, array: np.ndarray) -> np.ndarray:
     """A convolution's weights (W, 3, P, P) as those of a linear layer (W, 3*P*P).
 

@@ -22,12 +22,12 @@ import numpy as np
 
 from clip_np.data import Preprocess
 from clip_np.encoders import ENCODERS, CLIPConfig
-from clip_np.files import FileError, file_errors, require_finite
+from clip_np.files import FileError, file_errors, require_finite, with_dtype
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
 from clip_np.weights.configuration import UNFIT, Settings
 from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
-from clip_np.weights.layouts import Arrays, with_dtype
+from clip_np.weights.layouts import Arrays
 from clip_np.weights.preprocessing import parse_preprocess
 from clip_np.weights.reading import files_of, read_arrays
 from clip_np.weights.shapes import require_shapes
