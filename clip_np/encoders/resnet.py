@@ -217,7 +217,7 @@ class ResNet(Module):
 
         >>> config = ResNetConfig(224, width=64)
         >>> round(ResNet(config, 1024, None).cost(50) / 1e9, 2)
-        5.96
+        5.79
         """
         config = self.config
         side = config.image_size // 2
