@@ -33,12 +33,17 @@ cli          all of it from a shell
 from clip_np import data, encoders, evaluation, files, losses, search, tokens, training, weights
 from clip_np.data import shapes
 from clip_np.encoders import PRESETS, CLIPConfig, ResNetConfig, TextConfig, VisionConfig
-from clip_np.evaluation import multiple_choice_accuracy, retrieval_metrics, zero_shot_classifier
-from clip_np.losses import contrastive_loss
+from clip_np.evaluation import (
+    explain,
+    multiple_choice_accuracy,
+    retrieval_metrics,
+    zero_shot_classifier,
+)
+from clip_np.losses import contrastive_loss, sigmoid_loss
 from clip_np.model import CLIP
 from clip_np.tokens import Tokenizer
 from clip_np.training import training_step
-from clip_np.weights import load, save_pretrained
+from clip_np.weights import load, load_bert, save_pretrained
 
 __all__ = [
     "CLIP",
@@ -52,14 +57,17 @@ __all__ = [
     "data",
     "encoders",
     "evaluation",
+    "explain",
     "files",
     "load",
+    "load_bert",
     "losses",
     "multiple_choice_accuracy",
     "retrieval_metrics",
     "save_pretrained",
     "search",
     "shapes",
+    "sigmoid_loss",
     "tokens",
     "training",
     "training_step",

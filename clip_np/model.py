@@ -7,7 +7,7 @@ same width:
     captions  (B, T)        ->  text    ->  (B, E)
 
 Training moves the vector of an image towards the vector of its caption, and away from
-the vectors of the other captions in the batch (clip_np/losses.py). Nothing else
+the vectors of the other captions in the batch (clip_np/losses). Nothing else
 connects the encoders. After training, the product of two vectors says how well a
 caption fits an image. So a class is a caption, and a search is a matrix product.
 
@@ -15,19 +15,23 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 1.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from clip_np.encoders import CLIPConfig, Encoder, build_encoders, encode_on_all_cores
-from clip_np.losses import INITIAL_LOGIT_SCALE, similarity_logits
+from clip_np.losses import INITIAL_LOGIT_SCALE, INITIAL_SIGMOID_LOGIT_SCALE, similarity_logits
 from minigrad.backend import Array
 from minigrad.nn import Module, Parameter
 
 
 class CLIP(Module):
     """Both encoders and the temperature.
+
+    A model for the sigmoid loss also has logit_bias. It exists only if the
+    configuration names one.
 
     rng draws the initial weights. With None they are left unfilled, for weights that
     are loaded next.
@@ -38,7 +42,11 @@ class CLIP(Module):
         encoders = build_encoders(config, rng)
         self.vision: Any = encoders["vision"]
         self.text: Any = encoders["text"]
-        self.logit_scale = Parameter(np.asarray(INITIAL_LOGIT_SCALE, np.float32))
+        has_bias = config.logit_bias is not None
+        scale = INITIAL_SIGMOID_LOGIT_SCALE if has_bias else INITIAL_LOGIT_SCALE
+        self.logit_scale = Parameter(np.asarray(scale, np.float32))
+        if has_bias:
+            self.logit_bias = Parameter(np.asarray(config.logit_bias, np.float32))
 
     @property
     def encoders(self) -> dict[str, Encoder]:
@@ -56,11 +64,26 @@ class CLIP(Module):
     def forward(
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor
     ) -> tuple[mg.Tensor, mg.Tensor]:
-        """logits_per_image (images, captions) and its transpose, logits_per_text."""
+        """logits_per_image (images, captions) and its transpose, logits_per_text.
+
+        They are cosines times the temperature, for a softmax over captions or images.
+        With the sigmoid loss, a pair belongs together with the probability
+        `mg.sigmoid(logits + model.logit_bias)`.
+        """
         image_features = self.encode_image(images)
         text_features = self.encode_text(tokens)
         logits = similarity_logits(image_features, text_features, self.logit_scale)
         return logits, logits.T
+
+    def resize(self, image_size: int) -> None:
+        """See images of another size from now on, in pixels a side.
+
+        What the vision encoder learned for places in the image is resized with them
+        (clip_np/encoders/position_grids.py). Call it before an optimizer is made.
+        ValueError for a size that the encoder cannot have.
+        """
+        self.vision.resize(image_size)
+        self.config = dataclasses.replace(self.config, vision=self.vision.config)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the tokens of an image look at each other: (layers, B, heads, T, T).

@@ -2,6 +2,7 @@
 
     python examples/train_tiny.py                  shapes and captions, two minutes
     python examples/train_tiny.py --data FOLDER    your own images and captions
+    python examples/train_tiny.py --text bert      another text encoder
     python examples/train_tiny.py --help           all options
 
 It is the command `clip-np train`. Results go to runs/: a checkpoint that clip_np.load

@@ -85,12 +85,11 @@ def _describe_model(model: CLIP, tokenizer: AnyTokenizer) -> dict[str, Any]:
         vocabulary = tokenizer.message
     else:
         vocabulary = f"{model.config.text.vocab_size:,} pieces"
-    return {
-        "parameters": count_parameters(model),
-        **model.config.to_dict(),
-        "temperature": math.exp(model.logit_scale.item()),
-        "tokenizer": vocabulary,
-    }
+    sizes = model.config.to_dict()
+    of_loss = {"temperature": math.exp(model.logit_scale.item())}
+    if sizes.pop("logit_bias") is not None:
+        of_loss["bias"] = model.logit_bias.item()
+    return {"parameters": count_parameters(model), **sizes, **of_loss, "tokenizer": vocabulary}
 
 
 def _readable(value: Any) -> str:

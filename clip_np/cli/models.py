@@ -34,6 +34,9 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
     if not inputs:
         raise ValueError(f"no images given: {path} is taken for the model, images come after it")
     model, preprocess, tokenizer = load(
-        path, arguments.backend or "numpy", activation=arguments.activation
+        path,
+        arguments.backend or "numpy",
+        activation=arguments.activation,
+        image_size=arguments.image_size,
     )
     return LoadedModel(path, inputs, model, preprocess, tokenizer)

@@ -17,6 +17,7 @@ from typing import Any
 
 from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
+from clip_np.cli.explaining import explain_command
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
 from clip_np.cli.searching import embed_command, search_command
 from clip_np.encoders import ACTIVATIONS
@@ -48,6 +49,19 @@ ranked by their cosine to it.
 --json prints {image: {label: probability}}. About one image and its captions it prints
 {caption: probability}, and about a single label {image: cosine}."""
 
+EXPLAIN = """\
+Draw where in an image the model sees what a text says.
+
+    clip-np explain MODEL IMAGE "a cat" "a dog"
+    clip-np explain IMAGE "a cat" --model MODEL --picture cat.png
+
+Several methods stand side by side, the most useful one first: it hides one part of the image
+after the other, and looks how far the cosine to the text falls. Its centre is printed in
+pixels from the upper left corner. Attention alone is the same for every text.
+
+--json prints {"size": [width, height], "texts": {text: {"cosine": ..., "maps": {method:
+{"centre": [x, y], "strongest": [x, y], "largest": ...}}}}}; an empty map has null for points."""
+
 EMBED = """\
 Look at images once and keep what the model sees, for clip-np search.
 
@@ -78,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_plot(commands)
     add_info(commands)
     add_classify(commands)
+    add_explain(commands)
     add_embed(commands)
     add_search(commands)
     add_convert(commands)
@@ -163,6 +178,26 @@ def add_classify(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help="draw the answer (after captions: classify.png)"
     )
+    _add_image_size(command)
+    _add_backend(command)
+    _add_json(command)
+
+
+def add_explain(commands: Commands) -> None:
+    """Add `clip-np explain` and its arguments."""
+    command = _add_command(commands, "explain", explain_command, EXPLAIN)
+    command.add_argument("first", metavar="MODEL", help=f"{MODEL_HELP}, unless --model is given")
+    command.add_argument(
+        "inputs", metavar="IMAGE TEXT", nargs="*", help="an image, and texts that may fit it"
+    )
+    command.add_argument(
+        "--model", metavar="PATH", help="the model, if the first argument is the image"
+    )
+    command.add_argument(
+        "--picture", metavar="FILE", help="where to draw it (default: explain.png)"
+    )
+    _add_activation(command)
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -179,6 +214,7 @@ def add_embed(commands: Commands) -> None:
         help="the index file; if there is one already, it grows",
     )
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -198,6 +234,7 @@ def add_search(commands: Commands) -> None:
     )
     _add_activation(command)
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
+    _add_image_size(command)
     _add_backend(command)
     _add_json(command)
 
@@ -292,6 +329,17 @@ def _add_activation(command: argparse.ArgumentParser) -> None:
         choices=ACTIVATIONS,
         help="the model's activation, if its files do not say it: quick_gelu in OpenAI's models, "
         "gelu in most of open_clip's",
+    )
+
+
+def _add_image_size(command: argparse.ArgumentParser) -> None:
+    """--image-size, for commands that look at images with a model that is made."""
+    command.add_argument(
+        "--image-size",
+        metavar="PIXELS",
+        type=int,
+        help="see images of this size, a multiple of the model's patches (default: the size it "
+        "was trained with)",
     )
 
 

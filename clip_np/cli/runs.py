@@ -54,7 +54,8 @@ from minigrad.nn import count_parameters
 # Options by what they belong to, under the names that they have in Python.
 DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "allow_outside", "skip_bad")
 NEW_RUN_OPTIONS = (
-    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "seed", "name", "out"
+    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
+    "vision", "text", "text_weights",
 )  # fmt: skip
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
@@ -223,6 +224,7 @@ def draw_run(trainer: Trainer) -> list[Path]:
             entries=read_metrics(directory / METRICS),
             path=directory / "loss.png",
             batch_size=trainer.loader.batch_size,
+            loss=trainer.options.loss,
         ),
         similarity_matrix(
             image_features=embed_images(model, images[:MATRIX_IMAGES]),
@@ -287,6 +289,16 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     if options is None or not directory.is_dir():
         raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
     entries = read_metrics(directory / METRICS)
-    batch_size = TrainingOptions.of(options).batch_size
-    draw_pictures(arguments, lambda: [loss_curve(entries, directory / "loss.png", batch_size)])
+    chosen = TrainingOptions.of(options)
+    draw_pictures(
+        arguments,
+        lambda: [
+            loss_curve(
+                entries=entries,
+                path=directory / "loss.png",
+                batch_size=chosen.batch_size,
+                loss=chosen.loss,
+            )
+        ],
+    )
     return {"records": len(entries)}

@@ -53,7 +53,10 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     index = read_index(arguments.index)
     model_path = arguments.model or _model_on_disk(index)
     model, preprocess, tokenizer = load(
-        model_path, arguments.backend or "numpy", activation=arguments.activation
+        model_path,
+        arguments.backend or "numpy",
+        activation=arguments.activation,
+        image_size=arguments.image_size,
     )
     matches = search_index(
         index,

@@ -6,7 +6,8 @@
 A configuration says which kind they are of and how large they are; PRESETS holds the
 usual ones, and kinds.py has the table of kinds. The two transformers are stacks of the
 same block (transformer.py). They read one row of its result (pooled.py). A ResNet is a
-stack of convolutions (resnet.py). `Encoder` is what the
+stack of convolutions (resnet.py). `BertEncoder` is another text encoder, in which
+tokens see those after them, too (bert.py). `Encoder` is what the
 rest of the program needs to know of them. Their names are ENCODERS, "vision" and
 "text". Features are not normalised.
 
@@ -19,6 +20,7 @@ rest of the program needs to know of them. Their names are ENCODERS, "vision" an
 """
 
 from clip_np.encoders.all_cores import encode_on_all_cores
+from clip_np.encoders.bert import BertEncoder, PostNormBlock
 from clip_np.encoders.config import (
     ACTIVATIONS,
     ENCODERS,
@@ -37,9 +39,17 @@ from clip_np.encoders.pooled import pooled_block, pooled_transformer
 from clip_np.encoders.presets import PRESETS, choose_encoders
 from clip_np.encoders.protocol import Encoder
 from clip_np.encoders.resnet import AttentionPool, Bottleneck, ResNet
+from clip_np.encoders.sentences import SentenceEncoder
 from clip_np.encoders.shapes import ParameterShape
 from clip_np.encoders.text import TextTransformer
-from clip_np.encoders.transformer import MLP, Block, MultiHeadAttention, Transformer
+from clip_np.encoders.transformer import (
+    MLP,
+    Block,
+    InitialSpread,
+    MultiHeadAttention,
+    Transformer,
+    openai_spread,
+)
 from clip_np.encoders.vit import VisionTransformer
 
 __all__ = [
@@ -54,14 +64,18 @@ __all__ = [
     "VISION_KINDS",
     "AnyVisionConfig",
     "AttentionPool",
+    "BertEncoder",
     "Block",
     "Bottleneck",
     "CLIPConfig",
     "Encoder",
+    "InitialSpread",
     "MultiHeadAttention",
     "ParameterShape",
+    "PostNormBlock",
     "ResNet",
     "ResNetConfig",
+    "SentenceEncoder",
     "TextConfig",
     "TextTransformer",
     "Transformer",
@@ -72,6 +86,7 @@ __all__ = [
     "choose_encoders",
     "encode_on_all_cores",
     "encoder_classes",
+    "openai_spread",
     "pooled_block",
     "pooled_transformer",
 ]

@@ -12,6 +12,7 @@ vocabulary.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -19,13 +20,30 @@ from typing import Any, ClassVar, Self
 from clip_np.tokens import TokenizerProtocol
 
 ENCODERS = ("vision", "text")  # the names of the two encoders everywhere
-TEXT_KINDS = ("gpt",)  # the kinds of text encoders, the usual one first
+TEXT_KINDS = ("gpt", "bert")  # the kinds of text encoders, the usual one first
 ACTIVATIONS = ("quick_gelu", "gelu")
 HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
 MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
 EXPANSION = 4  # the width of what leaves a bottleneck, in widths of the bottleneck
 MOST_STAGES = 8  # of a ResNet: the images of a ninth would have a thousand pixels a side
 STEM_REDUCTION = 4  # pixels along a side that are one position behind the stem of a ResNet
+POOLINGS = ("mean", "cls")  # how BERT's rows become one: their mean, or the first one
+
+TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "gpt": {"activation": "quick_gelu"},
+    "bert": {
+        "activation": "gelu",
+        "pooling": "mean",
+        "n_segments": 2,
+        "pad_token_id": 0,
+        "norm_eps": 1e-12,
+    },
+}
+"""The kind of a text encoder -> settings that hold if nobody chooses.
+
+GPT's is OpenAI's. BERT's are those of its published files (Devlin et al. 2018), except
+pooling: the mean of the tokens is what Reimers and Gurevych 2019, arXiv:1908.10084,
+measured to be best. Settings that a kind does not list here, it does not have."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +157,20 @@ class ResNetConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """A text transformer in which a token sees itself and those before it.
+    """A text transformer: of kind "gpt" (text.py) or "bert" (bert.py).
 
-    eos_token_id is the id of the end token. None means that the end token is the
-    highest id of each caption, as in OpenAI's vocabulary.
+    mlp_width is 4 * width, and activation that of TEXT_DEFAULTS, if they are not named.
+
+    For "gpt" alone: eos_token_id is the id of the end token. None means that the end
+    token is the highest id of each caption, as in OpenAI's vocabulary.
+
+    For "bert" alone, None elsewhere: pooling is one of POOLINGS; n_segments is the
+    number of rows that tell a first sentence from a second one; pad_token_id fills a
+    row after its last token; norm_eps is added to variances in layer norms.
+
+    >>> config = TextConfig(100, 8, width=16, layers=1, heads=2, kind="bert")
+    >>> config.activation, config.pooling, config.n_segments
+    ('gelu', 'mean', 2)
     """
 
     vocab_size: int
@@ -151,22 +179,36 @@ class TextConfig:
     layers: int
     heads: int
     mlp_width: int = None  # type: ignore[assignment]  # `_fill_mlp_width` replaces it
-    activation: str = "quick_gelu"
+    activation: str = None  # type: ignore[assignment]  # replaced by TEXT_DEFAULTS
     eos_token_id: int | None = None
     kind: str = "gpt"
+    pooling: str | None = None
+    n_segments: int | None = None
+    pad_token_id: int | None = None
+    norm_eps: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in TEXT_KINDS:
             raise ValueError(f"TextConfig: kind must be one of {TEXT_KINDS}, got {self.kind!r}")
         _check_positive(self, "vocab_size", "context_length", "width", "layers", "heads")
         _fill_mlp_width(self)
+        for name, default in TEXT_DEFAULTS[self.kind].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)  # as in `_fill_mlp_width`
         _check_transformer(self)
-        end = self.eos_token_id
-        if end is not None and not (type(end) is int and 0 <= end < self.vocab_size):
-            raise ValueError(
-                f"TextConfig: eos_token_id must be None or one of the {self.vocab_size} ids, "
-                f"got {end!r}"
-            )
+        for name in BERT_ONLY if self.kind != "bert" else ("eos_token_id",):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"TextConfig: an encoder of kind {self.kind!r} has no {name}, "
+                    f"got {getattr(self, name)!r}"
+                )
+        _check_token_id(self, "eos_token_id")
+        if self.kind == "bert":
+            _check_bert(self)
+
+
+BERT_ONLY = ("pooling", "n_segments", "pad_token_id", "norm_eps")
+"""Settings that encoders of other kinds do not have."""
 
 
 AnyVisionConfig = VisionConfig | ResNetConfig
@@ -185,20 +227,30 @@ TransformerConfig = VisionConfig | TextConfig
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """Both encoders and embed_dim, the width of the space in which they meet."""
+    """Both encoders and embed_dim, the width of the space in which they meet.
+
+    logit_bias is where the bias of the sigmoid loss starts, for instance -10. None, as
+    for the contrastive loss, means that the model has no bias.
+    """
 
     embed_dim: int
     vision: AnyVisionConfig
     text: TextConfig
+    logit_bias: float | None = None
 
     def __post_init__(self) -> None:
         _check_positive(self, "embed_dim")
+        bias = self.logit_bias
+        if bias is not None and not (type(bias) in (int, float) and math.isfinite(bias)):
+            raise ValueError(f"CLIPConfig: logit_bias must be None or a number, got {bias!r}")
 
     def for_tokenizer(self, tokenizer: TokenizerProtocol) -> Self:
         """The same sizes with the tokenizer's vocabulary and context length."""
         text = dataclasses.replace(
             self.text, vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length
         )
+        if text.pad_token_id is not None:
+            text = dataclasses.replace(text, pad_token_id=tokenizer.pad_token_id)
         return dataclasses.replace(self, text=text)
 
     def with_activation(self, activation: str) -> Self:
@@ -224,6 +276,8 @@ class CLIPConfig:
         """
         settings = dataclasses.asdict(self, dict_factory=_plain_dict)
         settings["vision"]["kind"] = self.vision.kind  # a constant of the class, not a field
+        for name in BERT_ONLY if self.text.kind != "bert" else ():
+            del settings["text"][name]
         return settings
 
     @classmethod
@@ -246,6 +300,7 @@ class CLIPConfig:
                 embed_dim=settings["embed_dim"],
                 vision=VISION_CONFIGS[kind](**vision),
                 text=TextConfig(**settings["text"]),
+                logit_bias=settings.get("logit_bias"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model configuration: {error}") from None
@@ -285,3 +340,25 @@ def _check_transformer(config: TransformerConfig) -> None:
         raise ValueError(f"{name}: width {config.width} is not a multiple of {config.heads} heads")
     if config.activation not in ACTIVATIONS:
         raise ValueError(f"{name}: activation {config.activation!r} is none of {ACTIVATIONS}")
+
+
+def _check_token_id(config: TextConfig, name: str) -> None:
+    """ValueError unless the setting is None or an id of the vocabulary."""
+    token_id = getattr(config, name)
+    if token_id is not None and not (type(token_id) is int and 0 <= token_id < config.vocab_size):
+        raise ValueError(
+            f"TextConfig: {name} must be None or one of the {config.vocab_size} ids, "
+            f"got {token_id!r}"
+        )
+
+
+def _check_bert(config: TextConfig) -> None:
+    """ValueError for settings that no BERT can have."""
+    _check_positive(config, "n_segments")
+    _check_token_id(config, "pad_token_id")
+    if config.pooling not in POOLINGS:
+        raise ValueError(f"TextConfig: pooling must be one of {POOLINGS}, got {config.pooling!r}")
+    if type(config.norm_eps) is not float or not 0 < config.norm_eps < 1:
+        raise ValueError(
+            f"TextConfig: norm_eps must be a float between 0 and 1, got {config.norm_eps!r}"
+        )

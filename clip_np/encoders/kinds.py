@@ -10,6 +10,7 @@ of these tables:
         def forward(self, inputs): ...                    the features (B, embed_dim)
         def lengths(self, inputs): ...
         def cost(self, length): ...
+        def resize(self, image_size): ...                 a vision encoder: other images
 
 How the sizes of a published model are read from its arrays stands in
 clip_np/weights/sizes.py, which has such a table, too.
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from clip_np.encoders.bert import BertEncoder
 from clip_np.encoders.config import CLIPConfig
 from clip_np.encoders.protocol import Encoder
 from clip_np.encoders.resnet import ResNet
@@ -26,7 +28,7 @@ from clip_np.encoders.text import TextTransformer
 from clip_np.encoders.vit import VisionTransformer
 
 VISION_ENCODERS: dict[str, Any] = {"vit": VisionTransformer, "resnet": ResNet}
-TEXT_ENCODERS: dict[str, Any] = {"gpt": TextTransformer}
+TEXT_ENCODERS: dict[str, Any] = {"gpt": TextTransformer, "bert": BertEncoder}
 """The kind of an encoder -> its class."""
 
 

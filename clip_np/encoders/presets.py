@@ -112,6 +112,23 @@ PRESETS: dict[str, CLIPConfig] = {
     ),
 }
 
+
+def as_bert(text: TextConfig) -> TextConfig:
+    """A BERT with the sizes of another text encoder.
+
+    >>> as_bert(PRESETS["tiny"].text).width
+    64
+    """
+    return TextConfig(
+        kind="bert",
+        vocab_size=text.vocab_size,
+        context_length=text.context_length,
+        width=text.width,
+        layers=text.layers,
+        heads=text.heads,
+    )
+
+
 # An image of 32 pixels has room for two stages. They leave 4 x 4 positions, as many as
 # the vision transformer of the same preset has patches.
 OTHER_VISION_ENCODERS: dict[str, dict[str, AnyVisionConfig]] = {
@@ -120,7 +137,9 @@ OTHER_VISION_ENCODERS: dict[str, dict[str, AnyVisionConfig]] = {
         "small": ResNetConfig(image_size=32, width=32, layers=(1, 1), heads=4),
     }
 }
-OTHER_TEXT_ENCODERS: dict[str, dict[str, TextConfig]] = {}
+OTHER_TEXT_ENCODERS: dict[str, dict[str, TextConfig]] = {
+    "bert": {preset: as_bert(PRESETS[preset].text) for preset in ("tiny", "small")}
+}
 """Kind of encoder -> preset -> the encoder that can take the place of the preset's."""
 
 

@@ -42,6 +42,7 @@ Zhang 2019, arXiv:1904.11486 (anti-aliasing); Radford et al. 2021, arXiv:2103.00
 section 2.4 and table 20.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -50,14 +51,15 @@ import numpy as np
 import minigrad as mg
 from clip_np.encoders.config import EXPANSION, STEM_REDUCTION, ResNetConfig
 from clip_np.encoders.images import as_images
+from clip_np.encoders.position_grids import resize_positions
 from clip_np.encoders.shapes import (
     ParameterShape,
     batch_norm_shapes,
     convolution_shape,
     linear_shapes,
 )
-from minigrad.backend import Array
-from minigrad.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, normal
+from minigrad.backend import Array, move
+from minigrad.nn import BatchNorm2d, Conv2d, Linear, Module, Parameter, Sequential, normal
 
 
 class Bottleneck(Module):
@@ -226,6 +228,20 @@ class ResNet(Module):
         width = config.features_width
         pool = (2 * length + 1) * width**2  # keys and values of all tokens, one query
         return stem + stages + pool
+
+    def resize(self, image_size: int) -> None:
+        """See images of another size from now on.
+
+        The positions of the attention pool are resized. They become a new parameter, so
+        this comes before an optimizer is made. ValueError if image_size is no multiple
+        of what a position covers.
+        """
+        config = dataclasses.replace(self.config, image_size=image_size)
+        positions = move(self.attnpool.positional_embedding.data, "numpy")  # (1 + N, D)
+        resized = resize_positions(positions, image_size // config.reduction)
+        backend = self.conv1.weight.backend
+        self.attnpool.positional_embedding = Parameter(move(resized, backend))
+        self.config = config
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the mean token looks at all tokens, the mean first: (1, B, H, 1, T).

@@ -40,6 +40,8 @@ Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; Xiong et al.
 arXiv:2002.04745 (pre-LN).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 import minigrad as mg
@@ -48,20 +50,42 @@ from minigrad.backend import Array
 from minigrad.nn import LayerNorm, Linear, Module, ModuleList
 
 
+class InitialSpread(NamedTuple):
+    """The standard deviations of a block's initial weights, layer by layer."""
+
+    in_proj: float
+    out_proj: float
+    c_fc: float
+    c_proj: float
+
+
+def openai_spread(config: TransformerConfig) -> InitialSpread:
+    """OpenAI's rule for a block of the text encoder; `Block` says what it means.
+
+    >>> from clip_np.encoders import TextConfig
+    >>> config = TextConfig(100, context_length=8, width=64, layers=2, heads=2)
+    >>> openai_spread(config).out_proj
+    0.0625
+    """
+    last = config.width**-0.5 * (2 * config.layers) ** -0.5
+    return InitialSpread(
+        in_proj=config.width**-0.5, out_proj=last, c_fc=(2 * config.width) ** -0.5, c_proj=last
+    )
+
+
 class MultiHeadAttention(Module):
     """Attention of a sequence to itself: (B, T, W) -> (B, T, W).
 
     One projection, in_proj, makes queries, keys and values. The rows of its weight
-    (3*W, W) are the rows of Q, K and V, in this order. layers is the number of blocks
-    in the whole stack; it sets the size of the initial weights (see `Block`).
+    (3*W, W) are the rows of Q, K and V, in this order.
     """
 
     def __init__(
-        self, width: int, heads: int, layers: int, rng: np.random.Generator | None
+        self, width: int, heads: int, spread: InitialSpread, rng: np.random.Generator | None
     ) -> None:
         self.heads = heads
-        self.in_proj = Linear(width, 3 * width, rng, std=width**-0.5)
-        self.out_proj = Linear(width, width, rng, std=width**-0.5 * (2 * layers) ** -0.5)
+        self.in_proj = Linear(width, 3 * width, rng, std=spread.in_proj)
+        self.out_proj = Linear(width, width, rng, std=spread.out_proj)
 
     def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
         qkv = self.in_proj(x)  # (B, T, 3*W)
@@ -69,14 +93,29 @@ class MultiHeadAttention(Module):
 
     def probabilities(self, x: mg.Tensor) -> mg.Tensor:
         """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T)."""
+        qkv = self._by_heads(x)  # (3, B, H, T, D)
+        queries = qkv[0]  # (B, H, T, D)
+        keys = qkv[1]  # (B, H, T, D)
+        depth = keys.shape[-1]
+        scores = queries @ keys.swapaxes(-1, -2) * depth**-0.5  # (B, H, T, T)
+        return mg.softmax(scores)
+
+    def mix(self, probabilities: mg.Tensor, x: mg.Tensor) -> mg.Tensor:
+        """What tokens gather with these p_ij: (B, H, T, T), (B, T, W) -> (B, T, W).
+
+        `mix(probabilities(x), x)` is the plain form of `forward(x)`. The probabilities
+        are then on the tape, so that a gradient with respect to them can be asked for.
+        """
+        values = self._by_heads(x)[2]  # (B, H, T, D)
+        mixtures = (probabilities @ values).swapaxes(1, 2)  # (B, T, H, D)
+        return self.out_proj(mixtures.reshape(x.shape))
+
+    def _by_heads(self, x: mg.Tensor) -> mg.Tensor:
+        """Queries, keys and values, cut into heads: (B, T, W) -> (3, B, H, T, D)."""
         batch, length, width = x.shape
         depth = width // self.heads
         qkv = self.in_proj(x).reshape(batch, length, 3, self.heads, depth)  # (B, T, 3, H, D)
-        qkv = qkv.transpose((2, 0, 3, 1, 4))  # (3, B, H, T, D)
-        queries = qkv[0]  # (B, H, T, D)
-        keys = qkv[1]  # (B, H, T, D)
-        scores = queries @ keys.swapaxes(-1, -2) * depth**-0.5  # (B, H, T, T)
-        return mg.softmax(scores)
+        return qkv.transpose((2, 0, 3, 1, 4))
 
 
 class MLP(Module):
@@ -87,11 +126,11 @@ class MLP(Module):
         width: int,
         mlp_width: int,
         activation: str,
-        layers: int,
+        spread: InitialSpread,
         rng: np.random.Generator | None,
     ) -> None:
-        self.c_fc = Linear(width, mlp_width, rng, std=(2 * width) ** -0.5)
-        self.c_proj = Linear(mlp_width, width, rng, std=width**-0.5 * (2 * layers) ** -0.5)
+        self.c_fc = Linear(width, mlp_width, rng, std=spread.c_fc)
+        self.c_proj = Linear(mlp_width, width, rng, std=spread.c_proj)
         self.activation = {"quick_gelu": mg.quick_gelu, "gelu": mg.gelu}[activation]
 
     def forward(self, x: mg.Tensor) -> mg.Tensor:
@@ -120,10 +159,11 @@ class Block(Module):
     """
 
     def __init__(self, config: TransformerConfig, rng: np.random.Generator | None) -> None:
+        spread = openai_spread(config)
         self.ln_1 = LayerNorm(config.width)
-        self.attn = MultiHeadAttention(config.width, config.heads, config.layers, rng)
+        self.attn = MultiHeadAttention(config.width, config.heads, spread, rng)
         self.ln_2 = LayerNorm(config.width)
-        self.mlp = MLP(config.width, config.mlp_width, config.activation, config.layers, rng)
+        self.mlp = MLP(config.width, config.mlp_width, config.activation, spread, rng)
 
     def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
         x = x + self.attn(self.ln_1(x), mask)

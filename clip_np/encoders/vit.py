@@ -23,6 +23,7 @@ work, because it leaves out the rows of the last block that nobody reads
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv:2010.11929.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,10 +32,11 @@ import minigrad as mg
 from clip_np.encoders.config import VisionConfig
 from clip_np.encoders.images import as_images
 from clip_np.encoders.pooled import pooled_cost, pooled_transformer
+from clip_np.encoders.position_grids import resize_positions
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
 from clip_np.encoders.transformer import Transformer
-from minigrad.backend import Array
-from minigrad.nn import LayerNorm, Linear, Module, normal
+from minigrad.backend import Array, move
+from minigrad.nn import LayerNorm, Linear, Module, Parameter, normal
 
 
 class VisionTransformer(Module):
@@ -109,6 +111,18 @@ class VisionTransformer(Module):
     def cost(self, length: int) -> float:
         """Multiplications in the blocks for one image; conv1 is left out."""
         return pooled_cost(self.config, length)
+
+    def resize(self, image_size: int) -> None:
+        """See images of another size from now on; the positions are resized.
+
+        The positions become a new parameter, so this comes before an optimizer is made.
+        ValueError if image_size is no multiple of the patches' size.
+        """
+        config = dataclasses.replace(self.config, image_size=image_size)
+        positions = move(self.positional_embedding.data, "numpy")  # (1 + N, W)
+        resized = resize_positions(positions, image_size // config.patch_size)
+        self.positional_embedding = Parameter(move(resized, self.proj.backend))
+        self.config = config
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
         """How the tokens look at each other: (layers, B, H, T, T) with T = 1 + N."""

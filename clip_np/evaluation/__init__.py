@@ -23,6 +23,7 @@ building            how an index grows
 index_table, seals, old_index        its files, who made it, and its earlier format
 drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
+explaining          where an image speaks for a text: maps, and a picture of them
 page                a web page of results
 
 Pictures need matplotlib, which is imported when the first one is drawn. The page does
@@ -43,11 +44,14 @@ from clip_np.evaluation.curves import loss_curve
 from clip_np.evaluation.matrices import similarity_matrix
 from clip_np.evaluation.galleries import caption_grid, labelled_images
 from clip_np.evaluation.attention_pictures import attention_maps
+from clip_np.evaluation.explaining import METHODS, Explanation, explain, explanation_picture
 from clip_np.evaluation.page import html_page, read_picture
 
 __all__ = [
+    "METHODS",
     "TIE",
     "AnyTokenizer",
+    "Explanation",
     "Index",
     "IndexedFile",
     "Match",
@@ -59,6 +63,8 @@ __all__ = [
     "embed_files",
     "embed_images",
     "embed_texts",
+    "explain",
+    "explanation_picture",
     "fingerprint",
     "html_page",
     "image_files",

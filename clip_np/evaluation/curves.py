@@ -6,13 +6,12 @@ loss is
 
     -ln(1/N) = ln N
 
-This level is drawn as a line. The training loss is a new batch's at every step, and
-jumps. So the curve is drawn twice: as it is, and as a mean over neighbouring values.
-The loss of pairs that are held out, the validation loss, rises again when a model
-learns its pairs by heart.
+The sigmoid loss has another level (clip_np/losses/sigmoid.py). It is drawn as a line.
+The training loss is a new batch's at every step, and jumps. So the curve is drawn
+twice: as it is, and as a mean over neighbouring values. The loss of pairs that are held
+out, the validation loss, rises again when a model learns its pairs by heart.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from clip_np.evaluation.drawing import BLUE, BODY_SIZE, GREY, INK, ORANGE, new_figure, save
 from clip_np.files import File
+from clip_np.losses import LOSSES
 
 SMOOTHING = 50  # a mean reaches a 50th of the curve to each side
 CHART_WIDTH = 7.1  # inches
@@ -30,8 +30,12 @@ SEEN_LOSSES = 0.99  # the share of training losses that the chart has to show
 HEADROOM = 1.06  # how far the chart reaches above the highest value
 
 
-def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: int) -> Path:
+def loss_curve(
+    entries: Sequence[Mapping[str, float]], path: File, batch_size: int, loss: str = "clip"
+) -> Path:
     """Draw the loss of a training run in batches of `batch_size`, and return the path.
+
+    loss is the name of the loss, one of `clip_np.losses.LOSSES`.
 
     entries: as `read_metrics` gives them, with "step", "loss" and perhaps
     "validation_loss". If a step comes twice, because a run was resumed, the last entry
@@ -42,7 +46,7 @@ def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: i
         raise ValueError(f"loss_curve: none of {len(entries)} entries has a 'loss'")
     validation_steps, validation_losses = _column(entries, "validation_loss")
     smooth = _smoothed(losses)
-    guessing = math.log(batch_size)
+    guessing = LOSSES[loss].guessing(batch_size)
     top = HEADROOM * max(guessing, *smooth, *validation_losses, np.quantile(losses, SEEN_LOSSES))
 
     figure = new_figure()
@@ -52,7 +56,7 @@ def loss_curve(entries: Sequence[Mapping[str, float]], path: File, batch_size: i
     axes.plot(
         validation_steps, validation_losses, "o-", color=ORANGE, markersize=4, label="validation"
     )
-    guessing_label = f"knows nothing: ln N = {guessing:.2f}"
+    guessing_label = f"knows nothing: {LOSSES[loss].guessing_formula} = {guessing:.2f}"
     axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1, label=guessing_label)
     axes.set_ylim(0, top)
     axes.set_ylabel("loss (nats)", size=BODY_SIZE)

@@ -18,6 +18,9 @@ from a published vocabulary. A piece at the end of a word is marked with "</w>".
 Read first spelling.py, words.py and plain.py (the whole method as short loops), then
 bpe.py (the same loops, fast), ids.py, tokenizer.py and vocabularies.py.
 
+The text encoder BERT comes with another tokenizer: bert_words.py and wordpiece.py, with
+their files and their way of learning next to them.
+
 The model asks little of a tokenizer: see protocol.py. To add another kind, write a
 class that offers it, and add a line to the table in saved.py, which reads checkpoints.
 """
@@ -28,17 +31,23 @@ from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SI
 from clip_np.tokens.protocol import TokenizerProtocol
 from clip_np.tokens.vocabularies import find_vocabulary
 from clip_np.tokens.tokenizer import HUGGINGFACE_LEFTOVERS, Tokenizer
+from clip_np.tokens.bert_words import CASED, UNCASED, Cleaning
+from clip_np.tokens.wordpiece import WordPieceTokenizer
 from clip_np.tokens.saved import tokenizer_from_json
 from clip_np.tokens.missing import MissingTokenizer
 
 __all__ = [
+    "CASED",
     "HUGGINGFACE_LEFTOVERS",
     "PUBLISHED_CONTEXT_LENGTH",
     "PUBLISHED_VOCABULARY_SIZE",
     "START_AND_END",
+    "UNCASED",
+    "Cleaning",
     "MissingTokenizer",
     "Tokenizer",
     "TokenizerProtocol",
+    "WordPieceTokenizer",
     "clean",
     "find_vocabulary",
     "learn_merges",

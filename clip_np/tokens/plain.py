@@ -15,7 +15,7 @@ arXiv:1508.07909.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from clip_np.tokens.spelling import spell
@@ -39,11 +39,14 @@ def merge_pairs(pieces: Sequence[str], ranks: Mapping[Pair, int]) -> list[str]:
         pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
 
 
-def learn_merges(word_counts: Mapping[str, int], limit: int) -> list[Pair]:
+def learn_merges(
+    word_counts: Mapping[str, int], limit: int, spell: Callable[[str], list[str]] = spell
+) -> list[Pair]:
     """Learn at most `limit` pairs from words and how often each occurs.
 
     The most frequent pair comes first; if several are equally frequent, the first in
-    the alphabet. Learning ends when no pair occurs twice.
+    the alphabet. Learning ends when no pair occurs twice. `spell` cuts a word into the
+    pieces with which learning begins.
 
     >>> word_counts = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
     >>> for left, right in learn_merges(word_counts, limit=6):

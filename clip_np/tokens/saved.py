@@ -11,8 +11,13 @@ from collections.abc import Callable
 from clip_np.tokens.protocol import TokenizerProtocol
 from clip_np.tokens.tokenizer import Tokenizer
 from clip_np.tokens.vocabularies import FORMAT
+from clip_np.tokens.wordpiece import WordPieceTokenizer
+from clip_np.tokens.wordpiece_files import WORDPIECE_FORMAT
 
-FORMATS: dict[str, Callable[[str], TokenizerProtocol]] = {FORMAT: Tokenizer.from_json}
+FORMATS: dict[str, Callable[[str], TokenizerProtocol]] = {
+    FORMAT: Tokenizer.from_json,
+    WORDPIECE_FORMAT: WordPieceTokenizer.from_json,
+}
 """The entry "format" of a saved tokenizer -> the function that reads its text."""
 
 

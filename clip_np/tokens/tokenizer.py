@@ -24,20 +24,15 @@ import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from reprlib import repr as shortened
 
 import numpy as np
 
 from clip_np.files import file_errors, replace_file
 from clip_np.tokens import vocabularies
 from clip_np.tokens.bpe import learn_merges, merge_pairs
-from clip_np.tokens.ids import (
-    PUBLISHED_CONTEXT_LENGTH,
-    SMALLEST_VOCABULARY_SIZE,
-    START_AND_END,
-    number_pieces,
-)
+from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, SMALLEST_VOCABULARY_SIZE, number_pieces
 from clip_np.tokens.plain import Pair
+from clip_np.tokens.rows import as_list, count_tokens, require_room, rows_of_ids
 from clip_np.tokens.spelling import spell, unspell
 from clip_np.tokens.vocabularies import FORMAT, NO_LIMIT, PAD_KEY, Vocabulary
 from clip_np.tokens.words import END, START, clean, split_words
@@ -80,7 +75,7 @@ class Tokenizer:
         self.start_token_id = self.vocabulary[START]
         self.end_token_id = self.vocabulary[END]
         self.context_length = operator.index(context_length)
-        _require_room(self.context_length)
+        require_room(self.context_length)
         self.pad_token_id = operator.index(pad_token_id)
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {pad_token_id} is not in 0..{self.vocab_size - 1}")
@@ -103,7 +98,7 @@ class Tokenizer:
         >>> tokenizer.merges
         (('e', 'd</w>'), ('r', 'ed</w>'))
         """
-        texts = _as_list(texts)
+        texts = as_list(texts)
         if not texts or vocab_size < SMALLEST_VOCABULARY_SIZE:
             raise ValueError(
                 f"training needs texts and vocab_size >= {SMALLEST_VOCABULARY_SIZE}, got "
@@ -155,8 +150,7 @@ class Tokenizer:
 
     def lengths(self, texts: str | Iterable[str]) -> np.ndarray:
         """How many tokens each text has with start and end: (n,) int64."""
-        lengths = [len(self.encode(text)) + START_AND_END for text in _as_list(texts)]
-        return np.array(lengths, dtype=np.int64)
+        return count_tokens(self, as_list(texts))
 
     def __call__(
         self, texts: str | Sequence[str], context_length: int | None = None, truncate: bool = False
@@ -168,20 +162,7 @@ class Tokenizer:
         end token. Raises ValueError for a T without room for start and end.
         """
         length = self.context_length if context_length is None else context_length
-        _require_room(length)
-        texts = _as_list(texts)
-        rows = np.full((len(texts), length), self.pad_token_id, dtype=np.int64)
-        for number, text in enumerate(texts):
-            ids = self.encode(text)
-            token_count = len(ids) + START_AND_END
-            if token_count > length and not truncate:
-                raise ValueError(
-                    f"text {number} {shortened(text)} has {token_count} tokens with start and "
-                    f"end, the limit is {length}: shorten it, or pass truncate=True to cut it"
-                )
-            row = [self.start_token_id, *ids[: length - START_AND_END], self.end_token_id]
-            rows[number, : len(row)] = row
-        return rows
+        return rows_of_ids(self, as_list(texts), length, truncate)
 
     def to_json(self) -> str:
         """The tokenizer as the text of a JSON object, for `from_json`."""
@@ -270,16 +251,3 @@ class Tokenizer:
         Raises FileNotFoundError that says what to install if there is none.
         """
         return cls.load(vocabularies.find_published())
-
-
-def _require_room(context_length: int) -> None:
-    """ValueError if a row has no room for start and end."""
-    if context_length < START_AND_END:
-        raise ValueError(
-            f"context_length must be at least {START_AND_END}, got {context_length}: a row begins "
-            "with the start token and ends with the end token"
-        )
-
-
-def _as_list(texts: str | Iterable[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)

@@ -53,6 +53,20 @@ def _repair() -> Callable[[str], str]:
     return ftfy.fix_text
 
 
+def require_text(text: str) -> None:
+    """TypeError for what is no text, ValueError for one beyond MAX_TEXT_LENGTH.
+
+    >>> require_text("a red ball")
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, got {type(text).__name__} {shortened(text)}")
+    if len(text) > MAX_TEXT_LENGTH:
+        raise ValueError(
+            f"a text has {len(text):,} characters, at most {MAX_TEXT_LENGTH:,} are read "
+            f"(MAX_TEXT_LENGTH): shorten {shortened(text)}"
+        )
+
+
 def clean(text: str) -> str:
     """Repair, undo HTML entities twice, collapse white space, make letters small.
 
@@ -62,13 +76,7 @@ def clean(text: str) -> str:
     >>> clean("  A &lt;RED&gt;  ball\\n")
     'a <red> ball'
     """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a string, got {type(text).__name__} {shortened(text)}")
-    if len(text) > MAX_TEXT_LENGTH:
-        raise ValueError(
-            f"a text has {len(text):,} characters, at most {MAX_TEXT_LENGTH:,} are read "
-            f"(MAX_TEXT_LENGTH): shorten {shortened(text)}"
-        )
+    require_text(text)
     # Printable ASCII without "&" needs no repair. ftfy would look at it for 40 us, six
     # times as long as all of the rest of encoding a caption.
     is_plain = text.isascii() and text.isprintable() and "&" not in text

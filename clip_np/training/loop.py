@@ -40,9 +40,9 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.encoders import choose_encoders
+from clip_np.losses import loss_for
 from clip_np.model import CLIP
-from clip_np.tokens import Tokenizer, TokenizerProtocol
+from clip_np.tokens import TokenizerProtocol
 from clip_np.training.directory import RunDirectory
 from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -50,10 +50,10 @@ from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
 from clip_np.training.saved import SavedTraining
 from clip_np.training.schedule import is_finished, learning_rate
+from clip_np.training.starting import new_model
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.training.validation import Validation
-from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.watch import Watch
 from clip_np.weights import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from minigrad.backend import Array, array_module, move
@@ -77,16 +77,6 @@ ADAM_EPS = 1e-6
 
 class TrainingError(RuntimeError):
     """Training cannot go on: its numbers are spoiled. They are not saved."""
-
-
-def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, Tokenizer]:
-    """An untrained model of the preset, and the tokenizer that its captions need."""
-    config = choose_encoders(options.preset, vision=options.vision, text=options.text)
-    tokenizer = train_tokenizer(
-        pairs=pairs, vocab_size=options.vocab_size, context_limit=config.text.context_length
-    )
-    rng = np.random.default_rng(options.seed)
-    return CLIP(config.for_tokenizer(tokenizer), rng), tokenizer
 
 
 class Trainer:
@@ -140,9 +130,11 @@ class Trainer:
         if checkpoint is not None:
             self._go_on_from(checkpoint)
         self.loader = self._make_loader(task.train)
+        self.loss = loss_for(self.model, options.loss)
         self.take_step = TrainingStep(
             model=self.model,
             optimizer=self.optimizer,
+            loss=self.loss,
             shards=options.shards,
             workers=workers,
             max_norm=options.max_norm,
@@ -190,7 +182,8 @@ class Trainer:
     def _run(self) -> dict[str, float]:
         self.model.train()
         validation = self._load_validation()
-        watch = Watch(self.loader.batch_size)
+        guessing = self.loss.guessing(self.loader.batch_size)
+        watch = Watch(guessing, self.loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -281,7 +274,7 @@ class Trainer:
         entry = self._entry(result, pace=log.samples_per_second(self.step))
         watch.look(entry, waited=self.loader.wait_seconds)
         if validation is not None and self._is_due(self.options.validate_every):
-            entry |= validation.measure(self.model, self.tokenizer)
+            entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
             if entry["validation_loss"] < log.lowest_validation_loss:

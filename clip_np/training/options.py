@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders
+from clip_np.losses import LOSSES
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -81,6 +82,9 @@ class TrainingOptions:
     text: str | None = command_line_field(
         None, "KIND", "another text encoder than the preset's: " + ", ".join(TEXT_KINDS)
     )
+    text_weights: str | None = command_line_field(
+        None, "DIRECTORY", "begin with a published BERT as text encoder, and its vocabulary"
+    )
     steps: int | None = command_line_field(
         1200, "N", "steps to take (shapes 1200, preset tutorial 5000)"
     )
@@ -94,6 +98,9 @@ class TrainingOptions:
         100, "X", "steps of rising rate, below 1 their share; at most a tenth"
     )
     weight_decay: float = command_line_field(0.1, "X", "AdamW's weight decay (0.1)")
+    loss: str = command_line_field(
+        "clip", "NAME", "clip: captions compete (the default); sigmoid: each pair by itself"
+    )
     max_norm: float = 1.0  # gradients are scaled down to this norm
     vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
     shift: int = command_line_field(0, "PIXELS", "move training images by up to this")
@@ -115,7 +122,14 @@ class TrainingOptions:
             self._check(field.name, field.type)
         if self.preset not in PRESETS:
             raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
-        choose_encoders(self.preset, vision=self.vision, text=self.text)  # raises if there is none
+        if self.text_weights is not None and self.text not in (None, "bert"):
+            raise ValueError(
+                f"`text_weights` are a BERT's, but `text` is {self.text!r}: leave one of them out"
+            )
+        text = self.text if self.text_weights is None else None  # the weights bring the sizes
+        choose_encoders(self.preset, vision=self.vision, text=text)  # raises if there is none
+        if self.loss not in LOSSES:
+            raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
 

@@ -78,7 +78,8 @@ class TrainingStep:
     `arenas`, the memory that the worker threads compute in, so that the next step need
     not ask the system for new pages.
 
-    loss is "clip" or a `clip_np.losses.Loss`. If such a module has parameters of its
+    loss is "clip", "sigmoid" (for a model with a logit_bias) or a
+    `clip_np.losses.Loss`. If such a module has parameters of its
     own, they receive gradients too; hand them to the optimizer. For shards and workers
     see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
     be None: the parameter belongs to the public signature, but steps over several

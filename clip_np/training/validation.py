@@ -5,19 +5,20 @@ measured now and then during the training. It falls as long as the model learns 
 pairs have in common, and rises when it begins to learn by heart. The weights with the
 lowest validation loss are kept in a file of their own.
 
-The loss of guessing is ln N, so losses can be compared for equal N only. The held-out
-pairs are therefore measured in batches of the size of the training batches.
+The loss of guessing depends on the size N of a batch (for the contrastive loss it is
+ln N), so losses can be compared for equal N only. The held-out pairs are therefore
+measured in batches of the size of the training batches.
 """
 
 import numpy as np
 
 from clip_np.data import Pairs, load_images
 from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
-from clip_np.losses import contrastive_loss
+from clip_np.losses import Loss
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.tasks import VALIDATION_IMAGES
-from minigrad.inputs import tensor
+from minigrad import no_grad, tensor
 
 
 class Validation:
@@ -33,18 +34,18 @@ class Validation:
         self.captions = readable.captions
         self.batch_size = min(batch_size, len(self.images))
 
-    def measure(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
+    def measure(self, model: CLIP, tokenizer: TokenizerProtocol, loss: Loss) -> dict[str, float]:
         """The keys validation_loss, a mean over batches, and validation_recall_at_1."""
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)
-        logit_scale = tensor(model.logit_scale.item())
+        backend = model.logit_scale.backend
         losses = []
-        for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            loss = contrastive_loss(
-                tensor(image_features[rows]), tensor(text_features[rows]), logit_scale
-            )
-            losses.append(loss.item())
+        with no_grad():
+            for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
+                rows = slice(start, start + self.batch_size)
+                images = tensor(image_features[rows], backend=backend)
+                texts = tensor(text_features[rows], backend=backend)
+                losses.append(loss(images, texts).item())
         metrics = retrieval_metrics(image_features, text_features, self.captions)
         return {
             "validation_loss": float(np.mean(losses)),

@@ -3,8 +3,8 @@
 A training that fails rarely stops. It goes on and learns nothing. There are signs, and
 each has a usual cause:
 
-- *The loss stays at ln N.* That is the loss of guessing evenly among the N captions of
-  a batch, so nothing is learned.
+- *The loss stays at the loss of guessing.* A model that knows nothing guesses evenly
+  among the N captions of a batch; its contrastive loss is ln N.
 - *The temperature is at its bound.* It is held between 1 and 100, and should find a
   value between them.
 - *Captions are longer than the context.* They lose their end.
@@ -30,7 +30,7 @@ PATIENCE = 300
 """Steps after which something should have been learned."""
 
 GUESSING_MARGIN = 0.02
-"""The part of ln N within which a loss counts as the loss of guessing."""
+"""The part of the loss of guessing within which a loss counts as that loss."""
 
 BOUND_MARGIN = 1e-4
 """The part of a bound within which the temperature counts as being at it."""
@@ -76,13 +76,17 @@ class Moment(NamedTuple):
 class Watch:
     """Looks at the entries of a run as they are made, and warns of each sign once.
 
-    >>> watch = Watch(batch_size=32)
+    guessing is the loss of a model that knows nothing, and formula how it is written
+    (see `clip_np.losses.Loss`).
+
+    >>> watch = Watch(guessing=math.log(32), formula="ln N")
     >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "temperature": 14.0}
     >>> watch.look(entry, waited=0.1)  # a good start: no warning
     """
 
-    def __init__(self, batch_size: int) -> None:
-        self.guessing = math.log(batch_size)  # the loss of a model that guesses
+    def __init__(self, guessing: float, formula: str) -> None:
+        self.guessing = guessing
+        self.formula = formula
         self.window: deque[Moment] = deque(maxlen=WINDOW)
         self.warned: set[str] = set()
 
@@ -103,7 +107,8 @@ class Watch:
         farthest = max(abs(moment.loss - self.guessing) for moment in self.window)
         if farthest < GUESSING_MARGIN * self.guessing:
             self._warn(
-                sign=f"the loss stays at ln N = {self.guessing:.2f}, the loss of guessing",
+                sign=f"the loss stays at {self.formula} = {self.guessing:.2f}, "
+                "the loss of guessing",
                 cause="a `learning_rate` that is too high or too low, or captions that do not "
                 "belong to their images. Can 100 pairs alone be learned?",
             )

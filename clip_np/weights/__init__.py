@@ -24,12 +24,16 @@ and gives a model, the preparation of its images and its tokenizer:
 
     model, preprocess, tokenizer = load("openai/clip-vit-base-patch32")
 
+`load_bert` takes a folder with a BERT or a sentence encoder (`bert.py`) and gives a
+model for texts alone and its tokenizer.
+
 `save_checkpoint` writes this library's form, from which training goes on.
 `save_pretrained` and `convert` write what others read. A new layout is a new file and a
 line in `known_layouts.py`. A new kind of configuration is a new file and a line in
 `companions.py`.
 """
 
+from clip_np.weights.bert import load_bert
 from clip_np.weights.checkpoints import (
     BEST,
     CHECKPOINT,
@@ -58,6 +62,7 @@ __all__ = [
     "export_arrays",
     "find_tokenizer",
     "load",
+    "load_bert",
     "locate",
     "previous_named",
     "read_checkpoint",

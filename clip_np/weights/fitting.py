@@ -8,6 +8,7 @@ of it can be seen beforehand:
     ids 0 .. vocab_size - 1      the model's table has at least as many rows
     rows of context_length       the model knows at least as many positions
     the end token                is the one where the model reads its result
+    the padding token            is the one that the model leaves out
 """
 
 from clip_np.encoders import TextConfig
@@ -38,4 +39,9 @@ def require_fit(tokenizer: TokenizerProtocol, config: TextConfig) -> None:
         raise ValueError(
             f"the tokenizer's end token is {tokenizer.end_token_id}, but the model looks for "
             f"{config.eos_token_id}"
+        )
+    if config.pad_token_id is not None and tokenizer.pad_token_id != config.pad_token_id:
+        raise ValueError(
+            f"the tokenizer's padding token is {tokenizer.pad_token_id}, but the model leaves out "
+            f"{config.pad_token_id}"
         )

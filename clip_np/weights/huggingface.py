@@ -49,6 +49,10 @@ WORDS = {
 # What the library assumes if config.json does not say.
 DEFAULT_HEADS = {"vision": 12, "text": 8}
 DEFAULT_ACTIVATION = "quick_gelu"
+# A word of this project, for models of the sigmoid loss. The library's CLIPModel has no
+# bias, and says that it leaves the array of this name out. Cosines and softmaxes are
+# the same without it.
+LOGIT_BIAS = "logit_bias"
 LAYER_NORM_EPS = 1e-5  # of the published models and of those here; config.json may differ
 # An eos_token_id of 2 is a mistake in the first configurations, which the library keeps
 # alive: it means that the end token is the highest id in each row.
@@ -182,12 +186,15 @@ def parse_sizes(settings: Settings) -> Settings:
     """
     model_type = settings.get("model_type", MODEL_TYPE)
     if model_type != MODEL_TYPE:
-        raise FileError(f"a model of type {model_type!r}, expected {MODEL_TYPE!r}")
+        hint = "; load_bert opens it, without images" if model_type == "bert" else ""
+        raise FileError(f"a model of type {model_type!r}, expected {MODEL_TYPE!r}{hint}")
     if not settings.keys() & {"model_type", *(f"{encoder}_config" for encoder in WORDS)}:
         raise FileError("it describes neither a vision encoder nor a text encoder")
     sizes: Settings = {}
     if "projection_dim" in settings:
         sizes["embed_dim"] = settings["projection_dim"]
+    if settings.get(LOGIT_BIAS) is not None:
+        sizes["logit_bias"] = settings[LOGIT_BIAS]
     for encoder, words in WORDS.items():
         # Early files have a second form of the same, which wins.
         older = settings.get(f"{encoder}_config_dict") or {}
@@ -211,6 +218,8 @@ def model_settings(config: CLIPConfig, dtype: np.dtype) -> Settings:
         "projection_dim": config.embed_dim,
         "dtype": str(dtype),
     }
+    if config.logit_bias is not None:
+        settings[LOGIT_BIAS] = config.logit_bias
     encoders = {"vision": config.vision, "text": config.text}
     for encoder, words in WORDS.items():
         sizes: Settings = {word: getattr(encoders[encoder], field) for word, field in words.items()}

@@ -21,6 +21,7 @@ LAYOUTS: dict[str, Layout] = {"openai": OpenAILayout(), "hf": HuggingFaceLayout(
 OTHER_MODELS = {
     "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
+    "text_model.embeddings.word_embeddings.": "a BERT as text encoder",
     "visual.attn_pool.": "attention pooling",
 }
 
@@ -61,7 +62,7 @@ def export_arrays(model: CLIP, layout: str = "openai", grad: bool = False) -> Ar
     """
     if layout not in LAYOUTS:
         raise ValueError(f"export_arrays: `layout` {layout!r} is none of {', '.join(LAYOUTS)}")
-    LAYOUTS[layout].require_kinds(model.config)
+    LAYOUTS[layout].require_kinds(layout, model.config)
     state: Arrays = {}
     for path, parameter in model.named_parameters():
         array = parameter.grad if grad else parameter.data

@@ -37,6 +37,9 @@ NOT_WEIGHTS = re.compile(
 WHOLE_NUMBERS = re.compile(r"(.*\.)?num_batches_tracked")
 CONVOLUTION = "vision.conv1.weight"
 CLASS_TOKEN = "vision.class_embedding"  # vision transformers have it, and nothing else does
+# The parameters of the losses, which have one name everywhere. Models of the sigmoid
+# loss have both.
+OF_LOSSES = ("logit_scale", "logit_bias")
 
 
 class Layout:
@@ -51,14 +54,16 @@ class Layout:
     replacements: tuple[tuple[str, str], ...]
     kinds: ClassVar[Mapping[str, tuple[str, ...]]]
 
-    def require_kinds(self, config: CLIPConfig) -> None:
-        """ValueError if an encoder of the model has no names in this layout."""
+    def require_kinds(self, name: str, config: CLIPConfig) -> None:
+        """ValueError if an encoder of the model has no names in the layout `name`."""
         for encoder, kinds in self.kinds.items():
             kind = getattr(config, encoder).kind
             if kind not in kinds:
                 raise ValueError(
-                    f"this layout has no {encoder} encoder of kind {kind!r}, only "
-                    f"{', '.join(kinds)}; another `layout` may have it, such as 'openai'"
+                    f"`layout` {name!r} has no names for a {encoder} encoder of kind "
+                    f"{kind!r}, only for {', '.join(kinds)}; take another one "
+                    "('openai' has ResNets), or keep the model as a checkpoint "
+                    "(save_checkpoint), which `load` opens"
                 )
 
     def name_of(self, path: str) -> str:
@@ -105,8 +110,8 @@ class Layout:
 
     def form_to_ours(self, path: str, name: str, array: np.ndarray) -> np.ndarray:
         """One array in our form; a layout with other forms extends this method."""
-        if path == "logit_scale" and array.size == 1:
-            return array.reshape(())  # open_clip's is (1,) at times
+        if path in OF_LOSSES and array.size == 1:
+            return array.reshape(())  # open_clip's are (1,) at times
         return array
 
     def form_from_ours(self, path: str, array: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@
 and the tokenizer that belong to them.
 """
 
+import dataclasses
 import pathlib
 from typing import NamedTuple
 
@@ -30,16 +31,23 @@ class Loaded(NamedTuple):
 
 
 def load(
-    path: File, backend: str = "numpy", activation: str | None = None, dtype: str = "float32"
+    path: File,
+    backend: str = "numpy",
+    activation: str | None = None,
+    dtype: str = "float32",
+    image_size: int | None = None,
 ) -> Loaded:
     """Open a model for use: (model, preprocess, tokenizer).
 
     `path` is anything in the table of `clip_np.weights`. For a run directory it means
     checkpoint.npz, the last state; the path of its best.npz means the state of the
     lowest validation loss. `activation` replaces the one that the files name. `dtype`
-    is "float32" or "float64". If the vocabulary is missing, the tokenizer raises when
-    it is called. FileNotFoundError if there is no model, FileError for what is wrong in
-    it; if that is a run's last state, the error names the one before.
+    is "float32" or "float64". `image_size` makes the model see images of another size
+    than it was trained with, in pixels a side: what it learned for places in the image
+    is resized (clip_np/encoders/position_grids.py). If the vocabulary is missing, the
+    tokenizer raises when it is called. FileNotFoundError if there is no model,
+    FileError for what is wrong in it, ValueError for arguments that it cannot follow.
+    If what is wrong is a run's last state, the error names the one before.
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: `activation` must be one of {ACTIVATIONS}, not {activation!r}")
@@ -50,10 +58,26 @@ def load(
         loaded = _load_checkpoint(file, activation)
     else:
         loaded = _load_published(file, activation, dtype)
+    if image_size is not None:
+        loaded = _with_image_size(loaded, image_size)
     loaded.model.astype(dtype)
     loaded.model.to(backend)
     loaded.model.eval()
     return loaded
+
+
+def _with_image_size(loaded: Loaded, image_size: int) -> Loaded:
+    """The model, changed to see images of that size, with their preparation.
+
+    ValueError if it cannot see such images.
+    """
+    try:
+        loaded.model.resize(image_size)
+    except ValueError as error:
+        raise ValueError(
+            f"load: this model cannot see `image_size` {image_size}: {error}"
+        ) from None
+    return loaded._replace(preprocess=dataclasses.replace(loaded.preprocess, size=image_size))
 
 
 def _load_checkpoint(file: pathlib.Path, activation: str | None) -> Loaded:

@@ -83,6 +83,8 @@ def parse_sizes(settings: Settings) -> Settings:
     """
     activation = "quick_gelu" if settings.get("quick_gelu") else "gelu"
     sizes: Settings = {word: settings[word] for word in ("embed_dim",) if word in settings}
+    if settings.get("init_logit_bias") is not None:
+        sizes["logit_bias"] = settings["init_logit_bias"]
     for encoder in ("vision", "text"):
         part = settings.get(f"{encoder}_cfg") or {}
         unknown = [word for word in part if part[word] and word not in KNOWN]

@@ -13,7 +13,7 @@ Radford et al. 2021, arXiv:2103.00020; names: https://github.com/openai/CLIP
 
 from typing import ClassVar
 
-from clip_np.weights.layouts import Layout
+from clip_np.weights.layouts import OF_LOSSES, Layout
 
 
 class OpenAILayout(Layout):
@@ -34,6 +34,6 @@ class OpenAILayout(Layout):
     def path_of(self, name: str) -> str:
         """What our model calls the array that a file calls `name`."""
         path = super().path_of(name)
-        if path.startswith(("vision.", "text.")) or path == "logit_scale":
+        if path.startswith(("vision.", "text.")) or path in OF_LOSSES:
             return path
         return f"text.{path}"

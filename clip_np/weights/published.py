@@ -22,14 +22,14 @@ import numpy as np
 
 from clip_np.data import Preprocess
 from clip_np.encoders import ENCODERS, CLIPConfig
-from clip_np.files import FileError, file_errors, require_finite, with_dtype
+from clip_np.files import file_errors, require_finite, with_dtype
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
 from clip_np.weights.configuration import UNFIT, Settings
 from clip_np.weights.known_layouts import LAYOUTS, recognise_layout
 from clip_np.weights.layouts import Arrays
 from clip_np.weights.preprocessing import parse_preprocess
-from clip_np.weights.reading import files_of, read_arrays
+from clip_np.weights.reading import read_arrays, require_own_bytes
 from clip_np.weights.shapes import require_shapes
 from clip_np.weights.sizes import infer_config
 from clip_np.weights.wrappers import unwrap_names
@@ -69,7 +69,7 @@ def read_published(
     """
     arrays, metadata = read_arrays(path)
     with file_errors(path, UNFIT):
-        _require_own_bytes(arrays, path)
+        require_own_bytes(arrays, path)
         arrays = unwrap_names(arrays)
         configuration = find_configuration(path, metadata)
         layout = recognise_layout(arrays)
@@ -99,18 +99,6 @@ def read_published(
         model=model,
         preprocess=preprocess,
     )
-
-
-def _require_own_bytes(arrays: Arrays, path: pathlib.Path) -> None:
-    """FileError if the arrays are much larger than the files that hold them.
-
-    In a PyTorch file, many arrays can be views of the same bytes, and each would become
-    a copy of its own. The twice is for bfloat16, which is read as float32.
-    """
-    claimed = sum(array.nbytes for array in arrays.values())
-    stored = sum(file.stat().st_size for file in files_of(path))
-    if claimed > 2 * stored:
-        raise FileError(f"its arrays share their bytes: {claimed:,} bytes of arrays in {stored:,}")
 
 
 def _states_activation(sizes: Settings) -> bool:

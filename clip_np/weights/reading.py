@@ -59,3 +59,15 @@ def files_of(path: pathlib.Path) -> list[pathlib.Path]:
                 f"{path}: names {part.name}, and there is no such file next to it"
             )
     return parts
+
+
+def require_own_bytes(arrays: Arrays, path: pathlib.Path) -> None:
+    """FileError if the arrays are much larger than the files that hold them.
+
+    In a PyTorch file, many arrays can be views of the same bytes, and each would become
+    a copy of its own. The twice is for bfloat16, which is read as float32.
+    """
+    claimed = sum(array.nbytes for array in arrays.values())
+    stored = sum(file.stat().st_size for file in files_of(path))
+    if claimed > 2 * stored:
+        raise FileError(f"its arrays share their bytes: {claimed:,} bytes of arrays in {stored:,}")

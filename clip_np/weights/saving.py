@@ -51,12 +51,12 @@ def save_pretrained(
     ['config.json', 'model.safetensors', 'preprocessor_config.json']
     True
     """
-    LAYOUTS["hf"].require_kinds(model.config)
+    LAYOUTS["hf"].require_kinds("hf", model.config)
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     preprocess = preprocess or Preprocess(model.config.vision.image_size)
-    settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
     arrays = _finite_arrays(model, directory / huggingface.WEIGHTS[0], layout="hf")
+    settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
+    directory.mkdir(parents=True, exist_ok=True)
     with replace_together(directory, OBSOLETE) as new:
         write_safetensors(new / huggingface.WEIGHTS[0], arrays, {"format": "pt"})
         write_json(new / huggingface.CONFIG, settings)

@@ -15,7 +15,7 @@ Whoever names sizes must bring the numbers along, so a small file makes a small 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -37,6 +37,8 @@ def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
     vision.positional_embedding (17, 64)
     """
     yield ParameterShape("logit_scale", ())
+    if config.logit_bias is not None:
+        yield ParameterShape("logit_bias", ())
     for name, encoder in encoder_classes(config).items():
         shapes = encoder.shapes(getattr(config, name), config.embed_dim)
         yield from _with_prefix(f"{name}.", shapes)
@@ -60,9 +62,19 @@ def require_shapes(state: Mapping[str, np.ndarray], config: CLIPConfig) -> None:
     Traceback (most recent call last):
     clip_np.files.errors.FileError: weights and configuration disagree: logit_scale ...
     """
+    require_state(state, parameter_shapes(config))
+
+
+def require_state(state: Mapping[str, np.ndarray], expected: Iterable[ParameterShape]) -> None:
+    """FileError unless the state has the expected parameters, and nothing else.
+
+    >>> require_state({"bias": np.ones(2)}, [ParameterShape("bias", (3,))])
+    Traceback (most recent call last):
+    clip_np.files.errors.FileError: weights and configuration disagree: bias has ...
+    """
     missing: list[str] = []
     known: set[str] = set()
-    for path, shape, kind in parameter_shapes(config):
+    for path, shape, kind in expected:
         if path not in state:
             missing.append(path)
             if len(missing) == NAMED_IN_ERRORS:

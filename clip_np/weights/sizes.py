@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from clip_np.encoders import HEAD_WIDTH, CLIPConfig
 from clip_np.encoders.config import MOST_STAGES, STEM_REDUCTION
 from clip_np.files import FileError
+from clip_np.losses import INITIAL_LOGIT_BIAS
 from clip_np.weights.layouts import CLASS_TOKEN, CONVOLUTION, Arrays, patch_size_of
 
 # How many heads the published ViT-H, ViT-g and ViT-bigG have, by width: their heads are
@@ -51,6 +52,9 @@ def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIP
         sizes[encoder] = {**stated.get(encoder, {}), **sizes[encoder]}
         if "heads" not in sizes[encoder] and readers[sizes[encoder]["kind"]].names_heads:
             sizes[encoder]["heads"] = _usual_heads(encoder, sizes[encoder]["width"])
+    sizes["logit_bias"] = stated.get("logit_bias")
+    if "logit_bias" in state and sizes["logit_bias"] is None:
+        sizes["logit_bias"] = INITIAL_LOGIT_BIAS
     return CLIPConfig.from_dict(sizes)
 
 
@@ -153,6 +157,13 @@ def read_gpt_sizes(state: Arrays) -> Sizes:
     return Sizes(settings=settings, embed_dim=state["text.text_projection"].shape[1])  # (W, E)
 
 
+def read_bert_sizes(state: Arrays) -> Sizes:
+    """The sizes of a BERT as text encoder."""
+    gpt = read_gpt_sizes(state)  # all that both have
+    settings = {**gpt.settings, "kind": "bert", "n_segments": len(state["text.segment_embedding"])}
+    return Sizes(settings=settings, embed_dim=gpt.embed_dim)
+
+
 def _block_sizes(state: Arrays, encoder: str) -> dict[str, int]:
     """How many blocks an encoder has, and the width of their perceptrons."""
     blocks = f"{encoder}.transformer.resblocks."
@@ -168,7 +179,10 @@ VISION_READERS = {
         signature="vision.attnpool.positional_embedding", read=read_resnet_sizes, names_heads=False
     ),
 }
-TEXT_READERS = {"gpt": SizeReader(signature="text.text_projection", read=read_gpt_sizes)}
+TEXT_READERS = {
+    "gpt": SizeReader(signature="text.ln_final.weight", read=read_gpt_sizes),
+    "bert": SizeReader(signature="text.segment_embedding", read=read_bert_sizes),
+}
 """The kind of an encoder -> how its sizes are read from shapes."""
 
 

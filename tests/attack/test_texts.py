@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from bounds import run_bounded
 
-from clip_np.tokens import Tokenizer, clean, learn_merges, plain
+from clip_np.files import FileError
+from clip_np.tokens import Tokenizer, WordPieceTokenizer, clean, learn_merges, plain
 from clip_np.tokens.words import MAX_TEXT_LENGTH
 
 LEARN = """
@@ -70,3 +71,65 @@ def test_half_a_character_is_named(monkeypatch):
     monkeypatch.setattr("clip_np.tokens.words._repair", lambda: str)  # ftfy repairs it
     with pytest.raises(ValueError, match=r"the word '\\ud83d' is not Unicode text .*surrogates"):
         Tokenizer([]).encode("a \ud83d face")
+
+
+# --- WordPiece ------------------------------------------------------------------------
+
+LEARN_PIECES = """
+import random, sys
+from clip_np.tokens import WordPieceTokenizer
+letters = random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=int(sys.argv[1]))
+words = ["".join(letters[start : start + 100]) for start in range(0, len(letters), 100)]
+texts = ["a cat", "a dog", "".join(letters), " ".join(words)]
+print(len(WordPieceTokenizer.train(texts, 4000).pieces))
+"""
+CUT = """
+import sys
+from clip_np.tokens import WordPieceTokenizer
+special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+inner = ["##" + "a" * n for n in (*range(1, 50), 99)]
+pieces = [*special, *("a" * n for n in range(1, 50)), *inner]
+text = sys.argv[2] * (int(sys.argv[1]) // len(sys.argv[2]))
+try:
+    print(len(WordPieceTokenizer(pieces).encode(text)))
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_long_words_take_no_time_to_learn_from():
+    """A word of 30,000 letters is unknown; the same letters in words of 100 are not."""
+    outcome = run_bounded(LEARN_PIECES, "30000")
+    assert int(outcome.output) > 1000, outcome.errors
+    assert outcome.seconds < 5
+    assert outcome.peak_mb < 300
+
+
+NEARLY = ["a" * 99 + "b ", "a" * 100 + " ", "[CLS]", "a" * 64, "\u0301", "!"]
+
+
+@pytest.mark.parametrize("part", NEARLY)
+@pytest.mark.parametrize("length", [MAX_TEXT_LENGTH, 5_000_000])
+def test_a_text_of_words_that_nearly_fit_is_read_or_refused_within_bounds(part, length):
+    outcome = run_bounded(CUT, str(length), part)
+    if length > MAX_TEXT_LENGTH:
+        assert "characters, at most 262,144 are read" in outcome.output
+    else:
+        assert int(outcome.output) >= 0, outcome.errors
+    assert outcome.seconds < 5
+    assert outcome.peak_mb < 300
+
+
+def test_a_vocabulary_of_any_size_is_read_up_to_the_limit(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("".join(f"piece{number}\n" for number in range(1_000_000)))
+    with pytest.raises(FileError, match="it has more than 6,291,456 bytes"):
+        WordPieceTokenizer.load(path)
+    path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + "x" * 5_000_000)  # one long piece
+    assert WordPieceTokenizer.load(path).encode("xx" * 40_000) == [1]
+
+
+def test_half_a_character_and_other_signs_pass_through_wordpiece():
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])
+    assert tokenizer.encode("a \ud800 a") == [4, 4]  # a control character, as in Python's table
+    assert tokenizer.encode("\U0010ffff a") == [1, 4]

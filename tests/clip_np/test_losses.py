@@ -131,7 +131,9 @@ def test_a_loss_of_ones_own_is_taken_as_it_is():
     assert loss.clamp() is None and loss.parameters() == []
 
 
-@pytest.mark.parametrize("wrong", ["sigmoid", None, contrastive_loss])
+@pytest.mark.parametrize("wrong", ["softmax", None, contrastive_loss])
 def test_an_unknown_loss_names_what_exists(wrong):
-    with pytest.raises(ValueError, match=r'loss must be "clip" or a module of class .*Loss, got'):
+    with pytest.raises(
+        ValueError, match=r'loss must be "clip", "sigmoid" or a module of class .*Loss, got'
+    ):
         loss_for(small_model(), wrong)

@@ -7,6 +7,7 @@ to almost all digits.
 """
 
 import copy
+import dataclasses
 import inspect
 
 import numpy as np
@@ -17,11 +18,15 @@ import minigrad as mg
 from clip_np import contrastive_loss
 from clip_np.encoders import (
     MLP,
+    BertEncoder,
     Block,
     MultiHeadAttention,
+    PostNormBlock,
+    TextConfig,
     TextTransformer,
     Transformer,
     VisionTransformer,
+    openai_spread,
     pooled_block,
     pooled_transformer,
 )
@@ -83,12 +88,37 @@ def with_one_mask(module, x):
 
 
 WIDTH = SMALL.vision.width
+SPREAD = openai_spread(SMALL.vision)
 SEQUENCE = (2, 3, WIDTH)
 TOKENS = batch(2)[1]
+BERT = TextConfig(20, 7, width=8, layers=2, heads=2, kind="bert")
+PADDED = np.array([[2, 5, 7, 9, 3, 0, 0], [4, 6, 3, 0, 0, 0, 0]])
+VISIBLE = np.array([[True, True, True], [True, True, False]])
 
 
 def causal(module, x):
     return module(x, "causal")
+
+
+def with_padding(module, x):
+    return module(x, VISIBLE[:, None, None, :])
+
+
+def first_rows_of_a_block(module, x):
+    return module.first_rows(x, VISIBLE[:, None, :])
+
+
+def of_padded_captions(module, x):
+    return mg.tanh(module(PADDED)) * x
+
+
+def bert_block(rng):
+    return PostNormBlock(dataclasses.replace(BERT, activation="quick_gelu"), rng)
+
+
+def bert(pooling, embed_dim=6):
+    config = dataclasses.replace(BERT, activation="quick_gelu", pooling=pooling)
+    return lambda rng: BertEncoder(config, embed_dim, rng)
 
 
 POSITIONS = np.array([2, 1])
@@ -123,9 +153,9 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
         (2, 3),
     ),
     "ModuleList": (lambda rng: nn.ModuleList([nn.Linear(3, 3, rng)] * 2), in_turn, (2, 3)),
-    "MultiHeadAttention": (lambda rng: MultiHeadAttention(WIDTH, 2, 2, rng), causal, SEQUENCE),
-    "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", 2, rng), call, SEQUENCE),
-    "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", 2, rng), call, SEQUENCE),
+    "MultiHeadAttention": (lambda rng: MultiHeadAttention(WIDTH, 2, SPREAD, rng), causal, SEQUENCE),
+    "MLP, quick_gelu": (lambda rng: MLP(WIDTH, 12, "quick_gelu", SPREAD, rng), call, SEQUENCE),
+    "MLP, gelu": (lambda rng: MLP(WIDTH, 12, "gelu", SPREAD, rng), call, SEQUENCE),
     "Block": (lambda rng: Block(SMALL.vision, rng), causal, SEQUENCE),
     "Block, pooled": (lambda rng: Block(SMALL.vision, rng), one_row_of_a_block, SEQUENCE),
     "Transformer": (lambda rng: Transformer(SMALL.text, rng), causal, SEQUENCE),
@@ -135,6 +165,11 @@ MODULES = {  # name: (how to make it, how to call it, the shape of its input)
         lambda module, x: module(x),
         (2, 3, 8, 8),
     ),
+    "PostNormBlock": (bert_block, with_padding, SEQUENCE),
+    "PostNormBlock, first rows": (bert_block, first_rows_of_a_block, SEQUENCE),
+    "BertEncoder, mean": (bert("mean"), of_padded_captions, (2, 6)),
+    "BertEncoder, cls": (bert("cls"), of_padded_captions, (2, 6)),
+    "BertEncoder, no projection": (bert("mean", None), of_padded_captions, (2, 8)),
     "TextTransformer": (
         lambda rng: TextTransformer(SMALL.text, 6, rng),
         lambda module, x: module(TOKENS) * x,

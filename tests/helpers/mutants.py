@@ -512,11 +512,21 @@ RECOMPUTE = _of(
 )  # fmt: skip
 
 MODEL = _of(
-    "clip_np.losses",
+    "clip_np.losses.similarity",
     ("captions get no gradient", "similarity_logits", "texts.T", "texts.detach().T",
      "embeddings gathered from elsewhere come without their graph"),
     ("the temperature gets no gradient", "similarity_logits", "mg.exp(logit_scale)",
      "mg.exp(logit_scale.detach())", "a number taken out of the graph"),
+)  # fmt: skip
+
+SIGMOID_LOSS = _of(
+    "clip_np.losses.sigmoid",
+    ("the bias gets no gradient", "sigmoid_loss", "+ logit_bias", "+ logit_bias.detach()",
+     "a number taken out of the graph"),
+    ("a mean over all pairs", "sigmoid_loss", "losses.sum() / count", "losses.mean()",
+     "N^2 in place of N"),
+    ("pairs that are left out are wrong answers", "sigmoid_loss",
+     "mg.where(ignored, 0.0, losses)", "losses * 1.0", "positives are not looked at"),
 )  # fmt: skip
 
 STEP = _of(
@@ -579,7 +589,7 @@ MUTANTS = [
     ),
     *(*ACTIVATION, *GELUS, *PROBABILITIES, *LOSSES, *NORMALISATION, *NOISE, *ATTENTION),
     *(*CONV, *POOLING, *BATCH_NORM),
-    *(*MODEL, *STEP, *WORKER, *SUMS, *PLAN),
+    *(*MODEL, *SIGMOID_LOSS, *STEP, *WORKER, *SUMS, *PLAN),
 ]
 
 

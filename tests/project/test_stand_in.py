@@ -341,13 +341,13 @@ def a_checkpoint(directory):
     assert read_checkpoint(path).optimizer_state["group0.moment0"].dtype == np.float32
 
 
-CLAMP, UPDATE = "clip_np.losses.ContrastiveLoss.clamp", "minigrad.optim.AdamW.update"
+CLAMP, UPDATE = "clip_np.losses.similarity.clamp_logit_scale", "minigrad.optim.AdamW.update"
 SCATTER = "minigrad.backend.scatter_add"
 OF_CUPYX = 'importlib.import_module("cupyx").scatter_add(target, index, values)'
 BETA = "mean *= beta1"
 MISTAKES = {  # function, what stands there, what is put there, what notices, what it says
     "float(x) in the step": (
-        *(CLAMP, "self.logit_scale.data", "self.logit_scale.data * 1; float(scale)"),
+        *(CLAMP, "logit_scale.data", "logit_scale.data * 1; float(scale)"),
         *(five_steps, "read .*float"),
     ),
     "if x.any()": (UPDATE, BETA, BETA + " if g.any() else 0.0", five_steps, "read .*bool"),

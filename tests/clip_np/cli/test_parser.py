@@ -24,27 +24,61 @@ TRAIN_FLAGS = [
         "--preset",
         "--vision",
         "--text",
+        "--text-weights",
         "--batch-size",
         "--learning-rate",
     ),
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
-    *("--seed", "--workers", "--shards", "--name", "--out", "--resume"),
+    *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
 ]
 
 
-CLASSIFY_FLAGS = ["--model", "--activation", "--labels", "--template", "--picture", *COMMON]
+CLASSIFY_FLAGS = [
+    "--model",
+    "--activation",
+    "--image-size",
+    "--labels",
+    "--template",
+    "--picture",
+    *COMMON,
+]
 
 
-EMBED_FLAGS = ["--model", "--activation", "-o", "--allow-outside", *COMMON]
+EXPLAIN_FLAGS = ["--model", "--activation", "--image-size", "--picture", *COMMON]
 
 
-SEARCH_FLAGS = ["--model", "--activation", "-k", "--html", "--png", "--allow-outside", *COMMON]
+EMBED_FLAGS = ["--model", "--activation", "--image-size", "-o", "--allow-outside", *COMMON]
+
+
+SEARCH_FLAGS = [
+    "--model",
+    "--activation",
+    "--image-size",
+    "-k",
+    "--html",
+    "--png",
+    "--allow-outside",
+    *COMMON,
+]
 
 
 @pytest.mark.parametrize(
     "command, flags",
     [
-        ([], ["train", "evaluate", "plot", "info", "classify", "embed", "search", "convert"]),
+        (
+            [],
+            [
+                "train",
+                "evaluate",
+                "plot",
+                "info",
+                "classify",
+                "explain",
+                "embed",
+                "search",
+                "convert",
+            ],
+        ),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
         (["info"], ["MODEL", "--activation", "--json", "--help"]),
@@ -66,7 +100,7 @@ def test_help_names_every_flag(capsys, command, flags):
 
 def test_every_flag_is_explained():
     commands = {"train": TRAIN_FLAGS, "evaluate": EVALUATE_FLAGS, "classify": CLASSIFY_FLAGS}
-    commands |= {"embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
+    commands |= {"explain": EXPLAIN_FLAGS, "embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
     for command, flags in commands.items():
         parser = build_parser()._subparsers._group_actions[0].choices[command]
         found = {flag for action in parser._actions for flag in action.option_strings}

@@ -209,6 +209,18 @@ def test_every_parameter_learns():
     assert same == []
 
 
+def test_another_resolution_resizes_the_positions():
+    model = small_resnet()
+    before = model.attnpool.positional_embedding.numpy().copy()
+    model.resize(32)
+    assert model.config.image_size == 32
+    assert model.attnpool.positional_embedding.shape == (1 + 16, 32)
+    assert model(np.zeros((2, 3, 32, 32))).shape == (2, 6)
+    np.testing.assert_array_equal(model.attnpool.positional_embedding.numpy()[0], before[0])
+    with pytest.raises(ValueError, match="image_size 36 is not a multiple of 8"):
+        model.resize(36)
+
+
 # --- gradients ---
 
 

@@ -43,6 +43,20 @@ def test_every_cut_gives_the_whole_gradient(shards, workers):
 
 
 @pytest.mark.gradient
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("shards, workers", [(1, 2), (3, 2), (8, 1)])
+def test_every_cut_gives_the_whole_gradient_with_a_bert(shards, workers, pooling):
+    """Captions of unequal length: each piece is cut and masked in its own way."""
+    model, (images, tokens) = small_model(kind="bert", pooling=pooling), batch(11)
+    assert len(set(model.text.lengths(tokens).tolist())) > 2
+    loss, expected = whole_batch(model, images, tokens)
+    found = loss_and_gradients(model, images, tokens, shards=shards, workers=workers)
+    assert found.item() == pytest.approx(loss, rel=1e-13)
+    for (name, parameter), want in zip(model.named_parameters(), expected):
+        assert np.abs(parameter.grad - want).max() <= 1e-11 * np.abs(want).max() + 1e-14, name
+
+
+@pytest.mark.gradient
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 def test_float32_gradients_agree_to_rounding(shards):
     model, (images, tokens) = small_model(np.float32), batch(11, np.float32)
@@ -203,7 +217,7 @@ def test_an_error_in_a_worker_comes_out():
         ({"shards": 0}, r"`shards` must lie in 1..4 \(the batch\), got 0"),
         ({"shards": 5}, "got 5"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"loss": "triplet"}, "loss must be .clip. or a module .*, got 'triplet'"),
+        ({"loss": "triplet"}, "loss must be .clip., .sigmoid. or a module .*, got 'triplet'"),
         ({"comm": object()}, "`comm` must be None, got <object .* one process"),
     ],
 )

@@ -17,7 +17,7 @@ def entries(loss=1.0, temperature=20.0, waiting=0.0, count=WINDOW, first_step=PA
 
 
 def messages(*runs, batch_size: int = 32) -> list[str]:
-    watch = Watch(batch_size)
+    watch = Watch(guessing=math.log(batch_size), formula="ln N")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for run in runs:

@@ -1,0 +1,129 @@
+"""How do two batches of vectors become one number to make small?
+
+A batch holds N images and their N captions. Their vectors give the logits S (N, N):
+cosines times the temperature (similarity.py). Row i compares image i with every
+caption. Read it as a multiple choice: which caption belongs to this image? The right
+answer is number i. Column j asks in the same way which image belongs to caption j. The
+loss is the mean of both cross-entropies, known as the symmetric InfoNCE loss:
+
+    P = softmax over each row of S         Q = softmax over each column of S
+    L = (mean of -log P_ii + mean of -log Q_ii) / 2
+
+The derivative of a cross-entropy with respect to its logits is "probabilities minus
+one-hot answer". With 1/N from each mean and 1/2 from the average of both, this gives
+
+    dL/dS = ((P - Id) / N + (Q - Id) / N) / 2 = (P + Q - 2 Id) / 2N
+
+where Id is the identity matrix. The entry of a pair that belongs together is negative
+until both of its probabilities are 1, so a step against the gradient pulls the pair
+together. All other entries are positive, and these pairs are pushed apart.
+
+The temperature starts at 1/0.07. A model that knows nothing has a loss of ln N.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+Supervision", arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748
+(InfoNCE).
+"""
+
+import math
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.losses.loss import HasLogitScale, Loss
+from clip_np.losses.similarity import clamp_logit_scale, similarity_logits
+from minigrad.backend import Array, array_module
+from minigrad.nn import Parameter
+
+INITIAL_LOGIT_SCALE = math.log(1.0 / 0.07)  # section 2.5 of Radford et al.
+
+
+def plain_contrastive_loss(logits: mg.Tensor) -> mg.Tensor:
+    """The loss of logits (N, N) as at the head of this file: to be read, not used.
+
+    >>> logits = mg.tensor([[2.0, 2.0], [2.0, 2.0]])
+    >>> round(plain_contrastive_loss(logits).item(), 4)  # ln 2
+    0.6931
+    """
+    count = len(logits)
+    exponentials = mg.exp(logits)  # (N, N)
+    rows = exponentials / exponentials.sum(axis=1, keepdims=True)  # (N, N)
+    columns = exponentials / exponentials.sum(axis=0, keepdims=True)  # (N, N)
+    right = (np.arange(count), np.arange(count))  # the diagonal
+    return (-mg.log(rows[right]).mean() - mg.log(columns[right]).mean()) / 2.0
+
+
+def contrastive_loss(
+    image_features: mg.Tensor,
+    text_features: mg.Tensor,
+    logit_scale: mg.Tensor,
+    positives: Array | None = None,
+) -> mg.Tensor:
+    """The fast and safe form of `plain_contrastive_loss`: (N, E), (N, E), () -> ().
+
+    The symmetric cross-entropy over a batch of N pairs. Features need not be
+    normalised; logit_scale is a logarithm.
+
+    positives (N, N), boolean, is true for the pairs (i, j) that must not count as wrong
+    answers, for instance because image i and image j have the same caption. These pairs
+    are left out of the comparison: their logit becomes minus infinity, so that their
+    probability and their gradient are 0. The pairs (i, i) on the diagonal are the right
+    answers, and always stay in. `clip-np train` passes none: there, the equal caption
+    of another image counts as a wrong answer.
+
+    >>> features = mg.tensor(np.eye(4, dtype=np.float32))
+    >>> logit_scale = mg.tensor(math.log(100.0))
+    >>> round(contrastive_loss(features, features, logit_scale).item(), 6)
+    0.0
+    """
+    count = len(image_features)
+    if image_features.shape != text_features.shape or count == 0:
+        raise ValueError(
+            f"contrastive_loss: image features {image_features.shape} and text features "
+            f"{text_features.shape} must have one shape (N, E), N at least 1"
+        )
+    logits = similarity_logits(image_features, text_features, logit_scale)
+    if positives is not None:
+        if positives.shape != logits.shape:
+            raise ValueError(
+                f"contrastive_loss: positives {positives.shape} must be {logits.shape}"
+            )
+        xp = array_module(logits.data)
+        ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
+        logits = mg.where(ignored, -math.inf, logits)
+    labels = np.arange(count)
+    return (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5
+
+
+class ContrastiveLoss(Loss):
+    """`contrastive_loss` together with its one parameter, the temperature.
+
+    >>> loss = ContrastiveLoss(logit_scale=Parameter(np.array(9.0)))
+    >>> loss.clamp()
+    >>> round(loss.logit_scale.item(), 3)
+    4.605
+    """
+
+    guessing_formula = "ln N"
+
+    def __init__(self, logit_scale: Parameter) -> None:
+        self.logit_scale = logit_scale
+
+    @classmethod
+    def of(cls, model: HasLogitScale) -> "ContrastiveLoss":
+        """The loss with a model's temperature."""
+        return cls(logit_scale=model.logit_scale)
+
+    def forward(
+        self, image_features: mg.Tensor, text_features: mg.Tensor, positives: Array | None = None
+    ) -> mg.Tensor:
+        return contrastive_loss(image_features, text_features, self.logit_scale, positives)
+
+    def clamp(self) -> None:
+        """Hold the logit scale within [0, ln 100]."""
+        clamp_logit_scale(self.logit_scale)
+
+    @staticmethod
+    def guessing(count: int) -> float:
+        """ln N: each of N captions gets the probability 1/N."""
+        return math.log(count)
