@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig, choose_encoders
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def _square(size: int, patch: int, width: int, vocabulary: int, context: int) ->
     )
 
 
-def _tiny() -> CLIPConfig:
+def _tiny(vision: str | None = None) -> CLIPConfig:
     """The model of examples/train_tiny.py, with the tokenizer that it learns."""
-    config = PRESETS["tiny"]
+    config = choose_encoders("tiny", vision=vision)
     return replace(config, text=replace(config.text, vocab_size=599, context_length=12))
 
 
@@ -60,6 +60,8 @@ SETTINGS = {
     "tutorial": _setting(PRESETS["tutorial"], batch=32),
     "ViT-B/32": _setting(PRESETS["ViT-B/32"], batch=8),
     "ViT-B/32-short": Setting(PRESETS["ViT-B/32"], batch=8, shortest=8, longest=23),
+    "RN50": _setting(PRESETS["RN50"], batch=8),
+    "resnet-tiny": Setting(_tiny("resnet"), batch=128, shortest=9, longest=12),
     "ViT-B/32-inference": _setting(PRESETS["ViT-B/32"], batch=16, train=False),
 }
 

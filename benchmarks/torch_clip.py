@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.torch_resnet import ResNet
 from clip_np.encoders import CLIPConfig
 
 
@@ -75,10 +76,13 @@ class Text(nn.Module):
         return x[torch.arange(len(x)), tokens.argmax(dim=1)] @ self.projection
 
 
+VISION = {"vit": Vision, "resnet": ResNet}  # by kind
+
+
 class TorchCLIP(nn.Module):
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
-        self.visual = Vision(config.vision, config.embed_dim)
+        self.visual = VISION[config.vision.kind](config.vision, config.embed_dim)
         self.text = Text(config.text, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 

@@ -32,7 +32,7 @@ cli          all of it from a shell
 
 from clip_np import data, encoders, evaluation, files, losses, search, tokens, training, weights
 from clip_np.data import shapes
-from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.encoders import PRESETS, CLIPConfig, ResNetConfig, TextConfig, VisionConfig
 from clip_np.evaluation import (
     explain,
     multiple_choice_accuracy,
@@ -49,6 +49,7 @@ __all__ = [
     "CLIP",
     "PRESETS",
     "CLIPConfig",
+    "ResNetConfig",
     "TextConfig",
     "Tokenizer",
     "VisionConfig",

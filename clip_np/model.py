@@ -86,5 +86,11 @@ class CLIP(Module):
         self.config = dataclasses.replace(self.config, vision=self.vision.config)
 
     def attention_maps(self, images: Array | mg.Tensor) -> mg.Tensor:
-        """How the tokens of an image look at each other: (layers, B, heads, T, T)."""
+        """How the tokens of an image look at each other: (layers, B, heads, T, T).
+
+        T = 1 + N: the token that is read comes first, then the N patches, row by row.
+        A ResNet has the map of its attention pool alone, in which only the mean token
+        asks: (1, B, heads, 1, T). So `maps[:, :, :, 0, 1:]` is, for both, how much the
+        token that is read looks at the N patches.
+        """
         return self.vision.attention_maps(images)

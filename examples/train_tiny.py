@@ -7,7 +7,7 @@
 
 It is the command `clip-np train`. Results go to runs/: a checkpoint that clip_np.load
 opens, metrics.jsonl, and pictures of the loss, the similarities, the captions chosen
-for test images, and where the class token looks.
+for test images, and where the model looks.
 """
 
 import sys

@@ -1,12 +1,13 @@
 """A batch becomes vectors: the encoders of images and of captions.
 
-    images    (B, 3, S, S)  ->  VisionTransformer  ->  features (B, E)
-    captions  (B, T) ids    ->  TextTransformer    ->  features (B, E)
+    images    (B, 3, S, S)  ->  VisionTransformer or ResNet  ->  features (B, E)
+    captions  (B, T) ids    ->  TextTransformer              ->  features (B, E)
 
 A configuration says which kind they are of and how large they are; PRESETS holds the
-usual ones, and kinds.py has the table of kinds. These two are stacks of the same block
-(transformer.py). They read one row of its result (pooled.py). `BertEncoder` is another
-text encoder, in which tokens see those after them, too (bert.py). `Encoder` is what the
+usual ones, and kinds.py has the table of kinds. The two transformers are stacks of the
+same block (transformer.py). They read one row of its result (pooled.py). A ResNet is a
+stack of convolutions (resnet.py). `BertEncoder` is another text encoder, in which
+tokens see those after them, too (bert.py). `Encoder` is what the
 rest of the program needs to know of them. Their names are ENCODERS, "vision" and
 "text". Features are not normalised.
 
@@ -26,7 +27,9 @@ from clip_np.encoders.config import (
     HEAD_WIDTH,
     TEXT_KINDS,
     VISION_KINDS,
+    AnyVisionConfig,
     CLIPConfig,
+    ResNetConfig,
     TextConfig,
     TransformerConfig,
     VisionConfig,
@@ -35,6 +38,7 @@ from clip_np.encoders.kinds import TEXT_ENCODERS, VISION_ENCODERS, build_encoder
 from clip_np.encoders.pooled import pooled_block, pooled_transformer
 from clip_np.encoders.presets import PRESETS, choose_encoders
 from clip_np.encoders.protocol import Encoder
+from clip_np.encoders.resnet import AttentionPool, Bottleneck, ResNet
 from clip_np.encoders.sentences import SentenceEncoder
 from clip_np.encoders.shapes import ParameterShape
 from clip_np.encoders.text import TextTransformer
@@ -58,14 +62,19 @@ __all__ = [
     "TEXT_KINDS",
     "VISION_ENCODERS",
     "VISION_KINDS",
+    "AnyVisionConfig",
+    "AttentionPool",
     "BertEncoder",
     "Block",
+    "Bottleneck",
     "CLIPConfig",
     "Encoder",
     "InitialSpread",
     "MultiHeadAttention",
     "ParameterShape",
     "PostNormBlock",
+    "ResNet",
+    "ResNetConfig",
     "SentenceEncoder",
     "TextConfig",
     "TextTransformer",

@@ -1,8 +1,8 @@
 """How does every core help to encode a batch, if nothing has to be learned from it?
 
-Samples do not meet inside an encoder. So the batch is cut into as many chunks as there
-are cores. A thread for each chunk encodes it, and the features are put together again.
-With two cores:
+Samples do not meet inside most encoders. So the batch is cut into as many chunks as
+there are cores. A thread for each chunk encodes it, and the features are put together
+again. With two cores:
 
     images (B, 3, S, S)  ->  B/2 images  ->  features (B/2, E)  ->  features (B, E)
                              B/2 images  ->  features (B/2, E)
@@ -11,8 +11,10 @@ This works because NumPy lets other threads run while it computes. Each thread k
 memory of its intermediate results in a separate arena (minigrad/memory.py) and uses one
 thread of BLAS.
 
-While operations are recorded, the batch stays whole, because a tape belongs to one
-thread. A training step shares out its work in another way (clip_np/training).
+An encoder whose samples do meet, such as a ResNet that is not in `eval` mode, encodes
+the whole batch. While operations are recorded, the batch stays whole, too, because a
+tape belongs to one thread. A training step shares out its work in another way
+(clip_np/training).
 """
 
 from itertools import pairwise
@@ -31,7 +33,7 @@ def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tenso
     """encoder(inputs), shared among the cores if no tape is recorded: -> (B, E)."""
     weights = encoder.parameters()[0].data
     workers = min(count_workers(weights, workers=None), len(inputs))
-    if is_recording() or workers < 2:
+    if is_recording() or workers < 2 or encoder.mixes_samples():
         return encoder(inputs)
 
     def encode(chunk: slice) -> Array:

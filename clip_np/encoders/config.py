@@ -24,6 +24,9 @@ TEXT_KINDS = ("gpt", "bert")  # the kinds of text encoders, the usual one first
 ACTIVATIONS = ("quick_gelu", "gelu")
 HEAD_WIDTH = 64  # numbers in one attention head of the published models: heads = width / 64
 MLP_RATIO = 4  # the usual width of a block's perceptron, in widths of the block
+EXPANSION = 4  # the width of what leaves a bottleneck, in widths of the bottleneck
+MOST_STAGES = 8  # of a ResNet: the images of a ninth would have a thousand pixels a side
+STEM_REDUCTION = 4  # pixels along a side that are one position behind the stem of a ResNet
 POOLINGS = ("mean", "cls")  # how BERT's rows become one: their mean, or the first one
 
 TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -78,6 +81,78 @@ class VisionConfig:
         """How many tokens an image becomes: its patches and the class token."""
         patches_a_side = self.image_size // self.patch_size
         return patches_a_side**2 + 1
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """A residual network of convolutions; image_size is in pixels.
+
+    layers has the number of bottlenecks in each stage. width is that of the first
+    stage's bottlenecks; each stage doubles it, and halves the sides of the image. So
+    four stages make a position of 32 x 32 pixels, and features_width is 32 * width.
+    heads are those of the attention pool. None means heads of HEAD_WIDTH numbers.
+
+    >>> config = ResNetConfig(224, width=64)
+    >>> config.layers, config.features_width, config.heads
+    ((3, 4, 6, 3), 2048, 32)
+    >>> config.n_tokens  # 7 x 7 positions and their mean
+    50
+    """
+
+    kind: ClassVar[str] = "resnet"
+    image_size: int
+    width: int
+    layers: tuple[int, ...] = (3, 4, 6, 3)
+    heads: int = None  # type: ignore[assignment]  # `__post_init__` replaces it
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "image_size", "width")
+        self._check_layers()
+        if self.width % 2:
+            raise ValueError(f"ResNetConfig: width {self.width} must be even: the stem halves it")
+        if self.heads is None:
+            object.__setattr__(self, "heads", max(self.features_width // HEAD_WIDTH, 1))
+        _check_positive(self, "heads")
+        if self.features_width % self.heads:
+            raise ValueError(
+                f"ResNetConfig: {self.features_width} features (width {self.width}, "
+                f"{len(self.layers)} stages) are not a multiple of {self.heads} heads"
+            )
+        if self.image_size % self.reduction:
+            raise ValueError(
+                f"ResNetConfig: image_size {self.image_size} is not a multiple of "
+                f"{self.reduction}, to which {len(self.layers)} stages reduce a side"
+            )
+
+    def _check_layers(self) -> None:
+        """Make a tuple of layers, a list in files. ValueError for anything else."""
+        layers = self.layers
+        is_sequence = isinstance(layers, list | tuple)
+        if not is_sequence or not all(type(depth) is int and depth > 0 for depth in layers):
+            raise ValueError(
+                "ResNetConfig: layers must be the numbers of bottlenecks in the stages, such as "
+                f"(3, 4, 6, 3), got {layers!r}"
+            )
+        if not 1 <= len(layers) <= MOST_STAGES:
+            raise ValueError(
+                f"ResNetConfig: layers must name 1 to {MOST_STAGES} stages, got {len(layers)}"
+            )
+        object.__setattr__(self, "layers", tuple(layers))
+
+    @property
+    def features_width(self) -> int:
+        """How many numbers the last stage makes for each position."""
+        return self.width * EXPANSION * 2 ** (len(self.layers) - 1)
+
+    @property
+    def reduction(self) -> int:
+        """How many pixels along a side become one position."""
+        return STEM_REDUCTION * 2 ** (len(self.layers) - 1)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens the attention pool sees: the positions and their mean."""
+        return (self.image_size // self.reduction) ** 2 + 1
 
 
 @dataclass(frozen=True)
@@ -136,7 +211,12 @@ BERT_ONLY = ("pooling", "n_segments", "pad_token_id", "norm_eps")
 """Settings that encoders of other kinds do not have."""
 
 
-VISION_CONFIGS: dict[str, type[VisionConfig]] = {VisionConfig.kind: VisionConfig}
+AnyVisionConfig = VisionConfig | ResNetConfig
+
+VISION_CONFIGS: dict[str, type[AnyVisionConfig]] = {
+    VisionConfig.kind: VisionConfig,
+    ResNetConfig.kind: ResNetConfig,
+}
 """The kind of a vision encoder -> its configuration. The first one is the usual one."""
 
 VISION_KINDS = tuple(VISION_CONFIGS)
@@ -154,7 +234,7 @@ class CLIPConfig:
     """
 
     embed_dim: int
-    vision: VisionConfig
+    vision: AnyVisionConfig
     text: TextConfig
     logit_bias: float | None = None
 
@@ -173,14 +253,28 @@ class CLIPConfig:
             text = dataclasses.replace(text, pad_token_id=tokenizer.pad_token_id)
         return dataclasses.replace(self, text=text)
 
+    def with_activation(self, activation: str) -> Self:
+        """The same sizes with another activation in all encoders that have a choice.
+
+        >>> from clip_np.encoders import PRESETS
+        >>> PRESETS["tiny"].with_activation("gelu").text.activation
+        'gelu'
+        """
+        changed = {}
+        for encoder in ENCODERS:
+            config = getattr(self, encoder)
+            if "activation" in {field.name for field in dataclasses.fields(config)}:
+                changed[encoder] = dataclasses.replace(config, activation=activation)
+        return dataclasses.replace(self, **changed)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts and numbers, for JSON.
+        """Plain dicts, lists and numbers, for JSON.
 
         >>> from clip_np.encoders import PRESETS
         >>> PRESETS["tiny"].to_dict()["vision"]["mlp_width"]
         256
         """
-        settings = dataclasses.asdict(self)
+        settings = dataclasses.asdict(self, dict_factory=_plain_dict)
         settings["vision"]["kind"] = self.vision.kind  # a constant of the class, not a field
         for name in BERT_ONLY if self.text.kind != "bert" else ():
             del settings["text"][name]
@@ -212,6 +306,11 @@ class CLIPConfig:
             raise ValueError(f"not a model configuration: {error}") from None
 
 
+def _plain_dict(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict with lists in place of tuples, as JSON gives them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in items}
+
+
 def _fill_mlp_width(config: TransformerConfig) -> None:
     """Set mlp_width to MLP_RATIO * width if it was not passed.
 
@@ -223,7 +322,7 @@ def _fill_mlp_width(config: TransformerConfig) -> None:
         object.__setattr__(config, "mlp_width", MLP_RATIO * config.width)
 
 
-def _check_positive(config: TransformerConfig | CLIPConfig, *names: str) -> None:
+def _check_positive(config: TransformerConfig | ResNetConfig | CLIPConfig, *names: str) -> None:
     """ValueError unless the named sizes are positive whole numbers."""
     for name in names:
         value = getattr(config, name)

@@ -23,10 +23,11 @@ import numpy as np
 from clip_np.encoders.bert import BertEncoder
 from clip_np.encoders.config import CLIPConfig
 from clip_np.encoders.protocol import Encoder
+from clip_np.encoders.resnet import ResNet
 from clip_np.encoders.text import TextTransformer
 from clip_np.encoders.vit import VisionTransformer
 
-VISION_ENCODERS: dict[str, Any] = {"vit": VisionTransformer}
+VISION_ENCODERS: dict[str, Any] = {"vit": VisionTransformer, "resnet": ResNet}
 TEXT_ENCODERS: dict[str, Any] = {"gpt": TextTransformer, "bert": BertEncoder}
 """The kind of an encoder -> its class."""
 

@@ -10,7 +10,15 @@ Radford et al. 2021, arXiv:2103.00020, tables 19 and 20.
 import dataclasses
 from collections.abc import Collection, Sequence
 
-from clip_np.encoders.config import TEXT_KINDS, VISION_KINDS, CLIPConfig, TextConfig, VisionConfig
+from clip_np.encoders.config import (
+    TEXT_KINDS,
+    VISION_KINDS,
+    AnyVisionConfig,
+    CLIPConfig,
+    ResNetConfig,
+    TextConfig,
+    VisionConfig,
+)
 from clip_np.tokens import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE
 from clip_np.tokens.ids import SMALLEST_VOCABULARY_SIZE
 
@@ -23,6 +31,13 @@ BASE_TEXT = TextConfig(
     width=512,
     layers=12,
     heads=8,
+)
+MIDDLE_TEXT = TextConfig(
+    vocab_size=PUBLISHED_VOCABULARY_SIZE,
+    context_length=PUBLISHED_CONTEXT_LENGTH,
+    width=640,
+    layers=12,
+    heads=10,
 )
 LARGE_TEXT = TextConfig(
     vocab_size=PUBLISHED_VOCABULARY_SIZE,
@@ -82,6 +97,19 @@ PRESETS: dict[str, CLIPConfig] = {
         vision=VisionConfig(image_size=336, patch_size=14, width=1024, layers=24, heads=16),
         text=LARGE_TEXT,
     ),
+    "RN50": CLIPConfig(
+        embed_dim=1024, vision=ResNetConfig(image_size=224, width=64), text=BASE_TEXT
+    ),
+    "RN101": CLIPConfig(
+        embed_dim=512,
+        vision=ResNetConfig(image_size=224, width=64, layers=(3, 4, 23, 3)),
+        text=BASE_TEXT,
+    ),
+    "RN50x4": CLIPConfig(
+        embed_dim=640,
+        vision=ResNetConfig(image_size=288, width=80, layers=(4, 6, 10, 6)),
+        text=MIDDLE_TEXT,
+    ),
 }
 
 
@@ -101,7 +129,14 @@ def as_bert(text: TextConfig) -> TextConfig:
     )
 
 
-OTHER_VISION_ENCODERS: dict[str, dict[str, VisionConfig]] = {}
+# An image of 32 pixels has room for two stages. They leave 4 x 4 positions, as many as
+# the vision transformer of the same preset has patches.
+OTHER_VISION_ENCODERS: dict[str, dict[str, AnyVisionConfig]] = {
+    "resnet": {
+        "tiny": ResNetConfig(image_size=32, width=16, layers=(1, 1), heads=4),
+        "small": ResNetConfig(image_size=32, width=32, layers=(1, 1), heads=4),
+    }
+}
 OTHER_TEXT_ENCODERS: dict[str, dict[str, TextConfig]] = {
     "bert": {preset: as_bert(PRESETS[preset].text) for preset in ("tiny", "small")}
 }

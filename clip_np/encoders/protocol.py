@@ -1,15 +1,18 @@
 """What does the rest of the program need to know of an encoder?
 
 An encoder turns a batch of B samples, images or captions, into B vectors of the same
-width. Three questions are enough to train with it, whatever is inside:
+width. Four questions are enough to train with it, whatever is inside:
 
     encoder(inputs)             the vectors, (B, E)
     encoder.lengths(inputs)     how many tokens of each sample pass through it, (B,)
     encoder.cost(length)        how much work one sample of that length is
+    encoder.mixes_samples()     whether a vector depends on the samples beside it
 
-The last two exist because a training step cuts the batch into pieces of equal work, one
-for each core. Every image has the same number of tokens. A caption of five words has
-fewer than one of fifty, and captions of similar length are therefore encoded together.
+The last three exist because a training step cuts the batch into pieces of equal work,
+one for each core. Every image has the same number of tokens. A caption of five words
+has fewer than one of fifty, and captions of similar length are therefore encoded
+together. An encoder that mixes samples cannot be cut: it would encode a half batch as
+another whole. Batch norms do this while they train.
 
 `CLIP.encoders` is the one mapping of names to encoders, {"vision": ..., "text": ...}.
 """
@@ -30,6 +33,13 @@ class Encoder(Protocol):
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, as in `minigrad.nn.Module`."""
+        ...
+
+    def mixes_samples(self) -> bool:
+        """Whether a sample's features depend on the other samples of its batch.
+
+        As in `minigrad.nn.Module`.
+        """
         ...
 
     def lengths(self, inputs: Array) -> Array:

@@ -14,10 +14,14 @@ from clip_np.encoders.config import TransformerConfig
 
 
 class ParameterShape(NamedTuple):
-    """The path of a parameter in its model, and its shape."""
+    """The path of a parameter or buffer in its model, its shape, and its numbers.
+
+    kind is "f" for floating-point numbers and "i" for whole ones, as in `dtype.kind`.
+    """
 
     path: str
     shape: tuple[int, ...]
+    kind: str = "f"
 
 
 def norm_shapes(path: str, width: int) -> Iterator[ParameterShape]:
@@ -38,6 +42,26 @@ def linear_shapes(path: str, n_in: int, n_out: int) -> Iterator[ParameterShape]:
     """
     yield ParameterShape(f"{path}.weight", (n_out, n_in))
     yield ParameterShape(f"{path}.bias", (n_out,))
+
+
+def convolution_shape(path: str, n_in: int, n_out: int, kernel_size: int) -> ParameterShape:
+    """The parameter of a `Conv2d` without bias at `path`.
+
+    >>> convolution_shape("conv1", 3, 32, kernel_size=3).shape
+    (32, 3, 3, 3)
+    """
+    return ParameterShape(f"{path}.weight", (n_out, n_in, kernel_size, kernel_size))
+
+
+def batch_norm_shapes(path: str, channels: int) -> Iterator[ParameterShape]:
+    """The parameters and buffers of a `BatchNorm2d(channels)` at `path`.
+
+    >>> [shape.path for shape in batch_norm_shapes("bn1", 64)][2:]
+    ['bn1.running_mean', 'bn1.running_var', 'bn1.num_batches_tracked']
+    """
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        yield ParameterShape(f"{path}.{name}", (channels,))
+    yield ParameterShape(f"{path}.num_batches_tracked", (), kind="i")
 
 
 def block_shapes(config: TransformerConfig) -> Iterator[ParameterShape]:

@@ -30,6 +30,7 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import VisionConfig
+from clip_np.encoders.images import as_images
 from clip_np.encoders.pooled import pooled_cost, pooled_transformer
 from clip_np.encoders.position_grids import resize_positions
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
@@ -83,13 +84,7 @@ class VisionTransformer(Module):
 
     def tokens(self, images: Array | mg.Tensor) -> mg.Tensor:
         """What enters the first block: (B, 3, S, S) -> (B, 1 + N, W)."""
-        if not isinstance(images, mg.Tensor):
-            images = mg.tensor(images, backend=self.proj.backend)
-        size = self.config.image_size
-        if images.ndim != 4 or images.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"encode_image: expected images of shape (B, 3, {size}, {size}), got {images.shape}"
-            )
+        images = as_images(images, self.config.image_size, like=self.proj)
         batch = len(images)
         width = self.config.width
         patches = self.conv1(self.patches(images))  # (B, N, W)

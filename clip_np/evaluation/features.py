@@ -14,7 +14,8 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 3.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,6 +29,26 @@ AnyTokenizer = TokenizerProtocol | MissingTokenizer
 CHUNK_SIZE = 256  # rows that pass through an encoder together; more would need more memory
 
 
+@contextlib.contextmanager
+def in_eval_mode(model: CLIP) -> Iterator[None]:
+    """Within the block the model is in `eval` mode; afterwards in the one before.
+
+    >>> from clip_np.encoders import PRESETS
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> with in_eval_mode(model):
+    ...     print(model.training)
+    False
+    >>> model.training
+    True
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 def unit_features(
     model: CLIP, encode: Callable[[np.ndarray], mg.Tensor], inputs: np.ndarray
 ) -> np.ndarray:
@@ -35,9 +56,11 @@ def unit_features(
 
     encode: `model.encode_image`, `model.encode_text`, or a function that calls one of
     them. inputs (N, ...): what `encode` takes. Returns (N, E), float32, on the host.
+    The model is in `eval` mode meanwhile: what a sample looks like must not depend on
+    the samples beside it.
     """
     features = np.zeros((len(inputs), model.config.embed_dim), np.float32)
-    with mg.no_grad():
+    with mg.no_grad(), in_eval_mode(model):
         for start in range(0, len(inputs), CHUNK_SIZE):
             chunk = slice(start, start + CHUNK_SIZE)
             features[chunk] = mg.normalize(encode(inputs[chunk])).numpy()

@@ -158,8 +158,9 @@ def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
     preprocessing.
     """
     checksum = zlib.crc32(f"{_described(model.config)} {_described(preprocess)}".encode())
-    for parameter in model.parameters():
-        checksum = zlib.crc32(np.ascontiguousarray(parameter.numpy()).data, checksum)
+    tensors = [*model.parameters(), *(buffer for _, buffer in model.named_buffers())]
+    for tensor in tensors:
+        checksum = zlib.crc32(np.ascontiguousarray(tensor.numpy()).data, checksum)
     return f"{checksum:08x}"
 
 

@@ -36,7 +36,7 @@ An arrow points from a file to the files that use it. All of them use errors:
 """
 
 from clip_np.files.archives import read_archive, write_archive
-from clip_np.files.arrays import require_finite
+from clip_np.files.arrays import require_finite, with_dtype
 from clip_np.files.errors import File, FileError, file_errors
 from clip_np.files.locks import LockedError, exclusive, lock_path
 from clip_np.files.mapped_npz import map_npz, write_mapped_npz
@@ -70,6 +70,7 @@ __all__ = [
     "require_finite",
     "shown",
     "shown_lines",
+    "with_dtype",
     "write_archive",
     "write_json",
     "write_mapped_npz",

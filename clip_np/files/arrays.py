@@ -75,6 +75,21 @@ def as_numbers(name: str, content: np.ndarray, code: str) -> np.ndarray:
     return numbers if numbers.flags.aligned else numbers.copy()
 
 
+def with_dtype(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """The arrays with their floating-point numbers as `dtype`, and whole ones as int64.
+
+    What has the type already is not copied.
+
+    >>> state = {"bias": np.zeros(2, np.float16), "count": np.array(3)}
+    >>> [str(array.dtype) for array in with_dtype(state, "float32").values()]
+    ['float32', 'int64']
+    """
+    return {
+        path: np.asarray(array, dtype) if array.dtype.kind == "f" else np.asarray(array, np.int64)
+        for path, array in state.items()
+    }
+
+
 def require_finite(arrays: Mapping[str, np.ndarray], consequence: str = "not read") -> None:
     """FileError, naming the array, if a number is NaN or infinite.
 

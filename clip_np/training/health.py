@@ -28,7 +28,7 @@ Key = str | tuple[int, int]
 
 
 def fault_of(model: CLIP, optimizer: Optimizer) -> str | None:
-    """What is wrong with the weights or the moments, or None if nothing is.
+    """What is wrong with weights, buffers or moments, or None if nothing is.
 
     >>> from clip_np.encoders import PRESETS
     >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
@@ -45,12 +45,16 @@ def fault_of(model: CLIP, optimizer: Optimizer) -> str | None:
 
 
 def largest_values(model: CLIP, optimizer: Optimizer) -> dict[Key, Array]:
-    """The largest absolute value of each weight and moment, 0-d; NaN if there is one.
+    """The largest absolute value of each weight, buffer and moment, 0-d.
 
-    They are where the model is. On a GPU, whoever reads them waits for it.
+    It is NaN if there is one. Buffers of whole numbers are left out: they count steps.
+    The values are where the model is. On a GPU, whoever reads them waits for it.
     """
     arrays: dict[Key, Array] = {
         name: parameter.data for name, parameter in model.named_parameters()
+    }
+    arrays |= {
+        name: buffer.data for name, buffer in model.named_buffers() if buffer.dtype.kind == "f"
     }
     for group, moments in enumerate(optimizer.moments):
         arrays |= {(group, number): moment for number, moment in enumerate(moments)}

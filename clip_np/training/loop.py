@@ -18,10 +18,11 @@ file of its own:
   in the same directory are respected (directory.py).
 
 **When does a resumed run take the same steps as one that was never stopped?** A batch
-is a function of the seed and the step. A checkpoint holds the weights, the optimizer's
-averages and the step, all of them exactly. So if `steps` alone ends the run, the
-resumed run ends with the same weights to the last bit, given the same data, options
-(`workers` and `shards` are among them), machine and libraries. If `seconds` is set,
+is a function of the seed and the step. A checkpoint holds the weights, the running
+statistics of batch norms, the optimizer's averages and the step, all of them exactly.
+So if `steps` alone ends the run, the resumed run ends with the same weights to the last
+bit, given the same data, options (`workers` and `shards` are among them), machine and
+libraries. If `seconds` is set,
 with `steps` or without, the learning rate follows the clock, and no clock runs the same
 way twice. Such a run goes on from the saved weights with the time that was left, but no
 two such runs are equal, whether they were stopped or not. And a run that is resumed
@@ -168,6 +169,8 @@ class Trainer:
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps.
 
+        The model is in `train` mode meanwhile, and in `eval` mode afterwards.
+
         Raises TrainingError if the loss, the gradients or the weights are not finite
         any more, DataError for an image that cannot be read (see `FilesTask`), and
         LockedError if another run is in the directory. After an error the run can go on
@@ -177,6 +180,7 @@ class Trainer:
             return self._run()
 
     def _run(self) -> dict[str, float]:
+        self.model.train()
         validation = self._load_validation()
         guessing = self.loss.guessing(self.loader.batch_size)
         watch = Watch(guessing, self.loss.guessing_formula)
@@ -206,6 +210,7 @@ class Trainer:
             self.stopped_by = stop.signal
             if self.files.is_begun or self.step > 0:
                 self._save_and_say(log)
+        self.model.eval()
         return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
 
     def _take_steps(

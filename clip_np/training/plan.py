@@ -7,7 +7,7 @@ time.
 
 The cost of a unit is its number of rows times the multiplications of one row. The
 encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
-the unit, because shorter ones are padded to it. Three rules make a plan.
+the unit, because shorter ones are padded to it. Four rules make a plan.
 
 **Sorted by length, cut where that saves work.** The captions arrive with the short ones
 first:
@@ -31,7 +31,12 @@ the end of a unit, moves onto the seam.
 **Several pieces (shards > 1): the most expensive first.** Each unit, in the order of
 falling cost, goes to the worker that has the least to do.
 
-The last rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
+**An encoder that mixes samples is never cut.** A ResNet's batch norms use, while they
+train, the statistics of the batch. Half a batch has other statistics. So this encoder
+is one unit. If it fills a worker's share, a worker has nothing else to do, and the rest
+is cut for the others. Several pieces are refused: they would be another training.
+
+The third rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
 """
 
 import itertools
@@ -99,7 +104,8 @@ def make_plan(
     parameters of one encoder, for which two workers make gradients if they share it,
     and is an upper bound for them. PRICE_PER_PARAMETER is set for that bound.
 
-    Raises ValueError if the batch is empty or `shards` does not lie in 1..B.
+    Raises ValueError if the batch is empty or `shards` does not lie in 1..B, and for
+    several shards if an encoder mixes samples.
 
     >>> from clip_np import CLIP, PRESETS
     >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
@@ -118,16 +124,34 @@ def make_plan(
             f"training_step: `shards` must lie in 1..{batch_size} (the batch), got {shards}"
         )
     bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
-    units = []
+    whole, units = [], []
     for name, encoder in encoders.items():
+        if encoder.mixes_samples():
+            _require_one_shard(name, shards)
+            whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size)))
+            continue
         for start, stop in itertools.pairwise(bounds):
             for rows in cut_by_length(lengths[name], slice(start, stop)):
-                longest = int(lengths[name][rows].max())
-                cost = encoder.cost(longest) * (rows.stop - rows.start)
-                units.append(Unit(name, rows, cost))
-    if shards == 1:
-        return cut_evenly(units, workers, price=PRICE_PER_PARAMETER * parameter_count)
-    return share_out(units, workers)
+                units.append(_make_unit(name, encoder, lengths[name], rows))
+    if shards > 1:
+        return share_out(units, workers)
+    return cut_around(whole, units, workers, price=PRICE_PER_PARAMETER * parameter_count)
+
+
+def _make_unit(name: str, encoder: Encoder, lengths: Array, rows: slice) -> Unit:
+    """The unit of an encoder for some rows of its batch."""
+    longest = int(lengths[rows].max())
+    return Unit(name, rows, encoder.cost(longest) * (rows.stop - rows.start))
+
+
+def _require_one_shard(name: str, shards: int) -> None:
+    """ValueError for several pieces of an encoder that mixes samples."""
+    if shards > 1:
+        raise ValueError(
+            f"training_step: `shards` must be 1, got {shards}: the {name} encoder mixes samples. "
+            "Its batch norms use the statistics of the whole batch, and pieces of it have others. "
+            "Use a smaller batch, or `eval()` that encoder, which makes its statistics constants"
+        )
 
 
 def cut_by_length(lengths: Array, rows: slice) -> list[slice]:
@@ -150,6 +174,30 @@ def cut_by_length(lengths: Array, rows: slice) -> list[slice]:
     short = cut_by_length(lengths, slice(rows.start, middle))
     long = cut_by_length(lengths, slice(middle, rows.stop))
     return short + long
+
+
+def cut_around(
+    whole: list[Unit], units: list[Unit], workers: int, price: float
+) -> list[list[Unit]]:
+    """As `cut_evenly`, but the units in `whole` stay in one piece.
+
+    >>> images = Unit("vision", slice(0, 8), cost=80.0)
+    >>> captions = Unit("text", slice(0, 8), cost=40.0)
+    >>> for load in cut_around([images], [captions], workers=3, price=0.0):
+    ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
+    [('vision', 0, 8)]
+    [('text', 0, 4)]
+    [('text', 4, 8)]
+    """
+    if not whole:
+        return cut_evenly(units, workers, price)
+    if len(whole) > 1 or workers == 1 or not units:
+        return share_out([*whole, *units], workers)
+    (largest,) = whole
+    share = sum(unit.cost for unit in [largest, *units]) / workers
+    if largest.cost < share:  # then the first cut comes after it
+        return cut_evenly([largest, *units], workers, price)
+    return [[largest], *cut_evenly(units, workers - 1, price)]
 
 
 def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]]:

@@ -4,7 +4,7 @@ One file, `checkpoint.npz`, holds all of it:
 
     header           sizes of the model, the tokenizer, and what the training wants
                      back: the step, the options
-    model/...        the parameters
+    model/...        the parameters and buffers
     optimizer/...    the optimizer's memory
 
 A resumed run goes on from here (training/loop.py says when its steps are the same as
@@ -22,7 +22,15 @@ from typing import Any
 import numpy as np
 
 from clip_np.encoders import CLIPConfig
-from clip_np.files import File, FileError, file_errors, read_archive, require_finite, write_archive
+from clip_np.files import (
+    File,
+    FileError,
+    file_errors,
+    read_archive,
+    require_finite,
+    with_dtype,
+    write_archive,
+)
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol, tokenizer_from_json
 from clip_np.weights.fitting import require_fit
@@ -77,7 +85,7 @@ def save_checkpoint(
     >>> checkpoint.training, checkpoint.model.config == config
     ({'step': 7}, True)
     """
-    state = {name: parameter.numpy() for name, parameter in model.named_parameters()}
+    state = {name: move(array, "numpy") for name, array in model.state_dict().items()}
     with file_errors(path, "not saved"):
         require_finite(state, "not saved")
         require_fit(tokenizer, model.config.text)
@@ -106,10 +114,9 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         raise FileNotFoundError(f"{path}: no such checkpoint; a run directory holds {CHECKPOINT}")
     settings, arrays = read_archive(path, KIND)
     with file_errors(path, "no checkpoint of clip_np that can be read"):
-        if activation is not None:
-            for encoder in ("vision", "text"):
-                settings["config"][encoder]["activation"] = activation
         config = CLIPConfig.from_dict(settings["config"])
+        if activation is not None:
+            config = config.with_activation(activation)
         tokenizer = tokenizer_from_json(settings["tokenizer"])
         require_fit(tokenizer, config.text)
         training = settings["training"]
@@ -118,7 +125,7 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         # What is said is held against what is there before anything is made of it.
         stored = _by_present_names(_arrays_below(MODEL, arrays))
         require_shapes(stored, config)
-        state = {name: np.asarray(array, np.float32) for name, array in stored.items()}
+        state = with_dtype(stored, "float32")
         require_finite(state)
         model = CLIP(config, None)
         model.load_state_dict(state, assign=True)

@@ -14,6 +14,7 @@ https://github.com/huggingface/transformers/tree/main/src/transformers/models/cl
 
 import pathlib
 import re
+from typing import ClassVar
 
 import numpy as np
 
@@ -90,6 +91,7 @@ class HuggingFaceLayout(Layout):
         ("text.ln_final.", "text_model.final_layer_norm."),
         ("text.text_projection", "text_projection.weight"),
     )
+    kinds: ClassVar = {"vision": ("vit",), "text": ("gpt",)}
     transposed = ("vision.proj", "text.text_projection")
 
     def form_to_ours(self, path: str, name: str, array: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ LAYOUTS: dict[str, Layout] = {"openai": OpenAILayout(), "hf": HuggingFaceLayout(
 
 # What the names in files of other models begin with, and what those models have.
 OTHER_MODELS = {
-    "visual.layer1.": "a ResNet as vision encoder",
     "visual.trunk.": "a vision encoder of the timm library",
     "text.transformer.embeddings.": "a text encoder of the transformers library",
     "text_model.embeddings.word_embeddings.": "a BERT as text encoder",
@@ -41,16 +40,16 @@ def recognise_layout(names: Iterable[str]) -> str:
     for key, layout in LAYOUTS.items():
         if layout.signature in names:
             return key
-    raise FileError(f"it holds no CLIP with a vision transformer: its names are {a_few(names)}")
+    raise FileError(f"it holds no CLIP: its names are {a_few(names)}")
 
 
 def export_arrays(model: CLIP, layout: str = "openai", grad: bool = False) -> Arrays:
-    """Every parameter under the names and with the shapes of a layout, on the host.
+    """All that a model keeps, with the names and shapes of a layout, on the host.
 
     `layout` is "openai" or "hf". With `grad`, gradients take the place of parameters,
-    and parameters without one are left out. The arrays are views, if the model is on
-    the host: whoever writes to them changes the model. ValueError for another layout,
-    and for a model that the layout has no names for.
+    and parameters without one are left out, as are buffers. The arrays are views, if
+    the model is on the host: whoever writes to them changes the model. ValueError for
+    another layout, or one that lacks an encoder of the model.
 
     >>> import numpy as np
     >>> from clip_np.encoders import PRESETS
@@ -63,15 +62,12 @@ def export_arrays(model: CLIP, layout: str = "openai", grad: bool = False) -> Ar
     """
     if layout not in LAYOUTS:
         raise ValueError(f"export_arrays: `layout` {layout!r} is none of {', '.join(LAYOUTS)}")
-    kind = model.config.text.kind
-    if kind not in LAYOUTS[layout].text_kinds:
-        raise ValueError(
-            f"export_arrays: `layout` {layout!r} has no names for a text encoder of kind {kind!r}; "
-            "keep the model as a checkpoint (save_checkpoint), which `load` opens"
-        )
+    LAYOUTS[layout].require_kinds(layout, model.config)
     state: Arrays = {}
     for path, parameter in model.named_parameters():
         array = parameter.grad if grad else parameter.data
         if array is not None:
             state[path] = move(array, "numpy")
+    if not grad:
+        state |= {path: move(buffer.data, "numpy") for path, buffer in model.named_buffers()}
     return LAYOUTS[layout].from_ours(state)

@@ -9,7 +9,8 @@ The same CLIP is on offer in several files, which differ in names and packing on
     vision.proj (W, E)        visual.proj (W, E)       visual_projection.weight (E, W)
 
 So a layout is a list of replacements in names, read one way to load and the other way
-to save, and a few arrays that change their form. In this part of the program a *name*
+to save, and a few arrays that change their form. It may know some kinds of encoders
+only. In this part of the program a *name*
 is what a file calls an array, and a *path* is what our model calls it.
 
 A new layout is a new file with a subclass of `Layout`, and a line in
@@ -18,9 +19,12 @@ A new layout is a new file with a subclass of `Layout`, and a line in
 
 import math
 import re
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
+from clip_np.encoders import CLIPConfig
 from clip_np.files import FileError
 
 Arrays = dict[str, np.ndarray]
@@ -29,7 +33,10 @@ Arrays = dict[str, np.ndarray]
 NOT_WEIGHTS = re.compile(
     r"(.*\.)?(position_ids|attn_mask|input_resolution|context_length|vocab_size)"
 )
+# Counters of batch norms: the only whole numbers that belong to a model.
+WHOLE_NUMBERS = re.compile(r"(.*\.)?num_batches_tracked")
 CONVOLUTION = "vision.conv1.weight"
+CLASS_TOKEN = "vision.class_embedding"  # vision transformers have it, and nothing else does
 # The parameters of the losses, which have one name everywhere. Models of the sigmoid
 # loss have both.
 OF_LOSSES = ("logit_scale", "logit_bias")
@@ -39,13 +46,25 @@ class Layout:
     """Names and forms of the arrays in a file; this base class has what all share.
 
     signature: an array that every file of this layout has, and no file of another one.
-    replacements: pairs (in paths, in names), applied one after the other.
-    text_kinds: the kinds of text encoders for which the layout has names.
+    replacements: pairs (in paths, in names), applied one after the other. kinds: the
+    kinds of encoders that have names in this layout, by encoder.
     """
 
     signature: str
     replacements: tuple[tuple[str, str], ...]
-    text_kinds: tuple[str, ...] = ("gpt",)
+    kinds: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def require_kinds(self, name: str, config: CLIPConfig) -> None:
+        """ValueError if an encoder of the model has no names in the layout `name`."""
+        for encoder, kinds in self.kinds.items():
+            kind = getattr(config, encoder).kind
+            if kind not in kinds:
+                raise ValueError(
+                    f"`layout` {name!r} has no names for a {encoder} encoder of kind "
+                    f"{kind!r}, only for {', '.join(kinds)}; take another one "
+                    "('openai' has ResNets), or keep the model as a checkpoint "
+                    "(save_checkpoint), which `load` opens"
+                )
 
     def name_of(self, path: str) -> str:
         """What a file calls the array that our model calls `path`."""
@@ -72,12 +91,15 @@ class Layout:
         for name, array in arrays.items():
             if NOT_WEIGHTS.fullmatch(name):
                 continue
-            if array.dtype.kind != "f":
+            if array.dtype.kind != "f" and not WHOLE_NUMBERS.fullmatch(name):
                 raise FileError(f"{name} holds {array.dtype}, not floating-point numbers")
             path = self.path_of(name)
             if path in state:
                 raise FileError(f"{name} is there twice under two names")
             state[path] = self.form_to_ours(path, name, array)
+        if CLASS_TOKEN in state and CONVOLUTION in state:
+            name = self.name_of(CONVOLUTION)
+            state[CONVOLUTION] = flatten_patches(name, state[CONVOLUTION])
         return state
 
     def from_ours(self, state: Arrays) -> Arrays:
@@ -88,15 +110,14 @@ class Layout:
 
     def form_to_ours(self, path: str, name: str, array: np.ndarray) -> np.ndarray:
         """One array in our form; a layout with other forms extends this method."""
-        if path == CONVOLUTION:
-            return flatten_patches(name, array)
         if path in OF_LOSSES and array.size == 1:
             return array.reshape(())  # open_clip's are (1,) at times
         return array
 
     def form_from_ours(self, path: str, array: np.ndarray) -> np.ndarray:
         """One array in the file's form: the inverse of `form_to_ours`."""
-        return unflatten_patches(array) if path == CONVOLUTION else array
+        # The first convolution of a ResNet has kept its four dimensions.
+        return unflatten_patches(array) if path == CONVOLUTION and array.ndim == 2 else array
 
 
 def flatten_patches(name: str, array: np.ndarray) -> np.ndarray:

@@ -37,6 +37,7 @@ KNOWN = SAME_AS_OURS | {"head_width", "mlp_ratio"}
 # What the library assumes.
 MLP_RATIO = 4.0
 TEXT_HEADS = 8
+RESNET_WIDENING = 32  # the width of the features, in widths of the stem
 
 
 def read_configuration(folder: pathlib.Path) -> Configuration:
@@ -89,14 +90,25 @@ def parse_sizes(settings: Settings) -> Settings:
         unknown = [word for word in part if part[word] and word not in KNOWN]
         if unknown:
             raise FileError(f"{encoder}_cfg asks for {', '.join(unknown)}, which is not known here")
-        sizes[encoder] = {"activation": activation}
-        if "width" in part:  # if not, the shapes show it
-            width = part["width"]
-            is_vision = encoder == "vision"
-            heads = width // part.get("head_width", HEAD_WIDTH) if is_vision else TEXT_HEADS
-            sizes[encoder]["heads"] = heads
-            sizes[encoder]["mlp_width"] = int(width * part.get("mlp_ratio", MLP_RATIO))
-        sizes[encoder] |= {word: part[word] for word in sorted(SAME_AS_OURS & part.keys())}
+        sizes[encoder] = _in_our_words(encoder, part, activation)
+        known = {word for word in SAME_AS_OURS & part.keys() if part[word] is not None}
+        sizes[encoder] |= {word: part[word] for word in sorted(known)}
+    return sizes
+
+
+def _in_our_words(encoder: str, part: Settings, activation: str) -> Settings:
+    """What is called by other words here; the rest is `SAME_AS_OURS`.
+
+    The layers of a ResNet are a list: the depths of its four stages.
+    """
+    head_width = part.get("head_width", HEAD_WIDTH)
+    if isinstance(part.get("layers"), list):
+        return {"kind": "resnet", "heads": RESNET_WIDENING * part["width"] // head_width}
+    sizes: Settings = {"activation": activation}
+    if "width" in part:  # if not, the shapes show it
+        width = part["width"]
+        sizes["heads"] = width // head_width if encoder == "vision" else TEXT_HEADS
+        sizes["mlp_width"] = int(width * part.get("mlp_ratio", MLP_RATIO))
     return sizes
 
 

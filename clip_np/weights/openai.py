@@ -11,6 +11,8 @@ heads are 64 wide, and the activation is quick_gelu (`sizes.py`).
 Radford et al. 2021, arXiv:2103.00020; names: https://github.com/openai/CLIP
 """
 
+from typing import ClassVar
+
 from clip_np.weights.layouts import OF_LOSSES, Layout
 
 
@@ -27,6 +29,7 @@ class OpenAILayout(Layout):
 
     signature = "visual.conv1.weight"
     replacements = (("vision.", "visual."), ("text.", ""), (".in_proj.", ".in_proj_"))
+    kinds: ClassVar = {"vision": ("vit", "resnet"), "text": ("gpt",)}
 
     def path_of(self, name: str) -> str:
         """What our model calls the array that a file calls `name`."""

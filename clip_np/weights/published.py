@@ -22,7 +22,7 @@ import numpy as np
 
 from clip_np.data import Preprocess
 from clip_np.encoders import ENCODERS, CLIPConfig
-from clip_np.files import file_errors, require_finite
+from clip_np.files import file_errors, require_finite, with_dtype
 from clip_np.model import CLIP
 from clip_np.weights.companions import find_configuration
 from clip_np.weights.configuration import UNFIT, Settings
@@ -75,13 +75,16 @@ def read_published(
         layout = recognise_layout(arrays)
         state = LAYOUTS[layout].to_ours(arrays)
         stored = sorted({str(array.dtype) for array in state.values()})
-        sizes = _with_activation(configuration.sizes, activation)
-        model = _build_model(infer_config(state, sizes), state, dtype)
-        is_assumed = not (_states_activation(sizes) or OPENAI_ARCHIVE in arrays)
+        config = infer_config(state, configuration.sizes)
+        if activation is not None:
+            config = config.with_activation(activation)
+        model = _build_model(config, state, dtype)
+    is_stated = activation is not None or _states_activation(configuration.sizes)
+    is_assumed = not (is_stated or OPENAI_ARCHIVE in arrays)
     if is_assumed:
         warnings.warn(
             f"{path}: nothing says which activation the model has; assumed "
-            f"{model.config.vision.activation}, OpenAI's. Most models of open_clip have gelu: "
+            f"{model.config.text.activation}, OpenAI's. Most models of open_clip have gelu: "
             'pass `activation` "gelu" if this is one of them, or "quick_gelu" to confirm',
             AssumedActivation,
             stacklevel=2,
@@ -103,21 +106,11 @@ def _states_activation(sizes: Settings) -> bool:
     return any("activation" in sizes.get(encoder, {}) for encoder in ENCODERS)
 
 
-def _with_activation(sizes: Settings, activation: str | None) -> Settings:
-    """The sizes with another activation in both encoders, unless it is None."""
-    if activation is None:
-        return sizes
-    changed = dict(sizes)
-    for encoder in ENCODERS:
-        changed[encoder] = {**sizes.get(encoder, {}), "activation": activation}
-    return changed
-
-
 def _build_model(config: CLIPConfig, state: Arrays, dtype: str) -> CLIP:
-    """A model with these parameters, copied only if they are of another type."""
+    """A model with this state, copied only if the numbers are of another type."""
     require_shapes(state, config)
     with np.errstate(over="ignore"):  # a number too large for the type becomes infinite
-        state = {path: np.asarray(array, dtype) for path, array in state.items()}
+        state = with_dtype(state, dtype)
     require_finite(state)
     model = CLIP(config, None)
     model.load_state_dict(state, assign=True)

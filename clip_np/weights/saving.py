@@ -21,7 +21,7 @@ from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, Tokenizer, TokenizerProtocol
 from clip_np.weights import huggingface, image_words
 from clip_np.weights.companions import NOTE, OBSOLETE
-from clip_np.weights.known_layouts import export_arrays
+from clip_np.weights.known_layouts import LAYOUTS, export_arrays
 from clip_np.weights.layouts import Arrays
 from clip_np.weights.loading import load
 
@@ -37,8 +37,8 @@ def save_pretrained(
     `preprocess` None means the preparation of the published models. Without a
     tokenizer, no tokenizer files are written. The files replace older ones all
     together: whenever the program is stopped, `load` opens the old model or the new
-    one. FileError, and nothing written, if a weight is NaN or infinite; ValueError for
-    an encoder that such a folder cannot describe.
+    one. FileError, and nothing written, if a weight is NaN or infinite. ValueError if
+    Hugging Face's CLIP has no such encoder.
 
     >>> import tempfile
     >>> import numpy as np
@@ -51,6 +51,7 @@ def save_pretrained(
     ['config.json', 'model.safetensors', 'preprocessor_config.json']
     True
     """
+    LAYOUTS["hf"].require_kinds("hf", model.config)
     directory = pathlib.Path(directory)
     preprocess = preprocess or Preprocess(model.config.vision.image_size)
     arrays = _finite_arrays(model, directory / huggingface.WEIGHTS[0], layout="hf")

@@ -3,7 +3,7 @@
 A file is a stranger's word: "30,000 layers", "a vocabulary of a billion". Making that
 model, to see then that its weights are missing, would take the memory that the word
 asks for. So the word is held against what is there first. A configuration says the name
-and the shape of every parameter:
+and the shape of every parameter and buffer:
 
     vision.conv1.weight           (W, 3*P*P)     patches to rows
     vision.positional_embedding   (1 + N, W)     N patches and the class token
@@ -22,14 +22,15 @@ import numpy as np
 from clip_np.encoders import CLIPConfig, ParameterShape, encoder_classes
 from clip_np.files import FileError
 
+NUMBERS = {"f": "floating-point", "i": "whole"}
 NAMED_IN_ERRORS = 5  # of the names that are missing or unexpected, so many are listed
 
 
 def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
-    """The parameters of `CLIP(config, None)`, without making it, one after the other.
+    """What `CLIP(config, None)` keeps, without making it, one array after the other.
 
     >>> from clip_np.encoders import PRESETS
-    >>> for path, shape in itertools.islice(parameter_shapes(PRESETS["tiny"]), 3):
+    >>> for path, shape, _ in itertools.islice(parameter_shapes(PRESETS["tiny"]), 3):
     ...     print(path, shape)
     logit_scale ()
     vision.class_embedding (64,)
@@ -45,16 +46,16 @@ def parameter_shapes(config: CLIPConfig) -> Iterator[ParameterShape]:
 
 def _with_prefix(prefix: str, shapes: Iterator[ParameterShape]) -> Iterator[ParameterShape]:
     """The shapes with a beginning in front of their paths."""
-    for path, shape in shapes:
-        yield ParameterShape(prefix + path, shape)
+    for shape in shapes:
+        yield shape._replace(path=prefix + shape.path)
 
 
 def require_shapes(state: Mapping[str, np.ndarray], config: CLIPConfig) -> None:
     """FileError unless the state is that of a model of this configuration.
 
-    Each parameter must be there, in its shape, as floating-point numbers, and nothing
-    else. The numbers are not looked at. The time depends on the state, whatever the
-    configuration says.
+    Each parameter and buffer must be there, in its shape, as numbers of its kind, and
+    nothing else. The numbers are not looked at. The time depends on the state, whatever
+    the configuration says.
 
     >>> from clip_np.encoders import PRESETS
     >>> require_shapes({"logit_scale": np.ones(2)}, PRESETS["tiny"])
@@ -73,7 +74,7 @@ def require_state(state: Mapping[str, np.ndarray], expected: Iterable[ParameterS
     """
     missing: list[str] = []
     known: set[str] = set()
-    for path, shape in expected:
+    for path, shape, kind in expected:
         if path not in state:
             missing.append(path)
             if len(missing) == NAMED_IN_ERRORS:
@@ -81,10 +82,10 @@ def require_state(state: Mapping[str, np.ndarray], expected: Iterable[ParameterS
             continue
         known.add(path)
         array = state[path]
-        if array.shape != shape or array.dtype.kind != "f":
+        if array.shape != shape or array.dtype.kind != kind:
             raise FileError(
                 f"weights and configuration disagree: {path} has shape {array.shape} and dtype "
-                f"{array.dtype}, the configuration needs {shape} and floating-point numbers"
+                f"{array.dtype}, the configuration needs {shape} and {NUMBERS[kind]} numbers"
             )
     unexpected = list(
         itertools.islice((path for path in state if path not in known), NAMED_IN_ERRORS)

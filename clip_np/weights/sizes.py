@@ -9,6 +9,8 @@ Nearly all of it. With arrays by their paths in our model:
     text.positional_embedding      (T, W)          context length
     ...resblocks.i.mlp.c_fc.bias   (M,)            layers (how many i), mlp_width
 
+A ResNet is read from the weights of its convolutions in the same way.
+
 The number of heads, the activation and the end token are not. A configuration file may
 say them; if none does, they are as in OpenAI's models. A configuration must not
 contradict the shapes in anything.
@@ -19,9 +21,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from clip_np.encoders import HEAD_WIDTH, CLIPConfig
+from clip_np.encoders.config import MOST_STAGES, STEM_REDUCTION
 from clip_np.files import FileError
 from clip_np.losses import INITIAL_LOGIT_BIAS
-from clip_np.weights.layouts import CONVOLUTION, Arrays, patch_size_of
+from clip_np.weights.layouts import CLASS_TOKEN, CONVOLUTION, Arrays, patch_size_of
 
 # How many heads the published ViT-H, ViT-g and ViT-bigG have, by width: their heads are
 # wider than 64.
@@ -45,9 +48,9 @@ def infer_config(state: Arrays, stated: Mapping[str, Any] | None = None) -> CLIP
     stated = stated or {}
     sizes = read_sizes(state)
     _check_agreement(stated, sizes)
-    for encoder in ("vision", "text"):
+    for encoder, readers in (("vision", VISION_READERS), ("text", TEXT_READERS)):
         sizes[encoder] = {**stated.get(encoder, {}), **sizes[encoder]}
-        if "heads" not in sizes[encoder]:
+        if "heads" not in sizes[encoder] and readers[sizes[encoder]["kind"]].names_heads:
             sizes[encoder]["heads"] = _usual_heads(encoder, sizes[encoder]["width"])
     sizes["logit_bias"] = stated.get("logit_bias")
     if "logit_bias" in state and sizes["logit_bias"] is None:
@@ -80,10 +83,15 @@ class Sizes(NamedTuple):
 
 
 class SizeReader(NamedTuple):
-    """signature: a path that all encoders of this kind have, and no others."""
+    """How the sizes of encoders of one kind are read.
+
+    signature: a path that all encoders of this kind have, and no others. names_heads:
+    whether their configuration has to say the number of heads.
+    """
 
     signature: str
     read: Callable[[Arrays], Sizes]
+    names_heads: bool = True
 
 
 def _kind_of(state: Arrays, encoder: str, readers: Mapping[str, SizeReader]) -> str:
@@ -113,6 +121,29 @@ def read_vit_sizes(state: Arrays) -> Sizes:
     return Sizes(settings=settings, embed_dim=state["vision.proj"].shape[1])  # (W, E)
 
 
+def read_resnet_sizes(state: Arrays) -> Sizes:
+    """The sizes of a ResNet: its depth from the names, its image from the positions."""
+    embed_dim, _ = state["vision.attnpool.c_proj.weight"].shape  # (E, D)
+    n_positions = len(state["vision.attnpool.positional_embedding"]) - 1  # one is their mean
+    depths = [_count_below(state, f"vision.layer{k}.") for k in range(1, MOST_STAGES + 1)]
+    layers = [depth for depth in depths if depth > 0]
+    reduction = STEM_REDUCTION * 2 ** (len(layers) - 1)  # pixels a side that make a position
+    settings = {
+        "kind": "resnet",
+        "image_size": math.isqrt(n_positions) * reduction,
+        "width": len(state["vision.conv3.weight"]),
+        "layers": layers,
+    }
+    return Sizes(settings=settings, embed_dim=embed_dim)
+
+
+def _count_below(state: Arrays, prefix: str) -> int:
+    """How many different numbers follow a beginning of paths."""
+    return len(
+        {path.removeprefix(prefix).split(".")[0] for path in state if path.startswith(prefix)}
+    )
+
+
 def read_gpt_sizes(state: Arrays) -> Sizes:
     """The sizes of a text transformer."""
     vocab_size, width = state["text.token_embedding.weight"].shape  # (V, W)
@@ -136,11 +167,18 @@ def read_bert_sizes(state: Arrays) -> Sizes:
 def _block_sizes(state: Arrays, encoder: str) -> dict[str, int]:
     """How many blocks an encoder has, and the width of their perceptrons."""
     blocks = f"{encoder}.transformer.resblocks."
-    numbers = {path.removeprefix(blocks).split(".")[0] for path in state if path.startswith(blocks)}
-    return {"layers": len(numbers), "mlp_width": len(state[f"{blocks}0.mlp.c_fc.bias"])}
+    return {
+        "layers": _count_below(state, blocks),
+        "mlp_width": len(state[f"{blocks}0.mlp.c_fc.bias"]),
+    }
 
 
-VISION_READERS = {"vit": SizeReader(signature="vision.class_embedding", read=read_vit_sizes)}
+VISION_READERS = {
+    "vit": SizeReader(signature=CLASS_TOKEN, read=read_vit_sizes),
+    "resnet": SizeReader(
+        signature="vision.attnpool.positional_embedding", read=read_resnet_sizes, names_heads=False
+    ),
+}
 TEXT_READERS = {
     "gpt": SizeReader(signature="text.ln_final.weight", read=read_gpt_sizes),
     "bert": SizeReader(signature="text.segment_embedding", read=read_bert_sizes),

@@ -169,6 +169,8 @@ def hollow(module: torch.nn.Module) -> torch.nn.Module:
     tree = torch.nn.Module()
     for name, parameter in module.named_parameters(recurse=False):
         setattr(tree, name, parameter)
+    for name, buffer in module.named_buffers(recurse=False):
+        tree.register_buffer(name, buffer)
     for name, child in module.named_children():
         setattr(tree, name, hollow(child))
     return tree

@@ -15,6 +15,7 @@ def parts(monkeypatch):
 
     class Watched:
         parameters = encoder.parameters
+        mixes_samples = encoder.mixes_samples
 
         def __call__(self, inputs):
             sizes.append(len(inputs))

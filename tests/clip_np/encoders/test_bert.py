@@ -122,7 +122,7 @@ def test_parameters_are_counted_as_published():
 @pytest.mark.parametrize("embed_dim", [None, 6])
 def test_shapes_are_those_of_the_parameters(embed_dim):
     encoder = BertEncoder(CONFIG, embed_dim, None)
-    shapes = dict(BertEncoder.shapes(CONFIG, embed_dim))
+    shapes = {path: shape for path, shape, _ in BertEncoder.shapes(CONFIG, embed_dim)}
     assert shapes == {path: parameter.shape for path, parameter in encoder.named_parameters()}
 
 

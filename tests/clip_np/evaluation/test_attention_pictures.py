@@ -1,4 +1,4 @@
-"""Where the class token looks."""
+"""Where the token that is read looks."""
 
 import numpy as np
 import pytest
@@ -37,6 +37,16 @@ def test_attention_of_other_image_sizes_and_many_layers(tmp_path, figures, size)
     path = attention_maps(images, some_maps(12, 1, grid=7), tmp_path / "a.png", AWKWARD[:1])
     assert len(figures[0].axes) == 13
     assert_tidy(figures[0], path)
+
+
+def test_the_map_of_an_attention_pool_has_one_row(tmp_path, figures):
+    """A ResNet's mean token is the only one that asks: (1, B, heads, 1, T)."""
+    images = np.full((1, 32, 32, 3), 100, np.uint8)
+    maps = some_maps(1, 1)
+    attention_maps(images, maps, tmp_path / "a.png", ["a caption"])
+    attention_maps(images, maps[:, :, :, :1], tmp_path / "b.png", ["a caption"])
+    whole, one_row = ([axes.images[0].get_array() for axes in figure.axes] for figure in figures)
+    np.testing.assert_array_equal(whole, one_row)
 
 
 @pytest.mark.parametrize(

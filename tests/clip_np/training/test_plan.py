@@ -48,6 +48,9 @@ class Line:
     def cost(self, length: int) -> float:
         return float(length)
 
+    def mixes_samples(self) -> bool:
+        return False
+
 
 def test_the_encoder_says_what_a_row_costs():
     lengths = {"text": np.array([2, 2, 9, 9])}
