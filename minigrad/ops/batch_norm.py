@@ -86,9 +86,7 @@ def batch_norm(
     data = _channels_apart(x.data)  # (N, C, L)
     count = len(data) * data.shape[2]
     if training and count:
-        statistics = _statistics(data)
-        _move(running_mean, statistics.mean, momentum)
-        _move(running_var, statistics.var * (count / (count - 1)), momentum)
+        statistics = _live_statistics(data, running_mean, running_var, momentum)
     else:
         # Copies: a later pass may move the running ones before the walk back.
         statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy())
@@ -169,6 +167,17 @@ def _statistics(data: Array) -> Statistics:
         centred = data[samples] - mean[:, None]
         squares += row_dot(centred, centred).sum(axis=0)
     return Statistics(mean, squares / count)
+
+
+def _live_statistics(
+    data: Array, running_mean: Tensor, running_var: Tensor, momentum: float
+) -> Statistics:
+    """Mean and variance of the batch (N, C, L); the running ones move towards them."""
+    count = len(data) * data.shape[2]
+    statistics = _statistics(data)
+    _move(running_mean, statistics.mean, momentum)
+    _move(running_var, statistics.var * (count / (count - 1)), momentum)
+    return statistics
 
 
 def _move(running: Tensor, batch: Array, momentum: float) -> None:

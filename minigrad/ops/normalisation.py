@@ -45,9 +45,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     x (..., D), weight (D,), bias (D,) -> (..., D).
 
     >>> y = layer_norm([[1.0, 3.0], [7.0, 5.0]], weight=[1.0, 10.0], bias=[0.0, 0.0])
-    >>> print(y.data.round(3))
-    [[ -1.  10.]
-     [  1. -10.]]
+    >>> y.data.round(3).tolist()
+    [[-1.0, 10.0], [1.0, -10.0]]
     """
     x, weight, bias = coerce("layer_norm", x, weight, bias)
     _check_layer_norm(x, weight, bias)

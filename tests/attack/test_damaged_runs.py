@@ -19,7 +19,7 @@ from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 
-MUTANTS = int(os.environ.get("RUN_MUTANTS", "300"))
+MUTANTS = int(os.environ.get("RUN_MUTANTS", "120"))
 
 
 # --- damage ---------------------------------------------------------------------------
