@@ -409,7 +409,7 @@ ATTENTION = _of(
 
 MEMORY = _of(
     "minigrad.memory",
-    ("the last block is left out", "blocks", "range(0, rows, step)",
+    ("the last block is left out", "blocks_of", "range(0, rows, step)",
      "range(0, rows - rows % step, step)", "right for a multiple of the block"),
     ("memory in use is handed out", "Arena.empty", "> _UNSHARED", "> _UNSHARED + 1",
      "what a vjp keeps is overwritten by the next result of its size"),
@@ -487,7 +487,7 @@ BATCH_NORM = _of(
      "right for all that fits into one block"),
     ("statistics of the last block", "_statistics", "total += row_sum", "total[...] = row_sum",
      "right for all that fits into one block"),
-    ("the running variance is the batch's own", "batch_norm", "(count / (count - 1))", "1.0",
+    ("the running variance is the batch's own", "_live_statistics", "(count / (count - 1))", "1.0",
      "the sum of squares is divided by n - 1 for it"),
     ("unrecorded passes move the running means", "_move", "if not is_recording():", "if False:",
      "a checkpointed stretch runs twice"),
