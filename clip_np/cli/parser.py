@@ -19,7 +19,7 @@ from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
-from clip_np.cli.searching import embed_command, search_command
+from clip_np.cli.searching import duplicates_command, embed_command, search_command
 from clip_np.encoders import ACTIVATIONS
 from clip_np.training import BACKEND_HELP, TrainingOptions
 
@@ -33,7 +33,23 @@ TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, 
 EVALUATE = "Measure a trained model on its test split, or on other data."
 PLOT = "Draw the loss of a run again, also while it is training."
 INFO = "Say what a model is: its file, its sizes, its tokenizer, how long it was trained."
-SEARCH = "Find the images of an index that fit a sentence, or that resemble an image."
+SEARCH = """\
+Find the images of an index that fit a sentence, or that resemble an image.
+
+    clip-np search INDEX "a cat on a roof"
+    clip-np search INDEX beach sunset --minus people
+    clip-np search INDEX cat.jpg "at night"
+
+Several sentences and images are added up; an image has more weight than a sentence."""
+
+DUPLICATES = """\
+List the images of an index that are the same.
+
+    clip-np duplicates INDEX
+    clip-np duplicates INDEX --cosine 0.95
+
+Copies are the same, also in another file format. A lower cosine also finds images that were
+scaled, cropped or compressed. --json prints {"groups": [[path, ...], ...]}."""
 
 CLASSIFY = """\
 Say which label fits an image, or which images fit a sentence.
@@ -67,7 +83,9 @@ Look at images once and keep what the model sees, for clip-np search.
 
     clip-np embed MODEL FOLDER... -o index.npz
 
-The same command once more looks only at what is new or changed; Ctrl-C saves first."""
+The same command once more looks only at what is new or changed; Ctrl-C saves first. Images
+that are gone from a FOLDER leave the index. Those of other folders stay in it, for their disk
+may not be plugged in."""
 
 OUTSIDE_HELP = "also open files that a stranger's index names outside of its own folder"
 
@@ -95,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_explain(commands)
     add_embed(commands)
     add_search(commands)
+    add_duplicates(commands)
     add_convert(commands)
     return parser
 
@@ -213,6 +232,10 @@ def add_embed(commands: Commands) -> None:
         required=True,
         help="the index file; if there is one already, it grows",
     )
+    _add_root(command)
+    _add_switch(
+        command, "--drop-missing", "drop all images that are not there, whatever their folder"
+    )
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
     _add_image_size(command)
     _add_backend(command)
@@ -224,18 +247,43 @@ def add_search(commands: Commands) -> None:
     command = _add_command(commands, "search", search_command, SEARCH)
     command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
     command.add_argument(
-        "query", metavar="QUERY", help="a sentence, or an image to find similar ones"
+        "query",
+        metavar="QUERY",
+        nargs="+",
+        help="a sentence, or an image to find similar ones; several are added up",
+    )
+    command.add_argument(
+        "--minus",
+        metavar="QUERY",
+        action="append",
+        help="a sentence or an image to stay away from; may be given several times",
     )
     command.add_argument("-k", metavar="COUNT", type=int, default=12, help="how many images (12)")
+    _add_switch(command, "--fold", "show images that are the same only once")
     command.add_argument("--html", metavar="FILE", help="show them on a web page")
     command.add_argument("--png", metavar="FILE", help="draw them as one picture")
     command.add_argument(
         "--model", metavar="PATH", help="the model, if it is not where the index says"
     )
+    _add_root(command)
     _add_activation(command)
     _add_switch(command, "--allow-outside", OUTSIDE_HELP)
     _add_image_size(command)
     _add_backend(command)
+    _add_json(command)
+
+
+def add_duplicates(commands: Commands) -> None:
+    """Add `clip-np duplicates` and its arguments."""
+    command = _add_command(commands, "duplicates", duplicates_command, DUPLICATES)
+    command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
+    command.add_argument(
+        "--cosine",
+        metavar="X",
+        type=float,
+        help="the lowest cosine of two images that count as the same (0.99999)",
+    )
+    _add_root(command)
     _add_json(command)
 
 
@@ -315,6 +363,15 @@ def _value_type(hint: Any) -> type:
     if isinstance(hint, types.UnionType):
         (hint,) = set(typing.get_args(hint)) - {types.NoneType}
     return hint
+
+
+def _add_root(command: argparse.ArgumentParser) -> None:
+    """--root, for commands that open an index."""
+    command.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="where the folder is that the index names its images from, if it was moved",
+    )
 
 
 def _add_backend(command: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """How are images embedded once, and found again from a shell?
 
-`clip-np embed` builds an index file, and `clip-np search` asks it. The index names the
+`clip-np embed` builds an index file, `clip-np search` asks it, and `clip-np duplicates`
+lists what it holds twice. The index names the
 model that made it, so a search needs no --model unless that has moved.
 
 An index may come from a stranger. It decides neither which pictures of this computer
@@ -22,7 +23,16 @@ from clip_np.cli.output import (
     print_text,
     print_unreadable,
 )
-from clip_np.evaluation import Index, build_index, html_page, read_index, search_index
+from clip_np.evaluation import (
+    EQUAL,
+    Index,
+    build_index,
+    find_duplicates,
+    html_page,
+    is_there,
+    read_index,
+    search_index,
+)
 from clip_np.files import shown
 from clip_np.weights import load
 
@@ -38,19 +48,29 @@ def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
             loaded.preprocess,
             name=loaded.path,
             allow_outside=bool(arguments.allow_outside),
+            root=arguments.root or "",
+            drop_missing=bool(arguments.drop_missing),
         )
     except KeyboardInterrupt:
         print_text(arguments, "stopped, all that was seen is saved; the same command goes on")
         raise
     unreadable = index.unreadable
     print_unreadable(list(unreadable.values()), len(index) + len(unreadable))
+    growth = index.growth
+    print_text(arguments, f"+{growth.new:,} new, {growth.changed:,} changed, {growth.gone:,} gone")
     print_text(arguments, f"{len(index):,} images in {shown(arguments.index)}")
-    return {"images": len(index), "unreadable": unreadable}
+    if growth.missing:
+        print_text(
+            arguments,
+            f"{growth.missing:,} of them, in folders that were not named, are not there just now "
+            "and stay (--drop-missing drops them)",
+        )
+    return {"images": len(index), "unreadable": unreadable, **growth._asdict()}
 
 
 def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find the images of an index that fit a sentence, or that resemble an image."""
-    index = read_index(arguments.index)
+    index = read_index(arguments.index, root=arguments.root or "")
     model_path = arguments.model or _model_on_disk(index)
     model, preprocess, tokenizer = load(
         model_path,
@@ -65,14 +85,44 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
         preprocess=preprocess,
         tokenizer=tokenizer,
         k=arguments.k,
+        minus=arguments.minus or [],
+        fold=bool(arguments.fold),
     )
     marks = {match.path: f"{match.cosine:.3f}" for match in matches}
-    here = os.path.join(os.getcwd(), "")  # paths below it are printed without it
-    table = [LabelledFile(path, [(mark, path.removeprefix(here))]) for path, mark in marks.items()]
+    gone = [path for path in marks if not is_there(index, path)]
+    table = [
+        LabelledFile(path, [(mark, _from_here(path) + (" (gone)" if path in gone else ""))])
+        for path, mark in marks.items()
+    ]
     print_labels(arguments, table)
+    if gone:
+        print_text(
+            arguments,
+            f"{len(gone)} of {len(marks)} images are not there any more; if they were moved: "
+            f"--root FOLDER, for what was {shown(index.table.folder)}",
+        )
     if arguments.html or arguments.png:
         _show(arguments, index, marks)
     return {match.path: match.cosine for match in matches}
+
+
+def duplicates_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """List the images of an index that are the same."""
+    index = read_index(arguments.index, root=arguments.root or "")
+    cosine = EQUAL if arguments.cosine is None else arguments.cosine
+    groups = find_duplicates(index, cosine)
+    for group in groups:
+        for path in group:
+            print_text(arguments, shown(_from_here(path)))
+        print_text(arguments, "")
+    copies = sum(len(group) - 1 for group in groups)
+    print_text(arguments, f"{copies:,} of {len(index):,} images are copies of another one")
+    return {"groups": groups}
+
+
+def _from_here(path: str) -> str:
+    """A path as it is printed: without the present folder, if it lies below it."""
+    return path.removeprefix(os.path.join(os.getcwd(), ""))
 
 
 def _model_on_disk(index: Index) -> str:
@@ -87,6 +137,12 @@ def _model_on_disk(index: Index) -> str:
     return index.model
 
 
+def _title(arguments: argparse.Namespace) -> str:
+    """The query in one line."""
+    parts = [" + ".join(arguments.query), *(arguments.minus or [])]
+    return " - ".join(parts)
+
+
 def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) -> None:
     """Show what was found, each path with its mark, on a page or a picture."""
     allowed = {path for path in marks if arguments.allow_outside or index.may_open(path)}
@@ -97,12 +153,13 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
             f"folder of {shown(arguments.index)}, which is not known to be yours "
             "(--allow-outside opens them)",
         )
+    title = _title(arguments)
     note = f"The best of {len(index):,} images, and their cosines."
     if arguments.html:
         page = html_page(
             list(marks.items()),
             arguments.html,
-            title=arguments.query,
+            title=title,
             note=note,
             may_open=allowed.__contains__,
         )
@@ -112,5 +169,5 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
             LabelledFile(path, [(mark, Path(path).name)], may_be_opened=path in allowed)
             for path, mark in marks.items()
         ]
-        sheet = Sheet(title=arguments.query, note=note, files=files)
+        sheet = Sheet(title=title, note=note, files=files)
         draw_pictures(arguments, lambda: [draw_sheet(sheet, arguments.png)])

@@ -19,7 +19,9 @@ zero_shot           classes and captions as sentences to choose from
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
 index, search       the rows kept in a file, and asked for the nearest
-building            how an index grows
+queries             sentences and images, added up and taken away
+duplicates          images that are the same
+building, contents  how an index grows, and knows pictures again
 index_table, seals, old_index        its files, who made it, and its earlier format
 drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
@@ -36,9 +38,11 @@ from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classi
 from clip_np.evaluation.reports import pairs_report
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.index_table import IndexedFile
-from clip_np.evaluation.index import Index, fingerprint, read_index, write_index
+from clip_np.evaluation.index import Growth, Index, fingerprint, read_index, write_index
 from clip_np.evaluation.building import build_index
-from clip_np.evaluation.search import Match, names_an_image, search_index
+from clip_np.evaluation.queries import names_an_image
+from clip_np.evaluation.duplicates import EQUAL, find_duplicates
+from clip_np.evaluation.search import Match, is_there, search_index
 from clip_np.evaluation.drawing import MissingMatplotlib
 from clip_np.evaluation.curves import loss_curve
 from clip_np.evaluation.matrices import similarity_matrix
@@ -48,10 +52,12 @@ from clip_np.evaluation.explaining import METHODS, Explanation, explain, explana
 from clip_np.evaluation.page import html_page, read_picture
 
 __all__ = [
+    "EQUAL",
     "METHODS",
     "TIE",
     "AnyTokenizer",
     "Explanation",
+    "Growth",
     "Index",
     "IndexedFile",
     "Match",
@@ -65,9 +71,11 @@ __all__ = [
     "embed_texts",
     "explain",
     "explanation_picture",
+    "find_duplicates",
     "fingerprint",
     "html_page",
     "image_files",
+    "is_there",
     "labelled_images",
     "loss_curve",
     "multiple_choice_accuracy",

@@ -2,8 +2,13 @@
 
 To embed 100,000 images takes a ViT-B/32 more than an hour on two cores. So
 `build_index` knows an unchanged file by its size and time and does not read it again,
-saves its work every minute, and goes on where it was stopped. A lock keeps a second
-program from the same index: each would overwrite what the other one added.
+and a file that was moved or copied by its content. It saves its work every minute, and
+goes on where it was stopped. A lock keeps a second program from the same index: each
+would overwrite what the other one added.
+
+A folder that is not there may be on a disk that is not plugged in. So only files in
+folders that are named count as gone when they are missing. The others stay in the
+index, and are counted.
 
 An index that a stranger made may list any file of this computer. To grow it would open
 these files and make the list this user's own, so one that lists files elsewhere is
@@ -12,19 +17,23 @@ refused.
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
 
 from clip_np.data import DataError, Preprocess, a_few
+from clip_np.evaluation.contents import UNKNOWN, digest_of
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.index import (
+    NOTHING_DONE,
+    Growth,
     Index,
     fingerprint,
     folder_of,
     is_below,
+    is_inside,
     read_index,
     write_index,
 )
@@ -42,16 +51,23 @@ def build_index(
     preprocess: Preprocess,
     name: File = "",
     allow_outside: bool = False,
+    root: File = "",
+    drop_missing: bool = False,
 ) -> Index:
     """Embed images, given as files and folders, into the index file `path`.
 
     name: the path or name of the model. If there is an index at `path`, it grows: of
-    its files and the new ones, those that are unchanged are not read again, and those
-    that are gone are dropped. The index is saved every minute, at the end, and if
-    anything ends the work early.
+    the files in `sources`, those that are unchanged are not read again, and those that
+    are gone are dropped. Files elsewhere stay as they are; drop_missing drops those of
+    them that are not there. The index is saved every minute, at the end, and if
+    anything ends the work early. Its `growth` counts what was done.
+
+    root: the folder that paths are relative to, or where it is now if it was moved. A
+    new index chooses the folder that the sources have in common, unless they lie below
+    the folder of the index.
 
     allow_outside: whether an index that somebody else made may list files outside of
-    its folder and of `sources`.
+    its folder, of `root` and of `sources`.
 
     FileError or ValueError if `path` is no index of this model, or lists such files;
     FileNotFoundError for a source that is missing, DataError for a folder without
@@ -61,14 +77,16 @@ def build_index(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with exclusive(lock_path(path), f"the index {path}"):
         sources = list(sources)
-        growing = _open_or_begin(path, model, preprocess)
+        growing = _open_or_begin(path, model, preprocess, str(root))
+        if not (growing.root or growing.files):
+            growing.root = _common_folder(sources, folder_of(path))
         if not (growing.is_own or allow_outside):
-            _refuse_files_elsewhere(growing, sources)
+            _refuse_files_elsewhere(growing, sources, str(root))
         if os.path.exists(name):
             growing.model = os.path.abspath(name)
         elif str(name):
             growing.model = str(name)
-        return _grow(growing, sources, model, preprocess)
+        return _grow(growing, sources, model, preprocess, drop_missing)
 
 
 @dataclass
@@ -82,17 +100,19 @@ class _GrowingIndex:
     is_own: bool  # whether this user made the index
     files: dict[str, IndexedFile]  # by their absolute paths
     features: dict[str, np.ndarray]  # path -> (E,), of the files that can be read
+    root: str = ""  # see `Index`
+    growth: Growth = NOTHING_DONE
 
-    def drop_changed(self, now: Mapping[str, IndexedFile]) -> None:
-        """Forget the files that are gone, or are not as they were."""
-        self.files = {
-            file: entry
-            for file, entry in self.files.items()
-            if file in now and entry.is_unchanged(now[file])
-        }
+    def drop(self, paths: Iterable[str]) -> int:
+        """Forget files; how many there were."""
+        dropped = [path for path in paths if self.files.pop(path, None) is not None]
+        for path in dropped:
+            self.features.pop(path, None)
+        return len(dropped)
 
     def add(self, file: str, now: IndexedFile, result: np.ndarray | DataError) -> None:
-        """Add an image with its features (E,), or with what is wrong with it."""
+        """Put in an image with its features (E,), or with what is wrong with it."""
+        self.features.pop(file, None)
         if isinstance(result, DataError):
             self.files[file] = now._replace(problem=str(result))
         else:
@@ -103,17 +123,35 @@ class _GrowingIndex:
         """Write the index file."""
         rows = [self.features[file] for file, entry in self.files.items() if not entry.problem]
         index = Index(
-            table=FileTable.of(self.files, folder_of(self.path)),
+            table=FileTable.of(self.files, self.root or folder_of(self.path)),
             features=np.array(rows, np.float32).reshape(-1, self.width),  # (N, E)
             model=self.model,
             checksum=self.checksum,
             file=self.path,
+            root=self.root,
+            growth=self.growth,
         )
         write_index(self.path, index)
         return index
 
 
-def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> _GrowingIndex:
+def _common_folder(sources: Sequence[File], folder: str) -> str:
+    """The folder that all sources lie below, if the index in `folder` is apart from it.
+
+    "" if there is none, or if sources lie below the folder of the index: then it is the
+    root. The whole disk does not count.
+    """
+    paths = [os.path.abspath(source) for source in sources]
+    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # none, or on several drives
+        return ""
+    is_apart = not is_inside(folder, common) and not any(is_inside(path, folder) for path in paths)
+    return common if is_apart and os.path.dirname(common) != common else ""
+
+
+def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess, root: str) -> _GrowingIndex:
     """The index at `path`, which must be this model's, or an empty one."""
     growing = _GrowingIndex(
         path=str(path),
@@ -123,11 +161,13 @@ def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> _GrowingI
         is_own=True,
         files={},
         features={},
+        root=os.path.abspath(root) if root else "",
     )
     if os.path.exists(path):
-        index = read_index(path).check(model, preprocess)
+        index = read_index(path, root).check(model, preprocess)
         growing.model = index.model
         growing.is_own = index.is_own
+        growing.root = growing.root or index.root
         growing.files = index.files
         # A copy. The file that the rows are mapped from is about to be replaced, and
         # Windows replaces no mapped file.
@@ -135,9 +175,9 @@ def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess) -> _GrowingI
     return growing
 
 
-def _refuse_files_elsewhere(growing: _GrowingIndex, sources: list[File]) -> None:
+def _refuse_files_elsewhere(growing: _GrowingIndex, sources: list[File], root: str) -> None:
     """ValueError if a stranger's index lists files that the user did not name."""
-    folders = [folder_of(growing.path), *map(str, sources)]
+    folders = [folder_of(growing.path), *map(str, sources)] + ([root] if root else [])
     elsewhere = [
         file for file in growing.files if not any(is_below(file, folder) for folder in folders)
     ]
@@ -149,19 +189,32 @@ def _refuse_files_elsewhere(growing: _GrowingIndex, sources: list[File]) -> None
 
 
 def _grow(
-    growing: _GrowingIndex, sources: list[File], model: CLIP, preprocess: Preprocess
+    growing: _GrowingIndex,
+    sources: list[File],
+    model: CLIP,
+    preprocess: Preprocess,
+    drop_missing: bool,
 ) -> Index:
     """Bring the index up to date, and save it as it grows."""
-    remaining = [file for file in growing.files if os.path.exists(file)]
-    requested = [os.path.abspath(file) for file in image_files(sources)]
-    now = {file: _look_at(file) for file in remaining + requested}
-    growing.drop_changed(now)
-    new = [file for file in now if file not in growing.files]
+    now = {file: _look_at(file) for file in map(os.path.abspath, image_files(sources))}
+    folders = [os.path.abspath(source) for source in sources]
+    elsewhere = [file for file in growing.files if file not in now]
+    gone = [file for file in elsewhere if any(is_inside(file, folder) for folder in folders)]
+    missing = [file for file in set(elsewhere) - set(gone) if not os.path.exists(file)]
+    changes = [file for file, entry in now.items() if not _is_known(growing, file, entry)]
+    new = sum(file not in growing.files for file in changes)
+    to_see = _recognise(growing, changes, now)  # also by those that are about to be dropped
+    growing.growth = Growth(
+        new=new,
+        changed=len(changes) - new,
+        gone=growing.drop([*gone, *missing] if drop_missing else gone),
+        missing=0 if drop_missing else len(missing),
+    )
     saved = growing.save()  # a folder that cannot be written to is noticed before the work
     saved_at, is_saved = monotonic(), True
     try:
-        for file, result in embed_files(model, preprocess, new):
-            growing.add(file, now[file], result)
+        for file, result in embed_files(model, preprocess, to_see):
+            growing.add(file, now[file]._replace(digest=digest_of(file)), result)
             is_saved = False
             if monotonic() > saved_at + SAVE_SECONDS:
                 saved = growing.save()
@@ -170,6 +223,32 @@ def _grow(
         if not is_saved:
             saved = growing.save()
     return saved
+
+
+def _is_known(growing: _GrowingIndex, file: str, now: IndexedFile) -> bool:
+    """Whether the index has a file as it is now."""
+    return file in growing.files and growing.files[file].is_unchanged(now)
+
+
+def _recognise(
+    growing: _GrowingIndex, changes: list[str], now: Mapping[str, IndexedFile]
+) -> list[str]:
+    """Take over the features of equal files; the files that must be looked at."""
+    known = {
+        entry.digest: growing.features[file]
+        for file, entry in growing.files.items()
+        if entry.digest and file in growing.features
+    }
+    # To read a file takes a while. One of another size than all known ones is new.
+    sizes = {entry.size for entry in growing.files.values() if entry.digest}
+    remaining = []
+    for file in changes:
+        digest = digest_of(file) if now[file].size in sizes else UNKNOWN
+        if digest in known:
+            growing.add(file, now[file]._replace(digest=digest), known[digest])
+        else:
+            remaining.append(file)
+    return remaining
 
 
 def _look_at(file: str) -> IndexedFile:

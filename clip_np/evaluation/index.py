@@ -4,13 +4,19 @@ The features of all images, and for each file enough to know it again. An *index
 file with
 
     features   the unit rows (N, E) of the N images that can be read
-    files      for each file its path, size and time of change, and any problem with it
+    files      for each file its path, size, time of change, a digest of its content,
+               and any problem with it
+    root       the folder that paths are relative to
     model      the path or name of the model that looked at them
     checksum   a fingerprint of that model
     seal       which shows the user who made the index that it is theirs
 
 To open it reads almost nothing: all arrays are mapped (see `map_npz`), so an index of a
 million images opens in a moment. What it holds is checked when it is used.
+
+Pictures move. Files below the root are named from there. If the root is the folder of
+the index, both may be moved together. If not, `read_index` can be told where the root
+is now.
 
 Features of different models have nothing in common, so an index belongs to one model,
 which its fingerprint tells from all others.
@@ -23,12 +29,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clip_np.data import Preprocess
-from clip_np.evaluation.index_table import FileTable, IndexedFile, Strings
+from clip_np.evaluation.index_table import ENCODING, FileTable, IndexedFile, Strings
 from clip_np.evaluation.old_index import parse_old_header
 from clip_np.evaluation.seals import is_sealed, make_seal
 from clip_np.files import File, FileError, file_errors, map_npz, parse_json, write_mapped_npz
@@ -38,6 +44,18 @@ FORMAT = "clip_np index 2"  # what the file calls itself
 HEADER_LIMIT = 1 << 20  # bytes; a header holds a path, a checksum and a seal
 CHECKED_ROWS = 256  # that are measured when an index is opened, evenly spread
 LENGTH_TOLERANCE = 2e-3  # of the squared length of a unit row in float32
+
+
+class Growth(NamedTuple):
+    """How many images an index gained and lost when it was built."""
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0  # they were dropped
+    missing: int = 0  # they are not there, and were kept
+
+
+NOTHING_DONE = Growth()
 
 
 @dataclass
@@ -50,6 +68,9 @@ class Index:
     checksum: str  # its `fingerprint`
     file: str = ""  # the index file, or "" if there is none yet
     seal: str = ""  # see `seals`
+    root: str = ""  # as the file says: an absolute path, or "" for the folder of the index
+    moved_to: str = ""  # where the user says that the root is now
+    growth: Growth = NOTHING_DONE  # when it was built
 
     def __len__(self) -> int:
         """How many images can be found, N."""
@@ -83,15 +104,19 @@ class Index:
     @cached_property
     def is_own(self) -> bool:
         """Whether this user wrote the list of files, on this computer."""
-        return is_sealed(self.seal, _sealed_content(self.table))
+        return is_sealed(self.seal, _sealed_content(self.table, self.root))
 
     def may_open(self, path: str) -> bool:
         """Whether a file that the index names may be opened without being asked for.
 
         In this user's own index, every file may. In a stranger's, those that really lie
-        below the folder of the index.
+        below the folder of the index, or below the root that the user has named. What
+        the file itself calls its root does not count.
         """
-        return self.is_own or is_below(path, self.table.folder)
+        folders = [folder_of(self.file) if self.file else self.table.folder]
+        if self.moved_to:
+            folders.append(self.moved_to)
+        return self.is_own or any(is_below(path, folder) for folder in folders)
 
     def check(self, model: CLIP, preprocess: Preprocess) -> "Index":
         """The index itself; ValueError if another model made it.
@@ -119,14 +144,14 @@ def is_below(path: str, folder: str) -> bool:
     >>> is_below("/photos/a.png", "/photos"), is_below("/photos/../a.png", "/photos")
     (True, False)
     """
-    as_written = _is_prefix(os.path.abspath(folder), os.path.abspath(path))
+    as_written = is_inside(os.path.abspath(path), os.path.abspath(folder))
     # A path that already reads as foreign is not followed: on Windows, it may name
     # another computer.
-    return as_written and _is_prefix(os.path.realpath(folder), os.path.realpath(path))
+    return as_written and is_inside(os.path.realpath(path), os.path.realpath(folder))
 
 
-def _is_prefix(folder: str, path: str) -> bool:
-    """Whether a normal path begins with the parts of another one."""
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a normal absolute path is a folder or lies below it, as written."""
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
@@ -167,18 +192,21 @@ def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
 def write_index(path: File, index: Index) -> None:
     """Write an index file, whole or not at all, sealed as this user's.
 
-    Files below the folder of the index are named from there, so that the folder may be
-    moved together with its images.
+    Files below the root are named from there. The root is a named one, or the folder
+    of the index.
     """
     table = index.table
-    if table.folder != folder_of(path):
-        table = FileTable.of(index.files, folder_of(path))
+    root = index.moved_to or index.root
+    if table.folder != (root or folder_of(path)):
+        table = FileTable.of(index.files, root or folder_of(path))
     settings = {
         "format": FORMAT,
         "model": index.model,
         "checksum": index.checksum,
-        "seal": make_seal(_sealed_content(table)),
+        "root": root,
+        "seal": make_seal(_sealed_content(table, root)),
     }
+    digests = {} if table.digests is None else {"digests": table.digests}
     arrays = {
         "header": np.frombuffer(json.dumps(settings).encode("ascii"), np.uint8),
         "names": table.names.content,
@@ -187,24 +215,28 @@ def write_index(path: File, index: Index) -> None:
         "modified": table.modified,
         "problems": table.problems.content,
         "problem_ends": table.problems.ends,
+        **digests,
         "features": index.features,
     }
     write_mapped_npz(path, arrays)
 
 
-def read_index(path: File) -> Index:
+def read_index(path: File, root: File = "") -> Index:
     """Open an index file.
 
-    FileNotFoundError if there is none, FileError if the file is something else.
+    root: where the folder is now that the paths are relative to, if it was moved.
+    FileNotFoundError if there is no index, FileError if the file is something else.
     """
     arrays = map_npz(path)
+    moved_to = os.path.abspath(root) if str(root) else ""
     with file_errors(path, "no index of clip_np"):
-        index = _parse(arrays, str(path)) if "names" in arrays else _parse_old(arrays, str(path))
+        parse = _parse if "names" in arrays else _parse_old
+        index = parse(arrays, str(path), moved_to)
         _check(index)
     return index
 
 
-def _parse(arrays: Mapping[str, np.ndarray], path: str) -> Index:
+def _parse(arrays: Mapping[str, np.ndarray], path: str, moved_to: str) -> Index:
     """The index in the arrays of a file."""
     header = arrays["header"]
     if header.nbytes > HEADER_LIMIT:
@@ -212,12 +244,14 @@ def _parse(arrays: Mapping[str, np.ndarray], path: str) -> Index:
     settings = parse_json(header.tobytes().decode("ascii"))
     if settings["format"] != FORMAT:
         raise ValueError(f"its format is {settings['format']!r}")
+    root = _parse_root(str(settings.get("root", "")))
     table = FileTable(
-        folder=folder_of(path),
+        folder=moved_to or root or folder_of(path),
         names=Strings(arrays["names"], arrays["name_ends"]),
         sizes=arrays["sizes"],
         modified=arrays["modified"],
         problems=Strings(arrays["problems"], arrays["problem_ends"]),
+        digests=arrays.get("digests"),
     )
     return Index(
         table=table,
@@ -226,19 +260,33 @@ def _parse(arrays: Mapping[str, np.ndarray], path: str) -> Index:
         checksum=str(settings["checksum"]),
         file=path,
         seal=str(settings["seal"]),
+        root=root,
+        moved_to=moved_to,
     )
 
 
-def _parse_old(arrays: Mapping[str, np.ndarray], path: str) -> Index:
+def _parse_root(root: str) -> str:
+    """The root that a file names; "" for a path of another system.
+
+    ValueError for a text that no folder can have as its name.
+    """
+    if b"\0" in root.encode(*ENCODING):
+        raise ValueError("a NUL in the name of its root")
+    return root if os.path.isabs(root) else ""
+
+
+def _parse_old(arrays: Mapping[str, np.ndarray], path: str, moved_to: str) -> Index:
     """The index in the arrays of a file of format 1, which has no seal."""
     settings, files = parse_old_header(arrays)
+    folder = folder_of(path)
     return Index(
-        table=FileTable.of(files, folder_of(path)),
+        table=FileTable.of(files, folder)._replace(folder=moved_to or folder),
         # They are not aligned in an old file, so every product would copy them.
         features=np.array(arrays["features"]),
         model=str(settings["model"]),
         checksum=str(settings["checksum"]),
         file=path,
+        moved_to=moved_to,
     )
 
 
@@ -260,9 +308,13 @@ def _check(index: Index) -> None:
         raise ValueError("its rows are no unit rows")
 
 
-def _sealed_content(table: FileTable) -> list[np.ndarray]:
-    """What the seal of an index vouches for: the names of its files."""
-    return [table.names.content, table.names.ends]
+def _sealed_content(table: FileTable, root: str) -> list[np.ndarray]:
+    """What the seal of an index vouches for: the names of its files, and its root.
+
+    Without a root it is the same as in version 0.1, whose seals stay valid.
+    """
+    content = [table.names.content, table.names.ends]
+    return [*content, np.frombuffer(root.encode(*ENCODING), np.uint8)] if root else content
 
 
 def folder_of(path: File) -> str:

@@ -18,6 +18,8 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
+from clip_np.evaluation.contents import DIGEST_BYTES, UNKNOWN, pack_digests, unpack_digests
+
 # In Python, lone surrogates stand for the bytes of a file name that are no Unicode.
 # Here they become again what they stand for.
 ENCODING = ("utf-8", sys.getfilesystemencodeerrors())
@@ -29,6 +31,7 @@ class IndexedFile(NamedTuple):
     size: int  # bytes
     modified: int  # time of the last change, nanoseconds since 1970
     problem: str = ""  # why the image cannot be read
+    digest: str = UNKNOWN  # of its content: see `digest_of`
 
     def is_unchanged(self, now: "IndexedFile") -> bool:
         """Whether the file is as it was, judged by its size and time."""
@@ -94,6 +97,7 @@ class FileTable(NamedTuple):
     sizes: np.ndarray  # (M,) int64
     modified: np.ndarray  # (M,) int64
     problems: Strings  # of the last files
+    digests: np.ndarray | None = None  # (M, 16) uint8; version 0.1 kept none
 
     @classmethod
     def of(cls, files: Mapping[str, IndexedFile], folder: str) -> "FileTable":
@@ -108,6 +112,7 @@ class FileTable(NamedTuple):
             modified=np.array([files[path].modified for path in readable + bad], np.int64),
             # A NUL has no business in a message.
             problems=Strings.of(files[path].problem.replace("\0", " ") for path in bad),
+            digests=pack_digests([files[path].digest for path in readable + bad]),
         )
 
     def check(self) -> None:
@@ -120,6 +125,10 @@ class FileTable(NamedTuple):
             or len(self.problems) > len(self.names)
         ):
             raise ValueError("its columns do not fit together")
+        if self.digests is not None and (
+            self.digests.dtype != np.uint8 or self.digests.shape != (len(self.names), DIGEST_BYTES)
+        ):
+            raise ValueError("its digests do not fit its names")
 
     @property
     def readable(self) -> int:
@@ -133,5 +142,9 @@ class FileTable(NamedTuple):
     def to_dict(self) -> dict[str, IndexedFile]:
         """All files by their absolute paths: a million take some seconds."""
         problems = [""] * self.readable + list(self.problems)
-        columns = zip(self.sizes.tolist(), self.modified.tolist(), problems)
+        if self.digests is None:
+            digests = [UNKNOWN] * len(self.names)
+        else:
+            digests = unpack_digests(self.digests)
+        columns = zip(self.sizes.tolist(), self.modified.tolist(), problems, digests)
         return {self.path(row): IndexedFile(*values) for row, values in enumerate(columns)}

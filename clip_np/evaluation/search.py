@@ -6,24 +6,27 @@ rows of F (N, E), and those of the query as q (E,), the cosines are
 
     F q                                                     (N,)
 
-The query may be a sentence or another image: both encoders point into the same space. A
-search costs N E multiplications and one reading of F. For 100,000 images and E = 512
-these are 205 MB and less than 0.1 s. The k best of N cosines are found without sorting
-them all.
+The query may be sentences and images: both encoders point into the same space (see
+`queries.py`). A search costs N E multiplications and one reading of F. For 100,000
+images and E = 512 these are 205 MB and less than 0.1 s. The k best of N cosines are
+known without sorting them all.
 """
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from clip_np.data import IMAGE_SUFFIXES, DataError, Preprocess
-from clip_np.evaluation.features import AnyTokenizer, embed_texts
-from clip_np.evaluation.folders import embed_files
+from clip_np.data import Preprocess
+from clip_np.evaluation.duplicates import fold_copies
+from clip_np.evaluation.features import AnyTokenizer
 from clip_np.evaluation.index import LENGTH_TOLERANCE, Index
+from clip_np.evaluation.queries import embed_query
 from clip_np.files import FileError
 from clip_np.model import CLIP
+
+TIE_DIGITS = 5  # of cosines: copies differ in later ones, by rounding
 
 
 class Match(NamedTuple):
@@ -33,31 +36,23 @@ class Match(NamedTuple):
     cosine: float  # with the query, from -1 to 1
 
 
-def names_an_image(query: str) -> bool:
-    """Whether a query is the path of an image; if not, it is a sentence.
-
-    It is a path if there is such a file, or if it ends as image files do. So a mistyped
-    "cat.jpg" is an error, and no search for the words "cat.jpg".
-
-    >>> names_an_image("a cat on a roof"), names_an_image("nowhere/cat.JPG")
-    (False, True)
-    """
-    return os.path.isfile(query) or Path(query).suffix.lower() in IMAGE_SUFFIXES
-
-
 def search_index(
     index: Index,
-    query: str,
+    query: str | Sequence[str],
     model: CLIP,
     preprocess: Preprocess,
     tokenizer: AnyTokenizer,
     k: int = 12,
+    minus: Sequence[str] = (),
+    fold: bool = False,
 ) -> list[Match]:
     """The k images nearest to a query, best first.
 
-    The query is a sentence, or the path of an image (see `names_an_image`). DataError
-    for an image that cannot be read, ValueError for another model than the index's,
-    FileError for a damaged index.
+    query: a sentence, the path of an image, or several of them, which are added up.
+    minus: sentences and images to stay away from (see `embed_query`). fold: of images
+    that are the same, only one is a match, if possible one that is still there.
+    DataError for an image that cannot be read, ValueError for another model than the
+    index's, FileError for a damaged index.
     """
     index.check(model, preprocess)
     if k < 1 or not len(index):
@@ -65,14 +60,30 @@ def search_index(
             "search_index: expected k >= 1 and an index with images, "
             f"got k = {k} of {len(index)} images"
         )
-    if names_an_image(query):
-        ((_, features),) = embed_files(model, preprocess, [query])
-        if isinstance(features, DataError):
-            raise features
-    else:
-        features = embed_texts(model, tokenizer, [query])[0]  # (E,)
-    cosines = _cosines(index, features)  # (N,)
-    return [Match(index.path(int(row)), float(cosines[row])) for row in best_rows(cosines, k)]
+    wanted = [query] if isinstance(query, str) else list(query)
+    direction = embed_query(wanted, minus, model, preprocess, tokenizer)  # (E,)
+    cosines = _cosines(index, direction)  # (N,)
+    rows = _folded_rows(index, cosines, k) if fold else best_rows(cosines, k).tolist()
+    return [Match(index.path(row), float(cosines[row])) for row in rows]
+
+
+def is_there(index: Index, path: str) -> bool:
+    """Whether an image of an index is still there, as far as this may be looked at."""
+    return not index.may_open(path) or os.path.exists(path)
+
+
+def _folded_rows(index: Index, cosines: np.ndarray, k: int) -> list[int]:
+    """The rows of the k best images that are not the same."""
+    count = k
+    while True:
+        rows = best_rows(cosines, count)
+        # Of copies, which have the same cosine, one that is there comes first.
+        gone = [not is_there(index, index.path(row)) for row in rows.tolist()]
+        rows = rows[np.lexsort([gone, -np.round(cosines[rows], TIE_DIGITS)])]
+        kept = fold_copies(index, rows, k)
+        if len(kept) == k or count >= len(index):
+            return kept
+        count *= 2
 
 
 def _cosines(index: Index, query: np.ndarray) -> np.ndarray:

@@ -161,10 +161,56 @@ def test_a_name_that_is_added_to_one_s_own_index_breaks_the_seal(model, photos, 
     build_index("mine/index.npz", [photos], *model[:2], "run")
     assert read_index("mine/index.npz").is_own
     arrays = read_npz("mine/index.npz")
-    names = arrays["names"].tobytes().replace(b"photos/more/8.png", b"private/secret.pn")
+    names = arrays["names"].tobytes().replace(b"more/8.png", b"../../a.pn")
     assert names != arrays["names"].tobytes()
     write_npz("mine/index.npz", arrays | {"names": np.frombuffer(names, np.uint8)})
     assert not read_index("mine/index.npz").is_own
+
+
+def with_root(index: str, root: str) -> None:
+    """Let an index say that its root is elsewhere."""
+    arrays = read_npz(index)
+    header = json.loads(arrays["header"].tobytes())
+    header["root"] = root
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    write_npz(index, arrays | {"header": text})
+
+
+@pytest.mark.parametrize("folder", ["mine", "."])
+def test_another_root_breaks_the_seal(model, photos, secret, folder):
+    """Otherwise "0.png" would be any 0.png."""
+    pathlib.Path(folder).mkdir(exist_ok=True)
+    build_index(f"{folder}/index.npz", [photos], *model[:2], "run")
+    assert read_index(f"{folder}/index.npz").is_own
+    with_root(f"{folder}/index.npz", str(secret.parent))
+    index = read_index(f"{folder}/index.npz")
+    assert index.path(0).startswith(str(secret.parent))
+    assert not index.is_own
+    assert folder == "." or not any(map(index.may_open, index.paths))
+
+
+def test_a_stranger_s_root_opens_nothing_and_a_named_one_what_lies_below_it(
+    capsys, model, photos, secret
+):
+    index = strangers_index(model, [photos])
+    assert read_index(index).root == str(photos)
+    assert not any(map(read_index(index).may_open, read_index(index).paths))
+    output, _ = run(capsys, "search", index, "red", "--html", "page.html", "--root", photos)
+    assert "not opened" not in output and pictures_on("page.html") == 9
+    (photos / "0.png").unlink()
+    (photos / "0.png").symlink_to(secret)
+    output, _ = run(capsys, "search", index, "red", "--html", "page.html", "--root", photos)
+    assert "not opened: 1 of 9" in output
+
+
+@pytest.mark.parametrize("root", ["a\0b", "\ud800", "relative"])
+def test_roots_that_no_folder_has(model, photos, root):
+    build_index("index.npz", [photos], *model[:2], "run")
+    with_root("index.npz", root)
+    try:
+        assert read_index("index.npz").root == ""
+    except FileError as error:
+        assert str(error).startswith("index.npz: no index of clip_np")
 
 
 @pytest.mark.parametrize("way", ["..", "link to a file", "link to a folder"])

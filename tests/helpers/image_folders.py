@@ -51,7 +51,10 @@ def features_of(model, paths) -> np.ndarray:
 def write_first_format(path: str | pathlib.Path, index: Index) -> None:
     """Write an index as it was written before: all files in one JSON header."""
     folder = f"{pathlib.Path(path).absolute().parent}/"
-    files = [[name.removeprefix(folder), *file] for name, file in index.files.items()]
+    files = [
+        [name.removeprefix(folder), file.size, file.modified, file.problem]
+        for name, file in index.files.items()
+    ]
     header = {
         "format": "clip_np index 1",
         "model": index.model,

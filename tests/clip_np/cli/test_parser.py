@@ -47,7 +47,16 @@ CLASSIFY_FLAGS = [
 EXPLAIN_FLAGS = ["--model", "--activation", "--image-size", "--picture", *COMMON]
 
 
-EMBED_FLAGS = ["--model", "--activation", "--image-size", "-o", "--allow-outside", *COMMON]
+EMBED_FLAGS = [
+    "--model",
+    "--activation",
+    "--image-size",
+    "-o",
+    "--root",
+    "--drop-missing",
+    "--allow-outside",
+    *COMMON,
+]
 
 
 SEARCH_FLAGS = [
@@ -55,8 +64,11 @@ SEARCH_FLAGS = [
     "--activation",
     "--image-size",
     "-k",
+    "--minus",
+    "--fold",
     "--html",
     "--png",
+    "--root",
     "--allow-outside",
     *COMMON,
 ]
@@ -79,6 +91,7 @@ SEARCH_FLAGS = [
                 "convert",
             ],
         ),
+        (["duplicates"], ["INDEX", "--cosine", "--root", "--json", "--help"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
         (["info"], ["MODEL", "--activation", "--json", "--help"]),

@@ -10,12 +10,12 @@ import shutil
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import fail, run
 from image_folders import untrained_run, write_photos
 from PIL import Image
 
 from clip_np.cli import output as cli_output
-from clip_np.evaluation import build_index, folders, read_index, search_index
+from clip_np.evaluation import build_index, embed_texts, folders, read_index, search_index
 
 
 @pytest.fixture
@@ -33,12 +33,13 @@ def test_embed_then_search(capsys, model, photos):
     (photos / "5.png").write_bytes(b"no image")
     output, errors = run(capsys, "embed", "run", "photos", "-o", "index.npz")
     errors = errors[errors.index("left out") :]  # after the bar of a slow machine
-    assert output == "8 images in index.npz\n"
+    assert output == "+9 new, 0 changed, 0 gone\n8 images in index.npz\n"
     assert errors == f"left out: {read_index('index.npz').files[str(photos / '5.png')][2]}\n"
     report = json.loads(
         run(capsys, "embed", "--model", "run", photos, "-o", "index.npz", "--json")[0]
     )
-    assert report == {"images": 8, "unreadable": {str(photos / "5.png"): errors[10:-1]}}
+    assert report.pop("unreadable") == {str(photos / "5.png"): errors[10:-1]}
+    assert report == {"images": 8, "new": 0, "changed": 0, "gone": 0, "missing": 0}
     found = json.loads(run(capsys, "search", "index.npz", "a red circle", "--json", "-k", 3)[0])
     index = read_index("index.npz")
     expected = dict(search_index(index, "a red circle", *model, k=3))
@@ -166,3 +167,91 @@ def test_names_that_are_no_unicode(capsys, model, photos):
     assert os.path.abspath(name) in read_index("index.npz").paths
     run(capsys, "search", "index.npz", name, "--html", "page.html")
     assert "caf%E9.png" in pathlib.Path("page.html").read_text(encoding="utf-8")
+
+
+def test_hits_that_are_gone_are_named(capsys, model, photos, tmp_path):
+    pathlib.Path("indexes").mkdir()
+    run(capsys, "embed", "run", photos, "-o", "indexes/index.npz")
+    output, _ = run(capsys, "search", "indexes/index.npz", "red", "--root", photos)
+    assert "gone" not in output
+    (photos / "3.png").unlink()
+    output, _ = run(capsys, "search", "indexes/index.npz", "red", "-k", 9)
+    (line,) = [line for line in output.splitlines() if "3.png" in line]
+    assert line.endswith("3.png (gone)")
+    assert "1 of 9 images are not there any more; if they were moved: --root FOLDER" in output
+    photos.rename("moved")
+    output, _ = run(capsys, "search", "indexes/index.npz", "red", "-k", 9)
+    assert output.splitlines()[-1].endswith(f"for what was {photos}")
+    output, _ = run(capsys, "search", "indexes/index.npz", "red", "-k", 9, "--root", "moved")
+    assert output.count("(gone)") == 1
+    report = run(capsys, "search", "indexes/index.npz", "red", "-k", 9, "--json")
+    assert len(json.loads(report[0])) == 9 and "9 of 9 images are not there" in report[1]
+
+
+def test_embed_says_what_came_and_went(capsys, model, photos):
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    (photos / "more").rename("unplugged")
+    Image.new("RGB", (32, 32), "blue").save("9.png")
+    output, _ = run(capsys, "embed", "run", "9.png", "-o", "index.npz")
+    assert output.splitlines() == [
+        "+1 new, 0 changed, 0 gone",
+        "10 images in index.npz",
+        "3 of them, in folders that were not named, are not there just now and stay "
+        "(--drop-missing drops them)",
+    ]
+    output, _ = run(capsys, "embed", "run", "9.png", "-o", "index.npz", "--drop-missing")
+    assert output.splitlines() == ["+0 new, 0 changed, 3 gone", "7 images in index.npz"]
+
+
+def test_queries_of_several_parts(capsys, model, photos):
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    index = read_index("index.npz")
+    image, text = str(photos / "2.png"), "a red circle"
+    clip, preprocess, tokenizer = model
+    (_, seen), (_, other) = folders.embed_files(clip, preprocess, [image, str(photos / "4.png")])
+    read = embed_texts(clip, tokenizer, [text])[0]
+    direction = seen + read - other
+    expected = index.features @ (direction / np.linalg.norm(direction))
+    output, _ = run(
+        *(capsys, "search", "index.npz", image, text, "--minus", photos / "4.png"),
+        *("-k", 9, "--json", "--html", "page.html"),
+    )
+    found = json.loads(output)
+    assert found == pytest.approx(dict(zip(index.paths, expected.tolist())), abs=1e-5)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert f"{image} + a red circle - " in pathlib.Path("page.html").read_text(encoding="utf-8")
+    message = fail(capsys, "search", "index.npz", "red", "--minus", "red")
+    assert message == "search: nothing is left of what is wanted, all of it is taken away"
+    assert "nowhere.png: cannot be read" in fail(
+        capsys, "search", "index.npz", "red", "--minus", "nowhere.png"
+    )
+
+
+def test_duplicates_are_listed_and_folded(capsys, model, photos):
+    shutil.copy(photos / "0.png", photos / "more" / "copy.png")
+    with Image.open(photos / "0.png") as image:
+        image.save(photos / "other format.bmp")
+    shutil.copy(photos / "3.png", photos / "again.png")
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    output, _ = run(capsys, "duplicates", "index.npz")
+    groups = [group.splitlines() for group in output.split("\n\n")]
+    assert sorted(map(sorted, groups[:2])) == [
+        ["photos/0.png", "photos/more/copy.png", "photos/other format.bmp"],
+        ["photos/3.png", "photos/again.png"],
+    ]
+    assert groups[2] == ["3 of 12 images are copies of another one"]
+    report = json.loads(run(capsys, "duplicates", "index.npz", "--json")[0])
+    assert sorted(map(len, report["groups"])) == [2, 3]
+    everything = json.loads(run(capsys, "duplicates", "index.npz", "--cosine", 0.001, "--json")[0])
+    assert list(map(len, everything["groups"])) == [12]
+    assert "--cosine must lie above 0" in fail(capsys, "duplicates", "index.npz", "--cosine", 2)
+    (photos / "0.png").unlink()
+    folded = json.loads(run(capsys, "search", "index.npz", "red", "-k", 12, "--fold", "--json")[0])
+    names = {pathlib.Path(path).name for path in folded}
+    assert len(folded) == 9
+    assert len(names & {"0.png", "copy.png", "other format.bmp"}) == 1
+    assert "0.png" not in names  # it is gone, and its copies are there
+    assert (
+        len(json.loads(run(capsys, "search", "index.npz", "red", "--fold", "-k", 3, "--json")[0]))
+        == 3
+    )

@@ -16,6 +16,7 @@ from PIL import Image
 import clip_np
 from clip_np.data import DataError
 from clip_np.evaluation import (
+    Growth,
     Index,
     build_index,
     building,
@@ -57,20 +58,92 @@ def test_batches_change_nothing(model, photos, monkeypatch):
 def test_only_what_is_new_or_changed_is_looked_at(model, photos, looked_at):
     first = build_index("index.npz", [photos], *model[:2], "run")
     assert len(looked_at) == 9
+    assert first.growth == Growth(new=9)
     looked_at.clear()
     same = build_index("index.npz", [photos, photos / "0.png"], *model[:2], "run")
     assert looked_at == []
-    assert same.paths == first.paths
+    assert (same.paths, same.growth) == (first.paths, Growth())
     (photos / "1.png").unlink()
-    shutil.copy(photos / "0.png", photos / "2.png")  # of another size
+    Image.new("RGB", (32, 32), "red").save(photos / "2.png")
     status = os.stat(photos / "3.png")
     os.utime(photos / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
-    shutil.copy(photos / "4.png", photos / "new.png")
+    shutil.copy(photos / "4.png", photos / "copy.png")
+    Image.new("RGB", (32, 32), "blue").save(photos / "new.png")
     index = build_index("index.npz", [photos], *model[:2], "run")
-    assert sorted(looked_at) == ["2.png", "3.png", "new.png"]
+    assert sorted(looked_at) == ["2.png", "new.png"]  # the others are known by their content
+    assert index.growth == Growth(new=2, changed=2, gone=1)
     assert str(photos / "1.png") not in index.files
-    assert len(index.paths) == 9
+    assert len(index.paths) == 10
     np.testing.assert_allclose(index.features, features_of(model, index.paths), atol=1e-5)
+
+
+def test_only_the_folders_that_are_named_are_compared(model, photos, looked_at):
+    build_index("index.npz", [photos], *model[:2])
+    looked_at.clear()
+    (photos / "more").rename("unplugged")
+    (photos / "new").mkdir()
+    Image.new("RGB", (32, 32), "blue").save(photos / "new" / "9.png")
+    (photos / "0.png").write_bytes(b"changed, but nobody asked")
+    index = build_index("index.npz", [photos / "new"], *model[:2])
+    assert (looked_at, index.growth) == (["9.png"], Growth(new=1, missing=3))
+    assert len(index) == 10
+    with pytest.raises(FileNotFoundError, match="more"):
+        build_index("index.npz", [photos / "more"], *model[:2])
+    (photos / "more").mkdir()  # as a place where no disk is mounted
+    with pytest.raises(DataError, match="more: holds no images"):
+        build_index("index.npz", [photos / "more"], *model[:2])
+    assert len(read_index("index.npz")) == 10
+    index = build_index("index.npz", [photos / "new"], *model[:2], drop_missing=True)
+    assert (len(index), index.growth) == (7, Growth(gone=3))
+
+
+def test_a_folder_of_a_similar_name_is_another_folder(model, photos):
+    shutil.copytree(photos / "more", photos / "more of it")
+    build_index("index.npz", [photos], *model[:2])
+    shutil.rmtree(photos / "more of it")
+    assert build_index("index.npz", [photos / "more"], *model[:2]).growth == Growth(missing=3)
+
+
+def test_files_that_were_moved_are_known_by_their_content(model, photos, looked_at):
+    first = build_index("index.npz", [photos / "more"], *model[:2])
+    features = dict(zip(first.paths, first.features))
+    looked_at.clear()
+    (photos / "more").rename("moved")
+    pathlib.Path("moved/6.png").rename("moved/six.png")
+    index = build_index("index.npz", ["moved"], *model[:2], drop_missing=True)
+    assert (looked_at, index.growth) == ([], Growth(new=3, gone=3))
+    assert [pathlib.Path(path).name for path in index.paths] == ["7.png", "8.png", "six.png"]
+    expected = [features[str(photos / "more" / f"{row}.png")] for row in (7, 8, 6)]
+    np.testing.assert_array_equal(index.features, expected)
+
+
+def test_an_index_is_told_where_its_root_is_now(model, photos, looked_at, tmp_path):
+    pathlib.Path("indexes").mkdir()
+    first = build_index("indexes/index.npz", [photos], *model[:2], "run")
+    assert first.root == str(photos)  # the index lies elsewhere
+    looked_at.clear()
+    pathlib.Path("disk").mkdir()
+    photos.rename("disk/pictures")
+    pathlib.Path("indexes/index.npz").rename("index.npz")
+    assert not any(map(os.path.exists, read_index("index.npz").paths))
+    index = read_index("index.npz", root="disk/pictures")
+    assert all(map(os.path.exists, index.paths))
+    assert index.is_own
+    grown = build_index("index.npz", ["disk/pictures"], *model[:2], root="disk/pictures")
+    assert (looked_at, grown.growth) == ([], Growth())
+    again = read_index("index.npz")
+    assert again.root == str(tmp_path / "disk" / "pictures")
+    assert all(map(os.path.exists, again.paths)) and again.is_own
+
+
+def test_which_folder_is_the_root(model, photos, tmp_path):
+    pathlib.Path("apart").mkdir()
+    inside = build_index("index.npz", [photos], *model[:2])
+    above = build_index(photos / "more" / "index.npz", [photos], *model[:2])
+    files = build_index("apart/1.npz", [photos / "0.png", photos / "more/6.png"], *model[:2])
+    named = build_index("apart/2.npz", [photos / "0.png"], *model[:2], root=tmp_path)
+    assert (inside.root, above.root) == ("", "")
+    assert (files.root, named.root) == (str(photos), str(tmp_path))
 
 
 def test_an_index_grows_by_other_folders(model, photos):
@@ -93,7 +166,7 @@ def test_bad_images_are_kept_in_mind(model, photos, looked_at):
     assert looked_at == []
     shutil.copy(photos / "3.png", bad)
     mended = build_index("index.npz", [photos], *model[:2])
-    assert looked_at == ["2.png"]
+    assert looked_at == []  # it is a copy of one that is known
     assert bad in mended.paths
 
 
@@ -274,6 +347,9 @@ FORGED_FEATURES = [
             problems=np.frombuffer(b"ab", np.uint8), problem_ends=np.array([1, 2])
         ),
         lambda header, arrays: arrays.update(problem_ends=np.zeros(99, np.int64)),
+        lambda header, arrays: arrays.update(digests=arrays["digests"][1:]),
+        lambda header, arrays: arrays.update(digests=arrays["digests"][:, 1:]),
+        lambda header, arrays: arrays.update(digests=arrays["digests"].astype(np.int64)),
     ],
 )
 def test_forged_indices_are_refused(model, photos, change):
@@ -317,11 +393,12 @@ def test_an_index_of_the_first_format_opens_and_grows(model, photos, looked_at):
     index = build_index("index.npz", [photos], *model[:2], "run")
     write_first_format("index.npz", index)
     old = read_index("index.npz")
-    assert (old.files, old.paths, old.model) == (index.files, index.paths, index.model)
+    files = {path: file._replace(digest="") for path, file in index.files.items()}
+    assert (old.files, old.paths, old.model) == (files, index.paths, index.model)
     assert (old.features == index.features).all()
     looked_at.clear()
     grown = build_index("index.npz", [photos], *model[:2])
-    assert (looked_at, grown.files) == ([], index.files)
+    assert (looked_at, grown.files) == ([], files)
     assert "names" in read_npz("index.npz")
 
 

@@ -1,0 +1,74 @@
+"""Which images of an index are the same?
+
+Copies have equal contents, so a model sees the same in them: their unit rows are equal,
+and their cosine is 1. The same pixels in another file format count as well. A lower
+bound also finds images that were scaled, cropped or compressed: at 0.95 or so, which
+depends on the model.
+
+All pairs of N images are compared, block by block, which costs N^2 E multiplications
+and the memory of one block. Pairs are joined to groups: if a is like b, and b like c,
+all three are one group.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from clip_np.evaluation.index import LENGTH_TOLERANCE, Index
+from clip_np.files import FileError
+
+EQUAL = 0.99999  # a cosine: equal pixels, seen in different batches, differ by 1e-7
+BLOCK = 2048  # images that are compared with as many others at a time: 16 MB of cosines
+
+
+def find_duplicates(index: Index, cosine: float = EQUAL) -> list[list[str]]:
+    """Groups of images with a cosine of at least `cosine`, as lists of paths.
+
+    Groups and paths come in the order of the index. ValueError for a cosine outside of
+    0 to 1, FileError for a damaged index.
+    """
+    if not 0 < cosine <= 1:
+        raise ValueError(f"`cosine` must lie above 0 and up to 1, got {cosine}")
+    parents = np.arange(len(index))  # of each row, the row that it was joined to
+    for first, second in _pairs(index, min(cosine, EQUAL)):
+        one, other = _leader(parents, first), _leader(parents, second)
+        parents[max(one, other)] = min(one, other)
+    groups: dict[int, list[str]] = {}
+    joined = np.flatnonzero(parents != np.arange(len(index)))
+    for row in sorted({*joined.tolist(), *parents[joined].tolist()}):
+        groups.setdefault(_leader(parents, row), []).append(index.path(row))
+    return list(groups.values())
+
+
+def _pairs(index: Index, cosine: float) -> Iterator[tuple[int, int]]:
+    """Rows that are alike, the smaller one first."""
+    features = index.features
+    for start in range(0, len(features), BLOCK):
+        for other in range(start, len(features), BLOCK):
+            with np.errstate(over="ignore", invalid="ignore"):
+                block = features[start : start + BLOCK] @ features[other : other + BLOCK].T
+            if not block.max() <= 1 + LENGTH_TOLERANCE:  # also for NaN
+                raise FileError(f"{index.file}: damaged: its rows are no unit rows", index.file)
+            for first, second in np.argwhere(block >= cosine):
+                if start + first < other + second:
+                    yield int(start + first), int(other + second)
+
+
+def _leader(parents: np.ndarray, row: int) -> int:
+    """The first row of the group that a row belongs to."""
+    while parents[row] != row:
+        parents[row] = parents[parents[row]]  # the way becomes shorter
+        row = int(parents[row])
+    return row
+
+
+def fold_copies(index: Index, rows: np.ndarray, count: int) -> list[int]:
+    """The first `count` of some rows that are no copies of rows before them."""
+    kept: list[int] = []
+    for row in rows.tolist():
+        is_copy = kept and (index.features[kept] @ index.features[row]).max() >= EQUAL
+        if not is_copy:
+            kept.append(row)
+        if len(kept) == count:
+            break
+    return kept
