@@ -8,6 +8,7 @@
     clip-np classify RUN cat.jpg "a cat" "a dog"  which caption fits an image
     clip-np embed RUN FOLDER -o index.npz         see all images once ...
     clip-np search index.npz "a cat on a roof"    ... and find them at once
+    clip-np duplicates index.npz                  images that are the same
     clip-np convert RUN DIRECTORY                 write a model for other libraries
 
 What goes in are arguments. What comes out are lines for people on stdout; with --json
@@ -19,11 +20,12 @@ The files:
 
 program      from arguments to an exit status: `main`
 parser       which commands and options there are
+mistyped     what a wrong argument may have meant
 messages     parameters of functions become options of the command line
 output       lines, pictures and warnings for people
 runs         train, evaluate, plot
 asking       info, classify
-searching    embed, search
+searching    embed, search, duplicates
 converting   convert
 """
 

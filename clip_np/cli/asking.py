@@ -27,7 +27,13 @@ from clip_np.cli.output import (
     print_unreadable,
 )
 from clip_np.data import DataError, Preprocess
-from clip_np.evaluation import AnyTokenizer, embed_files, image_files, zero_shot_classifier
+from clip_np.evaluation import (
+    AnyTokenizer,
+    embed_files,
+    image_files,
+    names_an_image,
+    zero_shot_classifier,
+)
 from clip_np.files import shown
 from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
@@ -113,9 +119,9 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = load_model(arguments)
     # Without --labels, the first input is the image or folder, and captions follow it.
     has_captions = arguments.labels is None
-    images = loaded.inputs[:1] if has_captions else loaded.inputs
-    labels = loaded.inputs[1:] if has_captions else read_labels(arguments.labels)
-    labels = list(dict.fromkeys(labels))
+    images, captions = split_inputs(loaded.inputs) if has_captions else (loaded.inputs, [])
+    labels = [label for text in arguments.labels or [] for label in read_labels(text)]
+    labels = list(dict.fromkeys(captions + labels))
     if not labels:
         raise ValueError("no labels: write captions after the image, or --labels A,B,C")
 
@@ -131,13 +137,35 @@ def classify_command(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         probabilities = match_probabilities(cosines, loaded.model.logit_scale.item())
         scores = rank_labels(readable, labels, probabilities)
-        sheet = _label_sheet(scores, len(labels))
+        cosine_of = {file: dict(zip(labels, row.tolist())) for file, row in zip(readable, cosines)}
+        sheet = _label_sheet(scores, cosine_of, len(labels))
     print_labels(arguments, sheet.files)
     if has_captions or arguments.picture:
         picture = arguments.picture or DEFAULT_PICTURE
-        draw_pictures(arguments, lambda: [draw_sheet(sheet, picture)])
-    is_about_one_image = has_captions and not os.path.isdir(images[0])
+        draw_pictures(
+            arguments, lambda: [draw_sheet(sheet, picture)], is_asked=arguments.picture is not None
+        )
+    is_about_one_image = has_captions and len(images) == 1 and not os.path.isdir(images[0])
     return shortened(scores, is_about_one_image)
+
+
+def split_inputs(inputs: list[str]) -> tuple[list[str], list[str]]:
+    """The images and the captions among the inputs; the first one is an image.
+
+    Others are images if they are files that look like one, or end like an image and
+    have no space: a mistyped "cat.jpg" is no caption.
+
+    >>> split_inputs(["a.png", "b.png", "a red square", "beside b.png"])
+    (['a.png', 'b.png'], ['a red square', 'beside b.png'])
+    """
+    images, captions = inputs[:1], []
+    for text in inputs[1:]:
+        looks_like_image = Path(text).suffix != "" and names_an_image(text)
+        if looks_like_image and (os.path.isfile(text) or " " not in text):
+            images.append(text)
+        else:
+            captions.append(text)
+    return images, captions
 
 
 def read_labels(text: str) -> list[str]:
@@ -199,23 +227,28 @@ def _ranking_sheet(scores: Scores, label: str) -> Sheet:
     return Sheet(title=label, note=note, files=files)
 
 
-def _label_sheet(scores: Scores, label_count: int) -> Sheet:
+def _label_sheet(scores: Scores, cosine_of: Scores, label_count: int) -> Sheet:
     """Each image with its likeliest labels, and if there are several, its name."""
-    note = f"How likely each of {label_count} labels is."
+    note = f"How likely each of {label_count} labels is, and its cosine."
     if len(scores) == 1:
         ((file, chances),) = scores.items()
-        labels = _percentages(chances, SHEET_SIZE)
+        labels = _percentages(chances, cosine_of[file], SHEET_SIZE)
         return Sheet(title=Path(file).name, note=note, files=[LabelledFile(file, labels)])
     files = [
-        LabelledFile(file, [("", file), *_percentages(chances, SHORT_TABLE)])
+        LabelledFile(file, [("", file), *_percentages(chances, cosine_of[file], SHORT_TABLE)])
         for file, chances in scores.items()
     ]
     return Sheet(title=f"{len(scores):,} images", note=note, files=files)
 
 
-def _percentages(chances: Mapping[str, float], count: int) -> list[tuple[str, str]]:
-    """The first `count` labels, each with its probability as a mark before it."""
-    return [(f"{chance:.1%}", label) for label, chance in list(chances.items())[:count]]
+def _percentages(
+    chances: Mapping[str, float], cosines: Mapping[str, float], count: int
+) -> list[tuple[str, str]]:
+    """The first `count` labels: the probability as a mark, the words, the cosine."""
+    return [
+        (f"{chance:.1%}", f"{label} ({cosines[label]:.3f})")
+        for label, chance in list(chances.items())[:count]
+    ]
 
 
 def shortened(scores: Scores, is_about_one_image: bool) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def name_flags(message: str, flags: Mapping[str, str]) -> str:
 def warnings_name_flags(flags: Mapping[str, str]) -> Iterator[None]:
     """Within the block, printed warnings name options of the command line.
 
-    Those of Pillow are left out: they speak of its own source, and what cannot be read
+    They are lines of the program, and name no line of its source. Those of Pillow are
+    left out: they speak of its own source, and what cannot be read
     of a picture is an error that names the file.
     """
     # Only the text is changed. What is caught or recorded is the warning itself.
@@ -64,8 +65,7 @@ def warnings_name_flags(flags: Mapping[str, str]) -> Iterator[None]:
         lineno: int,
         line: str | None = None,
     ) -> str:
-        text = shown(name_flags(str(message), flags))
-        return usual(text, category, filename, lineno, line)
+        return f"clip-np: warning: {shown(name_flags(str(message), flags))}\n"
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

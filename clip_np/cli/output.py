@@ -19,6 +19,7 @@ from clip_np.data import DataError, a_few, resize_and_crop
 from clip_np.evaluation import MissingMatplotlib, labelled_images, read_picture
 from clip_np.files import shown, shown_lines
 
+FAILED = 1  # an exit status
 SHEET_SIZE = 20  # images on a contact sheet, at most
 SHEET_PIXELS = 224  # the side of an image on it
 MARK_WIDTH = 8  # characters before the words of a label
@@ -59,12 +60,21 @@ def print_labels(arguments: argparse.Namespace, files: Sequence[LabelledFile]) -
             print_text(arguments, shown(line))
 
 
-def draw_pictures(arguments: argparse.Namespace, draw: Callable[[], list[Path]]) -> None:
-    """Call `draw`, and print which files it wrote, or that matplotlib is missing."""
+def draw_pictures(
+    arguments: argparse.Namespace, draw: Callable[[], list[Path]], is_asked: bool = False
+) -> None:
+    """Call `draw`, and print which files it wrote, or that matplotlib is missing.
+
+    is_asked: somebody asked for the pictures, so without them the program fails.
+    """
     try:
         paths = draw()
     except MissingMatplotlib as error:
-        print_text(arguments, str(error))
+        if is_asked:
+            print(f"clip-np: error: {error}", file=sys.stderr)
+            arguments.status = FAILED
+        else:
+            print_text(arguments, str(error))
     else:
         print_text(arguments, "pictures: " + ", ".join(shown(path) for path in paths))
 

@@ -13,11 +13,13 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
+from clip_np.cli.mistyped import Parser
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
 from clip_np.cli.searching import duplicates_command, embed_command, search_command
 from clip_np.encoders import ACTIVATIONS
@@ -26,11 +28,12 @@ from clip_np.training import BACKEND_HELP, TrainingOptions
 Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
 Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
 
+PACKAGE = "minigrad-clip"
 MODEL_HELP = "a run directory or a file of weights"
 RUN_HELP = "a run directory, or a checkpoint file in it"
 
 TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."
-EVALUATE = "Measure a trained model on its test split, or on other data."
+EVALUATE = "Measure a trained model on its test split, or any model on other data."
 PLOT = "Draw the loss of a run again, also while it is training."
 INFO = "Say what a model is: its file, its sizes, its tokenizer, how long it was trained."
 SEARCH = """\
@@ -58,9 +61,9 @@ Say which label fits an image, or which images fit a sentence.
     clip-np classify MODEL IMAGE "a cat" "a dog"
     clip-np classify MODEL FOLDER "a cat on a roof"
 
-Without --labels, what follows the first image (or folder) are captions to choose from. The
-probabilities of several labels sum to 100 % for each image. For a single label, images are
-ranked by their cosine to it.
+Without --labels, what follows the first image (or folder) are captions to choose from, and
+further image files. The probabilities of several labels sum to 100 % for each image; the cosine
+stands beside them. For a single label, images are ranked by their cosine to it.
 
 --json prints {image: {label: probability}}. About one image and its captions it prints
 {caption: probability}, and about a single label {image: cosine}."""
@@ -101,10 +104,14 @@ The tokenizer goes into the directory; a single file has no room for it."""
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `clip-np`.
 
-    Parsed arguments have a `function`, which runs the command, and a `command_parser`.
+    Parsed arguments have a `function`, which runs the command, a `command_parser`, and
+    a `status`, with which the program ends. Without a command there is none of these.
     """
-    parser = argparse.ArgumentParser(prog="clip-np", description="Train and use CLIP on NumPy.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = Parser(prog="clip-np", description="Train and use CLIP on NumPy.")
+    parser.add_argument(
+        "--version", action=PrintVersion, nargs=0, help="print the version of the program"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     add_train(commands)
     add_evaluate(commands)
     add_plot(commands)
@@ -118,6 +125,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class PrintVersion(argparse.Action):
+    """Prints the version of the installed package, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata  # here, since it takes 20 ms
+
+        try:
+            version = metadata.version(PACKAGE)
+        except metadata.PackageNotFoundError:
+            version = f"(not installed, from {Path(__file__).parents[1]})"
+        print(f"{parser.prog} {version}")
+        parser.exit()
+
+
 def _add_command(
     commands: Commands, name: str, function: Function, description: str
 ) -> argparse.ArgumentParser:
@@ -128,7 +149,7 @@ def _add_command(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(function=function, command_parser=command)
+    command.set_defaults(function=function, command_parser=command, status=0)
     return command
 
 
@@ -156,8 +177,9 @@ def add_train(commands: Commands) -> None:
 def add_evaluate(commands: Commands) -> None:
     """Add `clip-np evaluate` and its arguments."""
     command = _add_command(commands, "evaluate", evaluate_command, EVALUATE)
-    command.add_argument("run", metavar="RUN", help=RUN_HELP)
+    command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
     _add_data_options(command)
+    _add_activation(command)
     _add_backend(command)
     _add_json(command)
 
@@ -184,8 +206,9 @@ def add_classify(commands: Commands) -> None:
     command.add_argument(
         "--labels",
         metavar="A,B,C",
+        action="append",
         help="labels to choose from, for any number of images; @FILE: one on each line of a "
-        "text file",
+        "text file; may be given several times",
     )
     command.add_argument(
         "--template",

@@ -3,25 +3,31 @@
     parse the arguments -> run the command's function -> with --json, print its result
 
 Every mistake that a user can make raises an exception that says what to do. It is
-printed as one line on stderr, and the exit status is 1; for Ctrl-C it is 130, as is
-usual in shells. Any other exception is a bug, and shows its traceback.
+printed as one line on stderr, and the exit status is 1. It is also 1 if a picture was
+asked for and could not be made. For Ctrl-C it is 130, as is usual in shells, and 141 if
+the reader of the output went away. Any other exception is a bug, and shows its
+traceback.
 """
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from clip_np.cli.messages import flags_of, name_flags, warnings_name_flags
+from clip_np.cli.mistyped import refuse_unknown
+from clip_np.cli.output import FAILED
 from clip_np.cli.parser import build_parser
 from clip_np.files import shown
 from clip_np.training import TrainingError
 from minigrad.backend import BackendError, move
 
 MISTAKES = (ValueError, OSError, ImportError, TrainingError, BackendError)
-FAILED = 1  # an exit status
 INTERRUPTED = 130  # the exit status after Ctrl-C
+PIPE_CLOSED = 141  # the exit status after the reader of the output went away
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,21 +36,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments after the program's name; by default those of the process.
     """
     _print_any_character()
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if arguments.command is None:
+        refuse_unknown(parser, unknown)
+        parser.print_help()
+        return 0
+    refuse_unknown(arguments.command_parser, unknown)
     flags = flags_of(arguments.command_parser)
     try:
         _require_backend(getattr(arguments, "backend", None))
         with warnings_name_flags(flags):
             result = arguments.function(arguments)
+        if arguments.json:
+            print(json.dumps(result), flush=True)
+    except BrokenPipeError:
+        _drop_output()
+        return PIPE_CLOSED
     except MISTAKES as error:
         print(f"clip-np: error: {shown(name_flags(str(error), flags))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("clip-np: interrupted", file=sys.stderr)
         return INTERRUPTED
-    if arguments.json:
-        print(json.dumps(result))
-    return 0
+    status: int = arguments.status
+    return status
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to an output that nobody reads, as after `| head`."""
+    with contextlib.suppress(OSError, ValueError):  # a test's output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_any_character() -> None:

@@ -11,6 +11,7 @@ replaces them.
 
 import argparse
 import dataclasses
+import os
 import shlex
 import signal
 from collections.abc import Iterable
@@ -20,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from clip_np.cli.output import draw_pictures, print_text
-from clip_np.data import IMAGE_SIZE, to_model_input
+from clip_np.data import IMAGE_SIZE, Preprocess, is_shapes_split, to_model_input
 from clip_np.encoders import PRESETS
 from clip_np.evaluation import (
+    AnyTokenizer,
     attention_maps,
     caption_grid,
     caption_probabilities,
@@ -33,7 +35,6 @@ from clip_np.evaluation import (
 )
 from clip_np.files import FileError, file_errors
 from clip_np.model import CLIP
-from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
     METRICS,
     FilesTask,
@@ -48,7 +49,7 @@ from clip_np.training import (
     read_run,
     saved_training,
 )
-from clip_np.weights import CHECKPOINT, PREVIOUS
+from clip_np.weights import CHECKPOINT, PREVIOUS, load, locate
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
@@ -198,10 +199,14 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
 
 
 def _measure(
-    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: TokenizerProtocol
+    arguments: argparse.Namespace,
+    task: Task,
+    model: CLIP,
+    tokenizer: AnyTokenizer,
+    preprocess: Preprocess | None = None,
 ) -> dict[str, Any]:
     """The figures of a model on the task's held-out data, also printed as a table."""
-    figures = task.report(model, tokenizer)
+    figures = task.report(model, tokenizer, preprocess)
     print_text(arguments, f"on {task.measured_on}:")
     for key, value in figures.items():
         name = key.replace("_", " ")
@@ -260,12 +265,23 @@ def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> 
 
 
 def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure a trained model on its test split, or on other data."""
-    checkpoint = read_run(arguments.run)
-    source = SavedTraining.of(checkpoint.training).source or {}
-    task = _data_to_measure_on(arguments, source)
-    checkpoint.model.to(arguments.backend or "numpy")
-    return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+    """Measure a trained model on its test split, or any model on other data."""
+    if is_run(arguments.run):
+        checkpoint = read_run(arguments.run, arguments.activation)
+        source = SavedTraining.of(checkpoint.training).source or {}
+        task = _data_to_measure_on(arguments, source)
+        checkpoint.model.to(arguments.backend or "numpy")
+        return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+    loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
+    task = _data_to_measure_on(arguments, {})
+    return _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
+
+
+def is_run(path: str) -> bool:
+    """Whether a path means a checkpoint of this library, and not published weights."""
+    if os.path.isdir(path):
+        return any(os.path.exists(os.path.join(path, name)) for name in (CHECKPOINT, PREVIOUS))
+    return path.lower().endswith(".npz")
 
 
 def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -> Task:
@@ -275,19 +291,23 @@ def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -
         if not source:
             raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
         return open_task(source, training=False)
-    if source.get("task") == "shapes":
+    settings = _options_given(arguments, DATA_OPTIONS)
+    if source.get("task") == "shapes" and not settings and is_shapes_split(arguments.data):
         return ShapesTask(test=arguments.data, training=False)
     # With the seed of the training, what it held out is held out again.
-    seed = source.get("seed", 0)
-    return FilesTask(arguments.data, seed=seed, **_options_given(arguments, DATA_OPTIONS))
+    return FilesTask(arguments.data, seed=source.get("seed", 0), **settings)
 
 
 def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training."""
-    directory = Path(arguments.run)
-    options = SavedTraining.of(read_run(directory).training).options
-    if options is None or not directory.is_dir():
-        raise ValueError(f"{directory}: expected the directory of a run, with its {METRICS}")
+    if not is_run(arguments.run):
+        path = locate(arguments.run)  # there may be nothing at all
+        raise ValueError(f"{path}: weights alone hold no losses; a run has them in {METRICS}")
+    options = SavedTraining.of(read_run(arguments.run).training).options
+    path = Path(arguments.run)
+    directory = path if path.is_dir() else path.parent
+    if options is None or not (directory / METRICS).is_file():
+        raise ValueError(f"{arguments.run}: expected the directory of a run, with its {METRICS}")
     entries = read_metrics(directory / METRICS)
     chosen = TrainingOptions.of(options)
     draw_pictures(
@@ -300,5 +320,6 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
                 loss=chosen.loss,
             )
         ],
+        is_asked=True,
     )
     return {"records": len(entries)}

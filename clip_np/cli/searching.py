@@ -170,4 +170,4 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
             for path, mark in marks.items()
         ]
         sheet = Sheet(title=title, note=note, files=files)
-        draw_pictures(arguments, lambda: [draw_sheet(sheet, arguments.png)])
+        draw_pictures(arguments, lambda: [draw_sheet(sheet, arguments.png)], is_asked=True)

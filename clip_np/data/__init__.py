@@ -51,6 +51,7 @@ from clip_np.data.sources import open_dataset
 from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
 from clip_np.data import shapes
 from clip_np.data.shapes import (
+    is_shapes_split,
     CLASSES,
     HELD_OUT_LABELS,
     IMAGE_SIZE,
@@ -85,6 +86,7 @@ __all__ = [
     "a_few",
     "augment",
     "extra_words",
+    "is_shapes_split",
     "load_images",
     "open_dataset",
     "opened",

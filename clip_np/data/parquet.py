@@ -39,6 +39,18 @@ def is_parquet(path: Path, asked_for: bool) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of a file's columns; ImportError or DataError as `read_parquet`."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(f'{path} needs pyarrow: pip install "minigrad-clip[data]"') from error
+    require_true_footer(path)
+    with parquet_errors(path), pyarrow.parquet.ParquetFile(path) as file:
+        names: list[str] = file.schema_arrow.names
+    return names
+
+
 def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
     """One entry for each row, counted from 0.
 

@@ -28,7 +28,7 @@ from clip_np.data.columns import Entry
 from clip_np.data.drawing import render
 from clip_np.data.errors import DataError
 from clip_np.data.images import opened
-from clip_np.data.parquet import read_parquet
+from clip_np.data.parquet import column_names, read_parquet
 from clip_np.data.scenes import (
     ALL_LABELS,
     CLASSES,
@@ -128,6 +128,26 @@ def _single_objects(labels: np.ndarray, rng: np.random.Generator) -> Scenes:
     return scenes._replace(labels=np.stack([labels, labels], axis=1), layouts=positions)
 
 
+TEST_COLUMNS = ("img", "text_EN", "kind", "label")
+"""The columns of a test split in a parquet file."""
+
+
+def is_shapes_split(path: str | Path) -> bool:
+    """Whether `read_test_split` is meant: a parquet file with its columns.
+
+    >>> is_shapes_split("nowhere"), is_shapes_split("captions.csv")
+    (False, False)
+    """
+    files = _test_files(Path(path))
+    is_parquet = bool(files) and all(file.suffix.lower() == ".parquet" for file in files)
+    return is_parquet and files[0].is_file() and set(TEST_COLUMNS) <= set(column_names(files[0]))
+
+
+def _test_files(path: Path) -> list[Path]:
+    """The parquet files of a test split."""
+    return sorted(path.glob("test-*.parquet")) if path.is_dir() else [path]
+
+
 def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
     """Read a test split from a parquet file, or from a folder's test-*.parquet files.
 
@@ -135,8 +155,8 @@ def read_test_split(path: str | Path) -> dict[str, ShapesSplit]:
     `label`. Raises DataError, naming the row, for whatever is not as expected.
     """
     path = Path(path)
-    files = sorted(path.glob("test-*.parquet")) if path.is_dir() else [path]
-    columns = {name: (name,) for name in ("img", "text_EN", "kind", "label")}
+    files = _test_files(path)
+    columns = {name: (name,) for name in TEST_COLUMNS}
     rows: dict[str, list[SplitRow]] = {kind: [] for kind in (*RETRIEVAL_KINDS, *ZERO_SHOT_KINDS)}
     for file in files:
         for entry in read_parquet(file, columns):

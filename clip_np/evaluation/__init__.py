@@ -35,8 +35,8 @@ not.
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
 from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
-from clip_np.evaluation.reports import pairs_report
 from clip_np.evaluation.folders import embed_files, image_files
+from clip_np.evaluation.reports import pairs_report, prepared_pairs_report
 from clip_np.evaluation.index_table import IndexedFile
 from clip_np.evaluation.index import Growth, Index, fingerprint, read_index, write_index
 from clip_np.evaluation.building import build_index
@@ -81,6 +81,7 @@ __all__ = [
     "multiple_choice_accuracy",
     "names_an_image",
     "pairs_report",
+    "prepared_pairs_report",
     "ranks",
     "read_index",
     "read_picture",

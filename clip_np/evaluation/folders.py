@@ -7,12 +7,12 @@ one. No more than two batches of images are in memory at any time.
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from clip_np.data import BAR_SECONDS, IMAGE_SUFFIXES, DataError, Preprocess, opened
+from clip_np.data import BAR_SECONDS, IMAGE_SUFFIXES, DataError, ImageSource, Preprocess, opened
 from clip_np.evaluation.features import unit_features
 from clip_np.files import File
 from clip_np.model import CLIP
@@ -60,21 +60,33 @@ def embed_files(
     The results come in the order of the paths. A progress bar shows after a few
     seconds.
     """
+    sources = [Path(path) for path in paths]
+    with contextlib.closing(embed_sources(model, preprocess, sources, paths)) as results:
+        yield from zip(paths, results)
 
-    def decode(path: str) -> np.ndarray | DataError:
+
+def embed_sources(
+    model: CLIP, preprocess: Preprocess, sources: Sequence[ImageSource], names: Sequence[str]
+) -> Generator[np.ndarray | DataError, None, None]:
+    """The unit features (E,) of each source, or the error it raised; as `embed_files`.
+
+    A source is a path, the bytes of a file, or an array; its name is for the error.
+    """
+
+    def decode(row: int) -> np.ndarray | DataError:
         """The preprocessed image (3, S, S), or why it cannot be read."""
-        return opened(Path(path), path, preprocess, skip_bad=True)
+        return opened(sources[row], names[row], preprocess, skip_bad=True)
 
     from tqdm import tqdm  # here, since it takes 20 ms
 
-    decoded = map_ahead(decode, paths, workers=DECODING_THREADS, ahead=BATCH_SIZE)
-    bar = tqdm(total=len(paths), desc="images", delay=BAR_SECONDS)
+    rows = range(len(sources))
+    decoded = map_ahead(decode, rows, workers=DECODING_THREADS, ahead=BATCH_SIZE)
+    bar = tqdm(total=len(rows), desc="images", delay=BAR_SECONDS)
     with bar, contextlib.closing(decoded):
-        for start in range(0, len(paths), BATCH_SIZE):
-            batch = paths[start : start + BATCH_SIZE]
-            results = list(itertools.islice(decoded, len(batch)))
+        for start in range(0, len(rows), BATCH_SIZE):
+            results = list(itertools.islice(decoded, len(rows[start : start + BATCH_SIZE])))
             images = [result for result in results if isinstance(result, np.ndarray)]
             features = iter(unit_features(model, model.encode_image, np.array(images)))
-            for path, result in zip(batch, results):
-                yield path, next(features) if isinstance(result, np.ndarray) else result
-            bar.update(len(batch))
+            for result in results:
+                yield next(features) if isinstance(result, np.ndarray) else result
+            bar.update(len(results))

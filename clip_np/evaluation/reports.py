@@ -7,10 +7,13 @@ caption of the same image.
 """
 
 from collections.abc import Sequence
+from warnings import warn
 
 import numpy as np
 
+from clip_np.data import DataError, Pairs, Preprocess, a_few
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
+from clip_np.evaluation.folders import embed_sources
 from clip_np.evaluation.metrics import (
     Names,
     multiple_choice_accuracy,
@@ -35,10 +38,51 @@ def pairs_report(
     captions. With fewer than three distinct captions there is no multiple choice.
     """
     image_features = embed_images(model, images)  # (N, E)
+    return _report(model, tokenizer, image_features, captions, image_names)
+
+
+def prepared_pairs_report(
+    model: CLIP,
+    preprocess: Preprocess,
+    tokenizer: AnyTokenizer,
+    pairs: Pairs,
+    skip_bad: bool = False,
+) -> dict[str, float]:
+    """The figures of `pairs_report` for a model with a preprocessing of its own.
+
+    The images are opened one batch after the other. DataError for an unreadable one;
+    with skip_bad only if all are, and some make a warning that names them.
+    """
+    features: dict[int, np.ndarray] = {}
+    problems: list[DataError] = []
+    for row, result in enumerate(embed_sources(model, preprocess, pairs.sources, pairs.names)):
+        if isinstance(result, DataError):
+            problems.append(result)
+        else:
+            features[row] = result
+    if problems and not skip_bad:
+        raise problems[0]
+    if not features:
+        raise DataError(f"none of the {len(pairs)} images is readable: {a_few(problems)}")
+    if problems:
+        warn(f"{len(problems)} unreadable images are left out: {a_few(problems)}", stacklevel=2)
+    readable = pairs.select(list(features))
+    image_features = np.stack(list(features.values()))  # (N, E)
+    return _report(model, tokenizer, image_features, readable.captions, readable.names)
+
+
+def _report(
+    model: CLIP,
+    tokenizer: AnyTokenizer,
+    image_features: np.ndarray,
+    captions: Sequence[str],
+    image_names: Names,
+) -> dict[str, float]:
+    """The figures of images, as features (N, E), with their N captions."""
     text_features = embed_texts(model, tokenizer, captions)  # (N, E)
     report = retrieval_metrics(image_features, text_features, captions, image_names)
 
-    rows = number_names(image_names, len(images)).first_rows  # one row for each image
+    rows = number_names(image_names, len(captions)).first_rows  # one row for each image
     first_captions = [captions[row] for row in rows]
     if len(set(first_captions)) >= CHOICES:
         report[f"multiple_choice_{CHOICES}"] = multiple_choice_accuracy(

@@ -41,27 +41,28 @@ RUN_FILES = (*PICTURES, BEST, METRICS, PREVIOUS, CHECKPOINT)
 """What is moved aside. The checkpoint is last: with it, the rest is complete."""
 
 
-def read_run(path: File) -> Checkpoint:
+def read_run(path: File, activation: str | None = None) -> Checkpoint:
     """The checkpoint of a run directory, or a checkpoint file, ready to be used.
 
+    activation replaces the one that the checkpoint names.
     If the last checkpoint of a directory is damaged or missing, the one before is read,
     and a TrainingWarning names both. FileError if what it says of its training cannot
     be; otherwise as `read_checkpoint`.
     """
-    return _read_last_or_previous(Path(path))[0]
+    return _read_last_or_previous(Path(path), activation)[0]
 
 
-def _read_last_or_previous(path: Path) -> tuple[Checkpoint, Path]:
+def _read_last_or_previous(path: Path, activation: str | None = None) -> tuple[Checkpoint, Path]:
     """A checkpoint, and the file that it was read from."""
     last = path / CHECKPOINT if path.is_dir() else path
     previous = path / PREVIOUS
     try:
-        return _read(last), last
+        return _read(last, activation), last
     except (FileError, FileNotFoundError) as error:
         if not path.is_dir() or not previous.is_file():
             raise
         try:
-            checkpoint = _read(previous)
+            checkpoint = _read(previous, activation)
         except FileError:
             raise error from None
         warn(
@@ -72,8 +73,8 @@ def _read_last_or_previous(path: Path) -> tuple[Checkpoint, Path]:
         return checkpoint, previous
 
 
-def _read(path: Path) -> Checkpoint:
-    checkpoint = read_checkpoint(path)
+def _read(path: Path, activation: str | None) -> Checkpoint:
+    checkpoint = read_checkpoint(path, activation)
     saved_training(checkpoint, path)
     return checkpoint
 

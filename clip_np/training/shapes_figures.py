@@ -17,16 +17,15 @@ Radford et al. 2021, arXiv:2103.00020, section 3.1.
 import numpy as np
 
 from clip_np.data import CLASSES, PROMPTS, ShapesSplit
-from clip_np.evaluation import TIE, embed_images, embed_texts, retrieval_metrics
+from clip_np.evaluation import TIE, AnyTokenizer, embed_images, embed_texts, retrieval_metrics
 from clip_np.model import CLIP
-from clip_np.tokens import TokenizerProtocol
 
 SMALL_GALLERY = 100
 """Drawings and captions of the easier retrieval question. The harder one uses all."""
 
 
 def shapes_report(
-    model: CLIP, tokenizer: TokenizerProtocol, splits: dict[str, ShapesSplit]
+    model: CLIP, tokenizer: AnyTokenizer, splits: dict[str, ShapesSplit]
 ) -> dict[str, float]:
     """The figures of the shapes task, each between 0 and 1.
 

@@ -25,13 +25,13 @@ from clip_np.data import (
     VALIDATION_PAIRS,
     DataError,
     Pairs,
+    Preprocess,
     load_images,
     open_dataset,
     shapes,
 )
-from clip_np.evaluation import pairs_report
+from clip_np.evaluation import AnyTokenizer, pairs_report, prepared_pairs_report
 from clip_np.model import CLIP
-from clip_np.tokens import TokenizerProtocol
 from clip_np.training.checks import shown
 from clip_np.training.shapes_figures import shapes_report
 
@@ -93,8 +93,15 @@ class ShapesTask:
         else:
             self.splits = shapes.read_test_split(test)
 
-    def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
-        """Recall and zero-shot accuracy, as in `shapes_report`."""
+    def report(
+        self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
+    ) -> dict[str, float]:
+        """Recall and zero-shot accuracy, as in `shapes_report`.
+
+        ValueError for a model that was not trained here, which has a `preprocess`.
+        """
+        if preprocess is not None:
+            raise ValueError("the shapes task measures models that were trained here; pass `data`")
         return shapes_report(model, tokenizer, self.splits)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
@@ -133,8 +140,15 @@ class FilesTask:
         self.test = splits[name]
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
 
-    def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
-        """Recall, median ranks and multiple choice, as in `pairs_report`."""
+    def report(
+        self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
+    ) -> dict[str, float]:
+        """Recall, median ranks and multiple choice, as in `pairs_report`.
+
+        preprocess: how images are prepared for a model that was not trained here.
+        """
+        if preprocess is not None:
+            return prepared_pairs_report(model, preprocess, tokenizer, self.test, self.skip_bad)
         size = model.config.vision.image_size
         images, test = load_images(self.test, size, self.skip_bad)
         return pairs_report(model, tokenizer, images, test.captions, test.names)

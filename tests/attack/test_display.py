@@ -71,7 +71,7 @@ def test_a_title_and_a_mark_on_the_page(tmp_path):
 
 
 def test_errors_and_warnings(capsys, photos, monkeypatch):
-    def refuse(path):
+    def refuse(path, activation):
         warnings.warn(f"row {EVIL}", stacklevel=1)
         raise ValueError(f"caption {EVIL}\nclip-np: all is well")
 

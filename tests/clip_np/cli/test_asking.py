@@ -38,7 +38,13 @@ def test_classify_an_image(capsys, photos, tmp_path):
         assert min(picture.size) > 200
     table, _ = run(capsys, "classify", "run", photos / "3.png", *captions, "--picture", "a.png")
     lines = table.splitlines()
-    assert [line.split(maxsplit=1)[1] for line in lines[:3]] == list(chances)
+    words = [line.split(maxsplit=1)[1] for line in lines[:3]]
+    assert [text.rpartition(" (")[0] for text in words] == list(chances)
+    model, preprocess, tokenizer = clip_np.load("run")
+    image = mg.normalize(model.encode_image(preprocess(Image.open(photos / "3.png"))[None]))
+    text = mg.normalize(model.encode_text(tokenizer(list(chances))))
+    cosines = (image @ text.T).numpy()[0]
+    assert [text.rpartition(" (")[2] for text in words] == [f"{value:.3f})" for value in cosines]
     assert lines[0].split()[0] == f"{max(chances.values()):.1%}"
     assert pathlib.Path("a.png").exists()
     # The model may be named by --model as well.
@@ -63,12 +69,39 @@ def test_classify_images_by_labels(capsys, photos):
     lines = []
     for photo, chances in answer.items():
         lines += [photo, *(f"{chance:>8.1%}  {label}" for label, chance in chances.items())]
-    assert table.splitlines() == lines
+    assert [line.rpartition(" (")[0] or line for line in table.splitlines()] == lines
     # A whole folder, and each image once; one image alone needs no heading.
     answer = report_of(run(capsys, "classify", "run", photos, *arguments[3:], "--json")[0])
     assert list(answer) == sorted(str(photos / f"{row}.png") for row in range(40))
     table, _ = run(capsys, "classify", "run", "photos/3.png", "--labels", "red,circle")
     assert len(table.splitlines()) == 2
+
+
+def test_images_among_the_captions_are_images(capsys, photos, no_pictures):
+    untrained("run")
+    pathlib.Path("red").mkdir()  # a folder, and a caption all the same
+    images = ["photos/3.png", "photos/4.png"]
+    output, _ = run(capsys, "classify", "run", *images, "red", "blue", "--json")
+    chances = report_of(output)
+    assert list(chances) == images
+    assert sorted(chances["photos/3.png"]) == ["blue", "red"]
+    alone = report_of(run(capsys, "classify", "run", *images, "red", "--json")[0])
+    assert sorted(alone) == images
+    swapped = run(capsys, "classify", "run", images[0], "red", images[1], "blue", "--json")[0]
+    assert report_of(swapped) == chances
+    _, errors = run(capsys, "classify", "run", images[0], "b.png", "red", "not b.png")
+    assert "left out: b.png: cannot be read (FileNotFoundError" in errors
+    assert "not b.png: " not in errors
+    message = fail(capsys, "classify", "run", *images)
+    assert message == "no labels: write captions after the image, or --labels A,B,C"
+
+
+def test_labels_that_are_given_twice_add_up(capsys, photos):
+    untrained("run")
+    pathlib.Path("labels.txt").write_text("circle\nred\n", encoding="utf-8")
+    options = ["--labels", "red,blue", "--labels", "@labels.txt", "--json"]
+    (chances,) = report_of(run(capsys, "classify", "run", "photos/3.png", *options)[0]).values()
+    assert sorted(chances) == ["blue", "circle", "red"]
 
 
 def test_labels_of_a_file(capsys, photos):

@@ -1,5 +1,7 @@
 """Which options there are, and what wrong usage is answered with."""
 
+from importlib import metadata
+
 import pytest
 
 from clip_np.cli import main
@@ -8,15 +10,18 @@ from clip_np.cli.parser import build_parser
 COMMON = ["--backend", "--json", "--help"]
 
 
-EVALUATE_FLAGS = [
+DATA_FLAGS = [
     *("--data", "--image-column", "--caption-column", "--split", "--streaming", "--skip-bad"),
     "--allow-outside",
     *COMMON,
 ]
 
 
+EVALUATE_FLAGS = [*DATA_FLAGS, "--activation"]
+
+
 TRAIN_FLAGS = [
-    *EVALUATE_FLAGS,
+    *DATA_FLAGS,
     *(
         "--test",
         "--steps",
@@ -93,7 +98,7 @@ SEARCH_FLAGS = [
         ),
         (["duplicates"], ["INDEX", "--cosine", "--root", "--json", "--help"]),
         (["train"], TRAIN_FLAGS),
-        (["evaluate"], ["RUN", *EVALUATE_FLAGS]),
+        (["evaluate"], ["MODEL", *EVALUATE_FLAGS]),
         (["info"], ["MODEL", "--activation", "--json", "--help"]),
         (["classify"], ["MODEL", "[IMAGE", *CLASSIFY_FLAGS]),
         (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
@@ -124,9 +129,13 @@ def test_every_flag_is_explained():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("", "the following arguments are required: COMMAND"),
         ("draw", "invalid choice: 'draw'"),
-        ("evaluate", "the following arguments are required: RUN"),
+        ("serch index.npz red", "; did you mean search?"),
+        ("train --steeps 3", "unrecognized arguments: --steeps 3; did you mean --steps?"),
+        ("train .", "unrecognized arguments: .; did you mean --data .?"),
+        ("classify run a.png --lables=a,b", "--lables=a,b; did you mean --labels?"),
+        ("--versoin", "unrecognized arguments: --versoin; did you mean --version?"),
+        ("evaluate", "the following arguments are required: MODEL"),
         ("train --steps many", "--steps: invalid int value: 'many'"),
         ("train --epochs 3", "unrecognized arguments: --epochs 3"),
     ],
@@ -148,5 +157,26 @@ def test_training_options_have_the_types_of_their_fields():
 
 def test_an_option_that_is_not_given_is_none():
     arguments = vars(build_parser().parse_args(["train"]))
-    known = {"command", "function", "command_parser"}
+    known = {"command", "function", "command_parser", "status"}
     assert {name for name, value in arguments.items() if value is not None} == known
+
+
+def test_without_a_command_there_is_help(capsys):
+    assert main([]) == 0
+    assert "clip-np" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_version(capsys, monkeypatch, is_installed):
+    def version(name):
+        assert name == "minigrad-clip"
+        if not is_installed:
+            raise metadata.PackageNotFoundError
+        return "1.2.3"
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    expected = "clip-np 1.2.3\n" if is_installed else "clip-np (not installed, from "
+    assert capsys.readouterr().out.startswith(expected)

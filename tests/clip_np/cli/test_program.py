@@ -1,5 +1,6 @@
 """How the program starts and ends: mistakes, Ctrl-C, any terminal."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from command_line import fail, run
+from image_folders import untrained_run
 from paths import ROOT
 
 import clip_np
@@ -23,7 +25,7 @@ def test_the_program_can_be_started_as_a_module():
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1
-    assert ended.stderr.startswith("clip-np: error: nowhere: no such checkpoint")
+    assert ended.stderr.startswith("clip-np: error: nowhere: no such file or directory")
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,9 @@ def test_the_program_can_be_started_as_a_module():
         ("train --resume run --out elsewhere", "--out: a resumed run keeps its own; leave it out"),
         ("train --resume run", "run: this checkpoint holds no training to go on with"),
         ("train --resume run/checkpoint.npz", "expected a run directory, not a file in it"),
-        ("evaluate nowhere", "nowhere: no such checkpoint; a run directory holds checkpoint.npz"),
-        ("evaluate photos", "no such checkpoint; a run directory holds checkpoint.npz"),
-        ("evaluate photos/3.png", "damaged, or not an .npz file"),
+        ("evaluate nowhere", "nowhere: no such file or directory"),
+        ("evaluate photos", "photos: holds no model; looked for checkpoint.npz, "),
+        ("evaluate photos/3.png", "weights are read from .safetensors, "),
         ("evaluate run", "run: names no data to measure on; pass --data PATH"),
         ("evaluate run --data nowhere", "nowhere does not exist"),
         ("evaluate cut", "damaged, or not an .npz file"),
@@ -70,7 +72,7 @@ def test_the_program_can_be_started_as_a_module():
         ("info nowhere", "nowhere: no such file or directory"),
         ("info cut", "damaged, or not an .npz file"),
         ("plot run", "run: expected the directory of a run, with its metrics.jsonl"),
-        ("plot nowhere", "nowhere: no such checkpoint"),
+        ("plot nowhere", "nowhere: no such file or directory"),
     ],
 )
 def test_mistakes_are_answered_with_one_line(capsys, photos, arguments, message):
@@ -99,8 +101,48 @@ def test_ctrl_c_outside_training(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runs, "read_run", interrupted)
-    output, errors = run(capsys, "evaluate", "here", status=130)
+    output, errors = run(capsys, "evaluate", "here.npz", status=130)
     assert (output, errors) == ("", "clip-np: interrupted\n")
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly(photos, tmp_path):
+    """As `| head` does; a pipe whose other end is closed stands for it."""
+    untrained_run(tmp_path / "run")
+    for arguments in (["classify", "run", "photos", "--labels", "a,b"], ["info", "run"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        ended = subprocess.run(
+            [sys.executable, "-m", "clip_np", *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            timeout=100,
+        )
+        os.close(writer)
+        assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_picture_that_was_asked_for_and_not_made_is_a_failure(
+    capsys, photos, tmp_path, no_pictures
+):
+    untrained_run(tmp_path / "run")
+    picture = photos / "0.png"
+    output, errors = run(
+        *(capsys, "classify", "run", picture, "a", "b", "--picture", "a.png", "--json"), status=1
+    )
+    assert json.loads(output).keys() == {"a", "b"}  # the answer is there
+    assert errors.splitlines()[-1].startswith("clip-np: error: pictures need matplotlib: pip")
+    output, _ = run(capsys, "classify", "run", picture, "a", "b")  # a picture nobody asked for
+    assert "pictures need matplotlib" in output
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    run(capsys, "search", "index.npz", "red", "--png", "a.png", status=1)
+    assert "no/page.html" in fail_after_output(capsys, "search", "index.npz", "red")
+
+
+def fail_after_output(capsys, *arguments) -> str:
+    """The error of a page that cannot be written."""
+    return run(capsys, *arguments, "--html", "no/page.html", status=1)[1]
 
 
 def test_a_terminal_without_emoji_does_not_end_a_run(photos, tmp_path):

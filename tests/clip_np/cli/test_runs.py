@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 from command_line import SHORT, fail, report_of, run
+from image_folders import untrained_run
 from PIL import Image
 
 import clip_np
@@ -207,6 +208,44 @@ def test_evaluate_on_another_test_split_of_shapes(
     monkeypatch.chdir("other")
     again = run(capsys, "evaluate", here, "--json")[0]
     assert report_of(again) == {key: report[key] for key in report_of(again)}
+
+
+def test_every_model_that_load_opens_is_evaluated_and_plotted(
+    capsys, few_test_shapes, photos, no_pictures
+):
+    # A model that was trained on shapes, on a folder; then as published weights.
+    run(capsys, "train", "--out", "here", *SHORT)
+    report = report_of(run(capsys, "evaluate", "here", "--data", photos, "--json")[0])
+    assert report["pairs"] == 12
+    run(capsys, "convert", "here", "hf")
+    output, errors = run(capsys, "evaluate", "hf", "--data", photos, "--json")
+    assert report_of(output) == pytest.approx(report, abs=0.1)
+    assert "on the test split, 12 pairs" in errors
+    best = report_of(run(capsys, "evaluate", f"here/{BEST}", "--data", photos, "--json")[0])
+    assert best["pairs"] == 12
+    message = fail(capsys, "evaluate", "hf")
+    assert message == "hf: names no data to measure on; pass --data PATH"
+    assert report_of(run(capsys, "plot", f"here/{BEST}", "--json")[0])["records"] > 0
+    assert "weights alone hold no losses" in fail(capsys, "plot", "hf")
+    assert "nowhere: no such file or directory" in fail(capsys, "plot", "nowhere")
+    (photos / "3.png").write_bytes(b"no image")
+    assert "3.png: cannot be read" in fail(capsys, "evaluate", "hf", "--data", photos)
+    with pytest.warns(UserWarning, match=r"1 unreadable images are left out: .*3\.png"):
+        output, _ = run(capsys, "evaluate", "hf", "--data", photos, "--skip-bad", "--json")
+    assert report_of(output)["pairs"] == 11
+
+
+def test_published_weights_are_evaluated_with_their_own_preprocessing(photos, tmp_path):
+    model, _, tokenizer = untrained_run(tmp_path / "run")
+    task = tasks.FilesTask(photos)
+    shown = []
+
+    def preprocess(image):
+        shown.append(image.size)
+        return to_model_input(np.asarray(image.convert("RGB"))[None], std=(9.0, 9.0, 9.0))[0]
+
+    figures = task.report(model, tokenizer, preprocess)
+    assert (len(shown), figures["pairs"]) == (12, 12)
 
 
 def test_training_of_the_tutorial_preset_takes_its_own_settings(
