@@ -14,6 +14,7 @@ import dataclasses
 import os
 import shlex
 import signal
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from clip_np.data import IMAGE_SIZE, Preprocess, is_shapes_split, to_model_input
 from clip_np.encoders import PRESETS
 from clip_np.evaluation import (
     AnyTokenizer,
+    CutTextWarning,
     attention_maps,
     caption_grid,
     caption_probabilities,
@@ -219,6 +221,12 @@ def _measure(
 
 def draw_run(trainer: Trainer) -> list[Path]:
     """Draw the run's pictures into its directory, and return their paths."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CutTextWarning)  # the measurement has warned of them
+        return _draw_run(trainer)
+
+
+def _draw_run(trainer: Trainer) -> list[Path]:
     model = trainer.model
     directory = trainer.directory
     size = model.config.vision.image_size

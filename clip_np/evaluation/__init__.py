@@ -32,7 +32,13 @@ Pictures need matplotlib, which is imported when the first one is drawn. The pag
 not.
 """
 
-from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
+from clip_np.evaluation.features import (
+    AnyTokenizer,
+    CutTextWarning,
+    embed_images,
+    embed_texts,
+    unit_features,
+)
 from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.folders import embed_files, image_files
@@ -56,6 +62,7 @@ __all__ = [
     "METHODS",
     "TIE",
     "AnyTokenizer",
+    "CutTextWarning",
     "Explanation",
     "Growth",
     "Index",

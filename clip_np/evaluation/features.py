@@ -15,17 +15,20 @@ Supervision", arXiv:2103.00020, figure 3.
 """
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from warnings import warn
 
 import numpy as np
 
 import minigrad as mg
-from clip_np.data import to_model_input
+from clip_np.data import a_few, to_model_input
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, TokenizerProtocol
 
 # A missing tokenizer raises when it is called, and says which file it needs.
 AnyTokenizer = TokenizerProtocol | MissingTokenizer
+QUOTED = 100  # characters of a text that a warning shows
 CHUNK_SIZE = 256  # rows that pass through an encoder together; more would need more memory
 
 
@@ -76,8 +79,39 @@ def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
     return unit_features(model, encode, images)
 
 
+class CutTextWarning(UserWarning):
+    """A model does not see the end of a text."""
+
+
 def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: Sequence[str]) -> np.ndarray:
-    """Unit features (N, E) of N texts; what exceeds the context length is cut off."""
+    """Unit features (N, E) of N texts.
+
+    What exceeds the context length is cut off, and a CutTextWarning names the texts.
+    """
     context_length = model.config.text.context_length
     tokens = tokenizer(list(texts), context_length=context_length, truncate=True)  # (N, T)
+    _warn_of_cuts(tokenizer, texts, tokens)
     return unit_features(model, model.encode_text, tokens)
+
+
+def _warn_of_cuts(tokenizer: AnyTokenizer, texts: Sequence[str], tokens: np.ndarray) -> None:
+    """Name the texts that are longer than their rows of tokens (N, T)."""
+    if isinstance(tokenizer, MissingTokenizer) or len(tokens) == 0:
+        return
+    # The row of a long text is full. There are few full rows, and only they count.
+    full = np.flatnonzero(tokens[:, -1] == tokenizer.end_token_id).tolist()
+    lengths = tokenizer.lengths([texts[row] for row in full]).tolist() if full else []
+    room = tokens.shape[1]
+    cut = [
+        f"{textwrap.shorten(texts[row], QUOTED, placeholder=' ...')!r} ({length} tokens)"
+        for row, length in zip(full, lengths)
+        if length > room
+    ]
+    if cut:
+        number = "1 text is" if len(cut) == 1 else f"{len(cut):,} texts are"
+        warn(
+            f"{number} longer than the {room} tokens that the model sees, and the rest is cut "
+            f"off: {a_few(cut)}",
+            CutTextWarning,
+            stacklevel=3,
+        )

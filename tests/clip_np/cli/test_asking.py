@@ -14,6 +14,7 @@ from PIL import Image
 import clip_np
 import minigrad as mg
 from clip_np.cli import output as cli_output
+from clip_np.evaluation import CutTextWarning
 from clip_np.weights import CHECKPOINT
 
 
@@ -94,6 +95,25 @@ def test_images_among_the_captions_are_images(capsys, photos, no_pictures):
     assert "not b.png: " not in errors
     message = fail(capsys, "classify", "run", *images)
     assert message == "no labels: write captions after the image, or --labels A,B,C"
+
+
+def test_every_command_names_texts_that_are_cut(capsys, photos, no_pictures):
+    untrained("run")
+    long = "a red circle " * 50
+    table = photos / "captions.csv"
+    rows = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([*rows, f"0.png,{long},test"]), encoding="utf-8")
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    commands = [
+        ["classify", "run", "photos/3.png", f"{long} one", f"{long} two"],
+        ["classify", "run", photos, "--labels", f"{long} one,blue"],
+        ["search", "index.npz", f"{long} one"],
+        ["search", "index.npz", "red", "--minus", long],
+        ["evaluate", "run", "--data", photos],
+    ]
+    for command in commands:
+        with pytest.warns(CutTextWarning, match=r"cut off: '.* tokens\)"):
+            run(capsys, *command)
 
 
 def test_labels_that_are_given_twice_add_up(capsys, photos):
