@@ -20,6 +20,7 @@ The files:
 
 program      from arguments to an exit status: `main`
 parser       which commands and options there are
+shared_arguments, search_arguments     arguments of several commands, and for searching
 mistyped     what a wrong argument may have meant
 messages     parameters of functions become options of the command line
 output       lines, pictures and warnings for people

@@ -38,6 +38,7 @@ def explain_command(arguments: argparse.Namespace) -> dict[str, Any]:
     draw_pictures(
         arguments,
         lambda: [explanation_picture(square, explanations, target, title=Path(path).name)],
+        is_asked=arguments.picture is not None,
     )
     return {
         "size": list(image.size),

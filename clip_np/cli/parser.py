@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +20,27 @@ from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
 from clip_np.cli.mistyped import Parser
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
-from clip_np.cli.searching import duplicates_command, embed_command, search_command
-from clip_np.encoders import ACTIVATIONS
-from clip_np.training import BACKEND_HELP, TrainingOptions
-
-Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
-Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
+from clip_np.cli.search_arguments import add_duplicates, add_embed, add_search
+from clip_np.cli.shared_arguments import (
+    MODEL_HELP,
+    Commands,
+    add_activation,
+    add_backend,
+    add_command,
+    add_image_size,
+    add_json,
+    add_model_and_images,
+    add_switch,
+)
+from clip_np.training import TrainingOptions
 
 PACKAGE = "minigrad-clip"
-MODEL_HELP = "a run directory or a file of weights"
 RUN_HELP = "a run directory, or a checkpoint file in it"
 
 TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."
 EVALUATE = "Measure a trained model on its test split, or any model on other data."
 PLOT = "Draw the loss of a run again, also while it is training."
 INFO = "Say what a model is: its file, its sizes, its tokenizer, how long it was trained."
-SEARCH = """\
-Find the images of an index that fit a sentence, or that resemble an image.
-
-    clip-np search INDEX "a cat on a roof"
-    clip-np search INDEX beach sunset --minus people
-    clip-np search INDEX cat.jpg "at night"
-
-Several sentences and images are added up; an image has more weight than a sentence."""
-
-DUPLICATES = """\
-List the images of an index that are the same.
-
-    clip-np duplicates INDEX
-    clip-np duplicates INDEX --cosine 0.95
-
-Copies are the same, also in another file format. A lower cosine also finds images that were
-scaled, cropped or compressed. --json prints {"groups": [[path, ...], ...]}."""
 
 CLASSIFY = """\
 Say which label fits an image, or which images fit a sentence.
@@ -80,17 +68,6 @@ pixels from the upper left corner. Attention alone is the same for every text.
 
 --json prints {"size": [width, height], "texts": {text: {"cosine": ..., "maps": {method:
 {"centre": [x, y], "strongest": [x, y], "largest": ...}}}}}; an empty map has null for points."""
-
-EMBED = """\
-Look at images once and keep what the model sees, for clip-np search.
-
-    clip-np embed MODEL FOLDER... -o index.npz
-
-The same command once more looks only at what is new or changed; Ctrl-C saves first. Images
-that are gone from a FOLDER leave the index. Those of other folders stay in it, for their disk
-may not be plugged in."""
-
-OUTSIDE_HELP = "also open files that a stranger's index names outside of its own folder"
 
 CONVERT = """\
 Write a model in another layout: for Hugging Face's transformers, or under OpenAI's names.
@@ -139,26 +116,12 @@ class PrintVersion(argparse.Action):
         parser.exit()
 
 
-def _add_command(
-    commands: Commands, name: str, function: Function, description: str
-) -> argparse.ArgumentParser:
-    """Add a command without arguments. Its description's first line is its help."""
-    command = commands.add_parser(
-        name,
-        help=description.partition("\n")[0],
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(function=function, command_parser=command, status=0)
-    return command
-
-
 # --- the commands, a function each ----------------------------------------------------
 
 
 def add_train(commands: Commands) -> None:
     """Add `clip-np train` and its arguments."""
-    command = _add_command(commands, "train", train_command, TRAIN)
+    command = add_command(commands, "train", train_command, TRAIN)
     _add_data_options(command)
     command.add_argument(
         "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
@@ -171,38 +134,38 @@ def add_train(commands: Commands) -> None:
         "--resume", metavar="DIR", help="go on with the run in DIR; its end may be moved"
     )
     _add_training_options(command)
-    _add_json(command)
+    add_json(command)
 
 
 def add_evaluate(commands: Commands) -> None:
     """Add `clip-np evaluate` and its arguments."""
-    command = _add_command(commands, "evaluate", evaluate_command, EVALUATE)
+    command = add_command(commands, "evaluate", evaluate_command, EVALUATE)
     command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
     _add_data_options(command)
-    _add_activation(command)
-    _add_backend(command)
-    _add_json(command)
+    add_activation(command)
+    add_backend(command)
+    add_json(command)
 
 
 def add_plot(commands: Commands) -> None:
     """Add `clip-np plot` and its arguments."""
-    command = _add_command(commands, "plot", plot_command, PLOT)
+    command = add_command(commands, "plot", plot_command, PLOT)
     command.add_argument("run", metavar="RUN", help=RUN_HELP)
-    _add_json(command)
+    add_json(command)
 
 
 def add_info(commands: Commands) -> None:
     """Add `clip-np info` and its arguments."""
-    command = _add_command(commands, "info", info_command, INFO)
+    command = add_command(commands, "info", info_command, INFO)
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    _add_activation(command)
-    _add_json(command)
+    add_activation(command)
+    add_json(command)
 
 
 def add_classify(commands: Commands) -> None:
     """Add `clip-np classify` and its arguments."""
-    command = _add_command(commands, "classify", classify_command, CLASSIFY)
-    _add_model_and_images(command)
+    command = add_command(commands, "classify", classify_command, CLASSIFY)
+    add_model_and_images(command)
     command.add_argument(
         "--labels",
         metavar="A,B,C",
@@ -220,14 +183,14 @@ def add_classify(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help="draw the answer (after captions: classify.png)"
     )
-    _add_image_size(command)
-    _add_backend(command)
-    _add_json(command)
+    add_image_size(command)
+    add_backend(command)
+    add_json(command)
 
 
 def add_explain(commands: Commands) -> None:
     """Add `clip-np explain` and its arguments."""
-    command = _add_command(commands, "explain", explain_command, EXPLAIN)
+    command = add_command(commands, "explain", explain_command, EXPLAIN)
     command.add_argument("first", metavar="MODEL", help=f"{MODEL_HELP}, unless --model is given")
     command.add_argument(
         "inputs", metavar="IMAGE TEXT", nargs="*", help="an image, and texts that may fit it"
@@ -238,81 +201,15 @@ def add_explain(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help="where to draw it (default: explain.png)"
     )
-    _add_activation(command)
-    _add_image_size(command)
-    _add_backend(command)
-    _add_json(command)
-
-
-def add_embed(commands: Commands) -> None:
-    """Add `clip-np embed` and its arguments."""
-    command = _add_command(commands, "embed", embed_command, EMBED)
-    _add_model_and_images(command)
-    command.add_argument(
-        "-o",
-        metavar="INDEX",
-        dest="index",
-        required=True,
-        help="the index file; if there is one already, it grows",
-    )
-    _add_root(command)
-    _add_switch(
-        command, "--drop-missing", "drop all images that are not there, whatever their folder"
-    )
-    _add_switch(command, "--allow-outside", OUTSIDE_HELP)
-    _add_image_size(command)
-    _add_backend(command)
-    _add_json(command)
-
-
-def add_search(commands: Commands) -> None:
-    """Add `clip-np search` and its arguments."""
-    command = _add_command(commands, "search", search_command, SEARCH)
-    command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
-    command.add_argument(
-        "query",
-        metavar="QUERY",
-        nargs="+",
-        help="a sentence, or an image to find similar ones; several are added up",
-    )
-    command.add_argument(
-        "--minus",
-        metavar="QUERY",
-        action="append",
-        help="a sentence or an image to stay away from; may be given several times",
-    )
-    command.add_argument("-k", metavar="COUNT", type=int, default=12, help="how many images (12)")
-    _add_switch(command, "--fold", "show images that are the same only once")
-    command.add_argument("--html", metavar="FILE", help="show them on a web page")
-    command.add_argument("--png", metavar="FILE", help="draw them as one picture")
-    command.add_argument(
-        "--model", metavar="PATH", help="the model, if it is not where the index says"
-    )
-    _add_root(command)
-    _add_activation(command)
-    _add_switch(command, "--allow-outside", OUTSIDE_HELP)
-    _add_image_size(command)
-    _add_backend(command)
-    _add_json(command)
-
-
-def add_duplicates(commands: Commands) -> None:
-    """Add `clip-np duplicates` and its arguments."""
-    command = _add_command(commands, "duplicates", duplicates_command, DUPLICATES)
-    command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
-    command.add_argument(
-        "--cosine",
-        metavar="X",
-        type=float,
-        help="the lowest cosine of two images that count as the same (0.99999)",
-    )
-    _add_root(command)
-    _add_json(command)
+    add_activation(command)
+    add_image_size(command)
+    add_backend(command)
+    add_json(command)
 
 
 def add_convert(commands: Commands) -> None:
     """Add `clip-np convert` and its arguments."""
-    command = _add_command(commands, "convert", convert_command, CONVERT)
+    command = add_command(commands, "convert", convert_command, CONVERT)
     command.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     command.add_argument(
         "target", metavar="TARGET", help="the directory to write, or the .safetensors file"
@@ -324,21 +221,11 @@ def add_convert(commands: Commands) -> None:
         help="hf: a directory for transformers (the default); openai: one file, under the names "
         "that open_clip reads too",
     )
-    _add_activation(command)
-    _add_json(command)
+    add_activation(command)
+    add_json(command)
 
 
-# --- arguments that several commands share --------------------------------------------
-
-
-def _add_model_and_images(command: argparse.ArgumentParser) -> None:
-    """MODEL IMAGE..., or IMAGE... --model PATH; `load_model` tells them apart."""
-    command.add_argument("first", metavar="MODEL", help=f"{MODEL_HELP}, unless --model is given")
-    command.add_argument("inputs", metavar="IMAGE", nargs="*", help="images, and folders of them")
-    command.add_argument(
-        "--model", metavar="PATH", help="the model, if the first argument is an image"
-    )
-    _add_activation(command)
+# --- arguments that some commands share ---------------------------------------------
 
 
 def _add_data_options(command: argparse.ArgumentParser) -> None:
@@ -355,13 +242,13 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--split", metavar="NAME", help="datasets only: take all pairs from this split"
     )
-    _add_switch(
+    add_switch(
         command, "--streaming", "datasets only: read while training, keep nothing on the disk"
     )
-    _add_switch(
+    add_switch(
         command, "--allow-outside", "read images that lie outside of the folder of their table"
     )
-    _add_switch(command, "--skip-bad", "leave unreadable images out, and count them")
+    add_switch(command, "--skip-bad", "leave unreadable images out, and count them")
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
@@ -386,48 +273,3 @@ def _value_type(hint: Any) -> type:
     if isinstance(hint, types.UnionType):
         (hint,) = set(typing.get_args(hint)) - {types.NoneType}
     return hint
-
-
-def _add_root(command: argparse.ArgumentParser) -> None:
-    """--root, for commands that open an index."""
-    command.add_argument(
-        "--root",
-        metavar="FOLDER",
-        help="where the folder is that the index names its images from, if it was moved",
-    )
-
-
-def _add_backend(command: argparse.ArgumentParser) -> None:
-    """--backend, for commands that compute but do not train."""
-    command.add_argument("--backend", metavar="NAME", help=BACKEND_HELP)
-
-
-def _add_activation(command: argparse.ArgumentParser) -> None:
-    """--activation, for commands that open published weights."""
-    command.add_argument(
-        "--activation",
-        choices=ACTIVATIONS,
-        help="the model's activation, if its files do not say it: quick_gelu in OpenAI's models, "
-        "gelu in most of open_clip's",
-    )
-
-
-def _add_image_size(command: argparse.ArgumentParser) -> None:
-    """--image-size, for commands that look at images with a model that is made."""
-    command.add_argument(
-        "--image-size",
-        metavar="PIXELS",
-        type=int,
-        help="see images of this size, a multiple of the model's patches (default: the size it "
-        "was trained with)",
-    )
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    """--json, the last option of every command."""
-    _add_switch(command, "--json", "print one JSON object as the last line")
-
-
-def _add_switch(command: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """An option without a value: True if it is given, None if it is not."""
-    command.add_argument(flag, action="store_true", default=None, help=meaning)

@@ -1,0 +1,86 @@
+"""Which arguments do several commands have?
+
+They are added by the functions here, so that they have the same names and help
+everywhere. Those of the data and of the training are in `parser.py`.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from clip_np.encoders import ACTIVATIONS
+from clip_np.training import BACKEND_HELP
+
+Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
+Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
+
+MODEL_HELP = "a run directory or a file of weights"
+
+
+def add_command(
+    commands: Commands, name: str, function: Function, description: str
+) -> argparse.ArgumentParser:
+    """Add a command without arguments. Its description's first line is its help."""
+    command = commands.add_parser(
+        name,
+        help=description.partition("\n")[0],
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(function=function, command_parser=command, status=0)
+    return command
+
+
+def add_model_and_images(command: argparse.ArgumentParser) -> None:
+    """MODEL IMAGE..., or IMAGE... --model PATH; `load_model` tells them apart."""
+    command.add_argument("first", metavar="MODEL", help=f"{MODEL_HELP}, unless --model is given")
+    command.add_argument("inputs", metavar="IMAGE", nargs="*", help="images, and folders of them")
+    command.add_argument(
+        "--model", metavar="PATH", help="the model, if the first argument is an image"
+    )
+    add_activation(command)
+
+
+def add_root(command: argparse.ArgumentParser) -> None:
+    """--root, for commands that open an index."""
+    command.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="where the folder is that the index names its images from, if it was moved",
+    )
+
+
+def add_backend(command: argparse.ArgumentParser) -> None:
+    """--backend, for commands that compute but do not train."""
+    command.add_argument("--backend", metavar="NAME", help=BACKEND_HELP)
+
+
+def add_activation(command: argparse.ArgumentParser) -> None:
+    """--activation, for commands that open published weights."""
+    command.add_argument(
+        "--activation",
+        choices=ACTIVATIONS,
+        help="the model's activation, if its files do not say it: quick_gelu in OpenAI's models, "
+        "gelu in most of open_clip's",
+    )
+
+
+def add_image_size(command: argparse.ArgumentParser) -> None:
+    """--image-size, for commands that look at images with a model that is made."""
+    command.add_argument(
+        "--image-size",
+        metavar="PIXELS",
+        type=int,
+        help="see images of this size, a multiple of the model's patches (default: the size it "
+        "was trained with)",
+    )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """--json, the last option of every command."""
+    add_switch(command, "--json", "print one JSON object as the last line")
+
+
+def add_switch(command: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """An option without a value: True if it is given, None if it is not."""
+    command.add_argument(flag, action="store_true", default=None, help=meaning)
