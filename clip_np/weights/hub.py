@@ -3,15 +3,17 @@
 The library huggingface_hub downloads the files of a model into a cache and returns the
 folder; files that are there already are not loaded again. Models often come in several
 forms, each some gigabytes. So the small files come first, and then only the best form
-of the weights. https://huggingface.co/docs/huggingface_hub
+of the weights. A mistyped path may look like a name, so the hub is asked once, briefly,
+before anything is downloaded. https://huggingface.co/docs/huggingface_hub
 """
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from clip_np.data import HUB_NAME
 
+ASK_SECONDS = 5.0  # to wait for an answer
 SMALL_FILES = ["*.json", "merges.txt"]  # configurations and vocabularies
 
 
@@ -24,28 +26,65 @@ def is_hub_name(path: str) -> bool:
     return HUB_NAME.fullmatch(path) is not None
 
 
-def download_small_files(name: str) -> pathlib.Path:
-    """Download configurations and vocabularies; the folder of the model in the cache.
+def fetch(name: str, names_of_weights: Callable[[pathlib.Path], Iterable[str]]) -> pathlib.Path:
+    """The folder of a model of the hub, downloaded or from the cache.
 
-    ImportError if the library is not installed. Its own errors pass through.
+    names_of_weights: the names that weights may have, best first, for the folder with
+    the configurations. FileNotFoundError if there is no such model, or if the hub
+    cannot be asked and the cache has none; ImportError if the library is not installed.
     """
-    return _download(name, SMALL_FILES)
+    library = _library(name)
+    failure = _ask(library, name)
+    if failure is not None:
+        return _from_cache(library, name, failure)
+    folder = _download(library, name, SMALL_FILES)
+    _download_weights(library, name, names_of_weights(folder))
+    return folder
 
 
-def download_weights(name: str, file_names: Iterable[str]) -> None:
+def _ask(library: Any, name: str) -> Exception | None:
+    """Ask the hub once for a model, briefly; why it did not answer, or None.
+
+    The library would ask five times, for half a minute, before it says that there is no
+    network. FileNotFoundError if the hub has no such model.
+    """
+    try:
+        library.HfApi().model_info(name, timeout=ASK_SECONDS)
+    except library.errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{name} is not here, and the hub has no model of that name for you"
+        ) from error
+    except Exception as error:  # each library for networks has errors of its own
+        return error
+    return None
+
+
+def _from_cache(library: Any, name: str, failure: Exception) -> pathlib.Path:
+    """The folder of a model that was downloaded before."""
+    try:
+        return pathlib.Path(library.snapshot_download(name, local_files_only=True))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{name} is not here, and the hub did not answer ({type(failure).__name__}: "
+            f"{failure}). Where there is a network, download the files of huggingface.co/{name}: "
+            "config.json, the weights and the vocabulary; then give their folder"
+        ) from error
+
+
+def _download_weights(library: Any, name: str, file_names: Iterable[str]) -> None:
     """Download the weights under the first of these file names that the model has."""
     for file_name in file_names:
         # Weights in parts are called model-00001-of-00002.safetensors and so on.
         stem, _, suffix = file_name.rpartition(".")
         pattern = f"{stem}*.{suffix}"
-        folder = _download(name, [pattern])
+        folder = _download(library, name, [pattern])
         if any(folder.glob(pattern)):
             return
 
 
-def _download(name: str, patterns: Sequence[str]) -> pathlib.Path:
+def _download(library: Any, name: str, patterns: Sequence[str]) -> pathlib.Path:
     """The folder of a model, after the files of these patterns were downloaded."""
-    return pathlib.Path(_library(name).snapshot_download(name, allow_patterns=list(patterns)))
+    return pathlib.Path(library.snapshot_download(name, allow_patterns=list(patterns)))
 
 
 def _library(name: str) -> Any:

@@ -33,8 +33,7 @@ def locate(path: File) -> pathlib.Path:
     """
     folder = pathlib.Path(path)
     if not folder.exists() and hub.is_hub_name(str(path)):
-        folder = hub.download_small_files(str(path))
-        hub.download_weights(str(path), names_of_weights(folder))
+        folder = hub.fetch(str(path), names_of_weights)
     finish_replacing(folder if folder.is_dir() else folder.parent, OBSOLETE)
     if not folder.exists():
         raise FileNotFoundError(f"{path}: no such file or directory")

@@ -52,6 +52,55 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
         load(tmp_path, dtype="float16")
 
 
+class NotFoundError(OSError):
+    """As the library's error for a repository that does not exist."""
+
+
+def stand_in(snapshot_download, failure: Exception | None = None) -> types.SimpleNamespace:
+    """A huggingface_hub that fails when it is asked for a model, or finds it."""
+
+    class HfApi:
+        def model_info(self, name: str, timeout: float) -> None:
+            assert timeout <= 5
+            if failure is not None:
+                raise failure
+
+    errors = types.SimpleNamespace(RepositoryNotFoundError=NotFoundError)
+    return types.SimpleNamespace(snapshot_download=snapshot_download, HfApi=HfApi, errors=errors)
+
+
+def test_a_mistyped_path_is_asked_for_once(tmp_path, monkeypatch):
+    published(tmp_path, "hf")
+    asked = []
+
+    def nothing_cached(name: str, local_files_only: bool) -> str:
+        asked.append(name)
+        raise FileNotFoundError("not in the cache")
+
+    monkeypatch.setitem(
+        sys.modules, "huggingface_hub", stand_in(nothing_cached, NotFoundError("404"))
+    )
+    with pytest.raises(FileNotFoundError, match=r"^runs/nope is not here, and the hub has no mod"):
+        load("runs/nope")
+    assert asked == []
+    monkeypatch.setitem(
+        sys.modules, "huggingface_hub", stand_in(nothing_cached, RuntimeError("no network"))
+    )
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"^runs/nope is not here, and the hub did not answer \(RuntimeError: no network\)\. "
+        r".*download the files of huggingface\.co/runs/nope: config\.json",
+    ):
+        load("runs/nope")
+    assert asked == ["runs/nope"]
+
+    def cached(name: str, local_files_only: bool) -> str:
+        return str(tmp_path)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in(cached, OSError("offline")))
+    assert load("openai/some-clip").model.config.embed_dim == 20
+
+
 def test_a_model_of_the_hub(tmp_path, monkeypatch):
     """huggingface_hub brings a folder; the kinds of weights are tried in turn."""
     published(tmp_path, "hf")
@@ -62,8 +111,7 @@ def test_a_model_of_the_hub(tmp_path, monkeypatch):
         asked.append(allow_patterns[-1])
         return str(tmp_path)
 
-    module = types.SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in(snapshot_download))
     model, _, _ = load("openai/some-clip")
     assert model.config.embed_dim == 20
     assert asked == ["merges.txt", "model*.safetensors"]
