@@ -131,7 +131,10 @@ def add_train(commands: Commands) -> None:
     )
     command.add_argument("--out", metavar="DIR", help="results go to DIR instead")
     command.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in DIR; its end may be moved"
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in DIR; its end may be moved, and --data says where its data "
+        "are now",
     )
     _add_training_options(command)
     add_json(command)

@@ -35,7 +35,7 @@ from clip_np.evaluation import (
     loss_curve,
     similarity_matrix,
 )
-from clip_np.files import FileError, file_errors
+from clip_np.files import FileError, file_errors, shown
 from clip_np.model import CLIP
 from clip_np.training import (
     METRICS,
@@ -49,6 +49,7 @@ from clip_np.training import (
     open_task,
     read_metrics,
     read_run,
+    require_same_captions,
     saved_training,
 )
 from clip_np.weights import CHECKPOINT, PREVIOUS, load, locate
@@ -57,9 +58,10 @@ from minigrad.nn import count_parameters
 # Options by what they belong to, under the names that they have in Python.
 DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "allow_outside", "skip_bad")
 NEW_RUN_OPTIONS = (
-    "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
+    *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights",
 )  # fmt: skip
+RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift", "zoom")
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
@@ -178,12 +180,33 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     saved = saved_training(checkpoint, files.path)
     with file_errors(files.path, "no run to go on with"):
         saved.require_all()
-    options = TrainingOptions.of(saved.options or {}, **_options_given(arguments, TRAINING_OPTIONS))
-    task = open_task(saved.source or {})
+    chosen = _options_given(arguments, TRAINING_OPTIONS)
+    options = TrainingOptions.of(saved.options or {}, **chosen)
+    task = open_task(_source_to_go_on(arguments, saved.source or {}))
+    was_moved = arguments.data is not None
+    require_same_captions(task, saved.captions, task.source.get("path"), was_moved)
     try:
-        return Trainer(task, options, files, checkpoint=checkpoint)
+        trainer = Trainer(task, options, files, checkpoint=checkpoint)
     except ValueError as error:
         raise FileError(f"{files.path}: {error}", files.path) from error
+    before = TrainingOptions.of(saved.options or {})
+    changed = [
+        name for name in RISKY_OPTIONS if getattr(trainer.options, name) != getattr(before, name)
+    ]
+    if changed:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        kept = files.keep_copy()
+        print_text(arguments, f"before {flags} changes the run, it is kept in {shown(kept)}")
+    return trainer
+
+
+def _source_to_go_on(arguments: argparse.Namespace, source: dict[str, Any]) -> dict[str, Any]:
+    """The source of a run's data, at its new place if --data names one."""
+    if arguments.data is None:
+        return source
+    if source.get("task") != "files":
+        raise ValueError("--data: this run was trained on the built-in shapes; leave it out")
+    return {**source, "path": arguments.data}
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:

@@ -41,6 +41,7 @@ from clip_np.training.log import METRICS, read_metrics
 from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
+from clip_np.training.same_data import captions_digest, require_same_captions
 from clip_np.training.saved import SavedTraining, saved_training
 from clip_np.training.directory import RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
@@ -66,6 +67,7 @@ __all__ = [
     "Validation",
     "Watch",
     "Worker",
+    "captions_digest",
     "expected_steps",
     "is_finished",
     "learning_rate",
@@ -74,6 +76,7 @@ __all__ = [
     "open_task",
     "read_metrics",
     "read_run",
+    "require_same_captions",
     "saved_training",
     "shapes_report",
     "train_tokenizer",

@@ -7,7 +7,8 @@ All of them are in one directory:
     best.npz                   the weights with the lowest validation loss
     metrics.jsonl              what happened
     loss.png, ...              pictures
-    earlier.1/, earlier.2/     earlier runs that were started in the same directory
+    earlier.1/, earlier.2/     earlier runs that were started in the same directory, and
+                               copies of this one before its options were changed
     run.lock                   who writes here, while somebody does
 
 A new checkpoint is written under another name first. When it is complete, the last one
@@ -22,6 +23,7 @@ the earlier run can go on from there.
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from warnings import warn
@@ -140,17 +142,36 @@ class RunDirectory:
         self.last_step = step
         return folder
 
+    def keep_copy(self) -> Path:
+        """Copy the run as it is into the first free numbered folder, and return that.
+
+        The copy is a run directory, from which the run can go on another way.
+        """
+        folder = self._new_folder()
+        for file in self._files():
+            shutil.copy2(file, folder / file.name)
+        return folder
+
     def _move_earlier_run(self) -> Path | None:
         """Move what is left of an earlier run into the first free numbered folder."""
-        files = [self.path / name for name in RUN_FILES if os.path.lexists(self.path / name)]
+        files = self._files()
         if not files:
             return None
+        folder = self._new_folder()
+        for file in files:
+            os.replace(file, folder / file.name)
+        return folder
+
+    def _files(self) -> list[Path]:
+        """The files of a run that are here."""
+        return [self.path / name for name in RUN_FILES if os.path.lexists(self.path / name)]
+
+    def _new_folder(self) -> Path:
+        """Make the first free numbered folder."""
         number = 1
         while os.path.lexists(folder := self.path / f"{EARLIER}.{number}"):
             number += 1
         folder.mkdir()
-        for file in files:
-            os.replace(file, folder / file.name)
         return folder
 
 

@@ -4,10 +4,12 @@
     elapsed    how many seconds they took
     source     which data: a kind of task, and what it needs to be opened again
     options    the TrainingOptions, by name
+    captions   a digest of the captions (see same_data.py)
 
 A checkpoint may come from somebody else, or from a damaged disk. So all of it is looked
 at before anything is done with it, and a mistake is named by its entry. Each entry may
-be missing: for use alone a checkpoint needs none of them. To go on, it needs all.
+be missing: for use alone a checkpoint needs none of them. To go on, it needs all but
+the captions, which version 0.1 did not save.
 """
 
 import dataclasses
@@ -47,6 +49,7 @@ class SavedTraining:
     elapsed: float | None = None
     source: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
+    captions: str | None = None
 
     @classmethod
     def of(cls, entry: Any) -> "SavedTraining":
@@ -67,8 +70,9 @@ class SavedTraining:
 
     def require_all(self) -> None:
         """FileError if something is missing that it takes to go on."""
-        missing = [name for name, value in vars(self).items() if value in (None, {})]
-        if len(missing) == len(vars(self)):
+        needed = {name: value for name, value in vars(self).items() if name != "captions"}
+        missing = [name for name, value in needed.items() if value in (None, {})]
+        if len(missing) == len(needed):
             raise FileError("this checkpoint holds no training to go on with")
         if missing:
             raise FileError(f"training: holds no {' and no '.join(missing)}")
@@ -84,7 +88,7 @@ def saved_training(checkpoint: Checkpoint, path: Any) -> SavedTraining:
 
 
 def _looked_at(entry: Any) -> dict[str, Any]:
-    """Those of the four entries that are there. ValueError for mistakes."""
+    """Those of the entries that are there. ValueError for mistakes."""
     _require_object("it", entry)
     entries = {
         field.name: entry[field.name]
@@ -102,6 +106,8 @@ def _looked_at(entry: Any) -> dict[str, Any]:
     if "options" in entries:
         _require_object("`options`", entries["options"])
         TrainingOptions.of(entries["options"])
+    if "captions" in entries:
+        require_kind("captions", entries["captions"], str)
     return entries
 
 

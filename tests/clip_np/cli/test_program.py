@@ -50,7 +50,7 @@ def test_the_program_can_be_started_as_a_module():
         ("train --preset huge", "--preset 'huge' is none of tiny, small, tutorial"),
         ("train --resume nowhere", "nowhere: no such checkpoint; a run directory holds"),
         ("train --resume photos", "no such checkpoint; a run directory holds checkpoint.npz"),
-        ("train --resume run --data photos --seed 0", "--data, --seed: a resumed run keeps its"),
+        ("train --resume run --test a --seed 0", "--test, --seed: a resumed run keeps its"),
         ("train --resume run --out elsewhere", "--out: a resumed run keeps its own; leave it out"),
         ("train --resume run", "run: this checkpoint holds no training to go on with"),
         ("train --resume run/checkpoint.npz", "expected a run directory, not a file in it"),

@@ -14,7 +14,7 @@ import minigrad as mg
 from clip_np.cli import runs
 from clip_np.data import shapes, to_model_input
 from clip_np.encoders import PRESETS
-from clip_np.training import METRICS, directory, read_metrics, tasks
+from clip_np.training import METRICS, TrainingWarning, directory, read_metrics, tasks
 from clip_np.weights import BEST, CHECKPOINT, PREVIOUS, read_checkpoint
 
 PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
@@ -286,6 +286,43 @@ def test_a_place_that_is_no_folder(capsys, photos):
     pathlib.Path("taken").write_text("a file", encoding="utf-8")
     assert "taken" in run(capsys, "train", "--data", photos, "--out", "taken", status=1)[1]
     assert pathlib.Path("taken").read_text(encoding="utf-8") == "a file"
+
+
+def test_a_run_goes_on_with_data_that_were_moved(capsys, photos, no_pictures, tmp_path):
+    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    photos.rename("there")
+    assert str(photos) in fail(capsys, "train", "--resume", "here", "--steps", 12)
+    output, _ = run(capsys, "train", "--resume", "here", "--data", "there", "--steps", 12, "--json")
+    assert report_of(output)["steps"] == 12
+    output, _ = run(capsys, "train", "--resume", "here", "--steps", 14, "--json")
+    assert report_of(output)["steps"] == 14  # the new place is remembered
+    table = tmp_path / "there" / "captions.csv"
+    start, _, end = table.read_text(encoding="utf-8").rpartition(",a ")  # of a training row
+    table.write_text(f"{start},one {end}", encoding="utf-8")
+    message = fail(capsys, "train", "--resume", "here", "--data", "there", "--steps", 16)
+    assert message.startswith("--data: ") and "holds other captions than those" in message
+    with pytest.warns(TrainingWarning, match="has changed since this run began"):
+        run(capsys, "train", "--resume", "here", "--steps", 16)
+    run(capsys, "train", *SHORT, "--out", "shapes")
+    message = fail(capsys, "train", "--resume", "shapes", "--data", "there")
+    assert message == "--data: this run was trained on the built-in shapes; leave it out"
+
+
+def test_a_run_is_kept_before_options_change_it(capsys, few_test_shapes, no_pictures):
+    run(capsys, "train", *SHORT, "--out", "here")
+    good = pathlib.Path("here", CHECKPOINT).read_bytes()
+    output, _ = run(capsys, "train", "--resume", "here", "--steps", 12)
+    assert "is kept" not in output
+    good = pathlib.Path("here", CHECKPOINT).read_bytes()
+    output, _ = run(
+        *(capsys, "train", "--resume", "here", "--steps", 30, "--learning-rate", 30.0),
+        *("--batch-size", 16),  # as it was
+    )
+    assert "before --learning-rate changes the run, it is kept in here/earlier.1" in output
+    assert pathlib.Path("here", CHECKPOINT).read_bytes() != good
+    assert pathlib.Path("here", "earlier.1", CHECKPOINT).read_bytes() == good
+    output, _ = run(capsys, "train", "--resume", "here/earlier.1", "--steps", 14, "--json")
+    assert report_of(output)["steps"] == 14
 
 
 def test_moved_data_are_named(capsys, photos, no_pictures):
