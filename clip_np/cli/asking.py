@@ -31,7 +31,9 @@ from clip_np.evaluation import (
     AnyTokenizer,
     embed_files,
     image_files,
+    is_index,
     names_an_image,
+    read_index,
     zero_shot_classifier,
 )
 from clip_np.files import shown
@@ -52,10 +54,15 @@ Scores = dict[str, dict[str, float]]  # image file -> label -> score, best first
 
 
 def info_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Say what a model is: its file, its sizes, its tokenizer, its training steps."""
+    """Say what a model is: its file, its sizes, its tokenizer, its training steps.
+
+    An index of images is no model; what it holds is said, too.
+    """
     path = locate(arguments.model)
     description: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
-    if path.suffix == ".npz":
+    if is_index(path):
+        description |= _describe_index(path)
+    elif path.suffix == ".npz":
         description |= _describe_checkpoint(path, arguments.activation)
     else:
         description |= _describe_weights(path, arguments.activation)
@@ -73,6 +80,20 @@ def _describe_checkpoint(path: Path, activation: str | None) -> dict[str, Any]:
     if steps is not None:
         description["steps"] = steps
     return description | _describe_model(checkpoint.model, checkpoint.tokenizer)
+
+
+def _describe_index(path: Path) -> dict[str, Any]:
+    """What an index of images holds."""
+    index = read_index(path)
+    return {
+        "layout": "an index of images: clip-np search asks it",
+        "images": len(index),
+        "unreadable": len(index.unreadable),
+        "embed_dim": index.features.shape[1],
+        "model": index.model or "not named",
+        "root": index.table.folder,
+        "yours": "yes" if index.is_own else "not known: it may come from somebody else",
+    }
 
 
 def _describe_weights(path: Path, activation: str | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classi
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.reports import pairs_report, prepared_pairs_report
 from clip_np.evaluation.index_table import IndexedFile
-from clip_np.evaluation.index import Growth, Index, fingerprint, read_index, write_index
+from clip_np.evaluation.index import Growth, Index, fingerprint, is_index, read_index, write_index
 from clip_np.evaluation.building import build_index
 from clip_np.evaluation.queries import names_an_image
 from clip_np.evaluation.duplicates import EQUAL, find_duplicates
@@ -82,6 +82,7 @@ __all__ = [
     "fingerprint",
     "html_page",
     "image_files",
+    "is_index",
     "is_there",
     "labelled_images",
     "loss_curve",

@@ -37,7 +37,15 @@ from clip_np.data import Preprocess
 from clip_np.evaluation.index_table import ENCODING, FileTable, IndexedFile, Strings
 from clip_np.evaluation.old_index import parse_old_header
 from clip_np.evaluation.seals import is_sealed, make_seal
-from clip_np.files import File, FileError, file_errors, map_npz, parse_json, write_mapped_npz
+from clip_np.files import (
+    File,
+    FileError,
+    file_errors,
+    map_npz,
+    open_zip,
+    parse_json,
+    write_mapped_npz,
+)
 from clip_np.model import CLIP
 
 FORMAT = "clip_np index 2"  # what the file calls itself
@@ -219,6 +227,21 @@ def write_index(path: File, index: Index) -> None:
         "features": index.features,
     }
     write_mapped_npz(path, arrays)
+
+
+def is_index(path: File) -> bool:
+    """Whether a file is meant to be an index: a zip archive with its arrays.
+
+    >>> is_index("nowhere.npz")
+    False
+    """
+    if not os.path.isfile(path):  # a pipe would never end
+        return False
+    try:
+        with file_errors(path, "no zip archive"), open_zip(path) as archive:
+            return {"header.npy", "features.npy"} <= set(archive.namelist())
+    except FileError:
+        return False
 
 
 def read_index(path: File, root: File = "") -> Index:

@@ -47,6 +47,7 @@ from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
 from clip_np.files.whole import replace_file
+from clip_np.files.zip_files import open_zip
 
 __all__ = [
     "File",
@@ -57,6 +58,7 @@ __all__ = [
     "finish_replacing",
     "lock_path",
     "map_npz",
+    "open_zip",
     "parse_json",
     "read_archive",
     "read_json",

@@ -255,3 +255,16 @@ def test_duplicates_are_listed_and_folded(capsys, model, photos):
         len(json.loads(run(capsys, "search", "index.npz", "red", "--fold", "-k", 3, "--json")[0]))
         == 3
     )
+
+
+def test_info_on_an_index(capsys, model, photos):
+    (photos / "5.png").write_bytes(b"no image")
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    report = json.loads(run(capsys, "info", "index.npz", "--json")[0])
+    assert report["layout"] == "an index of images: clip-np search asks it"
+    assert (report["images"], report["unreadable"], report["embed_dim"]) == (8, 1, 16)
+    assert (report["model"], report["root"]) == (os.path.abspath("run"), os.getcwd())
+    assert report["yours"] == "yes"
+    assert "layout        clip_np" in run(capsys, "info", "run")[0]
+    pathlib.Path("text.npz").write_text("text", encoding="utf-8")
+    assert "text.npz: damaged, or not an .npz file" in fail(capsys, "info", "text.npz")
