@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from clip_np.data import DataError, a_few, resize_and_crop
+from clip_np.data import DataError, a_few
 from clip_np.evaluation import MissingMatplotlib, labelled_images, read_picture
 from clip_np.files import shown, shown_lines
 
@@ -82,7 +82,8 @@ def draw_pictures(
 def draw_sheet(sheet: Sheet, path: str) -> Path:
     """Draw the first image files of a sheet above their labels, and return the path.
 
-    A file that cannot be read any more, or may not be opened, becomes a grey square.
+    The pictures are whole, on white squares. A file that cannot be read any more, or
+    may not be opened, becomes a grey square.
     """
     squares, labels = [], []
     for file in sheet.files[:SHEET_SIZE]:
@@ -93,7 +94,9 @@ def draw_sheet(sheet: Sheet, path: str) -> Path:
             labels.append([*file.labels, ("", reason)])
         else:
             labels.append(file.labels)
-        squares.append(np.asarray(resize_and_crop(image, SHEET_PIXELS)))  # (S, S, 3)
+        size = (SHEET_PIXELS, SHEET_PIXELS)
+        square = ImageOps.pad(image, size, Image.Resampling.BICUBIC, color="white")
+        squares.append(np.asarray(square))  # (S, S, 3)
     return labelled_images(np.stack(squares), labels, path, sheet.title, sheet.note)
 
 

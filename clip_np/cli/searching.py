@@ -30,11 +30,14 @@ from clip_np.evaluation import (
     find_duplicates,
     html_page,
     is_there,
+    names_an_image,
     read_index,
     search_index,
 )
 from clip_np.files import shown
 from clip_np.weights import load
+
+ASKED = "query"  # the mark of an image that was asked with
 
 
 def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -155,19 +158,28 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
         )
     title = _title(arguments)
     note = f"The best of {len(index):,} images, and their cosines."
+    asked = [os.path.abspath(part) for part in arguments.query if names_an_image(part)]
+    if asked:
+        note = f"First what was asked with, then the best of {len(index):,} images."
     if arguments.html:
         page = html_page(
-            list(marks.items()),
+            [*((path, ASKED) for path in asked), *marks.items()],
             arguments.html,
             title=title,
             note=note,
-            may_open=allowed.__contains__,
+            may_open={*asked, *allowed}.__contains__,
         )
         print_text(arguments, f"page: {shown(page)}")
     if arguments.png:
-        files = [
-            LabelledFile(path, [(mark, Path(path).name)], may_be_opened=path in allowed)
+        files = [LabelledFile(path, [(ASKED, Path(path).name)]) for path in asked]
+        files += [
+            LabelledFile(path, [(mark, _from(index, path))], may_be_opened=path in allowed)
             for path, mark in marks.items()
         ]
         sheet = Sheet(title=title, note=note, files=files)
         draw_pictures(arguments, lambda: [draw_sheet(sheet, arguments.png)], is_asked=True)
+
+
+def _from(index: Index, path: str) -> str:
+    """A path as it stands below a picture: from the root of the index."""
+    return path.removeprefix(os.path.join(index.table.folder, ""))

@@ -23,6 +23,7 @@ queries             sentences and images, added up and taken away
 duplicates          images that are the same
 building, contents  how an index grows, and knows pictures again
 index_table, seals, old_index        its files, who made it, and its earlier format
+fonts               which fonts have the letters of a caption
 drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
 explaining          where an image speaks for a text: maps, and a picture of them
@@ -49,7 +50,7 @@ from clip_np.evaluation.building import build_index
 from clip_np.evaluation.queries import names_an_image
 from clip_np.evaluation.duplicates import EQUAL, find_duplicates
 from clip_np.evaluation.search import Match, is_there, search_index
-from clip_np.evaluation.drawing import MissingMatplotlib
+from clip_np.evaluation.fonts import MissingMatplotlib
 from clip_np.evaluation.curves import loss_curve
 from clip_np.evaluation.matrices import similarity_matrix
 from clip_np.evaluation.galleries import caption_grid, labelled_images

@@ -25,13 +25,11 @@ from typing import Any
 
 import numpy as np
 
+from clip_np.evaluation.fonts import drawable, fonts_of, is_wide, load_matplotlib
 from clip_np.files import File, replace_file, shown_lines
 
 DPI = 150  # pixels in an inch
-# The font comes with matplotlib, so pictures look the same on every system. All its
-# letters have the same width, so the length of a line is known before it is drawn.
-FONT = "DejaVu Sans Mono"
-LETTER_WIDTH = 0.602  # of the font's size
+LETTER_WIDTH = 0.602  # of the size of FONT, for all letters
 POINTS = 72  # in an inch
 BODY_SIZE, TITLE_SIZE = 8.0, 12.0  # points
 LINE_HEIGHT = 0.134  # inches, of the body
@@ -43,22 +41,6 @@ INK, GREY, BLUE, ORANGE = "#222222", "#6b6b6b", "#0072b2", "#d55e00"
 GREEN, RED = "#00704f", "#b3261e"
 
 
-class MissingMatplotlib(RuntimeError):
-    """Pictures need matplotlib, which is not installed."""
-
-
-def load_matplotlib() -> Any:
-    """The matplotlib package; MissingMatplotlib says how to install it."""
-    try:
-        import matplotlib.figure
-        import matplotlib.font_manager
-    except ImportError as error:
-        raise MissingMatplotlib(
-            'pictures need matplotlib: pip install "minigrad-clip[examples]"'
-        ) from error
-    return matplotlib
-
-
 def new_figure() -> Any:
     """An empty figure of 1 x 1 inch, on which coordinates are inches."""
     return load_matplotlib().figure.Figure((1, 1), dpi=DPI)
@@ -68,14 +50,13 @@ def wrap(text: str, width: float, max_lines: int) -> str:
     """The text in lines of body size, none wider than `width` inches.
 
     There are at most `max_lines` of them. White space becomes single spaces. What does
-    not fit ends in "…", and a character that the font lacks becomes a box.
+    not fit ends in "…", and a character that no font has becomes a box.
     """
-    manager = load_matplotlib().font_manager
-    font = manager.get_font(manager.findfont(FONT))
-    words = " ".join(text.split())
-    drawable = "".join(letter if font.get_char_index(ord(letter)) else "□" for letter in words)
+    words = drawable(" ".join(text.split()))
     columns = int(width * POINTS / (LETTER_WIDTH * BODY_SIZE))
-    lines = textwrap.wrap(drawable, columns, max_lines=max_lines, placeholder="…")
+    if is_wide(words):
+        columns //= 2
+    lines = textwrap.wrap(words, columns, max_lines=max_lines, placeholder="…")
     return "\n".join(lines)
 
 
@@ -96,7 +77,9 @@ def draw_text(
     """
     text = shown_lines(text)
     # A "$" in a caption is a dollar, not the beginning of a formula.
-    figure.text(x, y, text, color=colour, size=size, family=FONT, ha=ha, va=va, parse_math=False)
+    figure.text(
+        x, y, text, color=colour, size=size, family=fonts_of(text), ha=ha, va=va, parse_math=False
+    )
 
 
 def draw_image(

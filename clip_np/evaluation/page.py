@@ -23,12 +23,16 @@ THUMBNAIL = 256  # pixels of the longer side
 JPEG_QUALITY = 90
 # {title} and {note} are filled in. Braces of the style sheet are doubled.
 HEAD = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif }}
 body {{ max-width: 74rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }}
-main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)) }}
+h1 {{ font-size: clamp(1.2rem, 5vw, 2rem); line-height: 1.2 }}
+main {{ display: grid; gap: 1.5rem }}
+main {{ grid-template-columns: repeat(auto-fill, minmax(min(10rem, 42vw), 1fr)) }}
+a {{ min-width: 0 }}
 a {{ color: inherit; text-decoration: none }}
 img, i {{ display: grid; place-items: center; background: #8882 }}
 img, i {{ width: 100%; aspect-ratio: 1; object-fit: contain }}

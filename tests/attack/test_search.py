@@ -419,7 +419,8 @@ def test_all_commands_run_without_docstrings_and_assertions(model, photos):
         "from clip_np.cli import main\n"
         "for line in sys.argv[1:]:\n"
         "    status = main(line.split(' '))\n"
-        "    if status: sys.exit(f'{line}: {status}')"
+        "    if status != line.startswith('plot'):  # which needs matplotlib\n"
+        "        sys.exit(f'{line}: {status}')"
     )
     commands = [
         "info run",

@@ -146,15 +146,41 @@ def test_a_contact_sheet_of_results(capsys, model, photos, monkeypatch):
     assert output.splitlines()[-1] == "pictures: sheet.png"
     ((images, labels, path, title, note),) = drawn
     assert (str(path), title) == ("sheet.png", str(photos / "2.png"))
-    assert note == "The best of 9 images, and their cosines."
-    assert labels[0] == [("1.000", "2.png")]
+    assert note == "First what was asked with, then the best of 9 images."
+    assert labels[:2] == [[("query", "2.png")], [("1.000", "photos/2.png")]]
+    assert len(labels) == 10
     (gone,) = [row for row, below in enumerate(labels) if below[-1] == ("", "not found")]
-    assert labels[gone][0][1] == "1.png"
+    assert labels[gone][0][1] == "photos/1.png"
     assert (images[gone] == images[gone][0, 0]).all()
     whole = Image.open(photos / "2.png").resize((224, 224), Image.Resampling.BICUBIC)
     assert (images[0] == np.asarray(whole)).all()
     with Image.open("sheet.png") as picture:
         assert min(picture.size) > 200
+
+
+def test_wide_pictures_are_whole_on_the_sheet(capsys, model, photos, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(cli_output, "labelled_images", lambda *page: drawn.append(page) or page[2])
+    picture = Image.new("RGB", (90, 30), "red")
+    picture.paste("blue", (60, 0, 90, 30))
+    picture.save("wide.png")
+    run(capsys, "embed", "run", "wide.png", "-o", "index.npz")
+    run(capsys, "search", "index.npz", "red", "--png", "sheet.png")
+    ((images, *_),) = drawn
+    (square,) = images
+    assert square[0, 0].tolist() == [255, 255, 255]
+    assert square[112, 2].tolist() == [255, 0, 0] and square[112, 221].tolist() == [0, 0, 255]
+
+
+def test_a_page_shows_what_was_asked_with(capsys, model, photos):
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    Image.new("RGB", (64, 32), "red").save("asked.png")
+    run(capsys, "search", "index.npz", "asked.png", "-k", 2, "--html", "page.html")
+    page = pathlib.Path("page.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 3
+    assert "<b>query</b>" in page and pathlib.Path("asked.png").absolute().as_uri() in page
+    assert "width=device-width, initial-scale=1" in page
 
 
 def test_names_that_are_no_unicode(capsys, model, photos):

@@ -2,11 +2,12 @@
 
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from pictures import AWKWARD, DRAWINGS, WITH_CAPTIONS, assert_tidy, size_of, texts_of
 
-from clip_np.evaluation import MissingMatplotlib, drawing
+from clip_np.evaluation import MissingMatplotlib, drawing, fonts
 
 pytest.importorskip("matplotlib")
 
@@ -52,9 +53,11 @@ def test_missing_matplotlib_says_what_to_install(tmp_path, monkeypatch, name):
 def test_any_caption_is_drawn_literally_and_without_a_warning(tmp_path, figures, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", fonts.MissingLetterWarning)
         path = DRAWINGS[name](tmp_path / "picture.png", len(AWKWARD), AWKWARD)
     assert any(text.startswith("costs $5, then $6") for text in texts_of(figures[0]))
-    assert any("□" in text for text in texts_of(figures[0]))
+    has_boxes = any("□" in text for text in texts_of(figures[0]))
+    assert has_boxes == any(fonts.font_of(letter) is None for letter in "雪🐶\x1b")
     assert_tidy(figures[0], path)
 
 
@@ -85,7 +88,7 @@ def test_wrap_loses_nothing_and_stays_within_the_width(text):
     from matplotlib.font_manager import FontProperties
 
     def width(line):
-        style = FontProperties(family=drawing.FONT, size=drawing.BODY_SIZE)
+        style = FontProperties(family=fonts.FONT, size=drawing.BODY_SIZE)
         renderer = RendererAgg(1, 1, drawing.DPI)
         return renderer.get_text_width_height_descent(line, style, False)[0] / drawing.DPI
 
@@ -95,3 +98,34 @@ def test_wrap_loses_nothing_and_stays_within_the_width(text):
     short = drawing.wrap(text, 1.5, 2).split("\n")
     assert len(short) == 2 and short[1].endswith("…")
     assert max(map(width, short)) <= 1.5
+
+
+def test_letters_of_other_writings_come_from_other_fonts():
+    assert fonts.fonts_of("a cat") == [fonts.FONT]
+    assert fonts.fonts_of("a חתול") == [fonts.FONT, "DejaVu Sans"]  # Hebrew
+    assert fonts.font_of("\U000f1234") is None  # of nobody's
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fonts.drawable("a חתול") == "a חתול"
+        assert fonts.drawable("\x1b[1m") == "□[1m"  # what acts is no letter
+
+
+def test_an_installed_font_is_asked(monkeypatch):
+    """Here a letter that no font of matplotlib has; a stand-in has it."""
+    from matplotlib import font_manager
+
+    entry = SimpleNamespace(name="Some Writing", fname="some.ttf")
+    missing = "\U000f0001"
+    usual = fonts._has_letter
+    monkeypatch.setattr(
+        fonts,
+        "_has_letter",
+        lambda file, letter: letter == missing if file == "some.ttf" else usual(file, letter),
+    )
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [entry])
+    fonts.font_of.cache_clear()
+    try:
+        assert fonts.fonts_of(f"a {missing}") == [fonts.FONT, "Some Writing"]
+        assert fonts.drawable(missing) == missing
+    finally:
+        fonts.font_of.cache_clear()
