@@ -13,6 +13,7 @@ JSON line.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -30,12 +31,26 @@ import clip_np
 
 LABELS = "a photo of a cat,a photo of a dog,a photo of a red bicycle"
 
+# What is imported next to this project -> what brings it.
+COMPARED = {"torch": "torch", "open_clip": "open-clip-torch"}
+
 
 class Measurement(NamedTuple):
     """What one run of a command took."""
 
     seconds: float  # by the clock on the wall
     megabytes: float  # the largest resident memory
+
+
+def require_modules() -> None:
+    """SystemExit that says what to install, before anything is measured."""
+    missing = [name for name in COMPARED if importlib.util.find_spec(name) is None]
+    if missing:
+        packages = " ".join(COMPARED[name] for name in missing)
+        raise SystemExit(
+            f"this comparison imports {' and '.join(missing)}, not installed here: pip install "
+            f"{packages}"
+        )
 
 
 def measure(command: list[str]) -> Measurement:
@@ -75,6 +90,7 @@ def main() -> None:
     parser.add_argument("--model", help="a directory or file that clip_np.load opens")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    require_modules()
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         model = arguments.model

@@ -156,6 +156,12 @@ def parse_arguments() -> argparse.Namespace:
     ]
     if missing:
         parser.error(f"not installed: {', '.join(missing)}")
+    if arguments.sweep is not None and len(arguments.sweep) < 2:
+        parser.error("--sweep needs a quantity and its values, such as batch 32 64")
+    if arguments.picture and arguments.sweep is None:
+        parser.error("--picture draws a sweep: pass --sweep too, such as --sweep batch 32 64")
+    if arguments.picture and not importlib.util.find_spec("matplotlib"):
+        parser.error('--picture needs matplotlib: pip install "minigrad-clip[examples]"')
     return arguments
 
 

@@ -98,6 +98,7 @@ def main(path: pathlib.Path) -> None:
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=80)
     plt.close(figure)
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":

@@ -289,7 +289,8 @@ def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> 
     choices = [[captions[column] for column in columns] for columns in best]
     scores = np.take_along_axis(probabilities, best, axis=1)  # (N, choices)
     path = trainer.directory / "captions.png"
-    return caption_grid(images, captions[: len(images)], choices, scores, path)
+    true = captions[: len(images)]
+    return caption_grid(images, true, choices, scores, path, caption_count=len(captions))
 
 
 # --- clip-np evaluate and plot --------------------------------------------------------

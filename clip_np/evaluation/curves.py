@@ -27,6 +27,8 @@ CHART_HEIGHT = 3.6  # inches
 LABELS_WIDTH = 0.5  # inches to the left of the chart, for the numbers and their name
 LEGEND_HEIGHT = 0.2  # inches above the chart
 SEEN_LOSSES = 0.99  # the share of training losses that the chart has to show
+FEW_LOSSES = 20  # so many are drawn as points
+SIDE_ROOM = 0.05  # of the steps, to the left and right of the values
 HEADROOM = 1.06  # how far the chart reaches above the highest value
 
 
@@ -51,7 +53,9 @@ def loss_curve(
 
     figure = new_figure()
     axes = figure.add_axes((0, 0, CHART_WIDTH, CHART_HEIGHT))
-    axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4)
+    # The values of a short run are points, and of a single one there is no line.
+    marker = "." if len(steps) <= FEW_LOSSES else ""
+    axes.plot(steps, losses, color=BLUE, label="training", linewidth=0.6, alpha=0.4, marker=marker)
     axes.plot(steps, smooth, color=BLUE, label="training, smoothed")
     axes.plot(
         validation_steps, validation_losses, "o-", color=ORANGE, markersize=4, label="validation"
@@ -61,6 +65,8 @@ def loss_curve(
     axes.set_ylim(0, top)
     axes.set_ylabel("loss (nats)", size=BODY_SIZE)
     axes.set_xlabel("step", size=BODY_SIZE)
+    axes.set_xlim(step_range(steps, validation_steps))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(labelsize=BODY_SIZE, colors=INK)
     axes.grid(color="#e4e4e4", linewidth=0.6)
@@ -79,6 +85,20 @@ def loss_curve(
     return save(
         figure, path, "Training", note, left=-LABELS_WIDTH, top=CHART_HEIGHT + LEGEND_HEIGHT
     )
+
+
+def step_range(steps: np.ndarray, validation_steps: np.ndarray) -> tuple[float, float]:
+    """The first and the last step that a chart shows, a little apart from its values.
+
+    >>> step_range(np.array([10.0, 20.0]), np.array([]))
+    (9.5, 20.5)
+    >>> step_range(np.array([3.0]), np.array([]))
+    (2.0, 4.0)
+    """
+    shown = np.concatenate([steps, validation_steps])
+    first, last = float(shown.min()), float(shown.max())
+    margin = SIDE_ROOM * (last - first) or 1.0
+    return first - margin, last + margin
 
 
 def _column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:

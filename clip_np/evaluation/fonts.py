@@ -48,7 +48,8 @@ def drawable(text: str) -> str:
     if named:
         warn(
             f"no installed font has {' '.join(named[:SHOWN_LETTERS])!r}: boxes are drawn "
-            "instead; a font of the writing, such as Noto Sans CJK for Chinese, Japanese and Korean, brings them",
+            "instead; a font of the writing, such as Noto Sans CJK for Chinese, Japanese and "
+            "Korean, brings them",
             MissingLetterWarning,
             stacklevel=2,
         )

@@ -80,12 +80,14 @@ def caption_grid(
     choices: Sequence[Sequence[str]],
     scores: Sequence[Sequence[float]] | np.ndarray,
     path: File,
+    caption_count: int | None = None,
 ) -> Path:
     """Draw images with the captions that a model chose for each, and return the path.
 
     images: uint8 (B, H, W, 3); captions: the B true ones. choices: captions for each
     image, best first; scores: their probabilities. The frame is green if the first
     choice is the true caption. If it is not, the true caption stands below in grey.
+    caption_count: among how many captions the model chose, if that is known.
     """
     check_images(images, captions=captions, choices=choices, scores=scores)
     choice_counts = [len(chosen) for chosen in choices]
@@ -102,7 +104,11 @@ def caption_grid(
         else:
             labels.append(Label("true", caption, GREY))
         cells.append(Cell(image, labels[0].colour, labels))
-    note = f"First choice right for {right} of {len(images)} images. Percentages are probabilities."
+    among = "" if caption_count is None else f" among {caption_count:,} captions"
+    note = (
+        f"First choice{among} right for {right} of {len(images)} images. "
+        "Percentages are probabilities."
+    )
     return draw_gallery(cells, path, "Captions chosen by the model", note)
 
 

@@ -62,3 +62,17 @@ def test_loss_curve_without_a_loss(tmp_path, records):
     with pytest.raises(ValueError, match=f"none of {len(records)} entries has a 'loss'"):
         loss_curve(records, tmp_path / "loss.png", 8)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 10])
+def test_short_runs_have_a_readable_axis(tmp_path, figures, count):
+    records = [{"step": step, "loss": 3.0 - step / 10} for step in range(1, count + 1)]
+    path = loss_curve(records, tmp_path / "loss.png", 16)
+    assert_tidy(figures[0], path)
+    (axes,) = figures[0].axes
+    first, last = axes.get_xlim()
+    assert first < 1 and last > count
+    ticks = [tick for tick in axes.get_xticks() if first <= tick <= last]
+    assert all(tick == round(tick) for tick in ticks) and ticks
+    assert len({f"{tick:.0f}" for tick in ticks}) == len(ticks)
+    assert lines_of(axes)["training"].get_marker() == "."

@@ -20,7 +20,11 @@ def test_grid_marks_right_and_wrong_captions(tmp_path, figures):
     texts = texts_of(figures[0])
     assert texts[texts.index("true") + 1] == "a bird" and texts.count("true") == 1
     assert "✓ 0%" in texts
-    assert any("right for 1 of 2 images" in text for text in texts)
+    assert any("First choice right for 1 of 2 images" in text for text in texts)
+    grid = tmp_path / "grid.png"
+    caption_grid(images, ["a cat", "a bird"], choices, scores, grid, caption_count=1000)
+    note = " ".join(texts_of(figures[1])).replace("\n", " ")
+    assert "First choice among 1,000 captions right for 1 of 2 images" in note
 
 
 def test_grid_refuses(tmp_path):
