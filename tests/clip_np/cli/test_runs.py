@@ -336,9 +336,12 @@ def test_moved_data_are_named(capsys, photos, no_pictures):
 def test_pictured_captions_are_the_likeliest_of_all(capsys, few_test_shapes, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = []
-    monkeypatch.setattr(runs, "caption_grid", lambda *all_of_it: drawn.append(all_of_it))
+    monkeypatch.setattr(
+        runs, "caption_grid", lambda *page, caption_count: drawn.append((*page, caption_count))
+    )
     run(capsys, "train", "--out", "run", *SHORT)
-    ((images, captions, choices, scores, _),) = drawn
+    ((images, captions, choices, scores, _, caption_count),) = drawn
+    assert caption_count == 100
     model, _, tokenizer = clip_np.load("run")
     truth = shapes.test_split(tasks.TEST_SEED)["all"]
     logits, _ = model(to_model_input(images), tokenizer(truth.captions, truncate=True))
