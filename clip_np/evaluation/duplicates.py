@@ -29,37 +29,33 @@ def find_duplicates(index: Index, cosine: float = EQUAL) -> list[list[str]]:
     """
     if not 0 < cosine <= 1:
         raise ValueError(f"`cosine` must lie above 0 and up to 1, got {cosine}")
-    parents = np.arange(len(index))  # of each row, the row that it was joined to
-    for first, second in _pairs(index, min(cosine, EQUAL)):
-        one, other = _leader(parents, first), _leader(parents, second)
-        parents[max(one, other)] = min(one, other)
+    leaders = np.arange(len(index))  # of each image, the first one of its group
+    for block, first, other in _blocks(index):
+        for row, is_alike in enumerate(block >= min(cosine, EQUAL)):
+            alike = other + np.flatnonzero(is_alike)
+            joined = np.unique([leaders[first + row], *np.unique(leaders[alike])])
+            if len(joined) > 1:
+                leaders[np.isin(leaders, joined)] = joined[0]
     groups: dict[int, list[str]] = {}
-    joined = np.flatnonzero(parents != np.arange(len(index)))
-    for row in sorted({*joined.tolist(), *parents[joined].tolist()}):
-        groups.setdefault(_leader(parents, row), []).append(index.path(row))
+    sizes = np.bincount(leaders, minlength=len(index))
+    for row in np.flatnonzero(sizes[leaders] > 1).tolist():
+        groups.setdefault(int(leaders[row]), []).append(index.path(row))
     return list(groups.values())
 
 
-def _pairs(index: Index, cosine: float) -> Iterator[tuple[int, int]]:
-    """Rows that are alike, the smaller one first."""
+def _blocks(index: Index) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Cosines of some images with some others, and the first row of both.
+
+    FileError for rows that are no unit rows.
+    """
     features = index.features
-    for start in range(0, len(features), BLOCK):
-        for other in range(start, len(features), BLOCK):
+    for first in range(0, len(features), BLOCK):
+        for other in range(first, len(features), BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
-                block = features[start : start + BLOCK] @ features[other : other + BLOCK].T
+                block = features[first : first + BLOCK] @ features[other : other + BLOCK].T
             if not block.max() <= 1 + LENGTH_TOLERANCE:  # also for NaN
                 raise FileError(f"{index.file}: damaged: its rows are no unit rows", index.file)
-            for first, second in np.argwhere(block >= cosine):
-                if start + first < other + second:
-                    yield int(start + first), int(other + second)
-
-
-def _leader(parents: np.ndarray, row: int) -> int:
-    """The first row of the group that a row belongs to."""
-    while parents[row] != row:
-        parents[row] = parents[parents[row]]  # the way becomes shorter
-        row = int(parents[row])
-    return row
+            yield block, first, other
 
 
 def fold_copies(index: Index, rows: np.ndarray, count: int) -> list[int]:

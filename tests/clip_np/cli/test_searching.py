@@ -15,7 +15,17 @@ from image_folders import untrained_run, write_photos
 from PIL import Image
 
 from clip_np.cli import output as cli_output
-from clip_np.evaluation import build_index, embed_texts, folders, read_index, search_index
+from clip_np.evaluation import (
+    Index,
+    build_index,
+    duplicates,
+    embed_texts,
+    find_duplicates,
+    folders,
+    read_index,
+    search_index,
+)
+from clip_np.evaluation.index_table import FileTable, Strings
 
 
 @pytest.fixture
@@ -294,3 +304,20 @@ def test_info_on_an_index(capsys, model, photos):
     assert "layout        clip_np" in run(capsys, "info", "run")[0]
     pathlib.Path("text.npz").write_text("text", encoding="utf-8")
     assert "text.npz: damaged, or not an .npz file" in fail(capsys, "info", "text.npz")
+
+
+def test_many_copies_are_grouped_quickly(tmp_path, monkeypatch):
+    """Blocks of any size give the same groups."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 16), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[100:200] = rows[0]
+    rows[250] = rows[201]
+    names = Strings.of(f"{row}.png" for row in range(300))
+    times = np.zeros(300, np.int64)
+    index = Index(FileTable(str(tmp_path), names, times, times, Strings.of([])), rows, "", "0")
+    for size in (7, 300, 2048):
+        monkeypatch.setattr(duplicates, "BLOCK", size)
+        first, second = find_duplicates(index)
+        assert [len(first), len(second)] == [101, 2]
+        assert [pathlib.Path(path).stem for path in second] == ["201", "250"]
