@@ -32,7 +32,9 @@ To read a new kind of data file:
 
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.decoding import refuse_huge
-from clip_np.data.images import IMAGE_SUFFIXES, ImageSource, opened, to_rgb
+from clip_np.data.formats import image_suffixes, is_image_name, left_out
+from clip_np.data.walking import files_below
+from clip_np.data.images import ImageSource, opened, to_rgb
 from clip_np.data.preprocessing import (
     MEAN,
     STD,
@@ -66,7 +68,6 @@ __all__ = [
     "HELD_OUT_LABELS",
     "HUB_NAME",
     "IMAGE_SIZE",
-    "IMAGE_SUFFIXES",
     "MEAN",
     "PROMPTS",
     "SEEN_LABELS",
@@ -85,6 +86,10 @@ __all__ = [
     "a_few",
     "augment",
     "extra_words",
+    "files_below",
+    "image_suffixes",
+    "is_image_name",
+    "left_out",
     "load_images",
     "open_dataset",
     "opened",

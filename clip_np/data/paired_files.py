@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clip_np.data.errors import DataError, a_few
-from clip_np.data.images import IMAGE_SUFFIXES
+from clip_np.data.formats import is_image_name, left_out
 from clip_np.data.pairs import Row
 from clip_np.data.places import Places
 from clip_np.data.splits import split_of
@@ -25,13 +25,15 @@ def read_paired_files(files: Sequence[Path], inside: Places) -> Iterator[Row]:
     Files that are neither images nor texts are ignored. Raises DataError for an image
     without text, a text without image, or a link to a file outside of the folder.
     """
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    images = [file for file in files if is_image_name(file)]
     texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
     alone = {image.with_suffix("") for image in images} ^ texts.keys()
     if alone:
+        unread = left_out(files)
         raise DataError(
             f"{len(alone)} images have no .txt file of the same name next to them, or .txt files "
             f"no image: {a_few(sorted(alone))}. Add what is missing, or write a captions.csv."
+            + (f" Pictures that are not read: {unread}" if unread else "")
         )
     for image in images:
         text = texts[image.with_suffix("")]

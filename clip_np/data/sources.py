@@ -34,6 +34,7 @@ from clip_np.data.parquet import is_parquet, read_parquet
 from clip_np.data.places import Places
 from clip_np.data.splits import SPLIT_NAMES, hold_out, split_of, tutorial_split
 from clip_np.data.tables import is_table, read_table
+from clip_np.data.walking import files_below
 
 UNDERSTOOD = (
     "captions.csv, metadata.csv, name.jpg next to name.txt, .parquet, train/, test/, validation/"
@@ -163,7 +164,7 @@ def _table_rows(
     """The rows of all tables. DataError for a table that is a link to elsewhere."""
     root = Path(inside.folder)
     for file, kind in kind_of.items():
-        if file != path:
+        if file != path and file.is_symlink():
             inside(str(file))
         entries = kind.read(file, columns)
         yield from table_rows(
@@ -176,9 +177,7 @@ def _table_rows(
 
 def _list_files(path: Path, root: Path) -> list[Path]:
     """The file `path`, or all files below it, without hidden ones (".name")."""
-    # Sorted by POSIX path, so that the same seed means the same rows on every system.
-    below = sorted((file for file in path.rglob("*") if file.is_file()), key=Path.as_posix)
-    files = below or [path]
+    files = files_below(path) if path.is_dir() else [path]
     return [file for file in files if not _is_hidden(file.relative_to(root))]
 
 
