@@ -103,13 +103,15 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     result: dict[str, Any] = trainer.run()
     if trainer.interrupted:
         _stop(arguments, trainer)
-    skipped = list(trainer.loader.skipped.values())
+    rows = trainer.task.skipped_rows
+    skipped = [*rows, *trainer.loader.skipped.values()]
     for problem in skipped[:SHOWN_SKIPPED]:
         print_text(arguments, f"skipped {problem}")
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
-    return {**result, "skipped_images": len(skipped), **figures}
+    counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
+    return {**result, **counts, **figures}
 
 
 def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:

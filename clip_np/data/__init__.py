@@ -30,7 +30,7 @@ To read a new kind of data file:
   4. add a test next to tests/clip_np/data/test_parquet.py.
 """
 
-from clip_np.data.errors import DataError, a_few
+from clip_np.data.errors import DataError, DataWarning, a_few
 from clip_np.data.decoding import refuse_huge
 from clip_np.data.formats import image_suffixes, is_image_name, left_out
 from clip_np.data.walking import files_below
@@ -77,6 +77,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "DataError",
+    "DataWarning",
     "ImageSource",
     "Pairs",
     "Preprocess",

@@ -11,6 +11,8 @@ same for all of them. It decides what a cell may hold, and names the row that ho
 something else.
 """
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +28,21 @@ Columns = Mapping[str, Sequence[str]]
 """What a column holds -> the names by which it is known, best first."""
 
 COLUMNS: Columns = {
-    "image": ("img", "image", "bytes", "jpg", "png", "file_name", "filename", "path", "filepath"),
-    "caption": ("text_EN", "caption", "text", "captions"),
+    "image": (
+        *("img", "image", "bytes", "jpg", "png", "file_name", "filename", "path", "filepath"),
+        *("image_path", "image_name", "image_file", "img_path", "file"),
+    ),
+    "caption": (
+        *("text_EN", "caption", "text", "captions"),
+        *("comment", "sentence", "sentences", "description"),
+    ),
     "tags": ("tags",),
     "split": ("split",),
 }
 OPTIONAL = {"tags", "split"}
+ADDRESS_COLUMNS = {"url", "image_url", "image url", "img_url", "coco_url", "flickr_url"}
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+DOWNLOAD = "download the images first, for instance with img2dataset, and open its folder"
 
 
 class Entry(NamedTuple):
@@ -39,6 +50,7 @@ class Entry(NamedTuple):
 
     location: str  # where it stands in the table: "row 17" or "line 18"
     cells: dict[str, Any]  # what a column holds -> its cell
+    problem: str = ""  # why the row cannot be read, if it cannot
 
 
 def choose_columns(image_column: str | None, caption_column: str | None) -> Columns:
@@ -71,6 +83,8 @@ def find_columns(table: str | Path, headers: Sequence[str], columns: Columns) ->
         if matches:
             header_of[role] = matches[0]
         elif role not in OPTIONAL:
+            if role == "image" and ADDRESS_COLUMNS & by_lower.keys():
+                raise DataError(f"{table} holds addresses in place of images: {DOWNLOAD}")
             raise DataError(
                 f"{table} has no {role} column: expected {' or '.join(names)}, found "
                 f"{', '.join(headers)} (`image_column` and `caption_column` name other columns)"
@@ -79,69 +93,99 @@ def find_columns(table: str | Path, headers: Sequence[str], columns: Columns) ->
 
 
 def table_rows(
-    entries: Iterable[Entry], table: str, default_split: str, places: Places
+    entries: Iterable[Entry],
+    table: str,
+    default_split: str,
+    places: Places,
+    skipped: list[str] | None = None,
 ) -> Iterator[Row]:
     """The rows of a table, checked.
 
-    A caption cell holds a text, or a list of texts; the first text of a list is used. A
-    tags cell holds a text or a list. An image cell holds an encoded image, a path below
-    the folder of `places`, or a function that returns either. Raises DataError, naming
-    the row, for anything else. A row that names no split belongs to `default_split`.
+    A caption cell holds a text, or a list of texts: each of them becomes a row, with
+    the same image. A tags cell holds a text or a list. An image cell holds an encoded
+    image, a path below the folder of `places`, or a function that returns either. A row
+    that names no split belongs to `default_split`.
 
-    >>> cells = {"image": "cat.png", "caption": " cat ", "tags": ["fur", "pet"]}
+    Raises DataError, naming the row, for anything else. If `skipped` is a list, the
+    message is added to it instead, and the row is left out.
+
+    >>> cells = {"image": "cat.png", "caption": [" cat ", "pet"], "tags": ["fur"]}
     >>> entries = [Entry("line 2", cells)]
     >>> for row in table_rows(entries, "a.csv", "train", Places("pictures")):
     ...     print(row.caption, row.name, row.tags, row.split, sep=" | ")
-    cat | pictures/cat.png | fur, pet | train
+    cat | pictures/cat.png | fur | train
+    pet | pictures/cat.png | fur | train
     """
     for entry in entries:
-        row_name = f"{table} {entry.location}"
-        image = _image_source(entry.cells["image"], places, row_name)
-        caption = _first_text(entry.cells["caption"])
-        if image is None or not isinstance(caption, str):
-            cell = entry.cells["image"]
-            image_type = type(image_cell(cell() if isinstance(cell, Located) else cell))
-            raise DataError(
-                f"{row_name}: expected a text and an encoded image or its path, got "
-                f"{type(caption)} and {image_type}; `caption_column` and `image_column` name "
-                "other columns"
-            )
-        tags = entry.cells.get("tags") or ""
-        if isinstance(tags, list):
-            tags = ", ".join(map(str, tags))
-        if not isinstance(tags, str):
-            raise DataError(f"{row_name}: expected tags as a text, got {type(tags)}")
-        is_file = isinstance(image, Located) and isinstance(image.key, str)
-        yield Row(
-            caption=caption.strip(),
-            name=str(image.key) if is_file else row_name,
-            tags=tags,
-            source=image,
-            split=_split_of_row(entry.cells, default_split, row_name),
+        try:
+            rows = _rows_of(entry, f"{table} {entry.location}", default_split, places)
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+            continue
+        yield from rows
+
+
+def _rows_of(entry: Entry, row_name: str, default_split: str, places: Places) -> list[Row]:
+    """A row for each caption of an entry; DataError if there is none, or no image."""
+    if entry.problem:
+        raise DataError(f"{row_name}: {entry.problem}")
+    image = _image_source(entry.cells["image"], places, row_name)
+    captions = _texts(entry.cells["caption"])
+    if image is None or not all(isinstance(caption, str) for caption in captions):
+        cell = entry.cells["image"]
+        image_type = type(image_cell(cell() if isinstance(cell, Located) else cell))
+        wrong = next((caption for caption in captions if not isinstance(caption, str)), "")
+        raise DataError(
+            f"{row_name}: expected a text and an encoded image or its path, got "
+            f"{type(wrong)} and {image_type}; `caption_column` and `image_column` name "
+            "other columns"
         )
+    captions = [caption.strip() for caption in captions]
+    empty = "image" if image == b"" else "" if captions and all(captions) else "caption"
+    if empty:
+        raise DataError(f"{row_name}: the {empty} is empty (`skip_bad` leaves such rows out)")
+    tags = entry.cells.get("tags") or ""
+    if isinstance(tags, list):
+        tags = ", ".join(map(str, tags))
+    if not isinstance(tags, str):
+        raise DataError(f"{row_name}: expected tags as a text, got {type(tags)}")
+    is_file = isinstance(image, Located) and isinstance(image.key, str)
+    name = str(image.key) if is_file else row_name
+    split = _split_of_row(entry.cells, default_split, row_name)
+    return [Row(caption, name, tags, image, split) for caption in captions]
 
 
 def _image_source(cell: Any, places: Places, row_name: str) -> Any:
-    """The source of the image in a cell; None if the cell holds something else.
-
-    An empty cell gives b"", which fails as an unreadable image, so that skip_bad can
-    leave it out.
-    """
+    """The source of the image in a cell; b"" for an empty one, None for others."""
     image = image_cell(cell) or b""
     if isinstance(image, str):
+        if ADDRESS.match(image):
+            raise DataError(f"{row_name}: {image[:100]} is an address: {DOWNLOAD}")
         return Located(reader=places, key=places.path_of(image, row_name))
     return image if isinstance(image, bytes) or callable(image) else None
 
 
-def _first_text(cell: Any) -> Any:
-    """What a cell holds, or the first text of its list; "" for an empty cell."""
-    if isinstance(cell, list):
-        cell = cell[0] if cell else ""
-    return cell or ""
+def _texts(cell: Any) -> list[Any]:
+    """The texts in a caption cell: a text, a list, or a list written as JSON.
+
+    >>> _texts("a cat"), _texts(["a cat", "a pet"]), _texts('["a cat", "a pet"]')
+    (['a cat'], ['a cat', 'a pet'], ['a cat', 'a pet'])
+    """
+    if isinstance(cell, str) and cell.startswith('["') and cell.endswith('"]'):
+        try:
+            listed = json.loads(cell)
+        except (ValueError, RecursionError):
+            return [cell]
+        return listed if all(isinstance(text, str) for text in listed) else [cell]
+    cells = cell if isinstance(cell, list) else [cell]
+    return ["" if text is None or text != text else text for text in cells]  # NaN, too
 
 
 def _split_of_row(cells: Mapping[str, Any], default: str, row_name: str) -> str:
-    split = SPLITS.get(str(cells.get("split", default)).lower())
+    named = cells.get("split") or default
+    split = SPLITS.get(str(named).strip().lower())
     if split is None:
-        raise DataError(f"{row_name}: split {cells['split']!r} is none of {', '.join(SPLITS)}")
+        raise DataError(f"{row_name}: split {named!r} is none of {', '.join(SPLITS)}")
     return split

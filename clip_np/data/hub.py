@@ -124,19 +124,29 @@ def places_of(path: str | Path, allow_outside: bool) -> Places:
 
 
 def read_sets(
-    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+    sets: Mapping[str, Any],
+    path: str,
+    columns: Columns,
+    places: Places,
+    skipped: list[str] | None = None,
 ) -> Iterator[Row]:
     """The rows of all splits."""
     for split, dataset in sets.items():
-        yield from read_set(dataset, split, path, columns, places)
+        yield from read_set(dataset, split, path, columns, places, skipped)
 
 
 def read_set(
-    dataset: Any, split: str, path: str, columns: Columns, places: Places
+    dataset: Any,
+    split: str,
+    path: str,
+    columns: Columns,
+    places: Places,
+    skipped: list[str] | None = None,
 ) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    return table_rows(set_entries(dataset, table, columns, places), table, split, places)
+    entries = set_entries(dataset, table, columns, places)
+    return table_rows(entries, table, split, places, skipped)
 
 
 def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> Iterator[Entry]:
@@ -174,7 +184,11 @@ def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> I
 
 
 def open_stream(
-    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+    sets: Mapping[str, Any],
+    path: str,
+    columns: Columns,
+    places: Places,
+    skipped: list[str] | None = None,
 ) -> dict[str, Pairs]:
     """Splits as `open_dataset` returns them, the training pairs as a `Stream`.
 
@@ -183,7 +197,7 @@ def open_stream(
     """
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
-        rows = list(islice(read_set(dataset, split, path, columns, places), size))
+        rows = list(islice(read_set(dataset, split, path, columns, places, skipped), size))
         if not rows or any(row.split != split for row in rows):
             raise DataError(f"the stream of {split} pairs holds too few, or pairs of other splits")
         return Pairs.from_rows(rows)
@@ -200,7 +214,7 @@ def open_stream(
 
     def read_shuffled(seed: int) -> Iterator[Row]:
         shuffled = train.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-        rows = read_set(shuffled, "train", path, columns, places)
+        rows = read_set(shuffled, "train", path, columns, places, skipped)
         return (row for row in rows if row.split == "train")
 
     first = sample("train", train, SHUFFLE_BUFFER)

@@ -215,6 +215,8 @@ def _decode(source: ImageSource, use: Callable[[Image.Image], Any]) -> Any:
     if isinstance(source, np.ndarray):
         return use(Image.fromarray(source))
     encoded: Any = image_cell(source()) if callable(source) else source
+    if not encoded:
+        raise DataError("the image is empty")
     with open_picture(encoded) as image:
         needed = prepare(image, file_bytes(encoded))
         with DECODED.hold(needed):

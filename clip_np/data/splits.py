@@ -113,3 +113,18 @@ def tutorial_split(rows: int) -> np.ndarray:
     """
     count = TEST_PAIRS if rows >= 2 * TEST_PAIRS else rows // 5
     return np.random.default_rng(TUTORIAL_SEED).permutation(rows)[:count]
+
+
+def tutorial_rows(names: Sequence[str]) -> np.ndarray:
+    """The rows to test on, chosen by images; names (N): which image each row shows.
+
+    Where each row shows another image, they are those of `tutorial_split`. No image is
+    both trained and tested on, with another caption.
+
+    >>> tutorial_rows(["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"]).tolist()
+    [8, 9]
+    """
+    image_of, images = _number_images(names, np.arange(len(names)))
+    if images == len(names):
+        return tutorial_split(images)
+    return np.flatnonzero(np.isin(image_of, tutorial_split(images)))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from warnings import warn
 
-from clip_np.data.errors import a_few
+from clip_np.data.errors import DataWarning, a_few
 
 Identity = tuple[int, int]
 
@@ -47,9 +47,11 @@ def files_below(folder: Path) -> list[Path]:
                 outside.append(f"{link} (to {target})")
             files += _enter(link, entered, links, locked)
     if locked:
-        warn(f"folders that may not be read are left out: {a_few(locked)}", stacklevel=2)
+        warn(
+            f"folders that may not be read are left out: {a_few(locked)}", DataWarning, stacklevel=2
+        )
     if outside:
-        warn(f"links to folders elsewhere are entered: {a_few(outside)}", stacklevel=2)
+        warn(f"links to folders elsewhere are entered: {a_few(outside)}", DataWarning, stacklevel=2)
     # Sorted so that the same seed means the same rows on every system.
     return sorted(files, key=Path.as_posix)
 

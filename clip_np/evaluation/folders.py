@@ -16,6 +16,7 @@ import numpy as np
 from clip_np.data import (
     BAR_SECONDS,
     DataError,
+    DataWarning,
     Preprocess,
     a_few,
     files_below,
@@ -63,7 +64,11 @@ def _images_below(folder: Path) -> list[str]:
             + f" ({a_few(sorted(image_suffixes()))})"
         )
     if unread:
-        warn(f"{folder}: pictures that are not read are left out: {unread}", stacklevel=3)
+        warn(
+            f"{folder}: pictures that are not read are left out: {unread}",
+            DataWarning,
+            stacklevel=3,
+        )
     return images
 
 

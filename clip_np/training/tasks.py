@@ -16,6 +16,7 @@ The test split takes part in no decision. It is looked at once, at the end.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class ShapesTask:
 
     measured_on = "the test split"
     skip_bad = False
+    skipped_rows: Sequence[str] = ()
 
     def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
         self.train: Pairs | None = None
@@ -107,13 +109,17 @@ class FilesTask:
     """Image-caption data, measured on its test split, or if it has none, on validation.
 
     columns_and_split is passed on to `open_dataset`: seed, image_column and so on.
-    skip_bad leaves unreadable images out. Raises DataError if no pair can be held out.
+    skip_bad leaves unreadable images and rows without image or caption out, and
+    skipped_rows says why a row was. Raises DataError if no pair can be held out.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], skip_bad: bool = False, **columns_and_split: Any
     ) -> None:
-        splits = open_dataset(os.fspath(path), **columns_and_split)
+        self.skipped_rows: list[str] = []
+        splits = open_dataset(
+            os.fspath(path), skipped=self.skipped_rows if skip_bad else None, **columns_and_split
+        )
         self.train = splits.get("train")
         self.validation = splits.get("validation")
         self.settings = dict(FILES_SETTINGS)
