@@ -290,7 +290,17 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
     _add_switch(
         command, "--allow-outside", "read images that lie outside of the folder of their table"
     )
-    _add_switch(command, "--skip-bad", "leave unreadable images out, and count them")
+    command.add_argument(
+        "--template",
+        metavar="TEXT",
+        help='the caption of a class, such as "a photo of a {}", for data with classes (folders, '
+        "or labels of the datasets library) in place of captions",
+    )
+    _add_switch(
+        command,
+        "--skip-bad",
+        "leave out images that cannot be read and rows without image or caption, and count them",
+    )
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:

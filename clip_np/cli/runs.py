@@ -52,7 +52,15 @@ from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
-DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "allow_outside", "skip_bad")
+DATA_OPTIONS = (
+    "image_column",
+    "caption_column",
+    "split",
+    "streaming",
+    "allow_outside",
+    "template",
+    "skip_bad",
+)
 NEW_RUN_OPTIONS = (
     "data", *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights",

@@ -16,9 +16,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import warn
 
 from clip_np.data.compact import Located
-from clip_np.data.errors import DataError
+from clip_np.data.errors import DataError, DataWarning, a_few
 from clip_np.data.images import image_cell
 from clip_np.data.pairs import Row
 from clip_np.data.places import Places
@@ -43,6 +44,22 @@ OPTIONAL = {"tags", "split"}
 ADDRESS_COLUMNS = {"url", "image_url", "image url", "img_url", "coco_url", "flickr_url"}
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 DOWNLOAD = "download the images first, for instance with img2dataset, and open its folder"
+
+
+class Reading(NamedTuple):
+    """What is done with odd rows and with the labels of classes."""
+
+    skipped: list[str] | None = None  # gets what is wrong with rows; None: an error
+    template: str = "{}"  # the caption of a class, with {} for its name
+
+
+STRICT = Reading()
+
+
+class Label(NamedTuple):
+    """In place of a caption: the name of a class."""
+
+    name: str
 
 
 class Entry(NamedTuple):
@@ -97,7 +114,7 @@ def table_rows(
     table: str,
     default_split: str,
     places: Places,
-    skipped: list[str] | None = None,
+    reading: Reading = STRICT,
 ) -> Iterator[Row]:
     """The rows of a table, checked.
 
@@ -106,8 +123,8 @@ def table_rows(
     image, a path below the folder of `places`, or a function that returns either. A row
     that names no split belongs to `default_split`.
 
-    Raises DataError, naming the row, for anything else. If `skipped` is a list, the
-    message is added to it instead, and the row is left out.
+    Raises DataError, naming the row, for anything else. If `reading.skipped` is a list,
+    the message is added to it instead, and the row is left out.
 
     >>> cells = {"image": "cat.png", "caption": [" cat ", "pet"], "tags": ["fur"]}
     >>> entries = [Entry("line 2", cells)]
@@ -118,13 +135,64 @@ def table_rows(
     """
     for entry in entries:
         try:
+            if isinstance(label := entry.cells.get("caption"), Label):
+                entry.cells["caption"] = caption_of(label.name, reading.template)
             rows = _rows_of(entry, f"{table} {entry.location}", default_split, places)
         except DataError as error:
-            if skipped is None:
+            if reading.skipped is None:
                 raise
-            skipped.append(str(error))
+            reading.skipped.append(str(error))
             continue
         yield from rows
+
+
+def caption_of(class_name: str, template: str) -> str:
+    """The caption of a class.
+
+    >>> caption_of("polar_bear", "a photo of a {}")
+    'a photo of a polar bear'
+    """
+    return template.replace("{}", class_name.replace("_", " "))
+
+
+def with_labels(
+    columns: Columns, headers: Sequence[str], classes: Mapping[str, Sequence[str]], table: str
+) -> Columns:
+    """The columns. If none holds captions, and one holds classes, those are captions.
+
+    classes: the headers of columns of classes, and the names of their classes. A
+    warning says that classes become captions.
+    """
+    known = {header.strip().lower() for header in headers}
+    captions = [name for name in columns["caption"] if name.lower() in known]
+    if not captions and len(classes) == 1:
+        columns = {**columns, "caption": tuple(classes)}
+        captions = list(classes)
+    by_lower = {header.lower(): header for header in classes}
+    if captions and (header := by_lower.get(captions[0].lower())):
+        warn(
+            f"{table}: the {len(classes[header])} classes of column {header!r} become captions "
+            f"({a_few(classes[header])}); `template` puts a sentence around them",
+            DataWarning,
+            stacklevel=2,
+        )
+    return columns
+
+
+def labelled(entry: Entry, class_names: Sequence[str] | None) -> Entry:
+    """The entry with the class in place of its number; as it is without class_names.
+
+    >>> labelled(Entry("row 0", {"caption": 1}), ["cat", "dog"]).cells
+    {'caption': Label(name='dog')}
+    >>> labelled(Entry("row 0", {"caption": 7}), ["cat", "dog"]).problem
+    'label 7 is none of the 2 classes'
+    """
+    number = entry.cells.get("caption")
+    if class_names is None or number is None:
+        return entry
+    if type(number) is not int or not 0 <= number < len(class_names):
+        return entry._replace(problem=f"label {number!r} is none of the {len(class_names)} classes")
+    return entry._replace(cells={**entry.cells, "caption": Label(class_names[number])})
 
 
 def _rows_of(entry: Entry, row_name: str, default_split: str, places: Places) -> list[Row]:

@@ -61,7 +61,7 @@ def read_json_lines(path: Path, columns: Columns) -> Iterator[Entry]:
 
 
 def _objects_of_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Where each object stands, and the object, or the text of what is wrong."""
+    """Where each object stands, and the object, or None for a line that is none."""
     size = path.stat().st_size
     with open(path, encoding=encoding_of(path)) as file:
         for number, line in enumerate(bounded_lines(path, file), 1):
@@ -69,8 +69,8 @@ def _objects_of_lines(path: Path) -> Iterator[tuple[str, Any]]:
             if line.strip():
                 try:
                     yield f"line {number}", json.loads(line)
-                except BAD_JSON as error:
-                    yield f"line {number}", f"not a JSON object ({error})"
+                except BAD_JSON:
+                    yield f"line {number}", None
 
 
 def _entries(path: Path, objects: Iterator[tuple[str, Any]], columns: Columns) -> Iterator[Entry]:
@@ -78,8 +78,7 @@ def _entries(path: Path, objects: Iterator[tuple[str, Any]], columns: Columns) -
     headers: dict[str, str] = {}
     for location, cells in objects:
         if not isinstance(cells, dict):
-            problem = cells if isinstance(cells, str) else "not a JSON object"
-            yield Entry(location, {}, problem)
+            yield Entry(location, {}, "not a JSON object")
             continue
         headers = headers or find_columns(path, list(cells), columns)
         yield Entry(location, {role: cells.get(header) for role, header in headers.items()})

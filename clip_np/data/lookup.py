@@ -14,6 +14,7 @@ looked into. Where the table lies in a folder called `annotations`, as COCO's do
 are those beside that one.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -36,7 +37,7 @@ def find_images(
         return places, entries
     entries = chain([first], entries)
     name = first.cells.get("image")
-    if not isinstance(name, str) or (folder / places.native(name)).exists():
+    if not isinstance(name, str) or os.path.exists(folder / places.native(name)):
         return places, entries
     is_alone = folder.name.lower() == TABLES_ALONE
     root = folder.resolve().parent if is_alone else folder
@@ -70,7 +71,4 @@ def _holds(folder: Path, name: str) -> bool:
     name = Places(str(folder)).native(name)
     if UNUSUAL.search(name):
         return False
-    try:
-        return (folder / name).is_file()
-    except OSError:  # a name that no file may have
-        return False
+    return os.path.isfile(folder / name)

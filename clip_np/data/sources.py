@@ -7,6 +7,7 @@ few ways, and `open_dataset` recognises these:
     JSON            metadata.jsonl, or COCO's captions (json_tables.py)
     parquet files   one file, or many in a folder (parquet.py)
     tar files       shards of webdataset and img2dataset (tar_shards.py)
+    class folders   cats/tom.jpg, if there are no captions at all (paired_files.py)
     paired files    cat.jpg next to cat.txt, in any depth of folders (paired_files.py)
     sets            of the `datasets` library, saved or on the Hugging Face hub (hub.py)
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from clip_np.data import hub
 from clip_np.data.bounds import bounded
-from clip_np.data.columns import Columns, Entry, choose_columns, table_rows
+from clip_np.data.columns import STRICT, Columns, Entry, Reading, choose_columns, table_rows
 from clip_np.data.compact import pack_rows
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.json_tables import (
@@ -88,6 +89,7 @@ def open_dataset(
     streaming: bool = False,
     allow_outside: bool = False,
     skipped: list[str] | None = None,
+    template: str | None = None,
 ) -> dict[str, Pairs]:
     """The pairs of `path` by split: "train", "validation", "test", those there are.
 
@@ -102,6 +104,8 @@ def open_dataset(
       Without it a table from a stranger cannot choose which files are opened.
     - skipped: a list. Rows that cannot be used are left out, and what is wrong with
       them is added to it. None: such a row is an error.
+    - template: the caption of a class, such as "a photo of a {}". It is for data that
+      have classes in place of captions; None is the name alone.
 
     `split` and `streaming` are only for sets of the `datasets` library.
 
@@ -120,6 +124,9 @@ def open_dataset(
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
+    if template is not None and "{}" not in template:
+        raise ValueError(f'template {template!r} has no {{}} for the class: "a photo of a {{}}"')
+    reading = Reading(skipped, template or "{}")
     columns = choose_columns(image_column, caption_column)
     is_set = hub.is_set(path)
     rows: Iterable[Row]
@@ -127,14 +134,14 @@ def open_dataset(
         sets = hub.load_sets(str(path), split, streaming)
         places = hub.places_of(path, allow_outside)
         if streaming:
-            return hub.open_stream(sets, str(path), columns, places, skipped)
-        rows = hub.read_sets(sets, str(path), columns, places, skipped)
+            return hub.open_stream(sets, str(path), columns, places, reading)
+        rows = hub.read_sets(sets, str(path), columns, places, reading)
     elif split or streaming:
         raise DataError(
             f"{path}: `split` and `streaming` are only for sets of the datasets library"
         )
     else:
-        rows = read_files(Path(path), columns, allow_outside, skipped)
+        rows = read_files(Path(path), columns, allow_outside, reading)
     pairs, splits = pack_rows(rows)
     if len(pairs) == 0:
         bad = f" {len(skipped)} rows are left out: {a_few(skipped)}." if skipped else ""
@@ -161,7 +168,7 @@ def _by_split(
 
 
 def read_files(
-    path: Path, columns: Columns, allow_outside: bool = False, skipped: list[str] | None = None
+    path: Path, columns: Columns, allow_outside: bool = False, reading: Reading = STRICT
 ) -> Iterator[Row]:
     """The rows of the file `path`, or of all files below the folder `path`."""
     if not path.exists():
@@ -179,12 +186,12 @@ def read_files(
     _refuse_two_descriptions(path, kind_of)
     inside = Places(str(root), allow_outside)
     size = sum(file.stat().st_size for file in kind_of)
-    yield from bounded(_table_rows(kind_of, columns, inside, path, skipped), path, size)
+    yield from bounded(_table_rows(kind_of, columns, inside, path, reading), path, size)
     if any(kind.images_inside for kind in kind_of.values()):
         return  # pictures and texts next to such files are a preview, a licence, ...
     described = {_folder_described_by(file) for file in kind_of}
     loose = [file for file in files if not described.intersection(file.parents)]
-    rows = read_paired_files(loose, inside, skipped)
+    rows = read_paired_files(loose, inside, reading)
     unknown = [file for file in loose if _looks_like_a_table(file)]
     yield from _naming_tables(rows, unknown, columns)
 
@@ -239,11 +246,7 @@ def _folder_described_by(file: Path) -> Path:
 
 
 def _table_rows(
-    kind_of: dict[Path, Kind],
-    columns: Columns,
-    inside: Places,
-    path: Path,
-    skipped: list[str] | None,
+    kind_of: dict[Path, Kind], columns: Columns, inside: Places, path: Path, reading: Reading
 ) -> Iterator[Row]:
     """The rows of all tables. DataError for a table that is a link to elsewhere."""
     root = Path(inside.folder)
@@ -256,7 +259,7 @@ def _table_rows(
             table=file.relative_to(root).as_posix(),
             default_split=_split_of_file(file, root),
             places=places,
-            skipped=skipped,
+            reading=reading,
         )
 
 

@@ -51,10 +51,22 @@ def split_of(names: Iterable[str]) -> str:
     'train'
     """
     for name in names:
-        word = name.strip(" -_.0123456789").lower()
-        if word in SPLITS:
-            return SPLITS[word]
+        if is_split_name(name):
+            return SPLITS[_word(name)]
     return "train"
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a name is that of a split.
+
+    >>> is_split_name("val2017"), is_split_name("cats")
+    (True, False)
+    """
+    return _word(name) in SPLITS
+
+
+def _word(name: str) -> str:
+    return name.strip(" -_.0123456789").lower()
 
 
 def hold_out(names: Sequence[str], splits: np.ndarray, fraction: float, seed: int) -> list[int]:

@@ -34,6 +34,8 @@ SOURCES: dict[str, dict[str, Any]] = {
         "validation_fraction": float,
         "split": str | None,
         "streaming": bool,
+        "allow_outside": bool,
+        "template": str | None,
     },
 }
 """The kinds of tasks, and what a source says of each: see `Task`."""
