@@ -130,6 +130,11 @@ def add_train(commands: Commands) -> None:
     command.add_argument(
         "--resume", metavar="DIR", help="go on with the run in DIR; its end may be moved"
     )
+    _add_switch(
+        command,
+        "--changed-data",
+        "with --resume: go on although the data has changed; what was held out stays held out",
+    )
     _add_training_options(command)
     _add_json(command)
 

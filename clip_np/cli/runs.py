@@ -43,6 +43,7 @@ from clip_np.training import (
     Task,
     Trainer,
     TrainingOptions,
+    changes,
     open_task,
     read_metrics,
     read_run,
@@ -187,10 +188,27 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
         saved.require_all()
     options = TrainingOptions.of(saved.options or {}, **_options_given(arguments, TRAINING_OPTIONS))
     task = open_task(saved.source or {})
+    _look_at_data(arguments, task, saved)
     try:
         return Trainer(task, options, files, checkpoint=checkpoint)
     except ValueError as error:
         raise FileError(f"{files.path}: {error}", files.path) from error
+
+
+def _look_at_data(arguments: argparse.Namespace, task: Task, saved: SavedTraining) -> None:
+    """ValueError if the data has changed since the run began, unless that was said."""
+    if saved.data is None or task.record is None or isinstance(task, ShapesTask):
+        return
+    change = changes(saved.data, task.record)
+    if change and not arguments.changed_data:
+        raise ValueError(
+            f"{arguments.resume}: the data has changed since the run began: {change}. "
+            "`changed_data` goes on with it, and keeps held out what was held out"
+        )
+    if change:
+        print_text(arguments, f"the data has changed ({change}); the same images are held out")
+    if saved.data["held_out"] != task.record["held_out"]:
+        task.keep_held_out(saved.data)
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:

@@ -34,6 +34,7 @@ from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
 from clip_np.training.shapes_figures import shapes_report
+from clip_np.training.data_record import changes
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
@@ -66,6 +67,7 @@ __all__ = [
     "Validation",
     "Watch",
     "Worker",
+    "changes",
     "expected_steps",
     "is_finished",
     "learning_rate",

@@ -356,5 +356,6 @@ class Trainer:
                 "elapsed": self.elapsed,
                 "source": self.task.source,
                 "options": dataclasses.asdict(self.options),
+                "data": self.task.record,
             },
         )

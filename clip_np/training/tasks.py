@@ -16,7 +16,7 @@ The test split takes part in no decision. It is looked at once, at the end.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from clip_np.evaluation import pairs_report
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.checks import shown
+from clip_np.training.data_record import keep_held_out, record_of
 from clip_np.training.shapes_figures import shapes_report
 
 TRAINING_IMAGES = 60_000
@@ -77,6 +78,7 @@ class ShapesTask:
     measured_on = "the test split"
     skip_bad = False
     skipped_rows: Sequence[str] = ()
+    record: dict[str, Any] | None = None
 
     def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
         self.train: Pairs | None = None
@@ -133,11 +135,32 @@ class FilesTask:
             **columns_and_split,
         }
         self.skip_bad = skip_bad
+        self.folder = os.path.abspath(path) if is_on_disk else str(path)
+        if os.path.isfile(path):
+            self.folder = os.path.dirname(self.folder)
+        self.record: dict[str, Any] | None = None
+        if self.train is None or self.train.repeats:
+            self.record = record_of(splits, self.folder)
+        self.splits = splits
+        self._choose_test(splits)
+
+    def _choose_test(self, splits: Mapping[str, Pairs]) -> None:
+        """What is measured on. DataError if nothing is held out."""
+        path = self.source["path"]
         name = "test" if "test" in splits else "validation"
         if name not in splits:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
         self.test = splits[name]
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
+
+    def keep_held_out(self, before: Mapping[str, Any]) -> None:
+        """Hold out the images that a record of the data says: see data_record.py."""
+        splits = keep_held_out(self.splits, before, self.folder)
+        self.train = splits.get("train")
+        self.validation = splits.get("validation")
+        held_out = record_of(splits, self.folder)["held_out"]
+        self.record = {**(self.record or {}), "held_out": held_out}
+        self._choose_test(splits)
 
     def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
         """Recall, median ranks and multiple choice, as in `pairs_report`."""
