@@ -8,6 +8,7 @@ same keeps the held-out images held out (`keep_held_out`).
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -101,7 +102,11 @@ def _join(splits: Splits, parts: Iterable[tuple[str, np.ndarray]]) -> Pairs:
 
 
 def _short(name: str, folder: str) -> str:
-    return name.removeprefix(folder).lstrip("/\\").replace("\\", "/")
+    for start in (os.path.abspath(folder), folder):
+        if name.startswith(start):
+            name = name[len(start) :]
+            break
+    return name.lstrip("/\\").replace("\\", "/")
 
 
 def _digests(names: Iterable[str], folder: str) -> Iterable[str]:

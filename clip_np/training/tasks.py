@@ -135,9 +135,7 @@ class FilesTask:
             **columns_and_split,
         }
         self.skip_bad = skip_bad
-        self.folder = os.path.abspath(path) if is_on_disk else str(path)
-        if os.path.isfile(path):
-            self.folder = os.path.dirname(self.folder)
+        self.folder = os.path.dirname(path) if os.path.isfile(path) else os.fspath(path)
         self.record: dict[str, Any] | None = None
         if self.train is None or self.train.repeats:
             self.record = record_of(splits, self.folder)

@@ -9,7 +9,7 @@ from small_data import table_folder
 
 from clip_np.cli import main
 from clip_np.data import open_dataset
-from clip_np.training import FilesTask, changes, read_run
+from clip_np.training import FilesTask, changes, read_run, tasks
 from clip_np.training.data_record import keep_held_out, record_of
 
 
@@ -31,6 +31,16 @@ def test_moved_data_have_not_changed(tmp_path):
     before = FilesTask(table_folder(tmp_path / "a", 40)).record
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert changes(before, FilesTask(tmp_path / "b").record) == ""
+
+
+def test_the_way_to_the_data_does_not_matter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table_folder(tmp_path / "data", 40)
+    records = [FilesTask(path).record for path in ("data", "./data/", tmp_path / "data")]
+    assert records[0] == records[1] == records[2]
+    monkeypatch.chdir(tmp_path / "data")
+    assert FilesTask(".").record == records[0]
+    assert FilesTask("captions.csv").record == records[0]
 
 
 @pytest.mark.parametrize("count", [30, 41, 44, 60, 200])
@@ -83,7 +93,7 @@ def test_a_run_without_a_record_goes_on(tmp_path, capsys, monkeypatch):
     """As those of version 0.1."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(FilesTask, "record", property(lambda task: None, lambda task, _: None))
+    monkeypatch.setattr(tasks, "record_of", lambda splits, folder: None)
     table_folder(tmp_path / "data", 40)
     options = ["--preset", "tiny", "--vocab-size", "520"]
     assert main(["train", "--data", "data", "--steps", "1", "--out", "run", *options]) == 0
