@@ -17,6 +17,7 @@ The test split takes part in no decision. It is looked at once, at the end.
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,9 @@ class FilesTask:
             **columns_and_split,
         }
         self.skip_bad = skip_bad
-        self.folder = os.path.dirname(path) if os.path.isfile(path) else os.fspath(path)
+        # As the names of images begin: without "./" and the like.
+        folder = Path(path)
+        self.folder = str(folder.parent if folder.is_file() else folder)
         self.record: dict[str, Any] | None = None
         if self.train is None or self.train.repeats:
             self.record = record_of(splits, self.folder)
