@@ -69,6 +69,7 @@ NEW_RUN_OPTIONS = (
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
+MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 FIGURE_WIDTH = 36  # characters of a figure's name
 GRID_IMAGES = 20  # test images in captions.png
@@ -119,6 +120,7 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
+    _say_chance(arguments, figures)
     counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
     return {**result, **counts, **figures}
 
@@ -237,6 +239,17 @@ def _measure(
     return figures
 
 
+def _say_chance(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+    """Say that there are too few pairs to judge a model by, if so."""
+    chance = figures.get("chance_recall_at_1", 0.0)
+    if chance >= MOST_CHANCE:
+        print_text(
+            arguments,
+            f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
+            f"{figures['pairs']:,} held-out pairs",
+        )
+
+
 # --- the pictures of a run ------------------------------------------------------------
 
 
@@ -293,7 +306,9 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     source = SavedTraining.of(checkpoint.training).source or {}
     task = _data_to_measure_on(arguments, source)
     checkpoint.model.to(arguments.backend or "numpy")
-    return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+    figures = _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+    _say_chance(arguments, figures)
+    return figures
 
 
 def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -> Task:

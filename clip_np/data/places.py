@@ -54,7 +54,7 @@ class Places:
         return path
 
     def native(self, name: str) -> str:
-        """The name with this system's separators; tables from Windows have others.
+        r"""The name with this system's separators; tables from Windows have others.
 
         >>> Places("photos").native(r"cats\tom.png")
         'cats/tom.png'
