@@ -192,8 +192,11 @@ def read_files(
     described = {_folder_described_by(file) for file in kind_of}
     loose = [file for file in files if not described.intersection(file.parents)]
     rows = read_paired_files(loose, inside, reading)
-    unknown = [file for file in loose if _looks_like_a_table(file)]
-    yield from _naming_tables(rows, unknown, columns)
+    if kind_of:
+        yield from rows
+    else:
+        unknown = [file for file in loose if _looks_like_a_table(file)]
+        yield from _naming_tables(rows, unknown, columns)
 
 
 def _naming_tables(rows: Iterator[Row], unknown: Sequence[Path], columns: Columns) -> Iterator[Row]:

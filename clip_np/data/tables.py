@@ -31,6 +31,8 @@ from clip_np.data.formats import is_image_name
 
 TABLE_NAMES = ("captions", "metadata")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Beside a picture of the same name, captions.txt is the caption of that picture."""
 SEPARATORS = "\t,;|"
 STATED_SEPARATOR = re.compile(r"sep=(.)\s*")  # a first line that spreadsheets write
 NUMBERED = re.compile(r"(.+)#\d+")  # the image and the number of its caption
@@ -51,7 +53,10 @@ def is_table(path: Path, asked_for: bool) -> bool:
     """
     if path.suffix.lower() not in TABLE_SUFFIXES:
         return False
-    return asked_for or path.stem.lower() in TABLE_NAMES
+    if asked_for:
+        return True
+    belongs_to_image = any(path.with_suffix(suffix).exists() for suffix in IMAGE_SUFFIXES)
+    return path.stem.lower() in TABLE_NAMES and not belongs_to_image
 
 
 def read_table(path: Path, columns: Columns) -> Iterator[Entry]:

@@ -131,6 +131,23 @@ def test_tables_that_are_not_understood_are_named(tmp_path, name, text, message,
         open_dataset(tmp_path)
 
 
+def test_other_files_beside_tables_do_not_matter(tmp_path):
+    for split in ("train", "test"):
+        pictures(tmp_path / split)
+        lines = [f"{row}.jpg,{quoted(text)}" for row, text in enumerate(TEXTS)]
+        write(tmp_path / split / "captions.csv", "\n".join(["image,caption", *lines]))
+    write(tmp_path / "dataset_infos.json", "{}")
+    write(tmp_path / "sizes.csv", "a,b")
+    assert_right(read(tmp_path))
+
+
+def test_a_picture_may_be_called_captions(tmp_path):
+    for name in ("captions", "metadata"):
+        save(tmp_path / f"{name}.png")
+        write(tmp_path / f"{name}.txt", name)
+    assert sorted(read(tmp_path)) == ["captions", "metadata"]
+
+
 # --- JSON -----------------------------------------------------------------------------
 
 
