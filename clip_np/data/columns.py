@@ -164,8 +164,8 @@ def with_labels(
     warning says that classes become captions.
     """
     known = {header.strip().lower() for header in headers}
-    captions = [name for name in columns["caption"] if name.lower() in known]
-    if not captions and len(classes) == 1:
+    captions = [name for name in columns.get("caption", ()) if name.lower() in known]
+    if not captions and "caption" in columns and len(classes) == 1:
         columns = {**columns, "caption": tuple(classes)}
         captions = list(classes)
     by_lower = {header.lower(): header for header in classes}

@@ -165,7 +165,7 @@ def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> I
         if isinstance(feature, ClassLabel)
     }
     headers = find_columns(table, names, with_labels(columns, names, classes, table))
-    class_names = classes.get(headers["caption"])
+    class_names = classes.get(headers.get("caption", ""))
     image_header = headers["image"]
     try:
         dataset = dataset.select_columns(list(headers.values()))

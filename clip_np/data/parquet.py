@@ -63,7 +63,7 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
             texts = dictionary_leaves(file.metadata, headers.values())
         # Equal texts of a column are then stored once in memory, as in the file.
         with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-            class_names = classes.get(headers["caption"])
+            class_names = classes.get(headers.get("caption", ""))
             for entry in _entries(path, file, headers):
                 yield labelled(entry, class_names)
 

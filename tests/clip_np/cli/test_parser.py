@@ -11,6 +11,7 @@ COMMON = ["--backend", "--json", "--help"]
 EVALUATE_FLAGS = [
     *("--data", "--image-column", "--caption-column", "--split", "--streaming", "--skip-bad"),
     "--allow-outside",
+    "--template",
     *COMMON,
 ]
 
@@ -30,6 +31,7 @@ TRAIN_FLAGS = [
     ),
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
     *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
+    "--changed-data",
 ]
 
 
