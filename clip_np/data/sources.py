@@ -124,9 +124,7 @@ def open_dataset(
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
-    if template is not None and "{}" not in template:
-        raise ValueError(f'template {template!r} has no {{}} for the class: "a photo of a {{}}"')
-    reading = Reading(skipped, template or "{}")
+    reading = _reading(skipped, template)
     columns = choose_columns(image_column, caption_column)
     is_set = hub.is_set(path)
     rows: Iterable[Row]
@@ -144,11 +142,23 @@ def open_dataset(
         rows = read_files(Path(path), columns, allow_outside, reading)
     pairs, splits = pack_rows(rows)
     if len(pairs) == 0:
-        bad = f" {len(skipped)} rows are left out: {a_few(skipped)}." if skipped else ""
-        raise DataError(
-            f"{path} holds no image-caption pairs.{bad} Files that can be read: {UNDERSTOOD}"
-        )
+        raise _nothing_in(path, skipped)
     return _by_split(pairs, splits, validation_fraction, seed, cut_test=is_set)
+
+
+def _nothing_in(path: str | Path, skipped: list[str] | None) -> DataError:
+    """The error for a place without pairs."""
+    bad = f" {len(skipped)} rows are left out: {a_few(skipped)}." if skipped else ""
+    return DataError(
+        f"{path} holds no image-caption pairs.{bad} Files that can be read: {UNDERSTOOD}"
+    )
+
+
+def _reading(skipped: list[str] | None, template: str | None) -> Reading:
+    """What is done with odd rows and classes. ValueError for a template without {}."""
+    if template is not None and "{}" not in template:
+        raise ValueError(f'template {template!r} has no {{}} for the class: "a photo of a {{}}"')
+    return Reading(skipped, template or "{}")
 
 
 def _by_split(
