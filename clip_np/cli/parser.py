@@ -136,6 +136,11 @@ def add_train(commands: Commands) -> None:
         help="go on with the run in DIR; its end may be moved, and --data says where its data "
         "are now",
     )
+    add_switch(
+        command,
+        "--changed-data",
+        "with --resume: go on although the data has changed; what was held out stays held out",
+    )
     _add_training_options(command)
     add_json(command)
 
@@ -251,7 +256,17 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
     add_switch(
         command, "--allow-outside", "read images that lie outside of the folder of their table"
     )
-    add_switch(command, "--skip-bad", "leave unreadable images out, and count them")
+    command.add_argument(
+        "--template",
+        metavar="TEXT",
+        help='the caption of a class, such as "a photo of a {}", for data with classes (folders, '
+        "or labels of the datasets library) in place of captions",
+    )
+    add_switch(
+        command,
+        "--skip-bad",
+        "leave out images that cannot be read and rows without image or caption, and count them",
+    )
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:

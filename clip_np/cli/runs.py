@@ -46,17 +46,25 @@ from clip_np.training import (
     Task,
     Trainer,
     TrainingOptions,
+    changes,
     open_task,
     read_metrics,
     read_run,
-    require_same_captions,
     saved_training,
 )
 from clip_np.weights import CHECKPOINT, PREVIOUS, load, locate
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
-DATA_OPTIONS = ("image_column", "caption_column", "split", "streaming", "allow_outside", "skip_bad")
+DATA_OPTIONS = (
+    "image_column",
+    "caption_column",
+    "split",
+    "streaming",
+    "allow_outside",
+    "template",
+    "skip_bad",
+)
 NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights",
@@ -65,6 +73,7 @@ RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
+MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 FIGURE_WIDTH = 36  # characters of a figure's name
 GRID_IMAGES = 20  # test images in captions.png
@@ -108,13 +117,16 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     result: dict[str, Any] = trainer.run()
     if trainer.interrupted:
         _stop(arguments, trainer)
-    skipped = list(trainer.loader.skipped.values())
+    rows = trainer.task.skipped_rows
+    skipped = [*rows, *trainer.loader.skipped.values()]
     for problem in skipped[:SHOWN_SKIPPED]:
         print_text(arguments, f"skipped {problem}")
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
-    return {**result, "skipped_images": len(skipped), **figures}
+    _say_chance(arguments, figures)
+    counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
+    return {**result, **counts, **figures}
 
 
 def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -183,8 +195,7 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     chosen = _options_given(arguments, TRAINING_OPTIONS)
     options = TrainingOptions.of(saved.options or {}, **chosen)
     task = open_task(_source_to_go_on(arguments, saved.source or {}))
-    was_moved = arguments.data is not None
-    require_same_captions(task, saved.captions, task.source.get("path"), was_moved)
+    _look_at_data(arguments, task, saved)
     try:
         trainer = Trainer(task, options, files, checkpoint=checkpoint)
     except ValueError as error:
@@ -207,6 +218,30 @@ def _source_to_go_on(arguments: argparse.Namespace, source: dict[str, Any]) -> d
     if source.get("task") != "files":
         raise ValueError("--data: this run was trained on the built-in shapes; leave it out")
     return {**source, "path": arguments.data}
+
+
+def _look_at_data(arguments: argparse.Namespace, task: Task, saved: SavedTraining) -> None:
+    """ValueError if the data has changed since the run began, unless that was said."""
+    if isinstance(task, ShapesTask):
+        return
+    if saved.data is None or task.record is None:
+        if arguments.data is not None:
+            print_text(
+                arguments,
+                f"this run did not save which data it was trained on; {shown(arguments.data)} is "
+                "taken for the same",
+            )
+        return
+    change = changes(saved.data, task.record)
+    if change and not arguments.changed_data:
+        raise ValueError(
+            f"{arguments.resume}: the data has changed since the run began: {change}. "
+            "`changed_data` goes on with it, and keeps held out what was held out"
+        )
+    if change:
+        print_text(arguments, f"the data has changed ({change}); the same images are held out")
+    if saved.data["held_out"] != task.record["held_out"]:
+        task.keep_held_out(saved.data)
 
 
 def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -237,6 +272,17 @@ def _measure(
         name = key.replace("_", " ")
         print_text(arguments, f"    {name:<{FIGURE_WIDTH}}{round(value, 3):>10g}")
     return figures
+
+
+def _say_chance(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+    """Say that there are too few pairs to judge a model by, if so."""
+    chance = figures.get("chance_recall_at_1", 0.0)
+    if chance >= MOST_CHANCE:
+        print_text(
+            arguments,
+            f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
+            f"{figures['pairs']:,} held-out pairs",
+        )
 
 
 # --- the pictures of a run ------------------------------------------------------------
@@ -303,10 +349,13 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         source = SavedTraining.of(checkpoint.training).source or {}
         task = _data_to_measure_on(arguments, source)
         checkpoint.model.to(arguments.backend or "numpy")
-        return _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
-    loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
-    task = _data_to_measure_on(arguments, {})
-    return _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
+        figures = _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+    else:
+        loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
+        task = _data_to_measure_on(arguments, {})
+        figures = _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
+    _say_chance(arguments, figures)
+    return figures
 
 
 def is_run(path: str) -> bool:

@@ -30,9 +30,11 @@ To read a new kind of data file:
   4. add a test next to tests/clip_np/data/test_parquet.py.
 """
 
-from clip_np.data.errors import DataError, a_few
+from clip_np.data.errors import DataError, DataWarning, a_few
 from clip_np.data.decoding import refuse_huge
-from clip_np.data.images import IMAGE_SUFFIXES, ImageSource, opened, to_rgb
+from clip_np.data.formats import image_suffixes, is_image_name, left_out
+from clip_np.data.walking import files_below
+from clip_np.data.images import ImageSource, opened, to_rgb
 from clip_np.data.preprocessing import (
     MEAN,
     STD,
@@ -67,7 +69,6 @@ __all__ = [
     "HELD_OUT_LABELS",
     "HUB_NAME",
     "IMAGE_SIZE",
-    "IMAGE_SUFFIXES",
     "MEAN",
     "PROMPTS",
     "SEEN_LABELS",
@@ -77,6 +78,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "DataError",
+    "DataWarning",
     "ImageSource",
     "Pairs",
     "Preprocess",
@@ -86,7 +88,11 @@ __all__ = [
     "a_few",
     "augment",
     "extra_words",
+    "files_below",
+    "image_suffixes",
+    "is_image_name",
     "is_shapes_split",
+    "left_out",
     "load_images",
     "open_dataset",
     "opened",

@@ -4,8 +4,9 @@ A file of 172 kB can hold a picture of 9,400 x 9,400 pixels that are all black. 
 it takes a thousand times as much, and four threads decode four of them at once. Three
 rules bound that:
 
-    one picture      at most Image.MAX_IMAGE_PIXELS pixels, 89 million, are decoded.
-                     A JPEG may have twice that: it can be decoded at half its size.
+    one picture      at most 2 GiB, which is 500 million pixels in RGB. A large JPEG
+                     needs less: it can be decoded at half its size. The environment
+                     variable CLIP_NP_IMAGE_MIB sets another limit.
     a bomb           decoded over 208 MiB, and over 300 times its file: refused
     all pictures     1 GiB at a time, over all threads. The next one waits.
 
@@ -15,6 +16,7 @@ model looks at more than a few hundred pixels a side.
 """
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,9 @@ from PIL import Image
 from clip_np.data.errors import DataError
 
 MEGABYTE = 2**20
+MEMORY_VARIABLE = "CLIP_NP_IMAGE_MIB"
+"""The environment variable with the most MiB that one picture may take."""
+USUAL_MEMORY = 2048  # MiB
 WHOLE_PIXELS = 25 * MEGABYTE
 """A picture of up to 26,214,400 pixels, 100 MiB in RGB, keeps its size. Most cameras
 make 12 to 24 million."""
@@ -41,7 +46,7 @@ MAX_ELONGATION = 1000
 """Longer side over shorter side. Resizing makes the shorter side n pixels long. A strip
 of 1 x 500,000 pixels would become n x 500,000 n pixels, which fills the memory."""
 RGB_BYTES = 4  # Pillow keeps a byte unused in each pixel
-DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "QOI": 4, "SGI": 4, "TIFF": 4}
+DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "HEIF": 5, "JPEG2000": 16, "QOI": 4, "SGI": 4, "TIFF": 4}
 """Bytes a pixel that a decoder needs next to the picture, measured with Pillow 13. Of
 other formats it needs a few rows."""
 MAX_SCANS = 100
@@ -50,19 +55,38 @@ START_OF_SCAN = b"\xff\xda"  # compressed data never holds these bytes
 COEFFICIENT_BYTES = 2  # of one coefficient of a JPEG
 
 
-def refuse_huge(image: Image.Image) -> None:
-    """Raise DataError for an image too big, or too elongated to be resized."""
+def refuse_huge(image: Image.Image, coefficients: int = 0) -> int:
+    """How many bytes an image takes until it is RGB; `coefficients` are some of them.
+
+    Raises DataError if they are too many, or if it is too elongated to be resized.
+    """
     width, height = image.size
-    # Pillow itself only warns between its limit and twice its limit.
-    pixel_limit = Image.MAX_IMAGE_PIXELS or math.inf
-    too_many = width * height > pixel_limit
-    too_long = max(width, height) > MAX_ELONGATION * min(width, height)
-    if too_many or too_long:
+    if max(width, height) > MAX_ELONGATION * min(width, height):
         raise DataError(
-            f"{width}x{height} pixels are too many or too elongated: expected at most "
-            f"{pixel_limit:,} pixels, which take {pixel_limit * RGB_BYTES / MEGABYTE:,.0f} MiB of "
-            f"memory, and sides up to {MAX_ELONGATION}:1; make the image smaller"
+            f"{width}x{height} pixels are too elongated: expected sides up to "
+            f"{MAX_ELONGATION}:1; cut the image"
         )
+    pixels = width * height
+    decoder = pixels * DECODER_BYTES.get(image.format or "", 0)
+    in_rgb = pixels // shrink_factor(image.size) ** 2 * RGB_BYTES
+    needed = coefficients + pixels * stored_bytes(image.mode) + decoder + in_rgb
+    if needed > memory_limit():
+        raise DataError(
+            f"{width}x{height} pixels need {needed / MEGABYTE:,.0f} MiB of memory, at most "
+            f"{memory_limit() / MEGABYTE:,.0f} MiB are allowed: make the image smaller, or set "
+            f"the environment variable {MEMORY_VARIABLE}={math.ceil(needed / MEGABYTE)}"
+        )
+    return needed
+
+
+def memory_limit() -> int:
+    """The bytes that one picture may take; ValueError for a limit that is no number."""
+    text = os.environ.get(MEMORY_VARIABLE, "")
+    if not text:
+        return USUAL_MEMORY * MEGABYTE
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{MEMORY_VARIABLE} is {text!r}, expected a number of MiB, such as 4096")
+    return int(text) * MEGABYTE
 
 
 def refuse_scans(image: Image.Image) -> None:
@@ -96,12 +120,8 @@ def prepare(image: Image.Image, file_bytes: int) -> int:
         raise DataError(f"{image.width}x{image.height} pixels are too many: at most {most:,}")
     coefficients = math.prod(image.size) * coefficient_bytes(image)
     decode_smaller(image)
-    refuse_huge(image)
-    pixels = math.prod(image.size)
-    stored = pixels * stored_bytes(image.mode)
-    decoder = pixels * DECODER_BYTES.get(image.format or "", 0)
-    in_rgb = pixels // shrink_factor(image.size) ** 2 * RGB_BYTES
-    needed = coefficients + stored + decoder + in_rgb
+    needed = refuse_huge(image, coefficients)
+    stored = math.prod(image.size) * stored_bytes(image.mode)
     if needed > BOMB_BYTES and coefficients + stored > BOMB_RATIO * file_bytes:
         raise DataError(
             f"{image.width}x{image.height} pixels in {file_bytes:,} bytes need "

@@ -16,6 +16,10 @@ class DataError(ValueError):
     """The data on disk is not what it should be; the message names file and fix."""
 
 
+class DataWarning(UserWarning):
+    """The data were read in a way that somebody might not expect; the text says how."""
+
+
 def a_few(items: Sequence[Any]) -> str:
     """The first three of `items` for a message, and how many more there are.
 

@@ -11,15 +11,23 @@ A format is in FORMATS if people keep pictures in it, and if Pillow
 - reads it with its own code, without starting a program or needing another package,
 - finds in the header the size of what it will decode, and decodes at machine speed.
 
+One format comes from another package: HEIC, the photographs of telephones. It is read
+if pillow-heif is installed, which adds itself to Pillow when it is imported.
+
+What the names of such files end in, `image_suffixes`, is what Pillow's registry says.
+
 A path must lead to a regular file: reading a pipe may wait for ever, and reading a
 device may do anything.
 """
 
+import importlib
+import importlib.util
 import io
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -39,6 +47,7 @@ FORMATS = (
     "WEBP",
     "TIFF",
     "AVIF",
+    "HEIF",  # with pillow-heif
     "JPEG2000",
     "ICO",
     "CUR",
@@ -53,6 +62,25 @@ FORMATS = (
     "TGA",
 )
 
+SAME_READER = {"MPO": "JPEG"}
+"""Formats that are read as another one, with which they begin."""
+HEIC_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
+MISSING = {
+    ".avif": "a newer Pillow: pip install -U pillow",
+    ".jxl": "convert them",
+    ".svg": "convert them",
+    **dict.fromkeys(HEIC_SUFFIXES, "pip install pillow-heif"),
+    **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf"), "convert them"),
+}
+"""Endings of pictures that may not be read here -> what to do about it."""
+NO_PICTURES = {".h5", ".hdf", ".mpeg", ".mpg", ".pdf", ".ps"}
+"""Endings that Pillow knows, of files that are other things than pictures."""
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), ".avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), ".heic"),
+}
+"""What stands after "ftyp" at the start of a file -> the ending of such files."""
+
 ICON_MAGIC = b"\0\0\1\0"
 ICON_ENTRY_BYTES = 16
 MAX_ICON_SIDE = 1024
@@ -66,7 +94,48 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 def known_formats() -> tuple[str, ...]:
     """Those of FORMATS that this version of Pillow reads."""
     Image.init()  # import the plugins, which takes 20 ms
+    if importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif.HeifImagePlugin")
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """What the names of picture files end in, in lower case, with a dot.
+
+    >>> {".jpg", ".jpeg", ".jfif", ".png", ".tga"} <= image_suffixes()
+    True
+    >>> ".eps" in image_suffixes()
+    False
+    """
+    known = known_formats()
+    return frozenset(
+        suffix for suffix, name in Image.EXTENSION.items() if SAME_READER.get(name, name) in known
+    )
+
+
+def is_image_name(path: Path | str) -> bool:
+    """Whether a file is a picture that is read here, by its name.
+
+    >>> is_image_name("cat.JPG"), is_image_name("cat.txt")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in image_suffixes()
+
+
+def left_out(files: Iterable[Path]) -> str:
+    """How many of the files are pictures that are not read, by ending, or "".
+
+    >>> left_out(map(Path, ("a.svg", "b.SVG", "c.eps", "d.png", "e.txt")))
+    '1 .eps, 2 .svg (convert them)'
+    """
+    refused = {suffix for suffix in Image.EXTENSION if suffix not in image_suffixes()}
+    unread = (refused | MISSING.keys()) - image_suffixes() - NO_PICTURES
+    counts = Counter(file.suffix.lower() for file in files)
+    return ", ".join(
+        f"{counts[suffix]} {suffix}" + (f" ({MISSING[suffix]})" if suffix in MISSING else "")
+        for suffix in sorted(unread & counts.keys())
+    )
 
 
 @contextmanager
@@ -106,8 +175,15 @@ def _recognised(file: BinaryIO) -> Image.Image:
         except NOT_THIS_FORMAT:
             continue
     raise UnidentifiedImageError(
-        f"cannot identify image file; the formats that are read are {', '.join(known_formats())}"
+        f"cannot identify image file{_remedy(start)}; the formats that are read are "
+        f"{', '.join(known_formats())}"
     )
+
+
+def _remedy(start: bytes) -> str:
+    """What to install, if a file that is not recognised begins as HEIC or AVIF."""
+    suffix = BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    return f", which begins as {suffix} ({MISSING[suffix]})" if suffix else ""
 
 
 def _binary_file(source: Path | str | bytes) -> BinaryIO:

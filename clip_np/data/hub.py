@@ -16,7 +16,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clip_np.data.columns import Columns, Entry, find_columns, table_rows
+from clip_np.data.columns import (
+    STRICT,
+    Columns,
+    Entry,
+    Reading,
+    find_columns,
+    labelled,
+    table_rows,
+    with_labels,
+)
 from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
 from clip_np.data.images import image_cell
@@ -124,19 +133,20 @@ def places_of(path: str | Path, allow_outside: bool) -> Places:
 
 
 def read_sets(
-    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+    sets: Mapping[str, Any], path: str, columns: Columns, places: Places, reading: Reading = STRICT
 ) -> Iterator[Row]:
     """The rows of all splits."""
     for split, dataset in sets.items():
-        yield from read_set(dataset, split, path, columns, places)
+        yield from read_set(dataset, split, path, columns, places, reading)
 
 
 def read_set(
-    dataset: Any, split: str, path: str, columns: Columns, places: Places
+    dataset: Any, split: str, path: str, columns: Columns, places: Places, reading: Reading = STRICT
 ) -> Iterator[Row]:
     """The rows of one split. Its images are read when they are needed."""
     table = f"{path} {split}"
-    return table_rows(set_entries(dataset, table, columns, places), table, split, places)
+    entries = set_entries(dataset, table, columns, places)
+    return table_rows(entries, table, split, places, reading)
 
 
 def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> Iterator[Entry]:
@@ -146,10 +156,16 @@ def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> I
     image, or returns the path of its file. In a stream, the image comes with its row.
     Raises DataError if the column of images holds none.
     """
-    from datasets import Dataset, Image
+    from datasets import ClassLabel, Dataset, Image
 
     names = dataset.column_names or list(next(iter(dataset), {}))  # some streams do not say
-    headers = find_columns(table, names, columns)
+    classes = {
+        name: feature.names
+        for name, feature in (dataset.features or {}).items()
+        if isinstance(feature, ClassLabel)
+    }
+    headers = find_columns(table, names, with_labels(columns, names, classes, table))
+    class_names = classes.get(headers.get("caption", ""))
     image_header = headers["image"]
     try:
         dataset = dataset.select_columns(list(headers.values()))
@@ -168,13 +184,13 @@ def set_entries(dataset: Any, table: str, columns: Columns, places: Places) -> I
             cells = {role: row.get(header) for role, header in headers.items()}
             if is_mapped:
                 cells["image"] = Located(read_image, number)
-            yield Entry(f"row {number}", cells)
+            yield labelled(Entry(f"row {number}", cells), class_names)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"{table}: column {image_header!r} holds no images ({error})") from error
 
 
 def open_stream(
-    sets: Mapping[str, Any], path: str, columns: Columns, places: Places
+    sets: Mapping[str, Any], path: str, columns: Columns, places: Places, reading: Reading = STRICT
 ) -> dict[str, Pairs]:
     """Splits as `open_dataset` returns them, the training pairs as a `Stream`.
 
@@ -183,7 +199,7 @@ def open_stream(
     """
 
     def sample(split: str, dataset: Any, size: int) -> Pairs:
-        rows = list(islice(read_set(dataset, split, path, columns, places), size))
+        rows = list(islice(read_set(dataset, split, path, columns, places, reading), size))
         if not rows or any(row.split != split for row in rows):
             raise DataError(f"the stream of {split} pairs holds too few, or pairs of other splits")
         return Pairs.from_rows(rows)
@@ -200,7 +216,7 @@ def open_stream(
 
     def read_shuffled(seed: int) -> Iterator[Row]:
         shuffled = train.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-        rows = read_set(shuffled, "train", path, columns, places)
+        rows = read_set(shuffled, "train", path, columns, places, reading)
         return (row for row in rows if row.split == "train")
 
     first = sample("train", train, SHUFFLE_BUFFER)

@@ -17,23 +17,31 @@ colours hidden under transparent pixels, and cuts 16-bit values off at 255, so a
 or depth image becomes all white. `to_rgb` follows other rules: transparency is put
 on white paper, deep values are scaled to 8 bits, and a photograph is turned upright as
 its camera noted (EXIF).
+
+A file that is opened here is upright, and its deep values are scaled, whatever is made
+of it then. So a published model, too, sees the photographs of a telephone as people do.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from clip_np.data.decoding import DECODED, prepare, refuse_huge, shrink_factor
 from clip_np.data.errors import DataError
 from clip_np.data.formats import file_bytes, open_picture
+from clip_np.data.orientation import (
+    UPRIGHT,
+    forget_notes,
+    keep_orientation_only,
+    orientation_of,
+    turned,
+)
 
 ImageSource = Path | bytes | np.ndarray | Callable[[], Any]
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 DEEPEST_WHITE = 65535  # white in 16 bits
 WHITE_LEVELS = {"F": (1, 255, DEEPEST_WHITE), "I": (255, DEEPEST_WHITE)}
 """Image mode -> the values that may stand for white. Float and 32-bit images do not say
@@ -44,17 +52,7 @@ STRIP_PIXELS = 2**20
 """A larger image is converted in strips of about that many pixels. A strip takes 8 MiB
 in the widest type on the way (float64), and the whole image would take hundreds."""
 
-TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How the camera was held, as EXIF counts it -> what makes the image upright."""
-FROM_BELOW = {3, 4, 6, 7}  # these begin with the last row
+FROM_BELOW = {3, 4, 6, 7}  # orientations that begin with the last row
 SIDEWAYS = {5, 6, 7, 8}  # these make rows into columns
 
 
@@ -71,10 +69,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     refuse_huge(image)
     image.load()
+    return _to_rgb(image, orientation_of(image))
+
+
+def _to_rgb(image: Image.Image, orientation: int) -> Image.Image:
+    """`to_rgb` of a decoded image, with what is known of how the camera was held."""
     convert = _conversion(image)
-    orientation = _orientation(image)
     if image.width * image.height <= STRIP_PIXELS:
-        return _upright(convert(image), orientation)
+        return turned(convert(image), orientation)
     shrink = shrink_factor(image.size)
     width, height = (-(-side // shrink) for side in image.size)  # rounded up
     upright_size = (height, width) if orientation in SIDEWAYS else (width, height)
@@ -85,7 +87,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         along = height - row - rgb.height if orientation in FROM_BELOW else row
         row += rgb.height
         place = (along, 0) if orientation in SIDEWAYS else (0, along)
-        whole.paste(_upright(rgb, orientation), place)
+        whole.paste(turned(rgb, orientation), place)
     return whole
 
 
@@ -99,20 +101,30 @@ def _strips(image: Image.Image, multiple: int = 1) -> Iterator[Image.Image]:
         yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _orientation(image: Image.Image) -> Any:
-    """How the camera was held: 1 to 8, or something else if that is not known.
+def _as_seen(image: Image.Image) -> Image.Image:
+    """An image of a file that was just opened, decoded and upright.
 
-    A photograph with damaged EXIF data is shown as it is stored.
+    It keeps its mode, unless it has more than 8 bits a pixel or is large: then it is
+    made RGB by `to_rgb`. It says nothing of EXIF any more, so it is turned only once.
     """
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
-        return 1  # this is how Pillow complains of EXIF data; the pixels are loaded
+    if image.format == "TIFF":
+        keep_orientation_only(image)
+    image.load()
+    orientation = orientation_of(image)
+    turns = orientation != UPRIGHT
+    if _is_deep(image) or (turns and shrink_factor(image.size) > 1):
+        return _to_rgb(image, orientation)
+    if not turns:
+        return image
+    upright = turned(image, orientation)
+    forget_notes(upright)
+    image.close()  # its pixels are not needed any more
+    return upright
 
 
-def _upright(image: Image.Image, orientation: Any) -> Image.Image:
-    method = TRANSPOSITIONS.get(orientation)
-    return image if method is None else image.transpose(method)
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image has more than 8 bits a pixel."""
+    return image.mode.startswith(("I", "F"))
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
@@ -120,7 +132,7 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
     Raises DataError if it is too bright.
     """
-    if image.mode.startswith(("I", "F")):
+    if _is_deep(image):
         white = _white(image)
         return lambda strip: _deep_to_rgb(strip, white)
     if image.has_transparency_data:
@@ -178,11 +190,11 @@ def opened(
     use: Callable[[Image.Image], Any] = to_rgb,
     skip_bad: bool = False,
 ) -> Any:
-    """What `use` makes of the image in a source, by default upright and in RGB.
+    """What `use` makes of the image in a source, by default an RGB image.
 
-    `use` gets the image as it is stored. Whatever goes wrong becomes a DataError that
-    begins with `name`. Returns the DataError in place of the result if skip_bad is set;
-    otherwise raises it.
+    `use` gets the image upright, with at most 8 bits for each colour. Whatever goes
+    wrong becomes a DataError that begins with `name`. Returns the DataError in place of
+    the result if skip_bad is set; otherwise raises it.
 
     >>> red = np.full((4, 6, 3), (255, 0, 0), np.uint8)
     >>> opened(red, "red").size
@@ -203,7 +215,9 @@ def _decode(source: ImageSource, use: Callable[[Image.Image], Any]) -> Any:
     if isinstance(source, np.ndarray):
         return use(Image.fromarray(source))
     encoded: Any = image_cell(source()) if callable(source) else source
+    if not encoded:
+        raise DataError("the image is empty")
     with open_picture(encoded) as image:
         needed = prepare(image, file_bytes(encoded))
         with DECODED.hold(needed):
-            return use(image)
+            return use(_as_seen(image))

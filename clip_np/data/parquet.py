@@ -9,6 +9,7 @@ Captions are read when the file is opened. Pictures stay in the file until they 
 needed (stored_images.py).
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from clip_np.data.arrow import (
     rows_that_fit,
 )
 from clip_np.data.bounds import refuse_rows
-from clip_np.data.columns import Columns, Entry, find_columns
+from clip_np.data.columns import Columns, Entry, find_columns, labelled, with_labels
 from clip_np.data.compact import Located
 from clip_np.data.pages import require_true_footer
 from clip_np.data.stored_images import StoredImages, refuse_expansion
 
 ROWS_AT_A_TIME = 1024
+MAX_NOTES = 2**20  # bytes of what another library notes about the columns
 
 
 def is_parquet(path: Path, asked_for: bool) -> bool:
@@ -66,12 +68,37 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Entry]:
         require_true_footer(path)
         with pyarrow.parquet.ParquetFile(path) as file:
             refuse_rows(path, file.metadata.num_rows, path.stat().st_size)
-            headers = find_columns(path, file.schema_arrow.names, columns)
+            classes = _classes_of(file)
+            names = file.schema_arrow.names
+            headers = find_columns(path, names, with_labels(columns, names, classes, str(path)))
             refuse_expansion(path, file.metadata, headers.values())
             texts = dictionary_leaves(file.metadata, headers.values())
         # Equal texts of a column are then stored once in memory, as in the file.
         with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-            yield from _entries(path, file, headers)
+            class_names = classes.get(headers.get("caption", ""))
+            for entry in _entries(path, file, headers):
+                yield labelled(entry, class_names)
+
+
+def _classes_of(file: Any) -> dict[str, list[str]]:
+    """Columns of classes and their names, as the `datasets` library notes them."""
+    notes = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
+    if len(notes) > MAX_NOTES:
+        return {}
+    try:
+        features = json.loads(notes)["info"]["features"]
+        classes = {
+            column: feature["names"]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {
+        column: names
+        for column, names in classes.items()
+        if isinstance(names, list) and all(isinstance(name, str) for name in names)
+    }
 
 
 def _entries(path: Path, file: Any, headers: Mapping[str, str]) -> Iterator[Entry]:

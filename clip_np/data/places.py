@@ -39,6 +39,7 @@ class Places:
         Raises DataError, naming the table, for a name that leads out of the folder.
         Links are looked at when the file is opened.
         """
+        name = self.native(name)
         # Quick, for a million rows: most names need no look at their parts.
         is_plain = os.sep == "/" and not UNUSUAL.search(name)
         if is_plain and self.folder not in ("", "."):
@@ -51,6 +52,16 @@ class Places:
                 "`allow_outside` to read files from anywhere"
             )
         return path
+
+    def native(self, name: str) -> str:
+        r"""The name with this system's separators; tables from Windows have others.
+
+        >>> Places("photos").native(r"cats\tom.png")
+        'cats/tom.png'
+        """
+        if os.sep == "\\" or "\\" not in name or os.path.lexists(os.path.join(self.folder, name)):
+            return name
+        return name.replace("\\", "/")
 
     def is_inside(self, path: str | Path) -> bool:
         """Whether the file lies in the folder when all links are followed."""

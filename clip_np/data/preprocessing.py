@@ -20,6 +20,7 @@ regard to their proportions; their files ask for it, and here it is called `squa
 
 import functools
 from dataclasses import dataclass
+from warnings import warn
 
 import numpy as np
 from PIL import Image
@@ -60,6 +61,12 @@ class Preprocess:
             raise TypeError(f"expected a PIL image (PIL.Image.open), got {type(image).__name__}")
         if self.convert_first:
             image = to_rgb(image)
+        elif image.mode.startswith(("I", "F")):
+            warn(
+                f"an image of mode {image.mode} has more than 8 bits a pixel, and all values above "
+                "255 become white, as in the published pipeline: `to_rgb` scales them",
+                stacklevel=2,
+            )
         if self.squash:
             square = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
         else:

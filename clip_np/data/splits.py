@@ -51,10 +51,22 @@ def split_of(names: Iterable[str]) -> str:
     'train'
     """
     for name in names:
-        word = name.strip(" -_.0123456789").lower()
-        if word in SPLITS:
-            return SPLITS[word]
+        if is_split_name(name):
+            return SPLITS[_word(name)]
     return "train"
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a name is that of a split.
+
+    >>> is_split_name("val2017"), is_split_name("cats")
+    (True, False)
+    """
+    return _word(name) in SPLITS
+
+
+def _word(name: str) -> str:
+    return name.strip(" -_.0123456789").lower()
 
 
 def hold_out(names: Sequence[str], splits: np.ndarray, fraction: float, seed: int) -> list[int]:
@@ -113,3 +125,18 @@ def tutorial_split(rows: int) -> np.ndarray:
     """
     count = TEST_PAIRS if rows >= 2 * TEST_PAIRS else rows // 5
     return np.random.default_rng(TUTORIAL_SEED).permutation(rows)[:count]
+
+
+def tutorial_rows(names: Sequence[str]) -> np.ndarray:
+    """The rows to test on, chosen by images; names (N): which image each row shows.
+
+    Where each row shows another image, they are those of `tutorial_split`. No image is
+    both trained and tested on, with another caption.
+
+    >>> tutorial_rows(["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"]).tolist()
+    [8, 9]
+    """
+    image_of, images = _number_images(names, np.arange(len(names)))
+    if images == len(names):
+        return tutorial_split(images)
+    return np.flatnonzero(np.isin(image_of, tutorial_split(images)))

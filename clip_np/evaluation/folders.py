@@ -9,10 +9,23 @@ import contextlib
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 
-from clip_np.data import BAR_SECONDS, IMAGE_SUFFIXES, DataError, ImageSource, Preprocess, opened
+from clip_np.data import (
+    BAR_SECONDS,
+    DataError,
+    DataWarning,
+    ImageSource,
+    Preprocess,
+    a_few,
+    files_below,
+    image_suffixes,
+    is_image_name,
+    left_out,
+    opened,
+)
 from clip_np.evaluation.features import unit_features
 from clip_np.files import File
 from clip_np.model import CLIP
@@ -42,14 +55,22 @@ def image_files(sources: Iterable[File]) -> list[str]:
 
 def _images_below(folder: Path) -> list[str]:
     """The image files in a folder and the folders in it, sorted; DataError for none."""
-    images = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    ]
+    files = files_below(folder)
+    images = [str(file) for file in files if is_image_name(file)]
+    unread = left_out(files)
     if not images:
-        raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return [str(path) for path in sorted(images)]
+        raise DataError(
+            f"{folder}: holds no images"
+            + (f" that are read, but {unread}" if unread else "")
+            + f" ({a_few(sorted(image_suffixes()))})"
+        )
+    if unread:
+        warn(
+            f"{folder}: pictures that are not read are left out: {unread}",
+            DataWarning,
+            stacklevel=3,
+        )
+    return images
 
 
 def embed_files(

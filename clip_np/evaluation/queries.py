@@ -17,11 +17,10 @@ Representations" (the same sums, with words).
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from clip_np.data import IMAGE_SUFFIXES, DataError, Preprocess
+from clip_np.data import DataError, Preprocess, is_image_name
 from clip_np.evaluation.features import AnyTokenizer, embed_texts
 from clip_np.evaluation.folders import embed_files
 from clip_np.model import CLIP
@@ -38,7 +37,7 @@ def names_an_image(query: str) -> bool:
     >>> names_an_image("a cat on a roof"), names_an_image("nowhere/cat.JPG")
     (False, True)
     """
-    return os.path.isfile(query) or Path(query).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.isfile(query) or is_image_name(query)
 
 
 def embed_query(

@@ -34,6 +34,8 @@ def pairs_report(
 ) -> dict[str, float]:
     """The figures of N pairs: those of `retrieval_metrics`, and "multiple_choice_3".
 
+    And "chance_recall_at_1", what guessing reaches. With one pair it is 1.
+
     images: uint8 (N, S, S, 3). Rows with equal `image_names` are one image with several
     captions. With fewer than three distinct captions there is no multiple choice.
     """
@@ -82,7 +84,13 @@ def _report(
     text_features = embed_texts(model, tokenizer, captions)  # (N, E)
     report = retrieval_metrics(image_features, text_features, captions, image_names)
 
-    rows = number_names(image_names, len(captions)).first_rows  # one row for each image
+    image = number_names(image_names, len(captions))
+    caption = number_names(captions, len(captions))
+    right = len(set(zip(image.numbers.tolist(), caption.numbers.tolist())))
+    # Of I M pairs of an image and a caption so many are right, in both directions.
+    report["chance_recall_at_1"] = right / len(image.first_rows) / len(caption.first_rows)
+
+    rows = image.first_rows  # one row for each image
     first_captions = [captions[row] for row in rows]
     if len(set(first_captions)) >= CHOICES:
         report[f"multiple_choice_{CHOICES}"] = multiple_choice_accuracy(

@@ -34,6 +34,7 @@ from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
 from clip_np.training.shapes_figures import shapes_report
+from clip_np.training.data_record import changes
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
@@ -41,7 +42,6 @@ from clip_np.training.log import METRICS, read_metrics
 from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
-from clip_np.training.same_data import captions_digest, require_same_captions
 from clip_np.training.saved import SavedTraining, saved_training
 from clip_np.training.directory import RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
@@ -67,7 +67,7 @@ __all__ = [
     "Validation",
     "Watch",
     "Worker",
-    "captions_digest",
+    "changes",
     "expected_steps",
     "is_finished",
     "learning_rate",
@@ -76,7 +76,6 @@ __all__ = [
     "open_task",
     "read_metrics",
     "read_run",
-    "require_same_captions",
     "saved_training",
     "shapes_report",
     "train_tokenizer",

@@ -48,7 +48,6 @@ from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
 from clip_np.training.log import METRICS, Entry, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
-from clip_np.training.same_data import captions_digest
 from clip_np.training.saved import SavedTraining
 from clip_np.training.schedule import is_finished, learning_rate
 from clip_np.training.starting import new_model
@@ -103,7 +102,6 @@ class Trainer:
         if task.train is None:
             raise ValueError("this task has nothing to train on: it was opened for measuring")
         self.task = task
-        self.captions_digest = captions_digest(task)
         self.files = directory if isinstance(directory, RunDirectory) else RunDirectory(directory)
         self.directory = self.files.path
         self.step = 0
@@ -358,6 +356,6 @@ class Trainer:
                 "elapsed": self.elapsed,
                 "source": self.task.source,
                 "options": dataclasses.asdict(self.options),
-                "captions": self.captions_digest,
+                "data": self.task.record,
             },
         )

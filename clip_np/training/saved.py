@@ -4,12 +4,12 @@
     elapsed    how many seconds they took
     source     which data: a kind of task, and what it needs to be opened again
     options    the TrainingOptions, by name
-    captions   a digest of the captions (see same_data.py)
+    data       a record of the data, to notice a change (data_record.py)
 
 A checkpoint may come from somebody else, or from a damaged disk. So all of it is looked
 at before anything is done with it, and a mistake is named by its entry. Each entry may
 be missing: for use alone a checkpoint needs none of them. To go on, it needs all but
-the captions, which version 0.1 did not save.
+the last, which older ones do not have.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from typing import Any
 
 from clip_np.files import FileError, file_errors
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
+from clip_np.training.data_record import HELD_OUT
 from clip_np.training.options import UPPER_BOUNDS, TrainingOptions
 from clip_np.weights import Checkpoint
 
@@ -36,6 +37,8 @@ SOURCES: dict[str, dict[str, Any]] = {
         "validation_fraction": float,
         "split": str | None,
         "streaming": bool,
+        "allow_outside": bool,
+        "template": str | None,
     },
 }
 """The kinds of tasks, and what a source says of each: see `Task`."""
@@ -49,7 +52,7 @@ class SavedTraining:
     elapsed: float | None = None
     source: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
-    captions: str | None = None
+    data: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, entry: Any) -> "SavedTraining":
@@ -70,7 +73,7 @@ class SavedTraining:
 
     def require_all(self) -> None:
         """FileError if something is missing that it takes to go on."""
-        needed = {name: value for name, value in vars(self).items() if name != "captions"}
+        needed = {name: value for name, value in vars(self).items() if name != "data"}
         missing = [name for name, value in needed.items() if value in (None, {})]
         if len(missing) == len(needed):
             raise FileError("this checkpoint holds no training to go on with")
@@ -88,7 +91,7 @@ def saved_training(checkpoint: Checkpoint, path: Any) -> SavedTraining:
 
 
 def _looked_at(entry: Any) -> dict[str, Any]:
-    """Those of the entries that are there. ValueError for mistakes."""
+    """Those of the five entries that are there. ValueError for mistakes."""
     _require_object("it", entry)
     entries = {
         field.name: entry[field.name]
@@ -103,12 +106,30 @@ def _looked_at(entry: Any) -> dict[str, Any]:
         require_range("elapsed", entries["elapsed"], 0, LONGEST_RUN)
     if "source" in entries:
         _check_source(entries["source"])
+    if "data" in entries:
+        _check_record(entries["data"])
     if "options" in entries:
         _require_object("`options`", entries["options"])
         TrainingOptions.of(entries["options"])
-    if "captions" in entries:
-        require_kind("captions", entries["captions"], str)
     return entries
+
+
+def _check_record(record: Any) -> None:
+    """ValueError if a record of the data is none."""
+    if record is None:
+        return
+    _require_object("`data`", record)
+    pairs, held_out = record.get("pairs"), record.get("held_out")
+    _require_object("`data`: `pairs`", pairs)
+    _require_object("`data`: `held_out`", held_out)
+    require_kind("data.checksum", record.get("checksum"), str)
+    for split, count in pairs.items():
+        require_kind(f"data.pairs.{split}", count, int)
+    for split, images in held_out.items():
+        if split not in HELD_OUT or not isinstance(images, list):
+            raise ValueError(f"`data`: `held_out` must list images, got {shown(images)}")
+        for image in images:
+            require_kind("data.held_out", image, str)
 
 
 def _check_source(source: Any) -> None:

@@ -16,6 +16,8 @@ The test split takes part in no decision. It is looked at once, at the end.
 """
 
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from clip_np.data import (
 from clip_np.evaluation import AnyTokenizer, pairs_report, prepared_pairs_report
 from clip_np.model import CLIP
 from clip_np.training.checks import shown
+from clip_np.training.data_record import keep_held_out, record_of
 from clip_np.training.shapes_figures import shapes_report
 
 TRAINING_IMAGES = 60_000
@@ -75,6 +78,8 @@ class ShapesTask:
 
     measured_on = "the test split"
     skip_bad = False
+    skipped_rows: Sequence[str] = ()
+    record: dict[str, Any] | None = None
 
     def __init__(self, seed: int = 0, test: str | None = None, training: bool = True) -> None:
         self.train: Pairs | None = None
@@ -114,13 +119,17 @@ class FilesTask:
     """Image-caption data, measured on its test split, or if it has none, on validation.
 
     columns_and_split is passed on to `open_dataset`: seed, image_column and so on.
-    skip_bad leaves unreadable images out. Raises DataError if no pair can be held out.
+    skip_bad leaves unreadable images and rows without image or caption out, and
+    skipped_rows says why a row was. Raises DataError if no pair can be held out.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], skip_bad: bool = False, **columns_and_split: Any
     ) -> None:
-        splits = open_dataset(os.fspath(path), **columns_and_split)
+        self.skipped_rows: list[str] = []
+        splits = open_dataset(
+            os.fspath(path), skipped=self.skipped_rows if skip_bad else None, **columns_and_split
+        )
         self.train = splits.get("train")
         self.validation = splits.get("validation")
         self.settings = dict(FILES_SETTINGS)
@@ -134,11 +143,32 @@ class FilesTask:
             **columns_and_split,
         }
         self.skip_bad = skip_bad
+        # As the names of images begin: without "./" and the like.
+        folder = Path(path)
+        self.folder = str(folder.parent if folder.is_file() else folder)
+        self.record: dict[str, Any] | None = None
+        if self.train is None or self.train.repeats:
+            self.record = record_of(splits, self.folder)
+        self.splits = splits
+        self._choose_test(splits)
+
+    def _choose_test(self, splits: Mapping[str, Pairs]) -> None:
+        """What is measured on. DataError if nothing is held out."""
+        path = self.source["path"]
         name = "test" if "test" in splits else "validation"
         if name not in splits:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
         self.test = splits[name]
         self.measured_on = f"the {name} split, {len(self.test):,} pairs"
+
+    def keep_held_out(self, before: Mapping[str, Any]) -> None:
+        """Hold out the images that a record of the data says: see data_record.py."""
+        splits = keep_held_out(self.splits, before, self.folder)
+        self.train = splits.get("train")
+        self.validation = splits.get("validation")
+        held_out = record_of(splits, self.folder)["held_out"]
+        self.record = {**(self.record or {}), "held_out": held_out}
+        self._choose_test(splits)
 
     def report(
         self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None

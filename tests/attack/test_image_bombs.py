@@ -11,6 +11,7 @@ from PIL import Image
 
 from clip_np.data import DataError, decoding, images, opened, to_rgb, training_preprocess
 from clip_np.data.decoding import Budget, shrink_factor
+from clip_np.data.orientation import turned
 
 MOST_MEGABYTES = 300
 MOST_SECONDS = 5.0
@@ -156,10 +157,28 @@ def test_a_large_honest_image_may_unpack_to_more(monkeypatch):
         opened(black.getvalue(), "black")
 
 
-def test_the_error_says_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000_000)
-    with pytest.raises(DataError, match=r"at most 30,000,000 pixels, which take 114 MiB"):
-        decoding.refuse_huge(Image.new("1", (6000, 6000)))
+def test_the_limit_is_said_and_can_be_raised(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png", compress_level=1)
+    monkeypatch.setenv(decoding.MEMORY_VARIABLE, "10")
+    with pytest.raises(
+        DataError,
+        match=r"a\.png: .*1200x1200 pixels need 11 MiB of memory, at most 10 MiB are allowed: .*"
+        "set the environment variable CLIP_NP_IMAGE_MIB=11",
+    ):
+        opened(tmp_path / "a.png", "a.png")
+    monkeypatch.setenv(decoding.MEMORY_VARIABLE, "11")
+    assert opened(tmp_path / "a.png", "a.png").size == (1200, 1200)
+    monkeypatch.setenv(decoding.MEMORY_VARIABLE, "a lot")
+    with pytest.raises(DataError, match=r"CLIP_NP_IMAGE_MIB is 'a lot', expected a number of MiB"):
+        opened(tmp_path / "a.png", "a.png")
+
+
+def test_a_picture_of_108_megapixels_opens(tmp_path):
+    Image.new("L", (12000, 9000), 90).save(tmp_path / "a.png", compress_level=9)
+    outcome = run_bounded(READ, str(tmp_path / "a.png"), "1")
+    assert outcome.output.split() == ["read"] * 2, outcome.errors
+    assert outcome.peak_mb < MOST_MEGABYTES
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16", "I", "F", "RGBA", "LA", "PA", "1"])
@@ -190,8 +209,7 @@ def test_a_large_image_is_the_mean_of_squares(monkeypatch, orientation):
     image = Image.fromarray(noise)
     image.getexif()[0x0112] = orientation
     expected = to_rgb(Image.fromarray(noise).reduce(3))
-    if orientation in images.TRANSPOSITIONS:
-        expected = expected.transpose(images.TRANSPOSITIONS[orientation])
+    expected = turned(expected, orientation)
     monkeypatch.setattr(decoding, "WHOLE_PIXELS", 1000)
     monkeypatch.setattr(decoding, "REDUCED_PIXELS", 300)
     monkeypatch.setattr(images, "STRIP_PIXELS", 200)

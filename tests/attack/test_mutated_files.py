@@ -8,10 +8,22 @@ docs/attacks.md has the figures.
 
 import functools
 import sys
+import tarfile
 
 import pytest
 from attacked_commands import Commands
-from attacked_data import PICTURES, Index, Metrics, Parquet, Picture, SavedSet, Table
+from attacked_data import (
+    PICTURES,
+    Coco,
+    Index,
+    JsonLines,
+    Metrics,
+    Parquet,
+    Picture,
+    SavedSet,
+    Table,
+    Tar,
+)
 from attacked_weights import Checkpoint, OpenAI, Published, TrainingRecord, Vocabulary
 from attacks import attack
 
@@ -37,6 +49,11 @@ TARGETS = {
         for name in ("vocab.json", "merges.txt", "tokenizer_config.json")
     },
     "captions.csv": Table,
+    "metadata.jsonl": JsonLines,
+    "captions of COCO": Coco,
+    "tar": functools.partial(Tar, form=tarfile.USTAR_FORMAT),
+    "tar, GNU": functools.partial(Tar, form=tarfile.GNU_FORMAT),
+    "tar, pax": functools.partial(Tar, form=tarfile.PAX_FORMAT),
     "parquet": Parquet,
     "saved set (Arrow and JSON)": SavedSet,
     **{f"{kind} picture": functools.partial(Picture, kind=kind) for kind in PICTURES},

@@ -7,6 +7,7 @@ import json
 import pathlib
 import random
 import shutil
+import tarfile
 import zlib
 
 import numpy as np
@@ -161,6 +162,102 @@ class Table:
         rows = repeated(change_value, [list(row) for row in self.rows], rng)
         rows = rows if isinstance(rows, list) else [rows]
         self.write([row if isinstance(row, list) else [row] for row in rows])
+
+    def use(self) -> None:
+        use_pairs(self.folder)
+
+
+class JsonLines(Table):
+    """metadata.jsonl, with the pictures next to it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.path = folder / "metadata.jsonl"
+        self.names = ["metadata.jsonl", str(folder)]
+        for number in range(len(TEXTS)):
+            noise().save(folder / f"{number}.png")
+        self.objects = [
+            {"file_name": f"{number}.png", "text": [text, "other"], "split": "train"}
+            for number, text in enumerate(TEXTS)
+        ]
+        lines = "".join(json.dumps(item) + "\n" for item in self.objects)
+        self.path.write_text(lines, encoding="utf-8")
+        self.original = self.path.read_bytes()
+
+    def damage(self, rng: random.Random) -> None:
+        if rng.random() < 0.5:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        objects = repeated(change_value, json.loads(json.dumps(self.objects)), rng)
+        lines = objects if isinstance(objects, list) else [objects]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+class Coco(Table):
+    """annotations/captions_train.json, and the pictures in a folder beside it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        (folder / "annotations").mkdir()
+        (folder / "train").mkdir()
+        self.path = folder / "annotations" / "captions_train.json"
+        self.names = ["captions_train.json", str(folder)]
+        for number in range(len(TEXTS)):
+            noise().save(folder / "train" / f"{number}.png")
+        self.content = {
+            "info": {"year": [2014]},
+            "images": [{"id": n, "file_name": f"{n}.png"} for n in range(len(TEXTS))],
+            "annotations": [{"image_id": n, "caption": text} for n, text in enumerate(TEXTS)],
+        }
+        self.path.write_text(json.dumps(self.content), encoding="utf-8")
+        self.original = self.path.read_bytes()
+
+    def damage(self, rng: random.Random) -> None:
+        if rng.random() < 0.5:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        content = repeated(change_value, json.loads(json.dumps(self.content)), rng)
+        self.path.write_text(json.dumps(content))
+
+
+class Tar:
+    """A shard of webdataset, in one of the forms of tar."""
+
+    def __init__(self, folder: pathlib.Path, *, form: int) -> None:
+        self.folder = folder
+        self.path = folder / "00000.tar"
+        self.names = ["00000.tar", str(folder)]
+        with tarfile.open(self.path, "w", format=form) as file:
+            for number, text in enumerate(TEXTS):
+                is_long = number % 2 and form != tarfile.USTAR_FORMAT
+                key = f"{number:09}" + "é" * (99 if is_long else 9)
+                notes = json.dumps({"caption": text, "tags": ["fur"]}).encode()
+                contents = {"png": encoded(), "txt": text.encode(), "json": notes}
+                for ending, content in contents.items():
+                    info = tarfile.TarInfo(f"{key}.{ending}")
+                    info.size = len(content)
+                    file.addfile(info, io.BytesIO(content))
+        self.original = self.path.read_bytes()
+
+    def damage(self, rng: random.Random) -> None:
+        """Change bytes; of a header, its checksum is put right again."""
+        if rng.random() < 0.3:
+            self.path.write_bytes(change_bytes(self.original, rng))
+            return
+        content = bytearray(self.original)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            start = 512 * rng.randrange(len(content) // 512)
+            field, length = rng.choice(
+                [(0, 100), (124, 12), (156, 1), (157, 100), (257, 8), (0, 512)]
+            )
+            place = start + field + rng.randrange(length)
+            value = rng.choice((0, 47, 46, 48, 49, 50, 55, 76, 83, 103, 120, 128, 255))
+            content[place] = value
+            header = content[start : start + 512]
+            total = sum(header) - sum(header[148:156]) + 8 * 32
+            if header[257:262] == b"ustar":
+                content[start + 148 : start + 156] = b"%06o\0 " % total
+        self.path.write_bytes(bytes(content))
 
     def use(self) -> None:
         use_pairs(self.folder)

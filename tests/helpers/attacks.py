@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from clip_np.data import DataError
+from clip_np.data import DataError, DataWarning
 from clip_np.files import FileError
 from clip_np.training import TrainingWarning
 from clip_np.weights import AssumedActivation
@@ -53,7 +53,7 @@ FORBIDDEN = {
     "webbrowser.open",
 }
 # Python hides the second kind unless one asks for it.
-KNOWN_WARNINGS = (TrainingWarning, AssumedActivation, DeprecationWarning)
+KNOWN_WARNINGS = (DataWarning, TrainingWarning, AssumedActivation, DeprecationWarning)
 
 
 class Target(Protocol):

@@ -13,6 +13,7 @@ COMMON = ["--backend", "--json", "--help"]
 DATA_FLAGS = [
     *("--data", "--image-column", "--caption-column", "--split", "--streaming", "--skip-bad"),
     "--allow-outside",
+    "--template",
     *COMMON,
 ]
 
@@ -35,6 +36,7 @@ TRAIN_FLAGS = [
     ),
     *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
     *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
+    "--changed-data",
 ]
 
 

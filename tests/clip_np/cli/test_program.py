@@ -63,7 +63,7 @@ def test_the_program_can_be_started_as_a_module():
         ("train --data photos --split train", "--split and --streaming are only for sets"),
         ("classify nowhere a.png a b", "nowhere: no such file or directory"),
         ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
-        ("classify run run a", "run: holds no images (.bmp"),
+        ("classify run run a", "run: holds no images (.apng"),
         ("classify run", "no images given: run is taken for the model, images come after it"),
         ("classify run photos", "no labels: write captions after the image, or --labels A,B,C"),
         ("classify run photos --labels ,", "no labels: write captions after the image, or"),

@@ -83,7 +83,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(capsys, model, photos, monkeypatch):
     "arguments, message",
     [
         ("embed run -o new.npz", "no images given: run is taken for the model"),
-        ("embed run empty -o new.npz", "empty: holds no images (.bmp"),
+        ("embed run empty -o new.npz", "empty: holds no images (.apng"),
         ("embed run bad.png -o bad.npz", "none of 1 images is readable: "),
         ("embed nowhere photos -o new.npz", "nowhere: no such file or directory"),
         ("embed other photos -o index.npz", "the index holds what another model saw ("),

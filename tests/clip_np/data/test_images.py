@@ -130,18 +130,5 @@ def test_unreadable_files_are_named_with_the_cause(tmp_path):
 @pytest.mark.parametrize("size", [(1, 1001), (1001, 1)])
 def test_strips_that_would_be_bombs_when_resized_are_errors(tmp_path, size):
     save(tmp_path / "strip.png", size=size)
-    with pytest.raises(DataError, match=f"{size[0]}x{size[1]} pixels are too many or too elon"):
+    with pytest.raises(DataError, match=f"{size[0]}x{size[1]} pixels are too elon"):
         opened(tmp_path / "strip.png")
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("limit", [400, 210])  # Pillow only warns up to twice its limit
-def test_decompression_bombs_are_errors(tmp_path, monkeypatch, limit):
-    save(tmp_path / "bomb.png", size=(20, 30))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(
-        DataError, match=r"bomb\.png: .*(20x30 pixels are too many|decompression bomb)"
-    ):
-        opened(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
-    assert opened(tmp_path / "bomb.png").shape == (30, 20, 3)

@@ -101,7 +101,7 @@ def test_missing_columns_are_named(columns, tmp_path):
         ("text_EN", None, r"\(32, 32, 3\), None, 'zeroshot_heldout' and 1$"),
         ("label", 48, "'zeroshot_heldout' and 48$"),
         ("label", None, "'zeroshot_heldout' and None$"),
-        ("img", {"bytes": None, "path": "a.png"}, "cannot identify image"),
+        ("img", {"bytes": None, "path": "a.png"}, "the image is empty"),
         ("img", {"bytes": b"GIF?", "path": None}, "cannot identify image"),
         (
             "img",
