@@ -172,6 +172,7 @@ class Log:
         self.batch_size = batch_size
         self.last_step = step  # of the last entry
         self.since_last = Stopwatch()
+        self.said: set[str] = set()
 
     def __enter__(self) -> "Log":
         return self
@@ -186,6 +187,12 @@ class Log:
     def say(self, text: str) -> None:
         """Print a line for people, above the bar."""
         self.bar.say(text)
+
+    def say_once(self, topic: str, text: str) -> None:
+        """Say a line about a topic, unless one about it was said before."""
+        if topic not in self.said:
+            self.said.add(topic)
+            self.say(text)
 
     def write(self, entry: Entry) -> None:
         """Add an entry to the file, and show it."""

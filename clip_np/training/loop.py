@@ -40,7 +40,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.losses import loss_for
+from clip_np.losses import equal_captions, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.directory import RunDirectory
@@ -108,6 +108,7 @@ class Trainer:
         self.elapsed = 0.0
         self.interrupted = False
         self.stopped_by: int | None = None
+        self.guessing = math.nan  # the loss of guessing in the last batch
         self.model: CLIP
         self.tokenizer: TokenizerProtocol
         if checkpoint is None:
@@ -182,8 +183,7 @@ class Trainer:
     def _run(self) -> dict[str, float]:
         self.model.train()
         validation = self._load_validation()
-        guessing = self.loss.guessing(self.loader.batch_size)
-        watch = Watch(guessing, self.loss.guessing_formula)
+        watch = Watch(self.loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -227,7 +227,7 @@ class Trainer:
         pause = FIRST_SAVE_SECONDS
         while not self.finished() and not stop.is_set():
             batch = next(batches)
-            result = self._train_on(batch.images, batch.captions)
+            result = self._train_on(batch, log)
             self.step += 1
             self.elapsed = clock.seconds()
             if not self.files.is_begun:  # before anything else is written
@@ -257,11 +257,20 @@ class Trainer:
         else:
             log.say(f"an error ends the run; it is saved as of step {self.step}")
 
-    def _train_on(self, images: np.ndarray, captions: list[str]) -> dict[str, Array]:
+    def _train_on(self, batch: Batch, log: Log) -> dict[str, Array]:
         """One step, at the learning rate of the schedule."""
         self.optimizer.lr = learning_rate(self.options, self.step, self.elapsed)
-        tokens = self.tokenizer(captions, truncate=True)
-        return self.take_step(images, tokens)
+        tokens = self.tokenizer(batch.captions, truncate=True)
+        positives = equal_captions(tokens)
+        self.guessing = self.loss.guessing(len(tokens), positives)
+        if positives is not None:
+            twins = int((positives.sum(axis=1) > 1).sum())
+            log.say_once(
+                "equal captions",
+                f"batches hold equal captions (here {twins} of {len(tokens)}): "
+                "they are not taken for each other's wrong answers",
+            )
+        return self.take_step(batch.images, tokens, positives)
 
     def _is_due(self, every: int) -> bool:
         """Whether it is time for what happens once in `every` steps and at the end."""
@@ -299,6 +308,7 @@ class Trainer:
             "step": self.step,
             "seconds": round(self.elapsed, 3),
             "loss": loss,
+            "guessing": self.guessing,
             "temperature": math.exp(logit_scale),
             "grad_norm": norm,
             "learning_rate": self.optimizer.lr,

@@ -14,7 +14,7 @@ import numpy as np
 
 from clip_np.data import Pairs, load_images
 from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
-from clip_np.losses import Loss
+from clip_np.losses import Loss, equal_captions
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.tasks import VALIDATION_IMAGES
@@ -35,19 +35,28 @@ class Validation:
         self.batch_size = min(batch_size, len(self.images))
 
     def measure(self, model: CLIP, tokenizer: TokenizerProtocol, loss: Loss) -> dict[str, float]:
-        """The keys validation_loss, a mean over batches, and validation_recall_at_1."""
+        """Loss and recall of the held-out pairs, beside those of a model that guesses.
+
+        The keys are validation_loss and validation_guessing, means over batches, and
+        validation_recall_at_1. As in the training, equal captions of a batch are not
+        taken for each other's wrong answers.
+        """
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)
+        tokens = tokenizer(self.captions, truncate=True)  # (N, T)
         backend = model.logit_scale.backend
-        losses = []
+        losses, guesses = [], []
         with no_grad():
             for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
                 rows = slice(start, start + self.batch_size)
                 images = tensor(image_features[rows], backend=backend)
                 texts = tensor(text_features[rows], backend=backend)
-                losses.append(loss(images, texts).item())
+                positives = equal_captions(tokens[rows])
+                losses.append(loss(images, texts, positives).item())
+                guesses.append(loss.guessing(self.batch_size, positives))
         metrics = retrieval_metrics(image_features, text_features, self.captions)
         return {
             "validation_loss": float(np.mean(losses)),
+            "validation_guessing": float(np.mean(guesses)),
             "validation_recall_at_1": metrics["recall_at_1"],
         }

@@ -69,6 +69,7 @@ class Moment(NamedTuple):
     """What the watch remembers of an entry, with the seconds waited until then."""
 
     loss: float
+    guessing: float
     seconds: float
     waited: float
 
@@ -76,16 +77,17 @@ class Moment(NamedTuple):
 class Watch:
     """Looks at the entries of a run as they are made, and warns of each sign once.
 
-    guessing is the loss of a model that knows nothing, and formula how it is written
-    (see `clip_np.losses.Loss`).
+    formula is how the loss of guessing is written (see `clip_np.losses.Loss`). What it
+    is stands in the entries, since it depends on the captions of a batch: where some of
+    them are equal, guessing is easier.
 
-    >>> watch = Watch(guessing=math.log(32), formula="ln N")
-    >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "temperature": 14.0}
+    >>> watch = Watch(formula="ln N")
+    >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "guessing": math.log(32)}
+    >>> entry["temperature"] = 14.0
     >>> watch.look(entry, waited=0.1)  # a good start: no warning
     """
 
-    def __init__(self, guessing: float, formula: str) -> None:
-        self.guessing = guessing
+    def __init__(self, formula: str) -> None:
         self.formula = formula
         self.window: deque[Moment] = deque(maxlen=WINDOW)
         self.warned: set[str] = set()
@@ -96,7 +98,10 @@ class Watch:
         waited is how long, in seconds since the start of the run, the model has been
         without a batch.
         """
-        self.window.append(Moment(entry["loss"], entry["seconds"], waited))
+        moment = Moment(
+            loss=entry["loss"], guessing=entry["guessing"], seconds=entry["seconds"], waited=waited
+        )
+        self.window.append(moment)
         self._look_at_loss(entry["step"])
         self._look_at_temperature(entry["temperature"])
         self._look_at_waiting()
@@ -104,11 +109,13 @@ class Watch:
     def _look_at_loss(self, step: float) -> None:
         if len(self.window) < WINDOW or step < PATIENCE:
             return
-        farthest = max(abs(moment.loss - self.guessing) for moment in self.window)
-        if farthest < GUESSING_MARGIN * self.guessing:
+        if all(
+            abs(moment.loss - moment.guessing) < GUESSING_MARGIN * moment.guessing
+            for moment in self.window
+        ):
+            guessing = float(np.mean([moment.guessing for moment in self.window]))
             self._warn(
-                sign=f"the loss stays at {self.formula} = {self.guessing:.2f}, "
-                "the loss of guessing",
+                sign=f"the loss stays at {self.formula} = {guessing:.2f}, the loss of guessing",
                 cause="a `learning_rate` that is too high or too low, or captions that do not "
                 "belong to their images. Can 100 pairs alone be learned?",
             )

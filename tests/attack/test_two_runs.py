@@ -23,7 +23,7 @@ def test_new_runs_move_earlier_ones_aside_when_they_have_a_checkpoint(task, tmp_
     (directory / "notes.txt").write_text("of the user")
     good = everything_in(directory)
     failing = trainer_of(task, directory, seed=1)
-    failing.take_step = lambda images, tokens: 1 / 0
+    failing.take_step = lambda images, tokens, positives: 1 / 0
     with pytest.raises(ZeroDivisionError):
         failing.run()
     assert everything_in(directory) == good

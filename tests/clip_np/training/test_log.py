@@ -24,8 +24,9 @@ def test_metrics_tell_what_happened(task, tmp_path):
     assert seconds == sorted(seconds)
     for record in records:
         assert set(record) == {
-            *("step", "seconds", "loss", "temperature", "grad_norm", "learning_rate"),
-            *("samples_per_second", "validation_loss", "validation_recall_at_1"),
+            *("step", "seconds", "loss", "guessing", "temperature", "grad_norm", "learning_rate"),
+            *("samples_per_second", "validation_loss", "validation_guessing"),
+            "validation_recall_at_1",
         }
         assert all(math.isfinite(value) for value in record.values())
         assert record["samples_per_second"] > 0

@@ -8,16 +8,20 @@ import pytest
 
 from clip_np.training import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
 
+LN_32 = math.log(32)
 
-def entries(loss=1.0, temperature=20.0, waiting=0.0, count=WINDOW, first_step=PATIENCE):
+
+def entries(
+    loss=1.0, temperature=20.0, waiting=0.0, count=WINDOW, first_step=PATIENCE, guessing=LN_32
+):
     """One a second; `waiting` is the share of time without a batch."""
     for second in range(count):
         entry = {"step": first_step + 10 * second, "seconds": float(second), "loss": loss}
-        yield entry | {"temperature": temperature}, waiting * second
+        yield entry | {"temperature": temperature, "guessing": guessing}, waiting * second
 
 
-def messages(*runs, batch_size: int = 32) -> list[str]:
-    watch = Watch(guessing=math.log(batch_size), formula="ln N")
+def messages(*runs) -> list[str]:
+    watch = Watch(formula="ln N")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for run in runs:
@@ -41,7 +45,8 @@ def test_a_loss_that_stays_at_that_of_guessing():
     assert messages(entries(stuck, count=WINDOW - 1)) == []
     assert messages(entries(stuck, count=WINDOW - 1), entries(3.2, count=1)) == []
     assert messages(entries(stuck, first_step=0)) == []
-    assert messages(entries(0.0), batch_size=1) == []
+    assert messages(entries(stuck, guessing=stuck - 0.2)) == []  # equal captions in the batch
+    assert len(messages(entries(1.05, guessing=1.06))) == 1
 
 
 @pytest.mark.parametrize("bound", [1.0, 100.0])
