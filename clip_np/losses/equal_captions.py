@@ -17,7 +17,8 @@ import numpy as np
 def equal_captions(tokens: np.ndarray) -> np.ndarray | None:
     """The `positives` of a batch: tokens (B, T) -> (B, B), boolean.
 
-    None if no two captions are equal. The usual answer is None. It costs a look at each row, and not at each pair of rows.
+    None if no two captions are equal, which is the usual case. It costs a look at each
+    row, and not at each pair of rows.
 
     >>> equal_captions(np.array([[7, 1], [7, 2], [7, 1]])).astype(int)
     array([[1, 0, 1],
