@@ -38,10 +38,18 @@ from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
 from clip_np.training.log import METRICS, read_metrics
-from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training.watch import (
+    PATIENCE,
+    WINDOW,
+    TrainingWarning,
+    Watch,
+    warn_of_small_data,
+    warn_of_truncation,
+)
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
+from clip_np.training.best import Best
 from clip_np.training.directory import RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
 
@@ -51,6 +59,7 @@ __all__ = [
     "PATIENCE",
     "RECIPES",
     "WINDOW",
+    "Best",
     "FilesTask",
     "GradientSums",
     "RunDirectory",
@@ -78,5 +87,6 @@ __all__ = [
     "shapes_report",
     "train_tokenizer",
     "training_step",
+    "warn_of_small_data",
     "warn_of_truncation",
 ]

@@ -4,7 +4,7 @@ All of them are in one directory:
 
     checkpoint.npz             from which the run goes on
     checkpoint.previous.npz    the one before, in case the last one is damaged
-    best.npz                   the weights with the lowest validation loss
+    best.npz                   the weights with the highest recall in validation
     metrics.jsonl              what happened
     loss.png, ...              pictures
     earlier.1/, earlier.2/     earlier runs that were started in the same directory
@@ -119,6 +119,13 @@ class RunDirectory:
         checkpoint, path = _read_last_or_previous(self.path)
         self._last_is_sound = path.name == CHECKPOINT
         return checkpoint
+
+    def best_step(self) -> int | None:
+        """The step of the state in best.npz; None if no such file can be read."""
+        try:
+            return saved_training(read_checkpoint(self.path / BEST), self.path / BEST).step
+        except (FileError, FileNotFoundError):
+            return None
 
     def write_checkpoint(self, write: Callable[[Path], None], step: int) -> Path | None:
         """Let `write` write the next checkpoint to a path.

@@ -10,7 +10,7 @@ out too, with a warning: the checkpoint is what a run goes on from, and no line 
 diary stops it. For people there is a progress bar too.
 
 The same file tells a resumed run what happened before: entries later than its
-checkpoint are dropped, and the lowest validation loss so far is found in it.
+checkpoint are dropped, and the others say how good the best state so far was.
 """
 
 import json
@@ -101,16 +101,14 @@ class MetricsFile:
     """The metrics of one run in its directory.
 
     A run that starts at `step` keeps the entries up to this step. A new run, which
-    starts at step 0, keeps none. lowest_validation_loss is the lowest of the kept
-    entries. The file is not touched before the first entry is added.
+    starts at step 0, keeps none. The file is not touched before the first entry is
+    added.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         entries = read_metrics(path) if step > 0 and path.exists() else []
         self.kept = [entry for entry in entries if entry["step"] <= step]
-        losses = [entry["validation_loss"] for entry in self.kept if "validation_loss" in entry]
-        self.lowest_validation_loss = min(losses, default=math.inf)
         self.is_begun = False
 
     def append(self, entry: Entry) -> None:
@@ -158,16 +156,12 @@ class ProgressBar:
 
 
 class Log:
-    """The metrics file and the bar of a run that starts at `step`.
-
-    lowest_validation_loss is the lowest of all entries so far, also of earlier runs.
-    """
+    """The metrics file and the bar of a run that starts at `step`."""
 
     def __init__(
         self, path: Path, options: TrainingOptions, step: int, elapsed: float, batch_size: int
     ) -> None:
         self.metrics = MetricsFile(path, step)
-        self.lowest_validation_loss = self.metrics.lowest_validation_loss
         self.bar = ProgressBar(options, step, elapsed)
         self.batch_size = batch_size
         self.last_step = step  # of the last entry
@@ -198,7 +192,5 @@ class Log:
         """Add an entry to the file, and show it."""
         self.metrics.append(entry)
         self.bar.show(entry)
-        validation_loss = entry.get("validation_loss", math.inf)
-        self.lowest_validation_loss = min(self.lowest_validation_loss, validation_loss)
         self.last_step = int(entry["step"])
         self.since_last.restart()

@@ -14,8 +14,8 @@ file of its own:
   model are spoiled (health.py);
 - to lose nothing: a checkpoint after the first step, then at least every minute, at the
   end, on Ctrl-C and SIGTERM (interrupts.py), and when an error ends the run. Another
-  one holds the weights with the lowest validation loss. Earlier runs and other programs
-  in the same directory are respected (directory.py).
+  one holds the weights with the highest recall in validation (best.py). Earlier runs
+  and other programs in the same directory are respected (directory.py).
 
 **When does a resumed run take the same steps as one that was never stopped?** A batch
 is a function of the seed and the step. A checkpoint holds the weights, the running
@@ -37,12 +37,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from clip_np.data import Batch, BatchLoader, Pairs
 from clip_np.losses import equal_captions, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
+from clip_np.training.best import Best
 from clip_np.training.directory import RunDirectory
 from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -54,7 +53,7 @@ from clip_np.training.starting import new_model
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.training.validation import Validation
-from clip_np.training.watch import Watch
+from clip_np.training.watch import Watch, warn_of_small_data
 from clip_np.weights import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from minigrad.backend import Array, array_module, move
 from minigrad.optim import AdamW
@@ -109,6 +108,7 @@ class Trainer:
         self.interrupted = False
         self.stopped_by: int | None = None
         self.guessing = math.nan  # the loss of guessing in the last batch
+        self.best = Best(entries=(), kept_step=None)
         self.model: CLIP
         self.tokenizer: TokenizerProtocol
         if checkpoint is None:
@@ -182,6 +182,8 @@ class Trainer:
 
     def _run(self) -> dict[str, float]:
         self.model.train()
+        if self.loader.pairs.repeats:  # a stream brings more than it starts with
+            warn_of_small_data(self.loader.pairs.captions, self.options.batch_size)
         validation = self._load_validation()
         watch = Watch(self.loss.guessing_formula)
         log = Log(
@@ -191,6 +193,7 @@ class Trainer:
             elapsed=self.elapsed,
             batch_size=self.loader.batch_size,
         )
+        self.best = Best(log.metrics.kept, self.files.best_step() if self.step else None)
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
         batches = self.loader.batches(start_step=self.step, stop_step=last_step)
         steps_before = self.optimizer.step_count - self.step
@@ -286,7 +289,7 @@ class Trainer:
             entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
-            if entry["validation_loss"] < log.lowest_validation_loss:
+            if self.best.look(entry):
                 self.save(BEST)
         log.write(entry)
 

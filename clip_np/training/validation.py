@@ -3,7 +3,7 @@
 A model may learn its training pairs by heart. So some pairs are held out. Their loss is
 measured now and then during the training. It falls as long as the model learns what the
 pairs have in common, and rises when it begins to learn by heart. The weights with the
-lowest validation loss are kept in a file of their own.
+highest recall are kept in a file of their own (best.py).
 
 The loss of guessing depends on the size N of a batch (for the contrastive loss it is
 ln N), so losses can be compared for equal N only. The held-out pairs are therefore

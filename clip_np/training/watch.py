@@ -9,13 +9,15 @@ each has a usual cause:
   value between them.
 - *Captions are longer than the context.* They lose their end.
 - *The model waits for its images.* It computes less than it could.
+- *There is nothing to tell apart.* In batches of one pair, or of one caption, the loss
+  is ln 1 = 0 whatever the model does. That is no success.
 
 A loss that is NaN or infinite is not a sign. It ends the run: see loop.py.
 """
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from warnings import warn
 
@@ -63,6 +65,33 @@ def warn_of_truncation(lengths: np.ndarray, context_length: int) -> None:
             TrainingWarning,
             stacklevel=2,
         )
+
+
+def warn_of_small_data(captions: Sequence[str], batch_size: int) -> None:
+    """Warn if the pairs to train on, or the batches, are too few to learn from.
+
+    >>> warn_of_small_data(["a cat", "a dog", "a cow", "a pig"], batch_size=2)  # enough
+    """
+    count = len(captions)
+    size = min(batch_size, count)
+    if size == 1:
+        sign = "a batch of one pair has no wrong answers: the loss is 0 whatever the model does"
+        cause = "a `batch_size` of 1" if count > 1 else "a data set of one pair"
+    elif all(caption == captions[0] for caption in captions):  # ends at the first other one
+        sign = (
+            f"all {count:,} images have one caption, so that there is nothing to tell apart: "
+            "the loss is 0 whatever the model does"
+        )
+        cause = "a wrong `caption_column`, or a class name in place of captions"
+    elif count < 2 * batch_size:
+        sign = (
+            f"{count:,} pairs make less than two batches of {batch_size:,}: nearly the same "
+            "batch comes again and again, and is learned by heart"
+        )
+        cause = "a `batch_size` that is too large for few pairs"
+    else:
+        return
+    warn(f"{sign}. Usual cause: {cause}", TrainingWarning, stacklevel=2)
 
 
 class Moment(NamedTuple):

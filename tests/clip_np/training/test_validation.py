@@ -1,11 +1,20 @@
 """Held-out pairs: their loss is measured, and the best model is kept."""
 
+import json
+from pathlib import Path
+
 import pytest
 from small_runs import at_step, trainer_of, write_pairs
 
 import clip_np
 from clip_np.training import METRICS, FilesTask, Validation, read_metrics
 from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
+
+
+def figures(recall_and_loss):
+    recall, loss = recall_and_loss
+    return {"validation_recall_at_1": recall, "validation_loss": loss}
+
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -38,6 +47,42 @@ def test_a_resumed_run_remembers_the_best(task, tmp_path, monkeypatch):
         trainer.run()
     assert seen == [before]
     assert read_checkpoint(tmp_path / BEST).training["step"] == 40
+
+
+def test_recall_decides_and_then_the_loss(task, tmp_path, monkeypatch):
+    trainer = trainer_of(task, tmp_path, steps=50, validate_every=10)
+    measured = iter([(0.2, 2.0), (0.4, 9.0), (0.3, 1.0), (0.4, 8.0), (0.4, 8.5)])
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures(next(measured)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 40
+
+
+def test_the_best_state_of_an_early_run_was_chosen_by_its_loss(task, tmp_path, monkeypatch):
+    """Its metrics know a higher recall than that of the file, which is what counts."""
+    trainer = trainer_of(task, tmp_path, steps=20, validate_every=10)
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 2.0)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 10
+    entries = read_metrics(tmp_path / METRICS)
+    entries[1] |= figures((0.9, 5.0))
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (tmp_path / METRICS).write_text(lines, encoding="utf-8")
+    trainer = trainer_of(task, tmp_path, resume=True, steps=40, validate_every=10)
+    measured = iter([(0.3, 3.0), (0.2, 1.0)])
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures(next(measured)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 30
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"no file")])
+def test_a_best_state_that_is_lost_is_replaced(task, tmp_path, monkeypatch, spoil):
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.5, 2.0)))
+    trainer_of(task, tmp_path, steps=10, validate_every=10).run()
+    spoil(tmp_path / BEST)
+    trainer = trainer_of(task, tmp_path, resume=True, steps=20, validate_every=10)
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 3.0)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 20
 
 
 def test_training_without_validation_pairs(tmp_path):

@@ -5,8 +5,17 @@ import warnings
 
 import numpy as np
 import pytest
+from small_runs import trainer_of, write_pairs
 
-from clip_np.training import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training import (
+    PATIENCE,
+    WINDOW,
+    FilesTask,
+    TrainingWarning,
+    Watch,
+    warn_of_small_data,
+    warn_of_truncation,
+)
 
 LN_32 = math.log(32)
 
@@ -75,3 +84,36 @@ def test_captions_that_are_cut_off():
         TrainingWarning, match="10% of the captions are longer than 16 tokens .*Usual"
     ):
         warn_of_truncation(np.array([9] * 18 + [17] * 2), 16)
+
+
+@pytest.mark.parametrize(
+    "captions, batch_size, sign, cause",
+    [
+        (list("abcdef"), 1, "a batch of one pair has no wrong answers", "a `batch_size` of 1"),
+        (["a"], 64, "a batch of one pair has no wrong answers", "a data set of one pair"),
+        (["a"] * 1000, 64, "all 1,000 images have one caption", "a wrong `caption_column`"),
+        (["a"] * 3, 2, "all 3 images have one caption", "a wrong `caption_column`"),
+        (list("abcdefg"), 4, "7 pairs make less than two batches of 4", "a `batch_size` that"),
+        (list("ab"), 64, "2 pairs make less than two batches of 64", "a `batch_size` that"),
+    ],
+)
+def test_too_little_to_learn_from(captions, batch_size, sign, cause):
+    with pytest.warns(TrainingWarning) as caught:
+        warn_of_small_data(captions, batch_size)
+    (message,) = [str(each.message) for each in caught]
+    assert message.startswith(sign)
+    assert f"Usual cause: {cause}" in message
+
+
+@pytest.mark.parametrize("captions, batch_size", [("abcd", 2), ("aaaaaaab", 4)])
+def test_enough_to_learn_from(captions, batch_size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_small_data(list(captions), batch_size)
+
+
+def test_a_run_says_so_at_its_start(small, tmp_path):
+    task = FilesTask(write_pairs(tmp_path / "data", ["train"] * 6 + ["test"] * 3))
+    trainer = trainer_of(task, tmp_path / "run", steps=3, batch_size=1)
+    with pytest.warns(TrainingWarning, match="a batch of one pair has no wrong answers"):
+        trainer.run()
