@@ -43,6 +43,7 @@ from clip_np.training import (
     Task,
     Trainer,
     TrainingOptions,
+    count_of_pairs,
     open_task,
     read_metrics,
     read_run,
@@ -203,9 +204,14 @@ def _measure(
     """The figures of a model on the task's held-out data, also printed as a table."""
     figures = task.report(model, tokenizer)
     print_text(arguments, f"on {task.measured_on}:")
+    chances = task.chance()
     for key, value in figures.items():
-        name = key.replace("_", " ")
-        print_text(arguments, f"    {name:<{FIGURE_WIDTH}}{round(value, 3):>10g}")
+        line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
+        if key in chances:
+            line += f"   chance {round(chances[key], 3):g}"
+        print_text(arguments, line)
+    if chances.get("recall_at_1") == 1:
+        print_text(arguments, f"{count_of_pairs(figures['pairs'])} measured: says nothing")
     return figures
 
 

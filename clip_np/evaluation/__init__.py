@@ -15,6 +15,7 @@ set and trains nothing.
 
 features            images and texts as unit rows
 metrics             recall, median rank, multiple choice
+chance              the recall of a model that knows nothing
 zero_shot           classes and captions as sentences to choose from
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
@@ -32,8 +33,9 @@ not.
 
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts, unit_features
 from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
+from clip_np.evaluation.chance import chance_of_recall
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
-from clip_np.evaluation.reports import pairs_report
+from clip_np.evaluation.reports import pairs_chance, pairs_report
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.index_table import IndexedFile
 from clip_np.evaluation.index import Index, fingerprint, read_index, write_index
@@ -60,6 +62,7 @@ __all__ = [
     "build_index",
     "caption_grid",
     "caption_probabilities",
+    "chance_of_recall",
     "embed_files",
     "embed_images",
     "embed_texts",
@@ -72,6 +75,7 @@ __all__ = [
     "loss_curve",
     "multiple_choice_accuracy",
     "names_an_image",
+    "pairs_chance",
     "pairs_report",
     "ranks",
     "read_index",

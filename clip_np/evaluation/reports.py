@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clip_np.evaluation.chance import chance_of_recall
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.evaluation.metrics import (
     Names,
@@ -45,3 +46,14 @@ def pairs_report(
             image_features[rows], text_features[rows], choices=CHOICES, captions=first_captions
         )
     return report
+
+
+def pairs_chance(captions: Sequence[str], image_names: Names) -> dict[str, float]:
+    """What a model that knows nothing scores in `pairs_report`, where that is known.
+
+    >>> chances = pairs_chance(["a dog", "a cat", "a cow", "a pig"], image_names=None)
+    >>> chances["recall_at_1"], round(chances["multiple_choice_3"], 3)
+    (0.25, 0.333)
+    """
+    chances = chance_of_recall(len(captions), captions, image_names)
+    return {**chances, f"multiple_choice_{CHOICES}": 1 / CHOICES}

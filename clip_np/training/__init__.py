@@ -37,7 +37,7 @@ from clip_np.training.shapes_figures import shapes_report
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
-from clip_np.training.log import METRICS, read_metrics
+from clip_np.training.log import METRICS, count_of_pairs, describe_validation, read_metrics
 from clip_np.training.watch import (
     PATIENCE,
     WINDOW,
@@ -75,6 +75,8 @@ __all__ = [
     "Validation",
     "Watch",
     "Worker",
+    "count_of_pairs",
+    "describe_validation",
     "expected_steps",
     "is_finished",
     "learning_rate",

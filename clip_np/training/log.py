@@ -127,6 +127,7 @@ class ProgressBar:
     def __init__(self, options: TrainingOptions, step: int, elapsed: float) -> None:
         from tqdm import tqdm  # here, since it takes 20 ms
 
+        self.validation = ""
         self.counts_steps = options.steps is not None
         total = options.steps or math.ceil(options.seconds or 0)
         unit = "step" if self.counts_steps else "s"
@@ -149,10 +150,40 @@ class ProgressBar:
         )
         if not self.counts_steps:
             shown = f"step {entry['step']}, {shown}"
+        if "validation_recall_at_1" in entry:
+            self.validation = f", validation recall {entry['validation_recall_at_1']:.3f}"
+        shown += self.validation  # it stays until the next one
         self.bar.set_postfix_str(shown)
 
     def _position(self, step: int, elapsed: float) -> int:
         return step if self.counts_steps else round(elapsed)
+
+
+def describe_validation(entry: Entry) -> str:
+    """A validation in words: each figure beside that of a model that knows nothing.
+
+    >>> entry = {"step": 100, "validation_recall_at_1": 0.12, "validation_loss": 2.5}
+    >>> entry |= {"validation_chance": 0.002, "validation_guessing": 5.0752}
+    >>> print(describe_validation(entry | {"validation_pairs": 500})[10:])
+    validation recall at 1 0.120 (chance 0.002, 500 pairs), loss 2.500 (guessing 5.075)
+    """
+    pairs = count_of_pairs(entry["validation_pairs"])
+    if entry["validation_chance"] >= 1:
+        return f"step {entry['step']}: validation, {pairs} measured: says nothing"
+    return (
+        f"step {entry['step']}: validation recall at 1 {entry['validation_recall_at_1']:.3f} "
+        f"(chance {entry['validation_chance']:.3g}, {pairs}), "
+        f"loss {entry['validation_loss']:.3f} (guessing {entry['validation_guessing']:.3f})"
+    )
+
+
+def count_of_pairs(count: float) -> str:
+    """A number of pairs in words.
+
+    >>> count_of_pairs(1), count_of_pairs(1200)
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{count:,} pair" + ("" if count == 1 else "s")
 
 
 class Log:
@@ -192,5 +223,7 @@ class Log:
         """Add an entry to the file, and show it."""
         self.metrics.append(entry)
         self.bar.show(entry)
+        if "validation_chance" in entry and not sys.stderr.isatty():
+            self.say(describe_validation(entry))
         self.last_step = int(entry["step"])
         self.since_last.restart()

@@ -100,6 +100,8 @@ class Trainer:
         """
         if task.train is None:
             raise ValueError("this task has nothing to train on: it was opened for measuring")
+        if options.patience is not None and task.validation is None:
+            raise ValueError("`patience` counts validations, and no pairs are held out for them")
         self.task = task
         self.files = directory if isinstance(directory, RunDirectory) else RunDirectory(directory)
         self.directory = self.files.path
@@ -164,8 +166,12 @@ class Trainer:
         self.files.last_step = self.step
 
     def finished(self) -> bool:
-        """Whether the steps or the seconds are used up."""
-        return is_finished(self.options, self.step, self.elapsed)
+        """Whether the steps, the seconds or the patience are used up."""
+        return self.is_patience_over() or is_finished(self.options, self.step, self.elapsed)
+
+    def is_patience_over(self) -> bool:
+        """Whether the last `patience` validations had no better recall."""
+        return self.options.patience is not None and self.best.stale >= self.options.patience
 
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps.
@@ -194,6 +200,8 @@ class Trainer:
             batch_size=self.loader.batch_size,
         )
         self.best = Best(log.metrics.kept, self.files.best_step() if self.step else None)
+        for entry in log.metrics.kept:
+            watch.remember(entry)
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
         batches = self.loader.batches(start_step=self.step, stop_step=last_step)
         steps_before = self.optimizer.step_count - self.step
@@ -209,6 +217,8 @@ class Trainer:
                 if not stop.is_set() and not is_torn:
                     self._save_after_error(log)
                 raise
+            if self.is_patience_over():
+                log.say(f"ended early: no better recall in {self.best.stale} validations")
             self.interrupted = stop.is_set()
             self.stopped_by = stop.signal
             if self.files.is_begun or self.step > 0:
@@ -289,6 +299,7 @@ class Trainer:
             entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
+            watch.look_at_validation(entry)
             if self.best.look(entry):
                 self.save(BEST)
         log.write(entry)

@@ -8,6 +8,7 @@ shapes task with its built-in drawings, and image-caption data from files. Both 
     settings                for TrainingOptions.of
     source                  what it takes to open the same data again (for checkpoints)
     report(...)             the figures of the test split, by name
+    chance()                what a model that knows nothing scores in them, by name
     test_samples(...)       images of the test split, and as many different captions
     skip_bad                whether unreadable images are left out
     measured_on             which pairs the figures are about, in words
@@ -29,11 +30,11 @@ from clip_np.data import (
     open_dataset,
     shapes,
 )
-from clip_np.evaluation import pairs_report
+from clip_np.evaluation import pairs_chance, pairs_report
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.checks import shown
-from clip_np.training.shapes_figures import shapes_report
+from clip_np.training.shapes_figures import shapes_chance, shapes_report
 
 TRAINING_IMAGES = 60_000
 """Drawings that the shapes task trains on."""
@@ -97,6 +98,10 @@ class ShapesTask:
         """Recall and zero-shot accuracy, as in `shapes_report`."""
         return shapes_report(model, tokenizer, self.splits)
 
+    def chance(self) -> dict[str, float]:
+        """What guessing scores in the figures of `report`."""
+        return shapes_chance(self.splits)
+
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """The first `count` test images, uint8 (count, 32, 32, 3), with captions."""
         split = self.splits["all"]
@@ -138,6 +143,10 @@ class FilesTask:
         size = model.config.vision.image_size
         images, test = load_images(self.test, size, self.skip_bad)
         return pairs_report(model, tokenizer, images, test.captions, test.names)
+
+    def chance(self) -> dict[str, float]:
+        """What guessing scores in the figures of `report`."""
+        return pairs_chance(self.test.captions, self.test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """At most `count` test images, uint8 (n, size, size, 3), no caption twice.

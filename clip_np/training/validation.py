@@ -13,7 +13,7 @@ measured in batches of the size of the training batches.
 import numpy as np
 
 from clip_np.data import Pairs, load_images
-from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
+from clip_np.evaluation import chance_of_recall, embed_images, embed_texts, retrieval_metrics
 from clip_np.losses import Loss, equal_captions
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
@@ -33,13 +33,15 @@ class Validation:
         self.images, readable = load_images(some, image_size, skip_bad)
         self.captions = readable.captions
         self.batch_size = min(batch_size, len(self.images))
+        self.chance = chance_of_recall(len(self.images), self.captions)["recall_at_1"]
 
     def measure(self, model: CLIP, tokenizer: TokenizerProtocol, loss: Loss) -> dict[str, float]:
         """Loss and recall of the held-out pairs, beside those of a model that guesses.
 
-        The keys are validation_loss and validation_guessing, means over batches, and
-        validation_recall_at_1. As in the training, equal captions of a batch are not
-        taken for each other's wrong answers.
+        The keys are validation_loss and validation_guessing, means over batches,
+        validation_recall_at_1 and validation_chance, and validation_pairs. As in the
+        training, equal captions of a batch are not taken for each other's wrong
+        answers.
         """
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)
@@ -59,4 +61,6 @@ class Validation:
             "validation_loss": float(np.mean(losses)),
             "validation_guessing": float(np.mean(guesses)),
             "validation_recall_at_1": metrics["recall_at_1"],
+            "validation_chance": self.chance,
+            "validation_pairs": len(self.images),
         }

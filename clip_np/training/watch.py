@@ -9,6 +9,9 @@ each has a usual cause:
   value between them.
 - *Captions are longer than the context.* They lose their end.
 - *The model waits for its images.* It computes less than it could.
+- *The training pairs are learned by heart.* The loss of pairs that are held out is
+  above that of guessing, or has risen far above its minimum, while the loss of the
+  training pairs falls.
 - *There is nothing to tell apart.* In batches of one pair, or of one caption, the loss
   is ln 1 = 0 whatever the model does. That is no success.
 
@@ -36,6 +39,15 @@ GUESSING_MARGIN = 0.02
 
 BOUND_MARGIN = 1e-4
 """The part of a bound within which the temperature counts as being at it."""
+
+ABOVE_GUESSING = 0.05
+"""The part by which a validation loss must exceed that of guessing to be above it."""
+
+RISE = 0.2
+"""The part of the loss of guessing by which a validation loss may rise again."""
+
+RECENT = 10
+"""Entries whose mean is the training loss of the moment: single batches jump."""
 
 TRUNCATED_SHARE = 0.05
 """The part of the captions that may lose their end without a warning."""
@@ -120,6 +132,8 @@ class Watch:
         self.formula = formula
         self.window: deque[Moment] = deque(maxlen=WINDOW)
         self.warned: set[str] = set()
+        self.lowest = math.inf  # of the validation losses
+        self.training_at_lowest = math.inf
 
     def look(self, entry: Mapping[str, float], waited: float) -> None:
         """Look at a line of metrics.jsonl.
@@ -134,6 +148,42 @@ class Watch:
         self._look_at_loss(entry["step"])
         self._look_at_temperature(entry["temperature"])
         self._look_at_waiting()
+
+    def remember(self, entry: Mapping[str, float]) -> None:
+        """Know an entry from before a run was resumed, without a warning."""
+        self._note_lowest(
+            validation=entry.get("validation_loss", math.inf), training=entry.get("loss", math.inf)
+        )
+
+    def look_at_validation(self, entry: Mapping[str, float]) -> None:
+        """Look at a line of metrics.jsonl that has the figures of a validation."""
+        loss = entry["validation_loss"]
+        guessing = entry.get("validation_guessing", math.nan)
+        training = float(np.mean([moment.loss for moment in self.window][-RECENT:]))
+        if loss > (1 + ABOVE_GUESSING) * guessing and training < loss / 2:
+            self._warn_of_learning_by_heart(
+                f"the validation loss is {loss:.2f}, more than that of guessing, {guessing:.2f}, "
+                f"and the training loss is {training:.2f}"
+            )
+        elif loss > self.lowest + RISE * guessing and training < self.training_at_lowest:
+            self._warn_of_learning_by_heart(
+                f"the validation loss has risen from {self.lowest:.2f} to {loss:.2f}, and the "
+                f"training loss has fallen from {self.training_at_lowest:.2f} to {training:.2f}"
+            )
+        self._note_lowest(validation=loss, training=training)
+
+    def _note_lowest(self, validation: float, training: float) -> None:
+        if validation < self.lowest:
+            self.lowest = validation
+            self.training_at_lowest = training
+
+    def _warn_of_learning_by_heart(self, figures: str) -> None:
+        self._warn(
+            sign=f"the training pairs are learned by heart: {figures}",
+            cause="few pairs for the size of the model. What helps: more pairs, more variation of "
+            "them (`shift`, `zoom`), a smaller `preset`, more `weight_decay`, an earlier end "
+            "(`patience`). best.npz holds the state of the highest recall",
+        )
 
     def _look_at_loss(self, step: float) -> None:
         if len(self.window) < WINDOW or step < PATIENCE:

@@ -62,3 +62,23 @@ def test_loss_curve_without_a_loss(tmp_path, records):
     with pytest.raises(ValueError, match=f"none of {len(records)} entries has a 'loss'"):
         loss_curve(records, tmp_path / "loss.png", 8)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_guessing_costs_in_a_smaller_validation_split(tmp_path, figures):
+    records = [record | {"guessing": math.log(256)} for record in some_records(200)]
+    records[50] |= {"validation_guessing": math.log(20), "validation_recall_at_1": 0.25}
+    path = loss_curve(records, tmp_path / "loss.png", 256)
+    lines = lines_of(figures[0].axes[0])
+    assert lines["knows nothing: ln N = 5.55"].get_ydata()[0] == pytest.approx(math.log(256))
+    assert lines["knows nothing, validation: 3.00"].get_ydata()[0] == pytest.approx(math.log(20))
+    note = " ".join(texts_of(figures[0])).replace("\n", " ")
+    assert "highest recall 0.250 at step 50" in note
+    assert_tidy(figures[0], path)
+
+
+def test_what_guessing_costs_where_captions_are_equal(tmp_path, figures):
+    records = [record | {"guessing": 1.5} for record in some_records(20)]
+    records[0]["validation_guessing"] = 1.5
+    loss_curve(records, tmp_path / "loss.png", 256)
+    levels = [name for name in lines_of(figures[0].axes[0]) if name.startswith("knows")]
+    assert levels == ["knows nothing: 1.50"]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_runs import at_step, trainer_of, write_pairs
+from small_runs import at_step, press_ctrl_c, trainer_of, write_pairs
 
 import clip_np
 from clip_np.training import METRICS, FilesTask, Validation, read_metrics
@@ -83,6 +83,59 @@ def test_a_best_state_that_is_lost_is_replaced(task, tmp_path, monkeypatch, spoi
     monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 3.0)))
     trainer.run()
     assert read_checkpoint(tmp_path / BEST).training["step"] == 20
+
+
+# --- patience -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recalls(monkeypatch):
+    """A recall for each step: it rises, and falls after step 30."""
+
+    def measure(validation, model, tokenizer, loss):
+        return figures((next(steps), 2.0))
+
+    steps = iter([])
+
+    def start_after(step: int) -> None:
+        nonlocal steps
+        steps = iter([0.1 * min(n, 6 - n) for n in range(step // 10 + 1, 20)])
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    return start_after
+
+
+def test_a_run_ends_when_its_patience_is_over(task, tmp_path, recalls, capsys):
+    recalls(0)
+    trainer = trainer_of(task, tmp_path, steps=90, validate_every=10, patience=3)
+    assert trainer.run()["steps"] == 60
+    assert trainer.finished()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 30
+    assert read_checkpoint(tmp_path).training["step"] == 60
+    assert read_checkpoint(tmp_path).training["options"]["patience"] == 3
+    assert "ended early: no better recall in 3 validations" in capsys.readouterr().err
+    # It stays ended, until it may wait longer.
+    recalls(60)
+    again = trainer_of(task, tmp_path, resume=True, steps=90, validate_every=10, patience=3)
+    assert again.run()["steps"] == 60
+    longer = trainer_of(task, tmp_path, resume=True, steps=90, validate_every=10, patience=5)
+    assert longer.run()["steps"] == 80
+
+
+def test_a_resumed_run_has_the_patience_that_is_left(task, tmp_path, recalls):
+    recalls(0)
+    options = {"steps": 90, "validate_every": 10, "patience": 3}
+    first = trainer_of(task, tmp_path, **options)
+    at_step(first, 50, press_ctrl_c)
+    assert first.run()["steps"] == 50
+    recalls(50)
+    assert trainer_of(task, tmp_path, resume=True, **options).run()["steps"] == 60
+
+
+def test_patience_needs_pairs_that_are_held_out(tmp_path):
+    task = FilesTask(write_pairs(tmp_path / "data", ["train"] + ["test"] * 3))
+    with pytest.raises(ValueError, match="`patience` counts validations, and no pairs"):
+        trainer_of(task, tmp_path / "run", patience=3)
 
 
 def test_training_without_validation_pairs(tmp_path):

@@ -117,3 +117,58 @@ def test_a_run_says_so_at_its_start(small, tmp_path):
     trainer = trainer_of(task, tmp_path / "run", steps=3, batch_size=1)
     with pytest.warns(TrainingWarning, match="a batch of one pair has no wrong answers"):
         trainer.run()
+
+
+# --- learning by heart ----------------------------------------------------------------
+
+
+def of_validations(*measured, guessing=4.16) -> list[str]:
+    """The warnings of pairs of a training and a validation loss, 100 steps apart."""
+    watch = Watch(formula="ln N")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number, (training, validation) in enumerate(measured):
+            for entry, waited in entries(training, count=10, first_step=100 * number):
+                watch.look(entry, waited)
+            figures = {"validation_loss": validation, "validation_guessing": guessing}
+            watch.look_at_validation(entry | figures)
+    return [str(each.message) for each in caught]
+
+
+def test_pairs_that_are_learned_by_heart():
+    (message,) = of_validations((2.0, 3.0), (0.4, 12.5), (0.1, 14.0))
+    assert message.startswith(
+        "the training pairs are learned by heart: the validation loss is 12.50, more than that "
+        "of guessing, 4.16, and the training loss is 0.40. Usual cause: few pairs"
+    )
+    assert "best.npz" in message
+
+
+def test_a_validation_loss_that_rises_far():
+    (message,) = of_validations((2.0, 2.5), (1.0, 2.0), (0.5, 2.4), (0.2, 3.2), (0.1, 3.9))
+    assert "has risen from 2.00 to 3.20, and the training loss has fallen from 1.00 to 0.20" in (
+        message
+    )
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        [(2.0, 2.5), (1.0, 2.0), (0.5, 2.4)],  # a little
+        [(4.2, 4.5), (4.1, 4.6)],  # it has not begun to learn
+        [(2.0, 2.0), (2.5, 3.5)],  # both rise: too large steps
+        [(1.0, 1.1), (0.5, 0.6), (0.2, 0.3)],
+    ],
+)
+def test_what_is_no_learning_by_heart(measured):
+    assert of_validations(*measured) == []
+
+
+def test_a_resumed_run_knows_its_lowest_validation_loss():
+    watch = Watch(formula="ln N")
+    watch.remember({"step": 100, "loss": 1.0, "validation_loss": 2.0})
+    watch.remember({"step": 110, "loss": 0.9})
+    entry = {"step": 200, "seconds": 1.0, "loss": 0.2, "temperature": 9.0, "guessing": 4.16}
+    watch.look(entry, waited=0.0)
+    with pytest.warns(TrainingWarning, match="risen from 2.00 to 3.50"):
+        watch.look_at_validation(entry | {"validation_loss": 3.5, "validation_guessing": 4.16})
