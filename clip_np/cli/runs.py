@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from clip_np.cli.output import draw_pictures, print_text
+from clip_np.cli.reporting import write_report
 from clip_np.data import IMAGE_SIZE, to_model_input
 from clip_np.encoders import PRESETS
 from clip_np.evaluation import (
@@ -31,7 +32,7 @@ from clip_np.evaluation import (
     loss_curve,
     similarity_matrix,
 )
-from clip_np.files import FileError, file_errors
+from clip_np.files import FileError, file_errors, shown
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training import (
@@ -48,6 +49,7 @@ from clip_np.training import (
     read_metrics,
     read_run,
     saved_training,
+    write_description,
 )
 from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
@@ -110,6 +112,9 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
+    measured = {"figures": figures, "chance": trainer.task.chance()}
+    write_description(trainer.directory, trainer.description | measured)
+    print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
     return {**result, "skipped_images": len(skipped), **figures}
 
 
@@ -209,6 +214,7 @@ def _measure(
         line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
         if key in chances:
             line += f"   chance {round(chances[key], 3):g}"
+            line += ": says nothing" if chances[key] == 1 else ""
         print_text(arguments, line)
     if chances.get("recall_at_1") == 1:
         print_text(arguments, f"{count_of_pairs(figures['pairs'])} measured: says nothing")
@@ -307,4 +313,5 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
             )
         ],
     )
+    print_text(arguments, f"report: {shown(write_report(directory))}")
     return {"records": len(entries)}

@@ -8,7 +8,7 @@
      |             |                         |  backward in pieces (worker, sums)
      |             | <--- loss and norm ---- +  clip, update, clamp
      |             |
-     |             +--> RunDirectory: checkpoint.npz, best.npz, metrics.jsonl
+     |             +--> RunDirectory: checkpoint.npz, best.npz, metrics.jsonl, run.json
      |             +--> warnings
      |
      +--> report: the figures of the test split, at the end
@@ -50,14 +50,17 @@ from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
 from clip_np.training.best import Best
-from clip_np.training.directory import RunDirectory, read_run
+from clip_np.training.description import read_description, write_description
+from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
 
 __all__ = [
     "BACKEND_HELP",
     "METRICS",
     "PATIENCE",
+    "PICTURES",
     "RECIPES",
+    "REPORT",
     "WINDOW",
     "Best",
     "FilesTask",
@@ -83,6 +86,7 @@ __all__ = [
     "loss_and_gradients",
     "make_plan",
     "open_task",
+    "read_description",
     "read_metrics",
     "read_run",
     "saved_training",
@@ -91,4 +95,5 @@ __all__ = [
     "training_step",
     "warn_of_small_data",
     "warn_of_truncation",
+    "write_description",
 ]

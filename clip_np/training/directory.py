@@ -6,6 +6,8 @@ All of them are in one directory:
     checkpoint.previous.npz    the one before, in case the last one is damaged
     best.npz                   the weights with the highest recall in validation
     metrics.jsonl              what happened
+    run.json                   options, versions, data and figures
+    report.html                all of it on a page
     loss.png, ...              pictures
     earlier.1/, earlier.2/     earlier runs that were started in the same directory
     run.lock                   who writes here, while somebody does
@@ -27,6 +29,7 @@ from pathlib import Path
 from warnings import warn
 
 from clip_np.files import File, FileError, exclusive
+from clip_np.training.description import DESCRIPTION
 from clip_np.training.log import METRICS
 from clip_np.training.saved import saved_training
 from clip_np.training.watch import TrainingWarning
@@ -35,9 +38,10 @@ from clip_np.weights import BEST, CHECKPOINT, PREVIOUS, Checkpoint, read_checkpo
 COMING = "checkpoint.new.npz"  # until it is complete
 LOCK = "run.lock"
 EARLIER = "earlier"
+REPORT = "report.html"
 PICTURES = ("loss.png", "similarity.png", "captions.png", "attention.png")
 
-RUN_FILES = (*PICTURES, BEST, METRICS, PREVIOUS, CHECKPOINT)
+RUN_FILES = (*PICTURES, REPORT, DESCRIPTION, BEST, METRICS, PREVIOUS, CHECKPOINT)
 """What is moved aside. The checkpoint is last: with it, the rest is complete."""
 
 

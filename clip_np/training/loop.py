@@ -42,6 +42,7 @@ from clip_np.losses import equal_captions, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.best import Best
+from clip_np.training.description import describe_run, write_description
 from clip_np.training.directory import RunDirectory
 from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -56,6 +57,7 @@ from clip_np.training.validation import Validation
 from clip_np.training.watch import Watch, warn_of_small_data
 from clip_np.weights import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from minigrad.backend import Array, array_module, move
+from minigrad.nn import count_parameters
 from minigrad.optim import AdamW
 from minigrad.threads import count_workers
 
@@ -132,6 +134,8 @@ class Trainer:
         )
         if checkpoint is not None:
             self._go_on_from(checkpoint)
+        self.description = describe_run(self.options, task, count_parameters(self.model))
+        self.is_described = False
         self.loader = self._make_loader(task.train)
         self.loss = loss_for(self.model, options.loss)
         self.take_step = TrainingStep(
@@ -256,6 +260,9 @@ class Trainer:
     def _save_and_say(self, log: Log) -> None:
         """Save, and say where an earlier run went."""
         folder = self.save()
+        if not self.is_described:
+            self.is_described = True
+            write_description(self.directory, self.description)
         if folder is not None:
             log.say(f"an earlier run was here; its files are now in {folder}")
 

@@ -34,7 +34,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert report["skipped_images"] == 0
     folder = tmp_path / "runs" / "shapes"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [BEST, CHECKPOINT, PREVIOUS, METRICS, *PICTURES]
+        [BEST, CHECKPOINT, PREVIOUS, METRICS, "report.html", "run.json", *PICTURES]
     )
     assert "weights, 128 pairs" in errors
     assert f"results go to {pathlib.Path('runs/shapes')}" in errors
@@ -96,7 +96,7 @@ def test_without_matplotlib_it_trains_and_says_what_to_install(
     assert report_of(output)["steps"] == 10
     assert 'pictures need matplotlib: pip install "minigrad-clip[examples]"' in errors
     assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [
-        *(BEST, CHECKPOINT, PREVIOUS, METRICS)
+        *(BEST, CHECKPOINT, PREVIOUS, METRICS, "report.html", "run.json")
     ]
 
 
@@ -231,7 +231,10 @@ def test_plot_draws_the_loss_again(capsys, photos):
     run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
     pathlib.Path("here", "loss.png").unlink()
     output, _ = run(capsys, "plot", "here")
-    assert output.strip() == f"pictures: {pathlib.Path('here', 'loss.png')}"
+    assert output.splitlines() == [
+        f"pictures: {pathlib.Path('here', 'loss.png')}",
+        f"report: {pathlib.Path('here', 'report.html')}",
+    ]
     assert pathlib.Path("here", "loss.png").stat().st_size > 10_000
 
 
