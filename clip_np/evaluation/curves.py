@@ -109,8 +109,10 @@ def _levels_of_guessing(
     _, training = _column(entries, "guessing")
     _, validation = _column(entries, "validation_guessing")
     level = float(training.mean()) if len(training) else formula
-    is_formula = abs(level - formula) < SAME_LEVEL
-    name = f"{LOSSES[loss].guessing_formula} = " if is_formula else ""
+    name = ""
+    if abs(level - formula) < SAME_LEVEL:  # few captions are equal, or none
+        level = formula
+        name = f"{LOSSES[loss].guessing_formula} = "
     levels = {f"knows nothing: {name}{level:.2f}": level}
     if len(validation) and abs(validation[-1] - level) >= SAME_LEVEL:
         levels[f"knows nothing, validation: {validation[-1]:.2f}"] = float(validation[-1])

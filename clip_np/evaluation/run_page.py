@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from clip_np.files import File, replace_file, shown
 
-WIDTH, HEIGHT, MARGIN = 720, 260, 44  # of a chart, in its own units
+WIDTH, HEIGHT, MARGIN = 480, 230, 46  # of a chart, in its own units
 COLOURS = ("#2a6fbb", "#d9792b", "#888888", "#c0a080")
+END = 8  # between a chart and its right side
 TICKS = 4  # lines across a chart
 
 # Braces of the style sheet are doubled, since {title} and {note} are filled in.
@@ -31,9 +32,11 @@ h1 {{ margin-bottom: 0 }} h2 {{ margin: 2rem 0 0.5rem; font-size: 1.15rem }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: 0.2rem 0.6rem 0.2rem 0; border-bottom: 1px solid #8884 }}
 td {{ vertical-align: top; font-variant-numeric: tabular-nums }}
+th {{ white-space: nowrap }}
 svg, img {{ width: 100%; height: auto; display: block }}
+svg {{ max-width: 46rem }}
 img {{ background: white; max-width: max-content }}
-svg text {{ fill: currentColor; font-size: 13px }}
+svg text {{ fill: currentColor; font-size: 12px }}
 figcaption, small {{ opacity: 0.75 }} figure {{ margin: 0 }}
 .key {{ display: inline-block; width: 1.2em; height: 0.25em; margin: 0 0.4em 0.2em 0 }}
 figcaption span {{ margin-right: 1.2em; white-space: nowrap }}
@@ -121,7 +124,7 @@ def _chart(chart: Chart) -> str:
     top = max(value for line in lines for _, value in line.points) or 1.0
 
     def place(step: float, value: float) -> str:
-        x = MARGIN + (WIDTH - 2 * MARGIN) * step / last
+        x = MARGIN + (WIDTH - MARGIN - END) * step / last
         y = HEIGHT - MARGIN / 2 - (HEIGHT - MARGIN) * value / top
         return f"{x:.1f},{y:.1f}"
 
@@ -129,15 +132,16 @@ def _chart(chart: Chart) -> str:
     for tick in range(TICKS + 1):
         value = top * tick / TICKS
         x, y = place(0, value).split(",")
-        marks += f'<path d="M{x} {y}H{WIDTH - MARGIN}" stroke="#8884"/>'
-        marks += f'<text x="{MARGIN - 6}" y="{y}" text-anchor="end">{value:.3g}</text>'
+        marks += f'<path d="M{x} {y}H{WIDTH - END}" stroke="#8884"/>'
+        marks += f'<text x="{MARGIN - 6}" y="{y}" text-anchor="end">{value:.2g}</text>'
     for line, colour in zip(lines, COLOURS):
         points = " ".join(place(step, value) for step, value in line.points)
         marks += f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        if len(line.points) == 1:
+            x, y = points.split(",")
+            marks += f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>'
         keys += f'<span><i class="key" style="background:{colour}"></i>{_escaped(line.name)}</span>'
-    marks += (
-        f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - 4}" text-anchor="end">step {last:,.0f}</text>'
-    )
+    marks += f'<text x="{WIDTH - END}" y="{HEIGHT - 4}" text-anchor="end">step {last:,.0f}</text>'
     title = _escaped(chart.title)
     return (
         f"<h2>{title}</h2>\n<figure>"
