@@ -62,7 +62,7 @@ def loss_curve(
     )
     for colour, (label, level) in zip((GREY, ORANGE), levels.items()):
         axes.axhline(level, color=colour, linestyle="--", linewidth=1, label=label)
-    axes.set_ylim(0, top)
+    axes.set_ylim(0, top or 1.0)  # batches of one pair have no loss but 0
     axes.set_ylabel("loss (nats)", size=BODY_SIZE)
     axes.set_xlabel("step", size=BODY_SIZE)
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -136,7 +136,8 @@ class FilesTask:
         if name not in splits:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
         self.test = splits[name]
-        self.measured_on = f"the {name} split, {len(self.test):,} pairs"
+        plural = "" if len(self.test) == 1 else "s"
+        self.measured_on = f"the {name} split, {len(self.test):,} pair{plural}"
 
     def report(self, model: CLIP, tokenizer: TokenizerProtocol) -> dict[str, float]:
         """Recall, median ranks and multiple choice, as in `pairs_report`."""

@@ -1,6 +1,7 @@
 """The curve of a training's loss."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -82,3 +83,12 @@ def test_what_guessing_costs_where_captions_are_equal(tmp_path, figures):
     loss_curve(records, tmp_path / "loss.png", 256)
     levels = [name for name in lines_of(figures[0].axes[0]) if name.startswith("knows")]
     assert levels == ["knows nothing: 1.50"]
+
+
+def test_losses_that_are_all_0(tmp_path, figures):
+    """Those of batches of one pair."""
+    records = [{"step": step, "loss": 0.0, "guessing": 0.0} for step in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss_curve(records, tmp_path / "loss.png", 1)
+    assert figures[0].axes[0].get_ylim() == (0, 1)
