@@ -64,12 +64,12 @@ def read_description(directory: Path) -> dict[str, dict[str, Any]]:
         if path.stat().st_size > LARGEST_DESCRIPTION:
             raise FileError(f"it is longer than {LARGEST_DESCRIPTION:,} bytes")
         try:
-            found = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except RecursionError:
             raise FileError("its brackets nest too deep") from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise FileError("it is no object with named entries")
-    return {name: found[name] for name in SECTIONS if isinstance(found.get(name), dict)}
+    return {name: content[name] for name in SECTIONS if isinstance(content.get(name), dict)}
 
 
 def _versions() -> dict[str, str]:
