@@ -26,7 +26,7 @@ drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
 explaining          where an image speaks for a text: maps, and a picture of them
 page                a web page of results
-run_page            a web page about a run
+run_pages           a web page about a run
 
 Pictures need matplotlib, which is imported when the first one is drawn. The page does
 not.
@@ -49,7 +49,7 @@ from clip_np.evaluation.galleries import caption_grid, labelled_images
 from clip_np.evaluation.attention_pictures import attention_maps
 from clip_np.evaluation.explaining import METHODS, Explanation, explain, explanation_picture
 from clip_np.evaluation.page import html_page, read_picture
-from clip_np.evaluation.run_page import Chart, Line, Picture, Table, run_page
+from clip_np.evaluation.run_pages import Chart, Line, Picture, Table, run_page
 
 __all__ = [
     "METHODS",

@@ -16,7 +16,6 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +82,8 @@ def _versions() -> dict[str, str]:
 
 def _version(package: str) -> str:
     """The version of a package, also if its source is used without installing it."""
+    from importlib import metadata  # here, since it imports email
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
