@@ -14,27 +14,16 @@ import dataclasses
 import os
 import shlex
 import signal
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clip_np.cli.output import draw_pictures, print_text
-from clip_np.data import IMAGE_SIZE, Preprocess, is_shapes_split, to_model_input
+from clip_np.cli.reporting import write_report
+from clip_np.cli.run_pictures import draw_run
+from clip_np.data import IMAGE_SIZE, Preprocess, is_shapes_split
 from clip_np.encoders import PRESETS
-from clip_np.evaluation import (
-    AnyTokenizer,
-    CutTextWarning,
-    attention_maps,
-    caption_grid,
-    caption_probabilities,
-    embed_images,
-    embed_texts,
-    loss_curve,
-    similarity_matrix,
-)
+from clip_np.evaluation import AnyTokenizer, loss_curve
 from clip_np.files import FileError, file_errors, shown
 from clip_np.model import CLIP
 from clip_np.training import (
@@ -47,10 +36,12 @@ from clip_np.training import (
     Trainer,
     TrainingOptions,
     changes,
+    count_of_pairs,
     open_task,
     read_metrics,
     read_run,
     saved_training,
+    write_description,
 )
 from clip_np.weights import CHECKPOINT, PREVIOUS, load, locate
 from minigrad.nn import count_parameters
@@ -76,11 +67,6 @@ SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shel
 MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 FIGURE_WIDTH = 36  # characters of a figure's name
-GRID_IMAGES = 20  # test images in captions.png
-GRID_CHOICES = 3  # captions shown for each of them
-GRID_CAPTIONS = 1000  # captions to choose from
-MATRIX_IMAGES = 16  # test images in similarity.png
-ATTENTION_IMAGES = 6  # test images in attention.png
 
 
 def _options_given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -124,9 +110,13 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
-    _say_chance(arguments, figures)
+    chance = trainer.task.chance()
+    measured = {"figures": figures, "chance": chance}
+    write_description(trainer.directory, trainer.description | measured)
+    print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
+    _say_chance(arguments, trainer.task, figures)
     counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
-    return {**result, **counts, **figures}
+    return {**result, **counts, **figures, "chance": chance}
 
 
 def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -268,75 +258,27 @@ def _measure(
     """The figures of a model on the task's held-out data, also printed as a table."""
     figures = task.report(model, tokenizer, preprocess)
     print_text(arguments, f"on {task.measured_on}:")
+    chances = task.chance()
     for key, value in figures.items():
-        name = key.replace("_", " ")
-        print_text(arguments, f"    {name:<{FIGURE_WIDTH}}{round(value, 3):>10g}")
+        line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
+        if key in chances:
+            line += f"   chance {round(chances[key], 3):g}"
+            line += ": says nothing" if chances[key] == 1 else ""
+        print_text(arguments, line)
+    if chances.get("recall_at_1") == 1:
+        print_text(arguments, f"{count_of_pairs(figures['pairs'])} measured: says nothing")
     return figures
 
 
-def _say_chance(arguments: argparse.Namespace, figures: dict[str, Any]) -> None:
+def _say_chance(arguments: argparse.Namespace, task: Task, figures: dict[str, Any]) -> None:
     """Say that there are too few pairs to judge a model by, if so."""
-    chance = figures.get("chance_recall_at_1", 0.0)
+    chance = task.chance().get("recall_at_1", 0.0)
     if chance >= MOST_CHANCE:
         print_text(
             arguments,
             f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
             f"{figures['pairs']:,} held-out pairs",
         )
-
-
-# --- the pictures of a run ------------------------------------------------------------
-
-
-def draw_run(trainer: Trainer) -> list[Path]:
-    """Draw the run's pictures into its directory, and return their paths."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CutTextWarning)  # the measurement has warned of them
-        return _draw_run(trainer)
-
-
-def _draw_run(trainer: Trainer) -> list[Path]:
-    model = trainer.model
-    directory = trainer.directory
-    size = model.config.vision.image_size
-    images, captions = trainer.task.test_samples(GRID_CAPTIONS, size)
-    maps = model.attention_maps(to_model_input(images[:ATTENTION_IMAGES])).numpy()
-    return [
-        loss_curve(
-            entries=read_metrics(directory / METRICS),
-            path=directory / "loss.png",
-            batch_size=trainer.loader.batch_size,
-            loss=trainer.options.loss,
-        ),
-        similarity_matrix(
-            image_features=embed_images(model, images[:MATRIX_IMAGES]),
-            text_features=embed_texts(model, trainer.tokenizer, captions[:MATRIX_IMAGES]),
-            images=images[:MATRIX_IMAGES],
-            captions=captions[:MATRIX_IMAGES],
-            path=directory / "similarity.png",
-        ),
-        _draw_choices(trainer, images[:GRID_IMAGES], captions),
-        attention_maps(
-            images=images[:ATTENTION_IMAGES],
-            maps=maps,
-            path=directory / "attention.png",
-            captions=captions[:ATTENTION_IMAGES],
-        ),
-    ]
-
-
-def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> Path:
-    """Draw images with the captions that the model finds likeliest for them.
-
-    The first captions are the captions of the images, in the same order.
-    """
-    probabilities = caption_probabilities(trainer.model, trainer.tokenizer, images, captions)
-    best = np.argsort(-probabilities, axis=1)[:, :GRID_CHOICES]  # (N, choices)
-    choices = [[captions[column] for column in columns] for columns in best]
-    scores = np.take_along_axis(probabilities, best, axis=1)  # (N, choices)
-    path = trainer.directory / "captions.png"
-    true = captions[: len(images)]
-    return caption_grid(images, true, choices, scores, path, caption_count=len(captions))
 
 
 # --- clip-np evaluate and plot --------------------------------------------------------
@@ -354,8 +296,8 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
         task = _data_to_measure_on(arguments, {})
         figures = _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
-    _say_chance(arguments, figures)
-    return figures
+    _say_chance(arguments, task, figures)
+    return {**figures, "chance": task.chance()}
 
 
 def is_run(path: str) -> bool:
@@ -403,4 +345,5 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
         ],
         is_asked=True,
     )
+    print_text(arguments, f"report: {shown(write_report(directory))}")
     return {"records": len(entries)}

@@ -101,16 +101,13 @@ def open_dataset(
     - split: take all pairs from this split, such as "train[:10%]".
     - streaming: read the set while training, and keep nothing on disk.
     - allow_outside: read image files that lie outside of the folder that names them.
-      Without it a table from a stranger cannot choose which files are opened.
     - skipped: a list. Rows that cannot be used are left out, and what is wrong with
       them is added to it. None: such a row is an error.
     - template: the caption of a class, such as "a photo of a {}". It is for data that
       have classes in place of captions; None is the name alone.
 
-    `split` and `streaming` are only for sets of the `datasets` library.
-
-    Raises DataError for whatever is missing or wrong, and ImportError if a library is
-    needed that is not installed.
+    `split` and `streaming` are only for sets of the `datasets` library. Raises
+    DataError for what is missing or wrong, ImportError for a library that is missing.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -122,8 +119,7 @@ def open_dataset(
     >>> {split: len(pairs) for split, pairs in splits.items()}
     {'train': 2, 'validation': 1}
     """
-    if not 0 <= validation_fraction < 1:
-        raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
+    _require_share(validation_fraction)
     reading = _reading(skipped, template)
     columns = choose_columns(image_column, caption_column)
     is_set = hub.is_set(path)
@@ -135,15 +131,24 @@ def open_dataset(
             return hub.open_stream(sets, str(path), columns, places, reading)
         rows = hub.read_sets(sets, str(path), columns, places, reading)
     elif split or streaming:
-        raise DataError(
-            f"{path}: `split` and `streaming` are only for sets of the datasets library"
-        )
+        raise _only_for_sets(path)
     else:
         rows = read_files(Path(path), columns, allow_outside, reading)
     pairs, splits = pack_rows(rows)
     if len(pairs) == 0:
         raise _nothing_in(path, skipped)
     return _by_split(pairs, splits, validation_fraction, seed, cut_test=is_set)
+
+
+def _require_share(validation_fraction: float) -> None:
+    """ValueError unless it is a share that leaves something to train on."""
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
+
+
+def _only_for_sets(path: str | Path) -> DataError:
+    """The error for options that files do not have."""
+    return DataError(f"{path}: `split` and `streaming` are only for sets of the datasets library")
 
 
 def _nothing_in(path: str | Path, skipped: list[str] | None) -> DataError:

@@ -15,6 +15,7 @@ set and trains nothing.
 
 features            images and texts as unit rows
 metrics             recall, median rank, multiple choice
+chance              the recall of a model that knows nothing
 zero_shot           classes and captions as sentences to choose from
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
@@ -28,6 +29,7 @@ drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
 explaining          where an image speaks for a text: maps, and a picture of them
 page                a web page of results
+run_pages           a web page about a run
 
 Pictures need matplotlib, which is imported when the first one is drawn. The page does
 not.
@@ -41,9 +43,10 @@ from clip_np.evaluation.features import (
     unit_features,
 )
 from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
+from clip_np.evaluation.chance import chance_of_recall
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
 from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.evaluation.reports import pairs_report, prepared_pairs_report
+from clip_np.evaluation.reports import pairs_chance, pairs_report, prepared_pairs_report
 from clip_np.evaluation.index_table import IndexedFile
 from clip_np.evaluation.index import Growth, Index, fingerprint, is_index, read_index, write_index
 from clip_np.evaluation.building import build_index
@@ -57,23 +60,29 @@ from clip_np.evaluation.galleries import caption_grid, labelled_images
 from clip_np.evaluation.attention_pictures import attention_maps
 from clip_np.evaluation.explaining import METHODS, Explanation, explain, explanation_picture
 from clip_np.evaluation.page import html_page, read_picture
+from clip_np.evaluation.run_pages import Chart, Line, Picture, Table, run_page
 
 __all__ = [
     "EQUAL",
     "METHODS",
     "TIE",
     "AnyTokenizer",
+    "Chart",
     "CutTextWarning",
     "Explanation",
     "Growth",
     "Index",
     "IndexedFile",
+    "Line",
     "Match",
     "MissingMatplotlib",
+    "Picture",
+    "Table",
     "attention_maps",
     "build_index",
     "caption_grid",
     "caption_probabilities",
+    "chance_of_recall",
     "embed_files",
     "embed_images",
     "embed_texts",
@@ -89,12 +98,14 @@ __all__ = [
     "loss_curve",
     "multiple_choice_accuracy",
     "names_an_image",
+    "pairs_chance",
     "pairs_report",
     "prepared_pairs_report",
     "ranks",
     "read_index",
     "read_picture",
     "retrieval_metrics",
+    "run_page",
     "search_index",
     "similarity_matrix",
     "unit_features",

@@ -7,6 +7,7 @@ loss is
     -ln(1/N) = ln N
 
 The sigmoid loss has another level (clip_np/losses/sigmoid.py). It is drawn as a line.
+Where the validation has fewer pairs than a batch, its level is drawn, too.
 The training loss is a new batch's at every step, and jumps. So the curve is drawn
 twice: as it is, and as a mean over neighbouring values. The loss of pairs that are held
 out, the validation loss, rises again when a model learns its pairs by heart.
@@ -25,7 +26,8 @@ SMOOTHING = 50  # a mean reaches a 50th of the curve to each side
 CHART_WIDTH = 7.1  # inches
 CHART_HEIGHT = 3.6  # inches
 LABELS_WIDTH = 0.5  # inches to the left of the chart, for the numbers and their name
-LEGEND_HEIGHT = 0.2  # inches above the chart
+LEGEND_HEIGHT = 0.2  # inches above the chart, for a row
+SAME_LEVEL = 0.01  # nats; levels of guessing this close are one line
 SEEN_LOSSES = 0.99  # the share of training losses that the chart has to show
 FEW_LOSSES = 20  # so many are drawn as points
 SIDE_ROOM = 0.05  # of the steps, to the left and right of the values
@@ -48,8 +50,10 @@ def loss_curve(
         raise ValueError(f"loss_curve: none of {len(entries)} entries has a 'loss'")
     validation_steps, validation_losses = _column(entries, "validation_loss")
     smooth = _smoothed(losses)
-    guessing = LOSSES[loss].guessing(batch_size)
-    top = HEADROOM * max(guessing, *smooth, *validation_losses, np.quantile(losses, SEEN_LOSSES))
+    levels = _levels_of_guessing(entries, batch_size, loss)
+    top = HEADROOM * max(
+        *levels.values(), *smooth, *validation_losses, np.quantile(losses, SEEN_LOSSES)
+    )
 
     figure = new_figure()
     axes = figure.add_axes((0, 0, CHART_WIDTH, CHART_HEIGHT))
@@ -60,9 +64,9 @@ def loss_curve(
     axes.plot(
         validation_steps, validation_losses, "o-", color=ORANGE, markersize=4, label="validation"
     )
-    guessing_label = f"knows nothing: {LOSSES[loss].guessing_formula} = {guessing:.2f}"
-    axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1, label=guessing_label)
-    axes.set_ylim(0, top)
+    for colour, (label, level) in zip((GREY, ORANGE), levels.items()):
+        axes.axhline(level, color=colour, linestyle="--", linewidth=1, label=label)
+    axes.set_ylim(0, top or 1.0)  # batches of one pair have no loss but 0
     axes.set_ylabel("loss (nats)", size=BODY_SIZE)
     axes.set_xlabel("step", size=BODY_SIZE)
     axes.set_xlim(step_range(steps, validation_steps))
@@ -71,20 +75,54 @@ def loss_curve(
     axes.tick_params(labelsize=BODY_SIZE, colors=INK)
     axes.grid(color="#e4e4e4", linewidth=0.6)
     # The legend lies above the chart, at its right end.
+    rows = len(levels)
     axes.legend(
-        ncols=4, frameon=False, fontsize=BODY_SIZE, loc="lower right", bbox_to_anchor=(1, 1)
+        ncols=4 if rows == 1 else 3,
+        frameon=False,
+        fontsize=BODY_SIZE,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
     )
 
+    top_of_legend = CHART_HEIGHT + rows * LEGEND_HEIGHT
+    note = _note(entries, batch_size)
+    return save(figure, path, "Training", note, left=-LABELS_WIDTH, top=top_of_legend)
+
+
+def _note(entries: Sequence[Mapping[str, float]], batch_size: int) -> str:
+    """Which batches, and where the validation was best, by loss and by recall."""
     note = f"batches of N = {batch_size:,} pairs"
-    if len(validation_steps):
-        lowest = validation_losses.argmin()
-        note += (
-            f"; lowest validation loss {validation_losses[lowest]:.3f} "
-            f"at step {validation_steps[lowest]:,.0f}"
-        )
-    return save(
-        figure, path, "Training", note, left=-LABELS_WIDTH, top=CHART_HEIGHT + LEGEND_HEIGHT
-    )
+    steps, losses = _column(entries, "validation_loss")
+    if len(steps):
+        lowest = losses.argmin()
+        note += f"; lowest validation loss {losses[lowest]:.3f} at step {steps[lowest]:,.0f}"
+    steps, recalls = _column(entries, "validation_recall_at_1")
+    if len(steps):
+        highest = recalls.argmax()
+        note += f", highest recall {recalls[highest]:.3f} at step {steps[highest]:,.0f}"
+    return note
+
+
+def _levels_of_guessing(
+    entries: Sequence[Mapping[str, float]], batch_size: int, loss: str
+) -> dict[str, float]:
+    """The losses of a model that knows nothing, by what the legend calls them.
+
+    Validation has a level of its own if it is another one: its batches may be smaller,
+    or hold equal captions. Entries of early runs do not know it.
+    """
+    formula = LOSSES[loss].guessing(batch_size)
+    _, training = _column(entries, "guessing")
+    _, validation = _column(entries, "validation_guessing")
+    level = float(training.mean()) if len(training) else formula
+    name = ""
+    if abs(level - formula) < SAME_LEVEL:  # few captions are equal, or none
+        level = formula
+        name = f"{LOSSES[loss].guessing_formula} = "
+    levels = {f"knows nothing: {name}{level:.2f}": level}
+    if len(validation) and abs(validation[-1] - level) >= SAME_LEVEL:
+        levels[f"knows nothing, validation: {validation[-1]:.2f}"] = float(validation[-1])
+    return levels
 
 
 def step_range(steps: np.ndarray, validation_steps: np.ndarray) -> tuple[float, float]:

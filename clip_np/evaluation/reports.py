@@ -12,6 +12,7 @@ from warnings import warn
 import numpy as np
 
 from clip_np.data import DataError, Pairs, Preprocess, a_few
+from clip_np.evaluation.chance import chance_of_recall
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.evaluation.folders import embed_sources
 from clip_np.evaluation.metrics import (
@@ -33,8 +34,6 @@ def pairs_report(
     image_names: Names,
 ) -> dict[str, float]:
     """The figures of N pairs: those of `retrieval_metrics`, and "multiple_choice_3".
-
-    And "chance_recall_at_1", what guessing reaches. With one pair it is 1.
 
     images: uint8 (N, S, S, 3). Rows with equal `image_names` are one image with several
     captions. With fewer than three distinct captions there is no multiple choice.
@@ -84,16 +83,21 @@ def _report(
     text_features = embed_texts(model, tokenizer, captions)  # (N, E)
     report = retrieval_metrics(image_features, text_features, captions, image_names)
 
-    image = number_names(image_names, len(captions))
-    caption = number_names(captions, len(captions))
-    right = len(set(zip(image.numbers.tolist(), caption.numbers.tolist())))
-    # Of I M pairs of an image and a caption so many are right, in both directions.
-    report["chance_recall_at_1"] = right / len(image.first_rows) / len(caption.first_rows)
-
-    rows = image.first_rows  # one row for each image
+    rows = number_names(image_names, len(captions)).first_rows  # one row for each image
     first_captions = [captions[row] for row in rows]
     if len(set(first_captions)) >= CHOICES:
         report[f"multiple_choice_{CHOICES}"] = multiple_choice_accuracy(
             image_features[rows], text_features[rows], choices=CHOICES, captions=first_captions
         )
     return report
+
+
+def pairs_chance(captions: Sequence[str], image_names: Names) -> dict[str, float]:
+    """What a model that knows nothing scores in `pairs_report`, where that is known.
+
+    >>> chances = pairs_chance(["a dog", "a cat", "a cow", "a pig"], image_names=None)
+    >>> chances["recall_at_1"], round(chances["multiple_choice_3"], 3)
+    (0.25, 0.333)
+    """
+    chances = chance_of_recall(len(captions), captions, image_names)
+    return {**chances, f"multiple_choice_{CHOICES}": 1 / CHOICES}

@@ -5,6 +5,7 @@
 contrastive     all captions of the batch compete for an image, and all images for a
                 caption: CLIP's loss
 sigmoid         each pair by itself: does it belong together? SigLIP's loss
+repeated_captions   the pairs that neither of them should take for wrong
 
 A loss is a module with parameters of its own (loss.py). LOSSES has their names.
 
@@ -21,6 +22,7 @@ from clip_np.losses.contrastive import (
     contrastive_loss,
     plain_contrastive_loss,
 )
+from clip_np.losses.repeated_captions import equal_captions
 from clip_np.losses.kinds import LOSSES, loss_for
 from clip_np.losses.loss import HasLogitScale, Loss
 from clip_np.losses.sigmoid import (
@@ -51,6 +53,7 @@ __all__ = [
     "SigmoidLoss",
     "clamp_logit_scale",
     "contrastive_loss",
+    "equal_captions",
     "loss_for",
     "match_probabilities",
     "plain_contrastive_loss",

@@ -68,8 +68,7 @@ def contrastive_loss(
     answers, for instance because image i and image j have the same caption. These pairs
     are left out of the comparison: their logit becomes minus infinity, so that their
     probability and their gradient are 0. The pairs (i, i) on the diagonal are the right
-    answers, and always stay in. `clip-np train` passes none: there, the equal caption
-    of another image counts as a wrong answer.
+    answers, and always stay in. `clip-np train` passes those of `equal_captions`.
 
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
     >>> logit_scale = mg.tensor(math.log(100.0))
@@ -124,6 +123,20 @@ class ContrastiveLoss(Loss):
         clamp_logit_scale(self.logit_scale)
 
     @staticmethod
-    def guessing(count: int) -> float:
-        """ln N: each of N captions gets the probability 1/N."""
-        return math.log(count)
+    def guessing(count: int, positives: np.ndarray | None = None) -> float:
+        """ln N: each of N captions gets the probability 1/N.
+
+        With positives, a row or column has fewer than N choices, and the loss is the
+        mean of their logarithms. Below, four pairs have two captions, so each image
+        chooses between its caption and the two others:
+
+        >>> captions = np.array([0, 0, 1, 1])
+        >>> positives = captions[:, None] == captions
+        >>> ContrastiveLoss.guessing(4, positives) == math.log(3)
+        True
+        """
+        if positives is None:
+            return math.log(count)
+        choices = ~positives | np.eye(count, dtype=bool)  # (N, N)
+        rows, columns = (np.log(choices.sum(axis=axis)).mean() for axis in (1, 0))
+        return float(rows + columns) / 2

@@ -11,6 +11,8 @@ A new loss is a new file with a subclass of `Loss`, and a line in kinds.py.
 import math
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from minigrad.backend import Array
 from minigrad.nn import Module, Parameter
 from minigrad.tensor import Tensor
@@ -43,9 +45,10 @@ class Loss(Module):
         """Bring the parameters back into their bounds, after a training step."""
 
     @staticmethod
-    def guessing(count: int) -> float:
-        """The loss of a model that knows nothing, in batches of `count` pairs.
+    def guessing(count: int, positives: np.ndarray | None = None) -> float:
+        """The loss of a model that knows nothing, in a batch of `count` pairs.
 
-        NaN if that is not known.
+        positives (N, N), on the host, is as for `forward`. NaN if the loss of guessing
+        is not known.
         """
         return math.nan

@@ -151,11 +151,16 @@ class SigmoidLoss(Loss):
         clamp_logit_scale(self.logit_scale)
 
     @staticmethod
-    def guessing(count: int) -> float:
+    def guessing(count: int, positives: np.ndarray | None = None) -> float:
         """N H(1/N): every pair is right with probability 1/N.
+
+        With positives, M of the N^2 pairs are left, and N of them are right. So the
+        loss is M/N H(N/M), where M/N stands in the place of N.
 
         >>> round(SigmoidLoss.guessing(160), 3), round(math.log(160), 3)
         (6.072, 5.075)
         """
-        others = count - 1
-        return math.log(count) + (others * math.log(count / others) if others else 0.0)
+        ignored = 0 if positives is None else int((positives & ~np.eye(count, dtype=bool)).sum())
+        choices = (count**2 - ignored) / count  # M/N
+        wrong = choices - 1
+        return math.log(choices) + (wrong * math.log(choices / wrong) if wrong else 0.0)

@@ -8,7 +8,7 @@
      |             |                         |  backward in pieces (worker, sums)
      |             | <--- loss and norm ---- +  clip, update, clamp
      |             |
-     |             +--> RunDirectory: checkpoint.npz, best.npz, metrics.jsonl
+     |             +--> RunDirectory: checkpoint.npz, best.npz, metrics.jsonl, run.json
      |             +--> warnings
      |
      +--> report: the figures of the test split, at the end
@@ -38,20 +38,32 @@ from clip_np.training.data_record import changes
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
-from clip_np.training.log import METRICS, read_metrics
-from clip_np.training.watch import PATIENCE, WINDOW, TrainingWarning, Watch, warn_of_truncation
+from clip_np.training.log import METRICS, count_of_pairs, describe_validation, read_metrics
+from clip_np.training.watch import (
+    PATIENCE,
+    WINDOW,
+    TrainingWarning,
+    Watch,
+    warn_of_small_data,
+    warn_of_truncation,
+)
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
-from clip_np.training.directory import RunDirectory, read_run
+from clip_np.training.best import Best
+from clip_np.training.description import read_description, write_description
+from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
 from clip_np.training.loop import Trainer, TrainingError
 
 __all__ = [
     "BACKEND_HELP",
     "METRICS",
     "PATIENCE",
+    "PICTURES",
     "RECIPES",
+    "REPORT",
     "WINDOW",
+    "Best",
     "FilesTask",
     "GradientSums",
     "RunDirectory",
@@ -68,17 +80,22 @@ __all__ = [
     "Watch",
     "Worker",
     "changes",
+    "count_of_pairs",
+    "describe_validation",
     "expected_steps",
     "is_finished",
     "learning_rate",
     "loss_and_gradients",
     "make_plan",
     "open_task",
+    "read_description",
     "read_metrics",
     "read_run",
     "saved_training",
     "shapes_report",
     "train_tokenizer",
     "training_step",
+    "warn_of_small_data",
     "warn_of_truncation",
+    "write_description",
 ]

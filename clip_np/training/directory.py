@@ -4,8 +4,10 @@ All of them are in one directory:
 
     checkpoint.npz             from which the run goes on
     checkpoint.previous.npz    the one before, in case the last one is damaged
-    best.npz                   the weights with the lowest validation loss
+    best.npz                   the weights with the highest recall in validation
     metrics.jsonl              what happened
+    run.json                   options, versions, data and figures
+    report.html                all of it on a page
     loss.png, ...              pictures
     earlier.1/, earlier.2/     earlier runs that were started in the same directory, and
                                copies of this one before its options were changed
@@ -29,6 +31,7 @@ from pathlib import Path
 from warnings import warn
 
 from clip_np.files import File, FileError, exclusive
+from clip_np.training.description import DESCRIPTION
 from clip_np.training.log import METRICS
 from clip_np.training.saved import saved_training
 from clip_np.training.watch import TrainingWarning
@@ -37,9 +40,10 @@ from clip_np.weights import BEST, CHECKPOINT, PREVIOUS, Checkpoint, read_checkpo
 COMING = "checkpoint.new.npz"  # until it is complete
 LOCK = "run.lock"
 EARLIER = "earlier"
+REPORT = "report.html"
 PICTURES = ("loss.png", "similarity.png", "captions.png", "attention.png")
 
-RUN_FILES = (*PICTURES, BEST, METRICS, PREVIOUS, CHECKPOINT)
+RUN_FILES = (*PICTURES, REPORT, DESCRIPTION, BEST, METRICS, PREVIOUS, CHECKPOINT)
 """What is moved aside. The checkpoint is last: with it, the rest is complete."""
 
 
@@ -122,6 +126,13 @@ class RunDirectory:
         checkpoint, path = _read_last_or_previous(self.path)
         self._last_is_sound = path.name == CHECKPOINT
         return checkpoint
+
+    def best_step(self) -> int | None:
+        """The step of the state in best.npz; None if no such file can be read."""
+        try:
+            return saved_training(read_checkpoint(self.path / BEST), self.path / BEST).step
+        except (FileError, FileNotFoundError):
+            return None
 
     def write_checkpoint(self, write: Callable[[Path], None], step: int) -> Path | None:
         """Let `write` write the next checkpoint to a path.

@@ -10,7 +10,7 @@ out too, with a warning: the checkpoint is what a run goes on from, and no line 
 diary stops it. For people there is a progress bar too.
 
 The same file tells a resumed run what happened before: entries later than its
-checkpoint are dropped, and the lowest validation loss so far is found in it.
+checkpoint are dropped, and the others say how good the best state so far was.
 """
 
 import json
@@ -101,16 +101,14 @@ class MetricsFile:
     """The metrics of one run in its directory.
 
     A run that starts at `step` keeps the entries up to this step. A new run, which
-    starts at step 0, keeps none. lowest_validation_loss is the lowest of the kept
-    entries. The file is not touched before the first entry is added.
+    starts at step 0, keeps none. The file is not touched before the first entry is
+    added.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         entries = read_metrics(path) if step > 0 and path.exists() else []
         self.kept = [entry for entry in entries if entry["step"] <= step]
-        losses = [entry["validation_loss"] for entry in self.kept if "validation_loss" in entry]
-        self.lowest_validation_loss = min(losses, default=math.inf)
         self.is_begun = False
 
     def append(self, entry: Entry) -> None:
@@ -129,6 +127,7 @@ class ProgressBar:
     def __init__(self, options: TrainingOptions, step: int, elapsed: float) -> None:
         from tqdm import tqdm  # here, since it takes 20 ms
 
+        self.validation = ""
         self.counts_steps = options.steps is not None
         total = options.steps or math.ceil(options.seconds or 0)
         unit = "step" if self.counts_steps else "s"
@@ -151,27 +150,54 @@ class ProgressBar:
         )
         if not self.counts_steps:
             shown = f"step {entry['step']}, {shown}"
+        if "validation_recall_at_1" in entry:
+            self.validation = f", validation recall {entry['validation_recall_at_1']:.3f}"
+        shown += self.validation  # it stays until the next one
         self.bar.set_postfix_str(shown)
 
     def _position(self, step: int, elapsed: float) -> int:
         return step if self.counts_steps else round(elapsed)
 
 
-class Log:
-    """The metrics file and the bar of a run that starts at `step`.
+def describe_validation(entry: Entry) -> str:
+    """A validation in words: each figure beside that of a model that knows nothing.
 
-    lowest_validation_loss is the lowest of all entries so far, also of earlier runs.
+    >>> entry = {"step": 100, "validation_recall_at_1": 0.12, "validation_loss": 2.5}
+    >>> entry |= {"validation_chance": 0.002, "validation_guessing": 5.0752}
+    >>> print(describe_validation(entry | {"validation_pairs": 500})[10:])
+    validation recall at 1 0.120 (chance 0.002, 500 pairs), loss 2.500 (guessing 5.075)
     """
+    pairs = count_of_pairs(entry["validation_pairs"])
+    if entry["validation_chance"] >= 1:
+        return f"step {entry['step']}: validation, {pairs} measured: says nothing"
+    return (
+        f"step {entry['step']}: validation recall at 1 {entry['validation_recall_at_1']:.3f} "
+        f"(chance {entry['validation_chance']:.3g}, {pairs}), "
+        f"loss {entry['validation_loss']:.3f} (guessing {entry['validation_guessing']:.3f})"
+    )
+
+
+def count_of_pairs(count: float) -> str:
+    """A number of pairs in words.
+
+    >>> count_of_pairs(1), count_of_pairs(1200)
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{count:,} pair" + ("" if count == 1 else "s")
+
+
+class Log:
+    """The metrics file and the bar of a run that starts at `step`."""
 
     def __init__(
         self, path: Path, options: TrainingOptions, step: int, elapsed: float, batch_size: int
     ) -> None:
         self.metrics = MetricsFile(path, step)
-        self.lowest_validation_loss = self.metrics.lowest_validation_loss
         self.bar = ProgressBar(options, step, elapsed)
         self.batch_size = batch_size
         self.last_step = step  # of the last entry
         self.since_last = Stopwatch()
+        self.said: set[str] = set()
 
     def __enter__(self) -> "Log":
         return self
@@ -187,11 +213,17 @@ class Log:
         """Print a line for people, above the bar."""
         self.bar.say(text)
 
+    def say_once(self, topic: str, text: str) -> None:
+        """Say a line about a topic, unless one about it was said before."""
+        if topic not in self.said:
+            self.said.add(topic)
+            self.say(text)
+
     def write(self, entry: Entry) -> None:
         """Add an entry to the file, and show it."""
         self.metrics.append(entry)
         self.bar.show(entry)
-        validation_loss = entry.get("validation_loss", math.inf)
-        self.lowest_validation_loss = min(self.lowest_validation_loss, validation_loss)
+        if "validation_chance" in entry and not sys.stderr.isatty():
+            self.say(describe_validation(entry))
         self.last_step = int(entry["step"])
         self.since_last.restart()

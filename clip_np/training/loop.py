@@ -14,8 +14,8 @@ file of its own:
   model are spoiled (health.py);
 - to lose nothing: a checkpoint after the first step, then at least every minute, at the
   end, on Ctrl-C and SIGTERM (interrupts.py), and when an error ends the run. Another
-  one holds the weights with the lowest validation loss. Earlier runs and other programs
-  in the same directory are respected (directory.py).
+  one holds the weights with the highest recall in validation (best.py). Earlier runs
+  and other programs in the same directory are respected (directory.py).
 
 **When does a resumed run take the same steps as one that was never stopped?** A batch
 is a function of the seed and the step. A checkpoint holds the weights, the running
@@ -37,12 +37,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.losses import loss_for
+from clip_np.losses import equal_captions, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
+from clip_np.training.best import Best
+from clip_np.training.description import describe_run, write_description
 from clip_np.training.directory import RunDirectory
 from clip_np.training.health import fault_in, fault_of, largest_values
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -54,9 +54,10 @@ from clip_np.training.starting import new_model
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.training.validation import Validation
-from clip_np.training.watch import Watch
+from clip_np.training.watch import Watch, warn_of_small_data
 from clip_np.weights import BEST, CHECKPOINT, Checkpoint, save_checkpoint
 from minigrad.backend import Array, array_module, move
+from minigrad.nn import count_parameters
 from minigrad.optim import AdamW
 from minigrad.threads import count_workers
 
@@ -101,6 +102,8 @@ class Trainer:
         """
         if task.train is None:
             raise ValueError("this task has nothing to train on: it was opened for measuring")
+        if options.patience is not None and task.validation is None:
+            raise ValueError("`patience` counts validations, and no pairs are held out for them")
         self.task = task
         self.files = directory if isinstance(directory, RunDirectory) else RunDirectory(directory)
         self.directory = self.files.path
@@ -108,6 +111,8 @@ class Trainer:
         self.elapsed = 0.0
         self.interrupted = False
         self.stopped_by: int | None = None
+        self.guessing = math.nan  # the loss of guessing in the last batch
+        self.best = Best(entries=(), kept_step=None)
         self.model: CLIP
         self.tokenizer: TokenizerProtocol
         if checkpoint is None:
@@ -129,6 +134,8 @@ class Trainer:
         )
         if checkpoint is not None:
             self._go_on_from(checkpoint)
+        self.description = describe_run(self.options, task, count_parameters(self.model))
+        self.is_described = False
         self.loader = self._make_loader(task.train)
         self.loss = loss_for(self.model, options.loss)
         self.take_step = TrainingStep(
@@ -163,8 +170,12 @@ class Trainer:
         self.files.last_step = self.step
 
     def finished(self) -> bool:
-        """Whether the steps or the seconds are used up."""
-        return is_finished(self.options, self.step, self.elapsed)
+        """Whether the steps, the seconds or the patience are used up."""
+        return self.is_patience_over() or is_finished(self.options, self.step, self.elapsed)
+
+    def is_patience_over(self) -> bool:
+        """Whether the last `patience` validations had no better recall."""
+        return self.options.patience is not None and self.best.stale >= self.options.patience
 
     def run(self) -> dict[str, float]:
         """Train until the end, or until Ctrl-C. Returns train_seconds and steps.
@@ -181,9 +192,10 @@ class Trainer:
 
     def _run(self) -> dict[str, float]:
         self.model.train()
+        if self.loader.pairs.repeats:  # a stream brings more than it starts with
+            warn_of_small_data(self.loader.pairs.captions, self.options.batch_size)
         validation = self._load_validation()
-        guessing = self.loss.guessing(self.loader.batch_size)
-        watch = Watch(guessing, self.loss.guessing_formula)
+        watch = Watch(self.loss.guessing_formula)
         log = Log(
             path=self.directory / METRICS,
             options=self.options,
@@ -191,6 +203,9 @@ class Trainer:
             elapsed=self.elapsed,
             batch_size=self.loader.batch_size,
         )
+        self.best = Best(log.metrics.kept, self.files.best_step() if self.step else None)
+        for entry in log.metrics.kept:
+            watch.remember(entry)
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
         batches = self.loader.batches(start_step=self.step, stop_step=last_step)
         steps_before = self.optimizer.step_count - self.step
@@ -206,6 +221,8 @@ class Trainer:
                 if not stop.is_set() and not is_torn:
                     self._save_after_error(log)
                 raise
+            if self.is_patience_over():
+                log.say(f"ended early: no better recall in {self.best.stale} validations")
             self.interrupted = stop.is_set()
             self.stopped_by = stop.signal
             if self.files.is_begun or self.step > 0:
@@ -227,7 +244,7 @@ class Trainer:
         pause = FIRST_SAVE_SECONDS
         while not self.finished() and not stop.is_set():
             batch = next(batches)
-            result = self._train_on(batch.images, batch.captions)
+            result = self._train_on(batch, log)
             self.step += 1
             self.elapsed = clock.seconds()
             if not self.files.is_begun:  # before anything else is written
@@ -243,6 +260,9 @@ class Trainer:
     def _save_and_say(self, log: Log) -> None:
         """Save, and say where an earlier run went."""
         folder = self.save()
+        if not self.is_described:
+            self.is_described = True
+            write_description(self.directory, self.description)
         if folder is not None:
             log.say(f"an earlier run was here; its files are now in {folder}")
 
@@ -257,11 +277,20 @@ class Trainer:
         else:
             log.say(f"an error ends the run; it is saved as of step {self.step}")
 
-    def _train_on(self, images: np.ndarray, captions: list[str]) -> dict[str, Array]:
+    def _train_on(self, batch: Batch, log: Log) -> dict[str, Array]:
         """One step, at the learning rate of the schedule."""
         self.optimizer.lr = learning_rate(self.options, self.step, self.elapsed)
-        tokens = self.tokenizer(captions, truncate=True)
-        return self.take_step(images, tokens)
+        tokens = self.tokenizer(batch.captions, truncate=True)
+        positives = equal_captions(tokens)
+        self.guessing = self.loss.guessing(len(tokens), positives)
+        if positives is not None:
+            twins = int((positives.sum(axis=1) > 1).sum())
+            log.say_once(
+                "equal captions",
+                f"batches hold equal captions (here {twins} of {len(tokens)}): "
+                "they are not taken for each other's wrong answers",
+            )
+        return self.take_step(batch.images, tokens, positives)
 
     def _is_due(self, every: int) -> bool:
         """Whether it is time for what happens once in `every` steps and at the end."""
@@ -277,7 +306,8 @@ class Trainer:
             entry |= validation.measure(self.model, self.tokenizer, self.loss)
             if not math.isfinite(entry["validation_loss"]):
                 raise self._astray(f"the validation loss is {entry['validation_loss']}")
-            if entry["validation_loss"] < log.lowest_validation_loss:
+            watch.look_at_validation(entry)
+            if self.best.look(entry):
                 self.save(BEST)
         log.write(entry)
 
@@ -299,6 +329,7 @@ class Trainer:
             "step": self.step,
             "seconds": round(self.elapsed, 3),
             "loss": loss,
+            "guessing": self.guessing,
             "temperature": math.exp(logit_scale),
             "grad_norm": norm,
             "learning_rate": self.optimizer.lr,

@@ -40,6 +40,7 @@ MUST_BE_POSITIVE = {
     "shards": "the batch itself is one piece",
     "log_every": "it counts steps",
     "validate_every": "it counts steps",
+    "patience": "it counts validations",
 }
 """Options for which 0 has no meaning, and why. All other numbers may be 0."""
 
@@ -106,6 +107,9 @@ class TrainingOptions:
     shift: int = command_line_field(0, "PIXELS", "move training images by up to this")
     zoom: float = command_line_field(0.0, "X", "stretch training images by up to exp(X), each way")
     tag_probability: float = 0.0  # of adding some of a pair's tags to its caption
+    patience: int | None = command_line_field(
+        None, "N", "end after N validations without a better recall (default: never)"
+    )
     seed: int = command_line_field(0, "N", "for all random numbers; same seed, same run (0)")
     backend: str = command_line_field("numpy", "NAME", BACKEND_HELP)
     workers: int | None = command_line_field(

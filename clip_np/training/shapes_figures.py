@@ -55,6 +55,15 @@ def shapes_report(
     return report
 
 
+def shapes_chance(splits: dict[str, ShapesSplit]) -> dict[str, float]:
+    """What a model that knows nothing scores in the figures of `shapes_report`."""
+    chances = {"zero_shot_seen": 1 / len(CLASSES), "zero_shot_heldout": 1 / len(CLASSES)}
+    for kind, suffix in (("all", ""), ("heldout", "_heldout")):
+        for size in (SMALL_GALLERY, len(splits[kind].images)):
+            chances[f"recall_at_1_of_{size}{suffix}"] = 1 / size
+    return chances
+
+
 def recall_in_galleries(image_features: np.ndarray, text_features: np.ndarray, size: int) -> float:
     """The mean recall at 1, both ways, over galleries of `size` rows each.
 

@@ -8,6 +8,7 @@ shapes task with its built-in drawings, and image-caption data from files. Both 
     settings                for TrainingOptions.of
     source                  what it takes to open the same data again (for checkpoints)
     report(...)             the figures of the test split, by name
+    chance()                what a model that knows nothing scores in them, by name
     test_samples(...)       images of the test split, and as many different captions
     skip_bad                whether unreadable images are left out
     measured_on             which pairs the figures are about, in words
@@ -32,11 +33,11 @@ from clip_np.data import (
     open_dataset,
     shapes,
 )
-from clip_np.evaluation import AnyTokenizer, pairs_report, prepared_pairs_report
+from clip_np.evaluation import AnyTokenizer, pairs_chance, pairs_report, prepared_pairs_report
 from clip_np.model import CLIP
 from clip_np.training.checks import shown
 from clip_np.training.data_record import keep_held_out, record_of
-from clip_np.training.shapes_figures import shapes_report
+from clip_np.training.shapes_figures import shapes_chance, shapes_report
 
 TRAINING_IMAGES = 60_000
 """Drawings that the shapes task trains on."""
@@ -109,6 +110,10 @@ class ShapesTask:
             raise ValueError("the shapes task measures models that were trained here; pass `data`")
         return shapes_report(model, tokenizer, self.splits)
 
+    def chance(self) -> dict[str, float]:
+        """What guessing scores in the figures of `report`."""
+        return shapes_chance(self.splits)
+
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """The first `count` test images, uint8 (count, 32, 32, 3), with captions."""
         split = self.splits["all"]
@@ -159,7 +164,8 @@ class FilesTask:
         if name not in splits:
             raise DataError(f"{path}: too few pairs to hold any out for measuring")
         self.test = splits[name]
-        self.measured_on = f"the {name} split, {len(self.test):,} pairs"
+        plural = "" if len(self.test) == 1 else "s"
+        self.measured_on = f"the {name} split, {len(self.test):,} pair{plural}"
 
     def keep_held_out(self, before: Mapping[str, Any]) -> None:
         """Hold out the images that a record of the data says: see data_record.py."""
@@ -182,6 +188,10 @@ class FilesTask:
         size = model.config.vision.image_size
         images, test = load_images(self.test, size, self.skip_bad)
         return pairs_report(model, tokenizer, images, test.captions, test.names)
+
+    def chance(self) -> dict[str, float]:
+        """What guessing scores in the figures of `report`."""
+        return pairs_chance(self.test.captions, self.test.names)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """At most `count` test images, uint8 (n, size, size, 3), no caption twice.

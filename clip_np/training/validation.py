@@ -3,7 +3,7 @@
 A model may learn its training pairs by heart. So some pairs are held out. Their loss is
 measured now and then during the training. It falls as long as the model learns what the
 pairs have in common, and rises when it begins to learn by heart. The weights with the
-lowest validation loss are kept in a file of their own.
+highest recall are kept in a file of their own (best.py).
 
 The loss of guessing depends on the size N of a batch (for the contrastive loss it is
 ln N), so losses can be compared for equal N only. The held-out pairs are therefore
@@ -13,8 +13,8 @@ measured in batches of the size of the training batches.
 import numpy as np
 
 from clip_np.data import Pairs, load_images
-from clip_np.evaluation import embed_images, embed_texts, retrieval_metrics
-from clip_np.losses import Loss
+from clip_np.evaluation import chance_of_recall, embed_images, embed_texts, retrieval_metrics
+from clip_np.losses import Loss, equal_captions
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.tasks import VALIDATION_IMAGES
@@ -33,21 +33,34 @@ class Validation:
         self.images, readable = load_images(some, image_size, skip_bad)
         self.captions = readable.captions
         self.batch_size = min(batch_size, len(self.images))
+        self.chance = chance_of_recall(len(self.images), self.captions)["recall_at_1"]
 
     def measure(self, model: CLIP, tokenizer: TokenizerProtocol, loss: Loss) -> dict[str, float]:
-        """The keys validation_loss, a mean over batches, and validation_recall_at_1."""
+        """Loss and recall of the held-out pairs, beside those of a model that guesses.
+
+        The keys are validation_loss and validation_guessing, means over batches,
+        validation_recall_at_1 and validation_chance, and validation_pairs. As in the
+        training, equal captions of a batch are not taken for each other's wrong
+        answers.
+        """
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)
+        tokens = tokenizer(self.captions, truncate=True)  # (N, T)
         backend = model.logit_scale.backend
-        losses = []
+        losses, guesses = [], []
         with no_grad():
             for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
                 rows = slice(start, start + self.batch_size)
                 images = tensor(image_features[rows], backend=backend)
                 texts = tensor(text_features[rows], backend=backend)
-                losses.append(loss(images, texts).item())
+                positives = equal_captions(tokens[rows])
+                losses.append(loss(images, texts, positives).item())
+                guesses.append(loss.guessing(self.batch_size, positives))
         metrics = retrieval_metrics(image_features, text_features, self.captions)
         return {
             "validation_loss": float(np.mean(losses)),
+            "validation_guessing": float(np.mean(guesses)),
             "validation_recall_at_1": metrics["recall_at_1"],
+            "validation_chance": self.chance,
+            "validation_pairs": len(self.images),
         }

@@ -9,13 +9,18 @@ each has a usual cause:
   value between them.
 - *Captions are longer than the context.* They lose their end.
 - *The model waits for its images.* It computes less than it could.
+- *The training pairs are learned by heart.* The loss of pairs that are held out is
+  above that of guessing, or has risen far above its minimum, while the loss of the
+  training pairs falls.
+- *There is nothing to tell apart.* In batches of one pair, or of one caption, the loss
+  is ln 1 = 0 whatever the model does. That is no success.
 
 A loss that is NaN or infinite is not a sign. It ends the run: see loop.py.
 """
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from warnings import warn
 
@@ -34,6 +39,15 @@ GUESSING_MARGIN = 0.02
 
 BOUND_MARGIN = 1e-4
 """The part of a bound within which the temperature counts as being at it."""
+
+ABOVE_GUESSING = 0.05
+"""The part by which a validation loss must exceed that of guessing to be above it."""
+
+RISE = 0.2
+"""The part of the loss of guessing by which a validation loss may rise again."""
+
+RECENT = 10
+"""Entries whose mean is the training loss of the moment: single batches jump."""
 
 TRUNCATED_SHARE = 0.05
 """The part of the captions that may lose their end without a warning."""
@@ -65,10 +79,38 @@ def warn_of_truncation(lengths: np.ndarray, context_length: int) -> None:
         )
 
 
+def warn_of_small_data(captions: Sequence[str], batch_size: int) -> None:
+    """Warn if the pairs to train on, or the batches, are too few to learn from.
+
+    >>> warn_of_small_data(["a cat", "a dog", "a cow", "a pig"], batch_size=2)  # enough
+    """
+    count = len(captions)
+    size = min(batch_size, count)
+    if size == 1:
+        sign = "a batch of one pair has no wrong answers: the loss is 0 whatever the model does"
+        cause = "a `batch_size` of 1" if count > 1 else "a data set of one pair"
+    elif all(caption == captions[0] for caption in captions):  # ends at the first other one
+        sign = (
+            f"all {count:,} images have one caption, so that there is nothing to tell apart: "
+            "the loss is 0 whatever the model does"
+        )
+        cause = "a wrong `caption_column`, or a class name in place of captions"
+    elif count < 2 * batch_size:
+        sign = (
+            f"{count:,} pairs make less than two batches of {batch_size:,}: nearly the same "
+            "batch comes again and again, and is learned by heart"
+        )
+        cause = "a `batch_size` that is too large for few pairs"
+    else:
+        return
+    warn(f"{sign}. Usual cause: {cause}", TrainingWarning, stacklevel=2)
+
+
 class Moment(NamedTuple):
     """What the watch remembers of an entry, with the seconds waited until then."""
 
     loss: float
+    guessing: float
     seconds: float
     waited: float
 
@@ -76,19 +118,22 @@ class Moment(NamedTuple):
 class Watch:
     """Looks at the entries of a run as they are made, and warns of each sign once.
 
-    guessing is the loss of a model that knows nothing, and formula how it is written
-    (see `clip_np.losses.Loss`).
+    formula is how the loss of guessing is written (see `clip_np.losses.Loss`). What it
+    is stands in the entries, since it depends on the captions of a batch: where some of
+    them are equal, guessing is easier.
 
-    >>> watch = Watch(guessing=math.log(32), formula="ln N")
-    >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "temperature": 14.0}
+    >>> watch = Watch(formula="ln N")
+    >>> entry = {"step": 10, "seconds": 1.0, "loss": 2.9, "guessing": math.log(32)}
+    >>> entry["temperature"] = 14.0
     >>> watch.look(entry, waited=0.1)  # a good start: no warning
     """
 
-    def __init__(self, guessing: float, formula: str) -> None:
-        self.guessing = guessing
+    def __init__(self, formula: str) -> None:
         self.formula = formula
         self.window: deque[Moment] = deque(maxlen=WINDOW)
         self.warned: set[str] = set()
+        self.lowest = math.inf  # of the validation losses
+        self.training_at_lowest = math.inf
 
     def look(self, entry: Mapping[str, float], waited: float) -> None:
         """Look at a line of metrics.jsonl.
@@ -96,19 +141,60 @@ class Watch:
         waited is how long, in seconds since the start of the run, the model has been
         without a batch.
         """
-        self.window.append(Moment(entry["loss"], entry["seconds"], waited))
+        moment = Moment(
+            loss=entry["loss"], guessing=entry["guessing"], seconds=entry["seconds"], waited=waited
+        )
+        self.window.append(moment)
         self._look_at_loss(entry["step"])
         self._look_at_temperature(entry["temperature"])
         self._look_at_waiting()
 
+    def remember(self, entry: Mapping[str, float]) -> None:
+        """Know an entry from before a run was resumed, without a warning."""
+        self._note_lowest(
+            validation=entry.get("validation_loss", math.inf), training=entry.get("loss", math.inf)
+        )
+
+    def look_at_validation(self, entry: Mapping[str, float]) -> None:
+        """Look at a line of metrics.jsonl that has the figures of a validation."""
+        loss = entry["validation_loss"]
+        guessing = entry.get("validation_guessing", math.nan)
+        training = float(np.mean([moment.loss for moment in self.window][-RECENT:]))
+        if loss > (1 + ABOVE_GUESSING) * guessing and training < loss / 2:
+            self._warn_of_learning_by_heart(
+                f"the validation loss is {loss:.2f}, more than that of guessing, {guessing:.2f}, "
+                f"and the training loss is {training:.2f}"
+            )
+        elif loss > self.lowest + RISE * guessing and training < self.training_at_lowest:
+            self._warn_of_learning_by_heart(
+                f"the validation loss has risen from {self.lowest:.2f} to {loss:.2f}, and the "
+                f"training loss has fallen from {self.training_at_lowest:.2f} to {training:.2f}"
+            )
+        self._note_lowest(validation=loss, training=training)
+
+    def _note_lowest(self, validation: float, training: float) -> None:
+        if validation < self.lowest:
+            self.lowest = validation
+            self.training_at_lowest = training
+
+    def _warn_of_learning_by_heart(self, figures: str) -> None:
+        self._warn(
+            sign=f"the training pairs are learned by heart: {figures}",
+            cause="few pairs for the size of the model. What helps: more pairs, more variation of "
+            "them (`shift`, `zoom`), a smaller `preset`, more `weight_decay`, an earlier end "
+            "(`patience`). best.npz holds the state of the highest recall",
+        )
+
     def _look_at_loss(self, step: float) -> None:
         if len(self.window) < WINDOW or step < PATIENCE:
             return
-        farthest = max(abs(moment.loss - self.guessing) for moment in self.window)
-        if farthest < GUESSING_MARGIN * self.guessing:
+        if all(
+            abs(moment.loss - moment.guessing) < GUESSING_MARGIN * moment.guessing
+            for moment in self.window
+        ):
+            guessing = float(np.mean([moment.guessing for moment in self.window]))
             self._warn(
-                sign=f"the loss stays at {self.formula} = {self.guessing:.2f}, "
-                "the loss of guessing",
+                sign=f"the loss stays at {self.formula} = {guessing:.2f}, the loss of guessing",
                 cause="a `learning_rate` that is too high or too low, or captions that do not "
                 "belong to their images. Can 100 pairs alone be learned?",
             )

@@ -10,7 +10,7 @@ One file, `checkpoint.npz`, holds all of it:
 A resumed run goes on from here (training/loop.py says when its steps are the same as
 those of an uninterrupted run). One file cannot come apart, so
 weights never meet the wrong vocabulary. Next to it lies `best.npz`, for use only: the
-model as it was when its validation loss was lowest.
+model as it was when its recall in validation was highest.
 """
 
 import contextlib

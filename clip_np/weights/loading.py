@@ -41,13 +41,13 @@ def load(
 
     `path` is anything in the table of `clip_np.weights`. For a run directory it means
     checkpoint.npz, the last state; the path of its best.npz means the state of the
-    lowest validation loss. `activation` replaces the one that the files name. `dtype`
-    is "float32" or "float64". `image_size` makes the model see images of another size
-    than it was trained with, in pixels a side: what it learned for places in the image
-    is resized (clip_np/encoders/position_grids.py). If the vocabulary is missing, the
-    tokenizer raises when it is called. FileNotFoundError if there is no model,
-    FileError for what is wrong in it, ValueError for arguments that it cannot follow.
-    If what is wrong is a run's last state, the error names the one before.
+    highest recall in validation. `activation` replaces the one that the files name.
+    `dtype` is "float32" or "float64". `image_size` makes the model see images of
+    another size than it was trained with, in pixels a side: what it learned for places
+    in the image is resized (clip_np/encoders/position_grids.py). If the vocabulary is
+    missing, the tokenizer raises when it is called. FileNotFoundError if there is no
+    model, FileError for what is wrong in it, ValueError for arguments that it cannot
+    follow. If what is wrong is a run's last state, the error names the one before.
     """
     if activation is not None and activation not in ACTIVATIONS:
         raise ValueError(f"load: `activation` must be one of {ACTIVATIONS}, not {activation!r}")

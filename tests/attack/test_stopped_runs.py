@@ -145,10 +145,10 @@ def test_any_error_saves_the_steps_that_were_taken(task, tmp_path, steps_before)
     trainer = trainer_of(task, tmp_path / "run")
     step = trainer.take_step
 
-    def fail_later(images, tokens):
+    def fail_later(images, tokens, positives):
         if trainer.step == steps_before:
             raise ZeroDivisionError("something unforeseen")
-        return step(images, tokens)
+        return step(images, tokens, positives)
 
     trainer.take_step = fail_later
     with pytest.raises(ZeroDivisionError):

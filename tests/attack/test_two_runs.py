@@ -9,6 +9,7 @@ from small_runs import everything_in, trainer_of
 from clip_np import cli
 from clip_np.files import LockedError, exclusive
 from clip_np.training import METRICS
+from clip_np.training.description import DESCRIPTION
 from clip_np.training.directory import LOCK
 from clip_np.weights import BEST, CHECKPOINT, PREVIOUS
 
@@ -23,14 +24,14 @@ def test_new_runs_move_earlier_ones_aside_when_they_have_a_checkpoint(task, tmp_
     (directory / "notes.txt").write_text("of the user")
     good = everything_in(directory)
     failing = trainer_of(task, directory, seed=1)
-    failing.take_step = lambda images, tokens: 1 / 0
+    failing.take_step = lambda images, tokens, positives: 1 / 0
     with pytest.raises(ZeroDivisionError):
         failing.run()
     assert everything_in(directory) == good
     for number in (1, 2):  # two accidents
         trainer_of(task, directory, steps=2, seed=number).run()
         assert f"earlier run was here; its files are now in {directory}" in capsys.readouterr().err
-    names = {CHECKPOINT, PREVIOUS, BEST, METRICS}
+    names = {CHECKPOINT, PREVIOUS, BEST, METRICS, DESCRIPTION}
     kept = everything_in(directory / "earlier.1")
     assert kept == {name: good[name] for name in names}
     assert set(everything_in(directory / "earlier.2")) == names

@@ -35,7 +35,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert report["skipped_images"] == 0
     folder = tmp_path / "runs" / "shapes"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [BEST, CHECKPOINT, PREVIOUS, METRICS, *PICTURES]
+        [BEST, CHECKPOINT, PREVIOUS, METRICS, "report.html", "run.json", *PICTURES]
     )
     assert "weights, 128 pairs" in errors
     assert f"results go to {pathlib.Path('runs/shapes')}" in errors
@@ -54,7 +54,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert len(again) == 6
     figures, errors = run(capsys, "evaluate", folder / CHECKPOINT)
     assert errors == ""
-    assert f" {round(report['recall_at_1_of_1000'], 3):g}\n" in figures
+    assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001\n" in figures
 
 
 def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
@@ -97,7 +97,7 @@ def test_without_matplotlib_it_trains_and_says_what_to_install(
     assert report_of(output)["steps"] == 10
     assert 'pictures need matplotlib: pip install "minigrad-clip[examples]"' in errors
     assert sorted(path.name for path in pathlib.Path("here").iterdir()) == [
-        *(BEST, CHECKPOINT, PREVIOUS, METRICS)
+        *(BEST, CHECKPOINT, PREVIOUS, METRICS, "report.html", "run.json")
     ]
 
 
@@ -272,7 +272,10 @@ def test_plot_draws_the_loss_again(capsys, photos):
     run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
     pathlib.Path("here", "loss.png").unlink()
     output, _ = run(capsys, "plot", "here")
-    assert output.strip() == f"pictures: {pathlib.Path('here', 'loss.png')}"
+    assert output.splitlines() == [
+        f"pictures: {pathlib.Path('here', 'loss.png')}",
+        f"report: {pathlib.Path('here', 'report.html')}",
+    ]
     assert pathlib.Path("here", "loss.png").stat().st_size > 10_000
 
 

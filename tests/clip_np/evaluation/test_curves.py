@@ -1,6 +1,7 @@
 """The curve of a training's loss."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -76,3 +77,32 @@ def test_short_runs_have_a_readable_axis(tmp_path, figures, count):
     assert all(tick == round(tick) for tick in ticks) and ticks
     assert len({f"{tick:.0f}" for tick in ticks}) == len(ticks)
     assert lines_of(axes)["training"].get_marker() == "."
+
+
+def test_what_guessing_costs_in_a_smaller_validation_split(tmp_path, figures):
+    records = [record | {"guessing": math.log(256)} for record in some_records(200)]
+    records[50] |= {"validation_guessing": math.log(20), "validation_recall_at_1": 0.25}
+    path = loss_curve(records, tmp_path / "loss.png", 256)
+    lines = lines_of(figures[0].axes[0])
+    assert lines["knows nothing: ln N = 5.55"].get_ydata()[0] == pytest.approx(math.log(256))
+    assert lines["knows nothing, validation: 3.00"].get_ydata()[0] == pytest.approx(math.log(20))
+    note = " ".join(texts_of(figures[0])).replace("\n", " ")
+    assert "highest recall 0.250 at step 50" in note
+    assert_tidy(figures[0], path)
+
+
+def test_what_guessing_costs_where_captions_are_equal(tmp_path, figures):
+    records = [record | {"guessing": 1.5} for record in some_records(20)]
+    records[0]["validation_guessing"] = 1.5
+    loss_curve(records, tmp_path / "loss.png", 256)
+    levels = [name for name in lines_of(figures[0].axes[0]) if name.startswith("knows")]
+    assert levels == ["knows nothing: 1.50"]
+
+
+def test_losses_that_are_all_0(tmp_path, figures):
+    """Those of batches of one pair."""
+    records = [{"step": step, "loss": 0.0, "guessing": 0.0} for step in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss_curve(records, tmp_path / "loss.png", 1)
+    assert figures[0].axes[0].get_ylim() == (0, 1)

@@ -3,12 +3,13 @@
 import io
 import json
 import math
+import re
 import sys
 
 import pytest
-from small_runs import trainer_of
+from small_runs import trainer_of, write_pairs
 
-from clip_np.training import METRICS, read_metrics
+from clip_np.training import METRICS, FilesTask, read_metrics
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -24,8 +25,9 @@ def test_metrics_tell_what_happened(task, tmp_path):
     assert seconds == sorted(seconds)
     for record in records:
         assert set(record) == {
-            *("step", "seconds", "loss", "temperature", "grad_norm", "learning_rate"),
-            *("samples_per_second", "validation_loss", "validation_recall_at_1"),
+            *("step", "seconds", "loss", "guessing", "temperature", "grad_norm", "learning_rate"),
+            *("samples_per_second", "validation_loss", "validation_guessing"),
+            *("validation_recall_at_1", "validation_chance", "validation_pairs"),
         }
         assert all(math.isfinite(value) for value in record.values())
         assert record["samples_per_second"] > 0
@@ -55,3 +57,30 @@ def test_the_progress_bar_shows_the_loss(task, tmp_path, monkeypatch):
     trainer_of(task, tmp_path / "time", steps=None, seconds=0.3, log_every=1).run()
     assert "/1 [" in stream.getvalue()
     assert "step " in stream.getvalue()
+
+
+def test_validations_stand_in_the_bar_or_on_plain_lines(task, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    written = {}
+    for kind in (io.StringIO, Terminal):
+        written[kind] = kind()
+        monkeypatch.setattr(sys, "stderr", written[kind])
+        trainer_of(task, tmp_path / kind.__name__, steps=30, validate_every=10).run()
+    plain, terminal = (stream.getvalue() for stream in written.values())
+    lines = [line for line in plain.splitlines() if line.startswith("step ")]
+    assert [line.partition(":")[0] for line in lines] == ["step 10", "step 20", "step 30"]
+    for line in lines:
+        assert re.search(
+            r"recall at 1 0\.\d+ \(chance 0\.0\d+, 64 pairs\), loss \d\.\d+ \(gue", line
+        )
+    assert "validation recall 0." in terminal
+    assert "chance" not in terminal
+
+
+def test_one_pair_says_nothing(tmp_path, capsys):
+    task = FilesTask(write_pairs(tmp_path / "data", ["train"] * 8 + ["validation", "test"]))
+    trainer_of(task, tmp_path / "run", steps=10, batch_size=4).run()
+    assert "step 10: validation, 1 pair measured: says nothing" in capsys.readouterr().err

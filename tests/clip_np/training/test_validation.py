@@ -1,11 +1,20 @@
 """Held-out pairs: their loss is measured, and the best model is kept."""
 
+import json
+from pathlib import Path
+
 import pytest
-from small_runs import at_step, trainer_of, write_pairs
+from small_runs import at_step, press_ctrl_c, trainer_of, write_pairs
 
 import clip_np
 from clip_np.training import METRICS, FilesTask, Validation, read_metrics
 from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
+
+
+def figures(recall_and_loss):
+    recall, loss = recall_and_loss
+    return {"validation_recall_at_1": recall, "validation_loss": loss}
+
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -38,6 +47,95 @@ def test_a_resumed_run_remembers_the_best(task, tmp_path, monkeypatch):
         trainer.run()
     assert seen == [before]
     assert read_checkpoint(tmp_path / BEST).training["step"] == 40
+
+
+def test_recall_decides_and_then_the_loss(task, tmp_path, monkeypatch):
+    trainer = trainer_of(task, tmp_path, steps=50, validate_every=10)
+    measured = iter([(0.2, 2.0), (0.4, 9.0), (0.3, 1.0), (0.4, 8.0), (0.4, 8.5)])
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures(next(measured)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 40
+
+
+def test_the_best_state_of_an_early_run_was_chosen_by_its_loss(task, tmp_path, monkeypatch):
+    """Its metrics know a higher recall than that of the file, which is what counts."""
+    trainer = trainer_of(task, tmp_path, steps=20, validate_every=10)
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 2.0)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 10
+    entries = read_metrics(tmp_path / METRICS)
+    entries[1] |= figures((0.9, 5.0))
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (tmp_path / METRICS).write_text(lines, encoding="utf-8")
+    trainer = trainer_of(task, tmp_path, resume=True, steps=40, validate_every=10)
+    measured = iter([(0.3, 3.0), (0.2, 1.0)])
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures(next(measured)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 30
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"no file")])
+def test_a_best_state_that_is_lost_is_replaced(task, tmp_path, monkeypatch, spoil):
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.5, 2.0)))
+    trainer_of(task, tmp_path, steps=10, validate_every=10).run()
+    spoil(tmp_path / BEST)
+    trainer = trainer_of(task, tmp_path, resume=True, steps=20, validate_every=10)
+    monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 3.0)))
+    trainer.run()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 20
+
+
+# --- patience -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recalls(monkeypatch):
+    """A recall for each step: it rises, and falls after step 30."""
+
+    def measure(validation, model, tokenizer, loss):
+        return figures((next(steps), 2.0))
+
+    steps = iter([])
+
+    def start_after(step: int) -> None:
+        nonlocal steps
+        steps = iter([0.1 * min(n, 6 - n) for n in range(step // 10 + 1, 20)])
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    return start_after
+
+
+def test_a_run_ends_when_its_patience_is_over(task, tmp_path, recalls, capsys):
+    recalls(0)
+    trainer = trainer_of(task, tmp_path, steps=90, validate_every=10, patience=3)
+    assert trainer.run()["steps"] == 60
+    assert trainer.finished()
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 30
+    assert read_checkpoint(tmp_path).training["step"] == 60
+    assert read_checkpoint(tmp_path).training["options"]["patience"] == 3
+    assert "ended early: no better recall in 3 validations" in capsys.readouterr().err
+    # It stays ended, until it may wait longer.
+    recalls(60)
+    again = trainer_of(task, tmp_path, resume=True, steps=90, validate_every=10, patience=3)
+    assert again.run()["steps"] == 60
+    longer = trainer_of(task, tmp_path, resume=True, steps=90, validate_every=10, patience=5)
+    assert longer.run()["steps"] == 80
+
+
+def test_a_resumed_run_has_the_patience_that_is_left(task, tmp_path, recalls):
+    recalls(0)
+    options = {"steps": 90, "validate_every": 10, "patience": 3}
+    first = trainer_of(task, tmp_path, **options)
+    at_step(first, 50, press_ctrl_c)
+    assert first.run()["steps"] == 50
+    recalls(50)
+    assert trainer_of(task, tmp_path, resume=True, **options).run()["steps"] == 60
+
+
+def test_patience_needs_pairs_that_are_held_out(tmp_path):
+    task = FilesTask(write_pairs(tmp_path / "data", ["train"] + ["test"] * 3))
+    with pytest.raises(ValueError, match="`patience` counts validations, and no pairs"):
+        trainer_of(task, tmp_path / "run", patience=3)
 
 
 def test_training_without_validation_pairs(tmp_path):

@@ -1,0 +1,34 @@
+"""Which pairs of a batch have the same caption?
+
+The losses take caption j for a wrong answer to image i, unless i = j. That is a mistake
+where both captions are equal: "a dog" is right for every image of a dog. A model cannot
+avoid the mistake, so its loss has a floor. In a batch of 8 pairs with two captions, 4
+times "a dog" and 4 times "a cat", the contrastive loss never falls below ln 4.
+
+The losses leave such pairs out, if they are told which: that is their parameter
+`positives` (B, B), which is true where caption i equals caption j. Captions are equal
+if their rows of token ids are: then they are one input to the model, also if they
+differ in spaces, or behind the place where they are cut off.
+"""
+
+import numpy as np
+
+
+def equal_captions(tokens: np.ndarray) -> np.ndarray | None:
+    """The `positives` of a batch: tokens (B, T) -> (B, B), boolean.
+
+    None if no two captions are equal, which is the usual case. It costs a look at each
+    row, and not at each pair of rows.
+
+    >>> equal_captions(np.array([[7, 1], [7, 2], [7, 1]])).astype(int)
+    array([[1, 0, 1],
+           [0, 1, 0],
+           [1, 0, 1]])
+    >>> equal_captions(np.array([[7, 1], [7, 2], [7, 3]]))
+    """
+    number_of: dict[bytes, int] = {}
+    numbers = [number_of.setdefault(row.tobytes(), len(number_of)) for row in tokens]
+    if len(number_of) == len(numbers):
+        return None
+    caption = np.array(numbers)  # (B,)
+    return caption[:, None] == caption
