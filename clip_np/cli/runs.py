@@ -110,13 +110,12 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
-    chance = trainer.task.chance()
-    measured = {"figures": figures, "chance": chance}
+    measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
     print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
     _say_chance(arguments, trainer.task, figures)
     counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
-    return {**result, **counts, **figures, "chance": chance}
+    return {**result, **counts, **figures}
 
 
 def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -297,7 +296,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         task = _data_to_measure_on(arguments, {})
         figures = _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
     _say_chance(arguments, task, figures)
-    return {**figures, "chance": task.chance()}
+    return figures
 
 
 def is_run(path: str) -> bool:

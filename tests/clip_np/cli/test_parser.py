@@ -22,6 +22,7 @@ EVALUATE_FLAGS = [*DATA_FLAGS, "--activation"]
 
 
 TRAIN_FLAGS = [
+    "--patience",
     *DATA_FLAGS,
     *(
         "--test",

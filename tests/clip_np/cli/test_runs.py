@@ -11,7 +11,7 @@ from PIL import Image
 
 import clip_np
 import minigrad as mg
-from clip_np.cli import runs
+from clip_np.cli import run_pictures
 from clip_np.data import shapes, to_model_input
 from clip_np.encoders import PRESETS
 from clip_np.training import METRICS, directory, read_metrics, tasks
@@ -340,7 +340,9 @@ def test_pictured_captions_are_the_likeliest_of_all(capsys, few_test_shapes, mon
     pytest.importorskip("matplotlib")
     drawn = []
     monkeypatch.setattr(
-        runs, "caption_grid", lambda *page, caption_count: drawn.append((*page, caption_count))
+        run_pictures,
+        "caption_grid",
+        lambda *page, caption_count: drawn.append((*page, caption_count)),
     )
     run(capsys, "train", "--out", "run", *SHORT)
     ((images, captions, choices, scores, _, caption_count),) = drawn

@@ -82,7 +82,7 @@ def test_resume_asks_before_it_goes_on(tmp_path, capsys, monkeypatch):
     assert main(["train", "--resume", "run", "--steps", "3", "--changed-data"]) == 0
     output = capsys.readouterr().out
     assert "the same images are held out" in output
-    assert "chance recall at 1" in output
+    assert "chance 0.5" in output
     # From then on it is the run's data, and the same images stay held out.
     held_out = read_run("run").training["data"]["held_out"]
     assert main(["train", "--resume", "run", "--steps", "4"]) == 0
