@@ -75,15 +75,18 @@ EQUIVALENT = {
         "what is taken for an exponent of 0 is multiplied by it",
     "matmul: if b_needs and right.ndim == 1:":
         "the case below does the same as many products and a sum, more slowly",
-    "attention: return (gradients.q[-1], gradients.k[0], gradients.v[0])":
+    "attention: return (unbroadcast(gradients.q[-1], shapes.q), "
+    "unbroadcast(gradients.k[0], shapes.k), unbroadcast(gradients.v[0], shapes.v))":
         "one axis of size 1 was added in front",
-    "attention: return (gradients.q[0], gradients.k[-1], gradients.v[0])":
+    "attention: return (unbroadcast(gradients.q[0], shapes.q), "
+    "unbroadcast(gradients.k[-1], shapes.k), unbroadcast(gradients.v[0], shapes.v))":
         "one axis of size 1 was added in front",
-    "attention: return (gradients.q[0], gradients.k[0], gradients.v[-1])":
+    "attention: return (unbroadcast(gradients.q[0], shapes.q), "
+    "unbroadcast(gradients.k[0], shapes.k), unbroadcast(gradients.v[-1], shapes.v))":
         "one axis of size 1 was added in front",
     "self_attention: _backward(_split_heads(g, 1, heads)[-1], inputs, output, p, gradients)":
         "g has one part, so the first is the last",
-    "cross_entropy: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
+    "_of_usual_labels: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
         "per_sample has one column",
     "blocks_of: if not type(like) is np.ndarray:":
         "no value depends on the size of a block",
