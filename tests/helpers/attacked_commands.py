@@ -22,6 +22,8 @@ from clip_np.files import FileError
 from clip_np.training import METRICS
 from clip_np.weights import CHECKPOINT
 
+# The attack hides matplotlib. Then a picture that was asked for is all that is missing.
+WITHOUT_PICTURE = "pictures need matplotlib"
 FEW_STEPS = ["--steps=1", "--batch-size=2", "--workers=1", "--shards=1"]
 
 
@@ -35,7 +37,7 @@ def command(*arguments: object) -> None:
     assert status in (0, 1)
     lines = errors.getvalue().splitlines()
     assert not any(line.startswith("Traceback") for line in lines), errors.getvalue()
-    if status == 0:
+    if status == 0 or WITHOUT_PICTURE in errors.getvalue():
         json.loads(output.getvalue().splitlines()[-1])
         return
     assert output.getvalue() == ""
