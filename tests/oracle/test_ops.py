@@ -224,6 +224,9 @@ ORACLE: dict[str, Callable] = {
     "expand_dims": expand_dims, "flip": flip,
     "tril": lambda x, diagonal=0: torch.tril(x, diagonal),
     "sum": reduced(torch.sum), "mean": reduced(torch.mean),
+    "norm": reduced(
+        lambda x, dim, keepdim: torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim)
+    ),
     "var": reduced(lambda x, dim, keepdim: torch.var(x, dim, correction=0, keepdim=keepdim)),
     "max": reduced(torch.amax), "min": reduced(torch.amin), "logsumexp": reduced(torch.logsumexp),
     "reshape": torch.reshape,
