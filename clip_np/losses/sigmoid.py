@@ -63,7 +63,7 @@ def plain_sigmoid_loss(logits: mg.Tensor) -> mg.Tensor:
     1.3863
     """
     count = len(logits)
-    answers = 2.0 * np.eye(count, dtype=logits.dtype) - 1.0  # z, (N, N)
+    answers = 2.0 * array_module(logits.data).eye(count, dtype=logits.dtype) - 1.0  # z, (N, N)
     return -mg.log(mg.sigmoid(answers * logits)).sum() / count
 
 

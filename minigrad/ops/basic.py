@@ -289,7 +289,7 @@ def _log_of_base(x: Array, y: Array) -> Array:
 def _refuse_negative_integers(x: Array, y: Array | int) -> None:
     """ValueError for an integer to a negative power: the result would be no integer."""
     integers = x.dtype.kind in "iub" and (isinstance(y, int) or y.dtype.kind in "iub")
-    if integers and (y if isinstance(y, int) else y.min(initial=0)) < 0:
+    if integers and (y < 0 if isinstance(y, int) else (y < 0).any()):
         raise ValueError(
             f"power: integers {x.dtype} to a negative power are no integers; "
             'convert the base with .astype("float32")'

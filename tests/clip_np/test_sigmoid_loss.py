@@ -61,7 +61,7 @@ def test_the_gradient_of_the_logits_is_probability_minus_answer():
     (found,) = mg.grad(sigmoid_loss(images, texts, scale, bias), [bias])
     logits = (similarity_logits(images, texts, scale) + bias).detach()
     expected = (mg.sigmoid(logits).data - np.eye(5)) / 5
-    assert found == pytest.approx(expected.sum(), rel=1e-12)
+    assert float(found) == pytest.approx(float(expected.sum()), rel=1e-12)
 
 
 @pytest.mark.gradient
@@ -137,7 +137,7 @@ def test_the_sigmoid_loss_is_exact_in_shards(shards, workers):
     found = loss_and_gradients(
         model, images, tokens, shards=shards, workers=workers, loss="sigmoid", positives=positives
     )
-    assert found == pytest.approx(value.item(), rel=1e-12)
+    assert float(found) == pytest.approx(value.item(), rel=1e-12)
     for parameter, want in zip(model.parameters(), expected, strict=True):
         np.testing.assert_allclose(parameter.grad, want, rtol=1e-9, atol=1e-14)
     assert abs(model.logit_bias.grad) > 1e-3
