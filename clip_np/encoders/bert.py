@@ -39,6 +39,7 @@ import minigrad as mg
 from clip_np.encoders.config import TextConfig
 from clip_np.encoders.pooled import pick_rows, pooled_attention, pooled_cost
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
+from clip_np.encoders.token_ids import checked_ids
 from clip_np.encoders.transformer import MLP, InitialSpread, MultiHeadAttention, block_cost
 from minigrad.backend import Array, move
 from minigrad.nn import Embedding, LayerNorm, Module, ModuleList, Parameter, normal
@@ -184,14 +185,8 @@ class BertEncoder(Module):
         return rows if self.text_projection is None else rows @ self.text_projection
 
     def _checked(self, tokens: Array | mg.Tensor) -> Array:
-        """The ids (B, T) as an array on the host, where they are looked at and cut."""
-        ids = move(mg.tensor(tokens).data, "numpy")
-        limit = self.config.context_length
-        if ids.ndim != 2 or ids.shape[1] > limit or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"encode_text: expected integer tokens of shape (B, T) with T at most {limit}, "
-                f"got {ids.dtype} {ids.shape}"
-            )
+        """The ids (B, T) on the host; ValueError for a row without a token."""
+        ids = checked_ids(tokens, self.config.context_length)
         empty = np.flatnonzero(self.lengths(ids) == 0)
         if len(empty):
             raise ValueError(

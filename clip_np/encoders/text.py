@@ -35,8 +35,9 @@ import minigrad as mg
 from clip_np.encoders.config import TextConfig
 from clip_np.encoders.pooled import pick_rows, pooled_cost, pooled_transformer
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
+from clip_np.encoders.token_ids import checked_ids
 from clip_np.encoders.transformer import Transformer
-from minigrad.backend import Array, move
+from minigrad.backend import Array
 from minigrad.nn import Embedding, LayerNorm, Module, normal
 
 TOKEN_STD = 0.02  # initial embeddings of tokens and of positions, as in OpenAI's code
@@ -89,7 +90,7 @@ class TextTransformer(Module):
 
     def plain_forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """The features as the paper defines them. `forward` is faster and equal."""
-        ids = self._checked(tokens)  # (B, T)
+        ids = checked_ids(tokens, self.config.context_length)  # (B, T)
         length = ids.shape[1]
         x = self.token_embedding(ids) + self.positional_embedding[:length]  # (B, T, W)
         x = self.transformer(x, mask="causal")  # (B, T, W)
@@ -98,7 +99,7 @@ class TextTransformer(Module):
 
     def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """The fast form of `plain_forward`."""
-        ids = self._checked(tokens)  # (B, T)
+        ids = checked_ids(tokens, self.config.context_length)  # (B, T)
         ends = self.end_positions(ids)  # (B,)
         longest = int(ends.max(initial=0)) + 1
         x = self.token_embedding(ids[:, :longest])  # (B, longest, W)
@@ -113,14 +114,3 @@ class TextTransformer(Module):
     def cost(self, length: int) -> float:
         """Multiplications in the blocks for one caption; look-ups need none."""
         return pooled_cost(self.config, length)
-
-    def _checked(self, tokens: Array | mg.Tensor) -> Array:
-        """The ids (B, T) as an array on the host, where they are looked at and cut."""
-        ids = move(mg.tensor(tokens).data, "numpy")
-        limit = self.config.context_length
-        if ids.ndim != 2 or ids.shape[1] > limit or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"encode_text: expected integer tokens of shape (B, T) with T at most {limit}, "
-                f"got {ids.dtype} {ids.shape}"
-            )
-        return ids

@@ -31,8 +31,13 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.losses.loss import HasLogitScale, Loss
-from clip_np.losses.similarity import clamp_logit_scale, similarity_logits
-from minigrad.backend import Array, array_module
+from clip_np.losses.similarity import (
+    clamp_logit_scale,
+    ignored_pairs,
+    require_pairs,
+    similarity_logits,
+)
+from minigrad.backend import Array
 from minigrad.nn import Parameter
 
 INITIAL_LOGIT_SCALE = math.log(1.0 / 0.07)  # section 2.5 of Radford et al.
@@ -75,22 +80,12 @@ def contrastive_loss(
     >>> round(contrastive_loss(features, features, logit_scale).item(), 6)
     0.0
     """
-    count = len(image_features)
-    if image_features.shape != text_features.shape or count == 0:
-        raise ValueError(
-            f"contrastive_loss: image features {image_features.shape} and text features "
-            f"{text_features.shape} must have one shape (N, E), N at least 1"
-        )
+    require_pairs("contrastive_loss", image_features, text_features)
     logits = similarity_logits(image_features, text_features, logit_scale)
     if positives is not None:
-        if positives.shape != logits.shape:
-            raise ValueError(
-                f"contrastive_loss: positives {positives.shape} must be {logits.shape}"
-            )
-        xp = array_module(logits.data)
-        ignored = xp.asarray(positives) & ~xp.eye(count, dtype=bool)
+        ignored = ignored_pairs("contrastive_loss", positives, logits)
         logits = mg.where(ignored, -math.inf, logits)
-    labels = np.arange(count)
+    labels = np.arange(len(logits))
     return (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5
 
 

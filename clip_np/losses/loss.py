@@ -27,10 +27,12 @@ class HasLogitScale(Protocol):
 class Loss(Module):
     """A loss with parameters. A subclass defines `forward` and may define the rest.
 
-    guessing_formula is how people write `guessing`.
+    guessing_formula is how people write `guessing`. initial_logit_bias is where the
+    bias of a new model begins, and None for a loss without one.
     """
 
     guessing_formula: ClassVar[str] = "?"
+    initial_logit_bias: ClassVar[float | None] = None
 
     def forward(
         self, image_features: Tensor, text_features: Tensor, positives: Array | None = None

@@ -47,7 +47,12 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.losses.loss import Loss
-from clip_np.losses.similarity import clamp_logit_scale, similarity_logits
+from clip_np.losses.similarity import (
+    clamp_logit_scale,
+    ignored_pairs,
+    require_pairs,
+    similarity_logits,
+)
 from minigrad.backend import Array, array_module
 from minigrad.nn import Parameter
 
@@ -88,21 +93,14 @@ def sigmoid_loss(
     >>> round(sigmoid_loss(features, features, scale, bias).item(), 6)
     0.0
     """
+    require_pairs("sigmoid_loss", image_features, text_features)
     count = len(image_features)
-    if image_features.shape != text_features.shape or count == 0:
-        raise ValueError(
-            f"sigmoid_loss: image features {image_features.shape} and text features "
-            f"{text_features.shape} must have one shape (N, E), N at least 1"
-        )
     logits = similarity_logits(image_features, text_features, logit_scale) + logit_bias
     xp = array_module(logits.data)
-    is_right = xp.eye(count, dtype=bool)
-    against = xp.where(is_right, -1.0, 1.0).astype(logits.dtype)  # -z, (N, N)
+    against = xp.where(xp.eye(count, dtype=bool), -1.0, 1.0).astype(logits.dtype)  # -z, (N, N)
     losses = mg.softplus(against * logits)  # (N, N)
     if positives is not None:
-        if positives.shape != logits.shape:
-            raise ValueError(f"sigmoid_loss: positives {positives.shape} must be {logits.shape}")
-        ignored = xp.asarray(positives) & ~is_right
+        ignored = ignored_pairs("sigmoid_loss", positives, logits)
         losses = mg.where(ignored, 0.0, losses)
     return losses.sum() / count
 
@@ -120,6 +118,7 @@ class SigmoidLoss(Loss):
     """
 
     guessing_formula = "N H(1/N)"
+    initial_logit_bias = INITIAL_LOGIT_BIAS
 
     def __init__(self, logit_scale: Parameter, logit_bias: Parameter) -> None:
         self.logit_scale = logit_scale

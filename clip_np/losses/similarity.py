@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import array_module
+from minigrad.backend import Array, array_module
 from minigrad.nn import Parameter
 
 MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5 of Radford et al.
@@ -48,6 +48,26 @@ def similarity_logits(
     images = mg.normalize(image_features)
     texts = mg.normalize(text_features)
     return mg.exp(logit_scale) * (images @ texts.T)  # (N, M)
+
+
+def require_pairs(name: str, image_features: mg.Tensor, text_features: mg.Tensor) -> None:
+    """ValueError, in the name of a loss, unless both are (N, E) with N at least 1."""
+    if image_features.shape != text_features.shape or len(image_features) == 0:
+        raise ValueError(
+            f"{name}: image features {image_features.shape} and text features "
+            f"{text_features.shape} must have one shape (N, E), N at least 1"
+        )
+
+
+def ignored_pairs(name: str, positives: Array, logits: mg.Tensor) -> Array:
+    """Which pairs a loss leaves out: the positives (N, N), but for the diagonal.
+
+    On the device of the logits. ValueError, in the name of the loss, for other shapes.
+    """
+    if positives.shape != logits.shape:
+        raise ValueError(f"{name}: positives {positives.shape} must be {logits.shape}")
+    xp = array_module(logits.data)
+    return xp.asarray(positives) & ~xp.eye(len(logits), dtype=bool)
 
 
 def match_probabilities(cosines: np.ndarray, logit_scale: float) -> np.ndarray:

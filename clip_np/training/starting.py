@@ -17,7 +17,7 @@ import numpy as np
 
 from clip_np.data import Pairs
 from clip_np.encoders import CLIPConfig, choose_encoders
-from clip_np.losses import INITIAL_LOGIT_BIAS
+from clip_np.losses import LOSSES
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.options import TrainingOptions
@@ -41,11 +41,9 @@ def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, TokenizerPr
 
 
 def _chosen_sizes(options: TrainingOptions, text: str | None) -> CLIPConfig:
-    """The preset with the chosen encoders, and a bias if the loss needs one."""
+    """The preset with the chosen encoders, and with the bias that the loss needs."""
     config = choose_encoders(options.preset, vision=options.vision, text=text)
-    if options.loss == "sigmoid":
-        config = dataclasses.replace(config, logit_bias=INITIAL_LOGIT_BIAS)
-    return config
+    return dataclasses.replace(config, logit_bias=LOSSES[options.loss].initial_logit_bias)
 
 
 def _model_with_bert(
