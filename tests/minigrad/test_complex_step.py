@@ -129,6 +129,31 @@ def test_hvp_agrees_with_the_curvature_of_the_values():
     assert (v * found).sum() == pytest.approx((ahead - 2 * here + behind) / h**2, rel=1e-5)
 
 
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_hvp_is_the_slope_of_the_gradients(row):
+    """H v = (grad f(x + h v) - grad f(x - h v)) / 2h for every operation."""
+    for sample in row.samples:
+        output = as_one(row, sample.options)(*map(mg.tensor, sample.inputs))
+        c = mg.tensor(np.asarray(direction(9, output.shape)))
+        vectors = [np.asarray(direction(i, a.shape)) for i, a in enumerate(sample.inputs)]
+
+        def fn(*inputs, options=sample.options, c=c):
+            return mg.sum(as_one(row, options)(*inputs) * c)
+
+        def gradients(step, fn=fn, inputs=sample.inputs, vectors=vectors):
+            leaves = [
+                mg.tensor(a + step * v, requires_grad=True) for a, v in zip(inputs, vectors)
+            ]
+            return mg.grad(fn(*leaves), leaves)
+
+        h = 1e-5
+        found = mg.hvp(fn, list(sample.inputs), vectors)
+        for product, ahead, behind in zip(found, gradients(h), gradients(-h)):
+            size = np.abs(ahead).max(initial=0.0) + np.abs(product).max(initial=0.0)
+            slope = (ahead - behind) / (2 * h)
+            assert np.abs(product - slope).max(initial=0.0) <= 1e-6 * size + 1e-9
+
+
 def test_hvp_is_symmetric():
     """<u, H v> = <H u, v>."""
 

@@ -47,6 +47,7 @@ def test_other_types_are_refused():
         check_erf_dtype(np.zeros(2, np.complex64))
 
 
+@pytest.mark.gradient
 def test_a_complex_step_is_right_to_first_order():
     """erf and exp(-x^2) along a tiny imaginary step have their known derivatives."""
     a, h = np.linspace(-4.0, 4.0, 81), 1e-30
