@@ -270,11 +270,15 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
-    """The fields of TrainingOptions that have help."""
+    """The fields of TrainingOptions that have help, in their groups."""
     hints = typing.get_type_hints(TrainingOptions)
+    groups: dict[str, Any] = {"": command}  # argparse has no public name for a group
     for field in dataclasses.fields(TrainingOptions):
         if field.metadata:
-            command.add_argument(
+            name = field.metadata["group"]
+            if name not in groups:
+                groups[name] = command.add_argument_group(name)
+            groups[name].add_argument(
                 "--" + field.name.replace("_", "-"),
                 metavar=field.metadata["value"],
                 type=_value_type(hints[field.name]),

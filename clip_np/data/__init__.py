@@ -13,15 +13,15 @@ arrays (B, 3, size, size), captions and names.
     splits = open_dataset("photos")
     loader = BatchLoader(
         splits["train"], size=32, batch_size=64, seed=0,
-        shift=3, zoom=0.1, tag_probability=0.0,
+        augmentation=AUGMENTATIONS["light"],
     )
     for images, captions, names in loader.batches(start_step=0, stop_step=1000):
         ...
 
 This part knows no tokens and no model. Read first images.py, preprocessing.py,
 random_streams.py and pairs.py, then splits.py, columns.py and sources.py with its
-readers, then augmentation.py and batches.py. The built-in task, drawings of coloured
-shapes, is in scenes.py, drawing.py and shapes.py.
+readers, then augmentation.py with its parts, and batches.py. The built-in task,
+drawings of coloured shapes, is in scenes.py, drawing.py and shapes.py.
 
 To read a new kind of data file:
   1. write read_xyz(path, columns), which yields an `Entry` for each row,
@@ -44,7 +44,8 @@ from clip_np.data.preprocessing import (
     to_model_input,
     training_preprocess,
 )
-from clip_np.data.augmentation import augment, extra_words
+from clip_np.data.augment_captions import extra_words
+from clip_np.data.augmentation import AUGMENTATIONS, Augmentation, augment
 from clip_np.data.random_streams import SHAPES_STREAM
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.splits import split_of
@@ -64,6 +65,7 @@ from clip_np.data.shapes import (
 )
 
 __all__ = [
+    "AUGMENTATIONS",
     "BAR_SECONDS",
     "CLASSES",
     "HELD_OUT_LABELS",
@@ -75,6 +77,7 @@ __all__ = [
     "SHAPES_STREAM",
     "STD",
     "VALIDATION_PAIRS",
+    "Augmentation",
     "Batch",
     "BatchLoader",
     "DataError",

@@ -13,6 +13,7 @@ nothing.
 """
 
 import functools
+import itertools
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from warnings import warn
 import numpy as np
 from PIL import Image
 
-from clip_np.data.augmentation import augment, extra_words
+from clip_np.data.augmentation import AUGMENTATIONS, Augmentation, augment, augment_caption
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import opened, to_rgb
 from clip_np.data.pairs import Pairs
@@ -58,7 +59,7 @@ class BatchLoader:
 
     - size: width and height of the images in pixels.
     - batch_size: pairs in a batch; at most len(pairs) takes effect.
-    - shift, zoom: see `augment`. tag_probability: see `extra_words`.
+    - augmentation: how much they are varied. tag_probability: see `extra_words`.
     - skip_bad: leave unreadable images out. `skipped` maps their names to the causes.
     - workers: threads that decode.
 
@@ -66,7 +67,7 @@ class BatchLoader:
 
     >>> pairs = Pairs.from_arrays(np.zeros((6, 8, 8, 3), np.uint8), list("abcdef"))
     >>> loader = BatchLoader(
-    ...     pairs, size=8, batch_size=4, seed=0, shift=1, zoom=0.1, tag_probability=0.0
+    ...     pairs, size=8, batch_size=4, seed=0, augmentation=Augmentation(shift=1)
     ... )
     >>> for batch in loader.batches(start_step=0, stop_step=2):
     ...     print(batch.images.shape, batch.captions)
@@ -78,9 +79,8 @@ class BatchLoader:
     size: int
     batch_size: int
     seed: int
-    shift: int
-    zoom: float
-    tag_probability: float
+    augmentation: Augmentation = AUGMENTATIONS["none"]
+    tag_probability: float = 0.0
     skip_bad: bool = False
     workers: int = 2
 
@@ -136,13 +136,11 @@ class BatchLoader:
         rng = np.random.default_rng([self.seed, AUGMENTATION_STREAM, step])
         pairs = pairs.select(list(readable))
         images = np.stack(list(readable.values()))  # (B, size, size, 3)
-        images = augment(images, rng, self.shift, self.zoom)
-        captions = list(pairs.captions)
-        if pairs.tags is not None:
-            captions = [
-                extra_words(caption, tags, rng, self.tag_probability)
-                for caption, tags in zip(captions, pairs.tags)
-            ]
+        images = augment(images, rng, self.augmentation)
+        captions = [
+            augment_caption(caption, tags, rng, self.augmentation, self.tag_probability)
+            for caption, tags in zip(pairs.captions, pairs.tags or itertools.repeat(None))
+        ]
         return Batch(images=to_model_input(images), captions=captions, names=list(pairs.names))
 
     def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:

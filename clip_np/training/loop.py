@@ -154,8 +154,7 @@ class Trainer:
             size=self.model.config.vision.image_size,
             batch_size=self.options.batch_size,
             seed=self.options.seed,
-            shift=self.options.shift,
-            zoom=self.options.zoom,
+            augmentation=self.options.augmentation,
             tag_probability=self.options.tag_probability,
             skip_bad=self.task.skip_bad,
         )

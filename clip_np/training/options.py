@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clip_np.data import AUGMENTATIONS, Augmentation
 from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders
 from clip_np.losses import LOSSES
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
@@ -44,22 +45,46 @@ MUST_BE_POSITIVE = {
 }
 """Options for which 0 has no meaning, and why. All other numbers may be 0."""
 
+AUGMENTATION_GROUP = "varying the training pairs"
+"""The heading of these options in the help."""
+
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 
 LARGEST_ZOOM = 10.0
 """exp(10): a pixel as wide as any image."""
 
-UPPER_BOUNDS = {"seed": 2**128, "zoom": LARGEST_ZOOM, "tag_probability": 1.0}
+LARGEST_CROP = 0.99
+"""A box of at least a hundredth of the area."""
+
+UPPER_BOUNDS = {
+    "seed": 2**128,
+    "zoom": LARGEST_ZOOM,
+    "crop": LARGEST_CROP,
+    "colour": 1.0,
+    "hue": 0.5,
+    "grey": 1.0,
+    "blur": 1.0,
+    "cut_out": 1.0,
+    "flip": 1.0,
+    "word_dropout": 1.0,
+    "tag_probability": 1.0,
+}
 """The largest values of options that have a bound of their own. Seeds may be long."""
 
 
-def command_line_field(default: Any, value: str, meaning: str) -> Any:
+def command_line_field(default: Any, value: str, meaning: str, group: str = "") -> Any:
     """A field of TrainingOptions that is also an option of the command line.
 
     value stands for the option's value in the help text, and names its type. meaning is
-    the help text.
+    the help text. Options of one group stand together in it, under its name.
     """
-    return dataclasses.field(default=default, metadata={"value": value, "meaning": meaning})
+    metadata = {"value": value, "meaning": meaning, "group": group}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def augmentation_field(value: str, meaning: str) -> Any:
+    """A strength of `Augmentation`; None: as `augment` says."""
+    return command_line_field(None, value, meaning, group=AUGMENTATION_GROUP)
 
 
 @dataclass(frozen=True)
@@ -104,8 +129,21 @@ class TrainingOptions:
     )
     max_norm: float = 1.0  # gradients are scaled down to this norm
     vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
-    shift: int = command_line_field(0, "PIXELS", "move training images by up to this")
-    zoom: float = command_line_field(0.0, "X", "stretch training images by up to exp(X), each way")
+    augment: str = command_line_field(
+        "none", "NAME", "none (for shapes), light or strong", group=AUGMENTATION_GROUP
+    )
+    shift: int | None = augmentation_field("PIXELS", "move images by up to this")
+    zoom: float | None = augmentation_field("X", "stretch images by up to exp(X), each way")
+    crop: float | None = augmentation_field("X", "enlarge a box of 1 - X of the area, or more")
+    colour: float | None = augmentation_field(
+        "X", "brightness, contrast, saturation: 1 - X to 1 + X"
+    )
+    hue: float | None = augmentation_field("X", "turn the colours by up to X of a full turn")
+    grey: float | None = augmentation_field("P", "probability that an image loses its colours")
+    blur: float | None = augmentation_field("X", "blur images, sigma up to X of the side")
+    cut_out: float | None = augmentation_field("X", "cover a part, up to X of the side")
+    flip: float | None = augmentation_field("P", "probability of exchanging left and right")
+    word_dropout: float | None = augmentation_field("P", "probability that a word is left out")
     tag_probability: float = 0.0  # of adding some of a pair's tags to its caption
     patience: int | None = command_line_field(
         None, "N", "end after N validations without a better recall (default: never)"
@@ -134,6 +172,9 @@ class TrainingOptions:
         choose_encoders(self.preset, vision=self.vision, text=text)  # raises if there is none
         if self.loss not in LOSSES:
             raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.augment not in AUGMENTATIONS:
+            names = ", ".join(AUGMENTATIONS)
+            raise ValueError(f"`augment` must be one of {names}, got {self.augment!r}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
 
@@ -149,6 +190,18 @@ class TrainingOptions:
         require_kind(name, value, expected)
         if is_number:
             require_range(name, value, 0, UPPER_BOUNDS.get(name, LARGEST_NUMBER))
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The strengths of `augment`, and those that are set in place of them.
+
+        >>> TrainingOptions(augment="light", hue=0.0).augmentation.shift
+        3
+        """
+        names = [field.name for field in dataclasses.fields(Augmentation)]
+        chosen = {name: getattr(self, name) for name in names}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        return dataclasses.replace(AUGMENTATIONS[self.augment], **chosen)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **choices: Any) -> "TrainingOptions":

@@ -60,8 +60,7 @@ FILES_SETTINGS: dict[str, Any] = {
     "seconds": 240.0,
     "learning_rate": 1e-3,
     "batch_size": 64,
-    "shift": 3,  # pixels
-    "zoom": 0.1,
+    "augment": "light",
 }
 """Settings for pairs from files. They are varied, because a real data set is small. The
 clock ends the run, because the time of a step depends on the preset."""

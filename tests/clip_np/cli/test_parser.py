@@ -35,7 +35,9 @@ TRAIN_FLAGS = [
         "--batch-size",
         "--learning-rate",
     ),
-    *("--weight-decay", "--warmup", "--vocab-size", "--shift", "--zoom"),
+    *("--weight-decay", "--warmup", "--vocab-size"),
+    *("--augment", "--shift", "--zoom", "--crop", "--colour", "--hue", "--grey", "--blur"),
+    *("--cut-out", "--flip", "--word-dropout"),
     *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
     "--changed-data",
 ]

@@ -75,7 +75,7 @@ def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
     same = run(capsys, "evaluate", folder, "--json", "--data", photos / "captions.csv")[0]
     assert report_of(same) == again
     found = read_checkpoint(folder).training
-    assert found["options"]["shift"] == 3
+    assert found["options"]["augment"] == tasks.FILES_SETTINGS["augment"]
     assert found["options"]["seed"] == found["source"]["seed"] == 4
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from small_data import noise, pairs_on_disk, rows_of_steps, some_pairs
 
 from clip_np.data import (
+    AUGMENTATIONS,
+    Augmentation,
     BatchLoader,
     DataError,
     Pairs,
@@ -30,8 +32,7 @@ def loader_of(pairs: Pairs, **changes) -> BatchLoader:
         "size": 8,
         "batch_size": 4,
         "seed": 3,
-        "shift": 1,
-        "zoom": 0.1,
+        "augmentation": Augmentation(shift=1, zoom=0.1),
         "tag_probability": 0.5,
     }
     return BatchLoader(pairs, **(options | changes))
@@ -62,7 +63,7 @@ def rows_of(batch) -> list[int]:
 
 def test_batches_have_the_promised_form():
     pairs = some_pairs(10)
-    loader = loader_of(pairs, shift=0, zoom=0)
+    loader = loader_of(pairs, augmentation=Augmentation())
     batches = list(loader.batches(0, 5))
     for batch in batches:
         assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), np.float32)
@@ -91,9 +92,19 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path, monkeypatch):
     assert other[0].names != whole[0].names
 
 
+def test_strong_augmentation_is_the_same_for_any_number_of_threads():
+    pairs = some_pairs(11)
+    pairs.tags = ["red, green, blue"] * 11
+    strong = AUGMENTATIONS["strong"]
+    whole = list(loader_of(pairs, augmentation=strong, workers=1).batches(0, 9))
+    assert_same(list(loader_of(pairs, augmentation=strong, workers=4).batches(0, 9)), whole)
+    assert_same(list(loader_of(pairs, augmentation=strong, workers=3).batches(4, 9)), whole[4:])
+
+
 def test_every_step_and_seed_varies_images_anew():
     one = some_pairs(1)
-    loaders = [loader_of(one, seed=seed, shift=8, zoom=0.5) for seed in (0, 1)]
+    augmentation = Augmentation(shift=8, zoom=0.5)
+    loaders = [loader_of(one, seed=seed, augmentation=augmentation) for seed in (0, 1)]
     seen = [batch.images for loader in loaders for batch in loader.batches(0, 3)]
     assert len({images.tobytes() for images in seen}) == 6
 

@@ -1,9 +1,11 @@
 """Options: where they come from, and which values no run can have."""
 
+import dataclasses
 import math
 
 import pytest
 
+from clip_np.data import AUGMENTATIONS, Augmentation
 from clip_np.training import TrainingOptions
 
 
@@ -37,6 +39,9 @@ def test_settings_of_task_preset_and_user():
         ({"shards": -2}, "`shards` must be positive, got -2"),
         ({"warmup": -1}, "`warmup` must not be negative, got -1"),
         ({"weight_decay": math.nan}, "`weight_decay` must not be negative, got nan"),
+        ({"augment": "wild"}, "`augment` must be one of none, light, strong, got 'wild'"),
+        ({"crop": 1.0}, "`crop` must lie in 0..0.99, got 1.0"),
+        ({"hue": 0.6}, "`hue` must lie in 0..0.5, got 0.6"),
         ({"shift": -3}, "`shift` must not be negative, got -3"),
         ({"zoom": math.nan}, "`zoom` must not be negative, got nan"),
         ({"seed": -1}, "`seed` must not be negative, got -1"),
@@ -47,3 +52,20 @@ def test_settings_of_task_preset_and_user():
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingOptions(**options)
+
+
+def test_a_strength_that_is_set_replaces_that_of_augment():
+    found = TrainingOptions(augment="strong", hue=0.0, shift=1).augmentation
+    expected = dataclasses.replace(AUGMENTATIONS["strong"], hue=0.0, shift=1)
+    assert found == expected != AUGMENTATIONS["strong"]
+    assert TrainingOptions().augmentation == Augmentation()
+    assert TrainingOptions(flip=0.5).augmentation == Augmentation(flip=0.5)
+
+
+def test_only_who_asks_for_flips_gets_them():
+    assert {kind.flip for kind in AUGMENTATIONS.values()} == {0.0}
+
+
+def test_a_checkpoint_from_before_there_was_augment_keeps_its_variation():
+    saved = {"preset": "small", "steps": None, "seconds": 240.0, "shift": 3, "zoom": 0.1}
+    assert TrainingOptions.of(saved).augmentation == Augmentation(shift=3, zoom=0.1)
