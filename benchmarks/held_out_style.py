@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--train-on", choices=STYLES, default="noto")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     choices = {"steps": given.steps, "seed": given.seed, **dict(given.options)}
     print(json.dumps(measure(given.data, given.train_on, choices)), flush=True)
 

@@ -66,8 +66,9 @@ def hue(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.nda
     [199, 110, 91]
     """
     angles = 2 * np.pi * rng.uniform(-strength, strength, size=len(images))
-    turned = np.einsum("bij,bhwj->bhwi", hue_rotations(angles), images)  # (B, H, W, 3)
-    return _as_uint8(turned)
+    pixels = images.reshape(len(images), -1, 3).astype(np.float32)  # (B, H * W, 3)
+    turned = pixels @ hue_rotations(angles).swapaxes(1, 2)  # a pixel is a row: x R^T
+    return _as_uint8(turned.reshape(images.shape))  # (B, H, W, 3)
 
 
 def hue_rotations(angles: np.ndarray) -> np.ndarray:

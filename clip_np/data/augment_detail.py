@@ -31,23 +31,28 @@ def blur(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     >>> blur(images, np.random.default_rng(0), strength=1.0)[0, 0, :, 0].tolist()
     [0, 16, 56, 16, 0]
     """
-    longest_sigma = strength * images.shape[1]
-    sigma = rng.uniform(0, longest_sigma, size=(len(images), 1)).clip(SMALLEST_SIGMA)
-    reach = math.ceil(KERNEL_REACH * longest_sigma)
+    sigmas = rng.uniform(0, strength * images.shape[1], size=len(images))
+    return np.stack([gaussian(image, sigma) for image, sigma in zip(images, sigmas)])
+
+
+def gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur along columns and along rows: uint8 (H, W, 3) -> the same. sigma: pixels."""
+    reach = math.ceil(KERNEL_REACH * sigma)
     offsets = np.arange(-reach, reach + 1)  # (K,)
-    weights = np.exp(-(offsets**2) / (2 * sigma**2))  # (B, K)
-    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    blurred = _weighted_sum(images, weights, axis=1)
-    return np.rint(_weighted_sum(blurred, weights, axis=2)).clip(0, 255).astype(np.uint8)
+    weights = np.exp(-(offsets**2) / (2 * max(sigma, SMALLEST_SIGMA) ** 2))  # (K,)
+    weights = (weights / weights.sum()).astype(np.float32)
+    blurred = _weighted_sum(image.astype(np.float32), weights)
+    blurred = _weighted_sum(blurred.swapaxes(0, 1), weights).swapaxes(0, 1)  # (H, W, 3)
+    return np.rint(blurred).clip(0, 255).astype(np.uint8)
 
 
-def _weighted_sum(images: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """Sum of the images moved by -reach .. reach: float32 (B, H, W, 3)."""
-    length, reach = images.shape[axis], weights.shape[1] // 2
-    total = np.zeros(images.shape, np.float32)
-    for index, weight in enumerate(weights.T):
-        rows = (np.arange(length) + index - reach).clip(0, length - 1)
-        total += weight[:, np.newaxis, np.newaxis, np.newaxis] * images.take(rows, axis)
+def _weighted_sum(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sum over k of weights[k] * (the row k - K // 2 further on): (N, ...)."""
+    reach = len(weights) // 2
+    padded = np.concatenate([rows[:1].repeat(reach, axis=0), rows, rows[-1:].repeat(reach, axis=0)])
+    total = np.zeros_like(rows)
+    for start, weight in enumerate(weights):
+        total += weight * padded[start : start + len(rows)]
     return total
 
 

@@ -76,8 +76,12 @@ def crop(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     wide = np.minimum(np.sqrt(area * np.exp(-log_aspect)), 1) * width
     rows = _cropped(height, tall, place[0])  # (B, H)
     columns = _cropped(width, wide, place[1])  # (B, W)
-    halfway = _between(images, rows, axis=1)  # (B, H, W, 3)
-    return np.rint(_between(halfway, columns, axis=2)).astype(np.uint8)
+    return np.stack(
+        [
+            interpolated(image, its_rows, its_columns)
+            for image, its_rows, its_columns in zip(images, rows, columns)
+        ]
+    )
 
 
 def _cropped(length: int, side: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -90,18 +94,30 @@ def _cropped(length: int, side: np.ndarray, place: np.ndarray) -> np.ndarray:
     return positions.clip(0, length - 1)
 
 
-def _between(images: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
-    """Values at positions between rows (axis 1) or columns (axis 2), float32.
+def interpolated(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The values of an image at places between its pixels: uint8 (H, W, 3) -> the same.
 
-    With f the fraction of a position: (1 - f) * (the row before) + f * (the row after).
+    rows (H,) and columns (W,): positions in the image. With f the fraction of a
+    position: (1 - f) * (the pixel before) + f * (the pixel after), first along rows.
+
+    >>> image = np.array([0, 100], np.uint8).repeat(3).reshape(1, 2, 3)
+    >>> interpolated(image, np.zeros(1), np.array([0.25, 0.5]))[0, :, 0].tolist()
+    [25, 50]
     """
-    others = tuple({1, 2, 3} - {axis})
+    before, after, fraction = _neighbours(rows, image.shape[0])
+    first = image[before].astype(np.float32)
+    halfway = first + fraction[:, np.newaxis, np.newaxis] * (image[after] - first)
+    before, after, fraction = _neighbours(columns, image.shape[1])
+    first = halfway[:, before]
+    result = first + fraction[:, np.newaxis] * (halfway[:, after] - first)
+    return np.rint(result).astype(np.uint8)
+
+
+def _neighbours(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixel before and after each position, and the fraction of the way: (N,)."""
     before = np.floor(positions).astype(np.int64)
-    after = np.minimum(before + 1, images.shape[axis] - 1)
-    fraction = np.expand_dims((positions - before).astype(np.float32), others)
-    first = np.take_along_axis(images, np.expand_dims(before, others), axis)
-    second = np.take_along_axis(images, np.expand_dims(after, others), axis)
-    return first + fraction * (second.astype(np.float32) - first)
+    after = np.minimum(before + 1, length - 1)
+    return before, after, (positions - before).astype(np.float32)
 
 
 def flip(images: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_run(task, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(task, tmp_path):
-    augmented = {"shift": 2, "zoom": 0.1, "steps": 34}
+    augmented = {"augment": "strong", "shift": 2, "steps": 34}
     trainer_of(task, tmp_path / "whole", **augmented).run()
     half = trainer_of(task, tmp_path / "half", **augmented)
     at_step(half, 10, press_ctrl_c)
