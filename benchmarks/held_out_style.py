@@ -57,10 +57,10 @@ def figures(trainer: Trainer, pairs: Pairs) -> dict[str, float]:
 def measure(path: str, style: str, choices: dict[str, Any]) -> dict[str, Any]:
     """Train on one style; the figures of the other one, and of new things in style."""
     task = FilesTask(path)
-    mine = of_style(path, style)
-    task.train, task.validation = mine["train"], None
+    seen_style = of_style(path, style)
+    task.train, task.validation = seen_style["train"], None
     (held_out,) = (other for other in STYLES if other != style)
-    test = other_style(path, held_out, known=set(mine["train"].captions))
+    test = other_style(path, held_out, known=set(seen_style["train"].captions))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(task, TrainingOptions.of(task.settings, **choices), Path(folder))
         started = time.process_time()
@@ -70,7 +70,7 @@ def measure(path: str, style: str, choices: dict[str, Any]) -> dict[str, Any]:
         "train_on": style,
         "options": choices,
         "held_out_style": figures(trainer, test),
-        "in_style": figures(trainer, mine["test"]),
+        "in_style": figures(trainer, seen_style["test"]),
         "seconds": seconds,
         "processor_seconds": round(processor, 1),
     }
@@ -96,9 +96,9 @@ def main() -> None:
     parser.add_argument("--train-on", choices=STYLES, default="noto")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_intermixed_args()
-    choices = {"steps": given.steps, "seed": given.seed, **dict(given.options)}
-    print(json.dumps(measure(given.data, given.train_on, choices)), flush=True)
+    arguments = parser.parse_intermixed_args()
+    choices = {"steps": arguments.steps, "seed": arguments.seed, **dict(arguments.options)}
+    print(json.dumps(measure(arguments.data, arguments.train_on, choices)), flush=True)
 
 
 if __name__ == "__main__":

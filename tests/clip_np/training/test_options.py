@@ -55,9 +55,9 @@ def test_options_are_checked(options, message):
 
 
 def test_a_strength_that_is_set_replaces_that_of_augment():
-    found = TrainingOptions(augment="strong", hue=0.0, shift=1).augmentation
+    chosen = TrainingOptions(augment="strong", hue=0.0, shift=1).augmentation
     expected = dataclasses.replace(AUGMENTATIONS["strong"], hue=0.0, shift=1)
-    assert found == expected != AUGMENTATIONS["strong"]
+    assert chosen == expected != AUGMENTATIONS["strong"]
     assert TrainingOptions().augmentation == Augmentation()
     assert TrainingOptions(flip=0.5).augmentation == Augmentation(flip=0.5)
 
