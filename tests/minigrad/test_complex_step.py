@@ -141,9 +141,7 @@ def test_hvp_is_the_slope_of_the_gradients(row):
             return mg.sum(as_one(row, options)(*inputs) * c)
 
         def gradients(step, fn=fn, inputs=sample.inputs, vectors=vectors):
-            leaves = [
-                mg.tensor(a + step * v, requires_grad=True) for a, v in zip(inputs, vectors)
-            ]
+            leaves = [mg.tensor(a + step * v, requires_grad=True) for a, v in zip(inputs, vectors)]
             return mg.grad(fn(*leaves), leaves)
 
         h = 1e-5

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clip_np import cli
-from clip_np.data import BatchLoader, DataError, Pairs, hub, load_images, open_dataset
+from clip_np.data import Augmentation, BatchLoader, DataError, Pairs, hub, load_images, open_dataset
 from clip_np.data.splits import tutorial_split
 from clip_np.encoders import PRESETS, CLIPConfig, TextConfig, VisionConfig
 from clip_np.training import tasks
@@ -248,7 +248,9 @@ def test_a_stream_is_shuffled_and_resumes(monkeypatch, by_name, saved):
     assert len(splits["train"]) == 8  # the sample
 
     def loaded(start: int, stop: int, seed: int = 0) -> list:
-        loader = BatchLoader(splits["train"], 8, 4, seed, 1, 0.0, 0.0)
+        loader = BatchLoader(
+            splits["train"], size=8, batch_size=4, seed=seed, augmentation=Augmentation(shift=1)
+        )
         return list(loader.batches(start, stop))
 
     whole = loaded(0, 12)
