@@ -53,7 +53,8 @@ from clip_np.training.saved import SavedTraining, saved_training
 from clip_np.training.best import Best
 from clip_np.training.description import read_description, write_description
 from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
-from clip_np.training.loop import Trainer, TrainingError
+from clip_np.training.spoiled import TrainingError
+from clip_np.training.loop import Trainer
 
 __all__ = [
     "BACKEND_HELP",

@@ -15,7 +15,7 @@ each has a usual cause:
 - *There is nothing to tell apart.* In batches of one pair, or of one caption, the loss
   is ln 1 = 0 whatever the model does. That is no success.
 
-A loss that is NaN or infinite is not a sign. It ends the run: see loop.py.
+A loss that is NaN or infinite is not a sign. It ends the run: see spoiled.py.
 """
 
 import math

@@ -15,7 +15,7 @@ from clip_np import cli
 from clip_np.data import shapes
 from clip_np.files import FileError
 from clip_np.training import METRICS, TrainingWarning, loop, read_metrics, read_run, schedule, tasks
-from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint
+from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 
@@ -166,7 +166,7 @@ def test_mutated_entries_give_errors_of_the_project_only(task, tmp_path, monkeyp
     problems = []
     for number, (path, training) in enumerate(made):
         state = SavedState(good.optimizer_state)
-        loop.save_checkpoint(directory / CHECKPOINT, good.model, good.tokenizer, state, training)
+        save_checkpoint(directory / CHECKPOINT, good.model, good.tokenizer, state, training)
         mutated = (directory / CHECKPOINT).read_bytes()
         commands = ["info", "plot", "evaluate", "train --resume"]
         # Each mutant meets the two quick commands, and by turns one of the others.

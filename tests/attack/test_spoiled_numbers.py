@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_runs import at_step, trainer_of
 
-from clip_np.training import TrainingError, loop
+from clip_np.training import TrainingError, saving
 from clip_np.weights import CHECKPOINT, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
@@ -16,11 +16,11 @@ SPOILED = {"nan": np.nan, "inf": np.inf, "huge": 1e30, "very large": 2e6}
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::clip_np.training.TrainingWarning")
 @pytest.mark.parametrize("value", SPOILED.values(), ids=SPOILED)
-@pytest.mark.parametrize("saving", ["at a report", "by the clock"])
-def test_spoiled_weights_end_the_run_with_their_names(task, tmp_path, monkeypatch, value, saving):
+@pytest.mark.parametrize("seen", ["at a report", "by the clock"])
+def test_spoiled_weights_end_the_run_with_their_names(task, tmp_path, monkeypatch, value, seen):
     trainer = trainer_of(task, tmp_path, steps=60)
-    if saving == "by the clock":
-        monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    if seen == "by the clock":
+        monkeypatch.setattr(saving, "SAVE_SECONDS", 0.0)
 
     def spoil() -> None:
         trainer.model.vision.proj.data[0, 0] = value
@@ -29,7 +29,7 @@ def test_spoiled_weights_end_the_run_with_their_names(task, tmp_path, monkeypatc
     with pytest.raises(TrainingError) as caught:
         trainer.run()
     message = str(caught.value)
-    step = 10 if saving == "by the clock" else 20
+    step = 10 if seen == "by the clock" else 20
     assert f"at step {step};" in message
     if np.isfinite(value) or step == 10:
         assert "vision.proj holds " in message

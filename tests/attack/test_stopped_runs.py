@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 from small_runs import everything_in, numbers_of, trainer_of
 
-from clip_np.training import METRICS, loop, read_metrics
+from clip_np.training import METRICS, read_metrics, saving
 from clip_np.training.directory import LOCK
 from clip_np.training.interrupts import stop_on_signals
 from clip_np.weights import CHECKPOINT, read_checkpoint
@@ -27,12 +27,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from clip_np.encoders import PRESETS
-from clip_np.training import ShapesTask, loop, tasks
+from clip_np.training import ShapesTask, saving, tasks
 from clip_np import cli
 from small_runs import MICRO, trainer_of
 PRESETS["micro"] = PRESETS["tiny"] = MICRO
 tasks.TRAINING_IMAGES, tasks.VALIDATION_IMAGES = 256, 64
-loop.SAVE_SECONDS = 0.0
+saving.SAVE_SECONDS = 0.0
 if sys.argv[1] == "train":
     sys.exit(cli.main(sys.argv[1:]))
 trainer_of(ShapesTask(0), Path(sys.argv[1]), steps=int(sys.argv[2])).run()
@@ -184,7 +184,7 @@ def test_a_save_that_fails_loses_neither_checkpoint(task, tmp_path, monkeypatch,
         path.with_suffix(".tmp").unlink()
         raise full
 
-    monkeypatch.setattr(loop, "save_checkpoint", no_space)
+    monkeypatch.setattr(saving, "save_checkpoint", no_space)
     with pytest.raises(OSError, match="No space"):
         trainer_of(task, tmp_path / "run", seed=1).run()
     assert everything_in(tmp_path / "run") == before

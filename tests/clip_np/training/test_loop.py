@@ -18,8 +18,9 @@ from clip_np.training import (
     TrainingError,
     TrainingOptions,
     TrainingWarning,
-    loop,
+    log,
     read_metrics,
+    saving,
     watch,
 )
 from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
@@ -117,7 +118,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(task, tmp_path):
 
 def test_a_crashed_run_goes_on_from_its_last_checkpoint(task, tmp_path, monkeypatch):
     trainer_of(task, tmp_path / "whole").run()
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)  # a checkpoint after every step
+    monkeypatch.setattr(saving, "SAVE_SECONDS", 0.0)  # a checkpoint after every step
     crashed = trainer_of(task, tmp_path / "crashed")
 
     def crash() -> None:
@@ -245,7 +246,7 @@ def test_a_time_limit_makes_the_learning_rate_follow_the_clock(task, tmp_path, m
     rates = {}
     for pace in (1.0, 2.0):
         clock = iter(np.arange(1000) * pace)
-        monkeypatch.setattr(loop.Stopwatch, "seconds", lambda self, clock=clock: next(clock))
+        monkeypatch.setattr(log.Stopwatch, "seconds", lambda self, clock=clock: next(clock))
         trainer = trainer_of(task, tmp_path / str(pace), steps=None, seconds=60.0)
         step, rates[pace] = trainer.take_step, []
 

@@ -1,0 +1,94 @@
+"""What does a run write about a step?
+
+Once in `log_every` steps, an entry of the metrics: the loss, the pace, the size of the
+gradients and so on. Now and then it also holds what the validation measured. Reading
+the numbers is the moment at which NaN and infinities are seen, and warnings are given.
+"""
+
+import math
+
+from clip_np.data import BatchLoader
+from clip_np.losses import Loss
+from clip_np.training.health import fault_in, largest_values
+from clip_np.training.log import Entry, Log
+from clip_np.training.spoiled import spoiled
+from clip_np.training.state import RunState
+from clip_np.training.validation import Validation
+from clip_np.training.watch import Watch
+from minigrad.backend import Array, array_module, move
+
+
+class Reporter:
+    """Makes the entries of a run, which go to its log, and warns of what they show.
+
+    validation is None if no pairs are held out.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        loss: Loss,
+        loader: BatchLoader,
+        validation: Validation | None,
+        log: Log,
+    ) -> None:
+        self.state = state
+        self.loss = loss
+        self.loader = loader
+        self.validation = validation
+        self.log = log
+        self.watch = Watch(loss.guessing_formula)
+        for entry in log.metrics.kept:
+            self.watch.remember(entry)
+
+    def measure(self, result: dict[str, Array], guessing: float) -> Entry:
+        """The numbers of a step for the metrics. TrainingError for a loss like NaN.
+
+        guessing is the loss of guessing in the batch of the step.
+        """
+        state = self.state
+        sizes = largest_values(state.model, state.optimizer)
+        values = [result["loss"], result["logit_scale"], result["grad_norm"], *sizes.values()]
+        # A GPU has to be waited for when numbers are read: once here, not for each.
+        numbers = array_module(values[0]).stack(values)  # (3 + number of sizes,)
+        loss, logit_scale, norm, *read_sizes = move(numbers, "numpy").tolist()
+        fault = fault_in(dict(zip(sizes, read_sizes)), state.model, state.optimizer)
+        if not math.isfinite(loss):
+            raise spoiled(state, f"the loss is {loss}")
+        if not math.isfinite(norm):
+            raise spoiled(state, f"the length of the gradients is {norm}")
+        if fault is not None:
+            raise spoiled(state, fault)
+        entry = {
+            "step": state.step,
+            "seconds": round(state.elapsed, 3),
+            "loss": loss,
+            "guessing": guessing,
+            "temperature": math.exp(logit_scale),
+            "grad_norm": norm,
+            "learning_rate": state.optimizer.lr,
+            "samples_per_second": round(self.log.samples_per_second(state.step), 1),
+        }
+        self.watch.look(entry, waited=self.loader.wait_seconds)
+        return entry
+
+    def validate(self, entry: Entry, validation: Validation) -> Entry:
+        """What the validation adds to an entry. TrainingError for a loss like NaN."""
+        state = self.state
+        measured = validation.measure(state.model, state.tokenizer, self.loss)
+        if not math.isfinite(measured["validation_loss"]):
+            raise spoiled(state, f"the validation loss is {measured['validation_loss']}")
+        self.watch.look_at_validation(entry | measured)
+        return measured
+
+
+def load_validation(state: RunState, loader: BatchLoader) -> Validation | None:
+    """The held-out pairs of a run, in batches like those of its training."""
+    if state.task.validation is None:
+        return None
+    return Validation(
+        pairs=state.task.validation,
+        image_size=loader.size,
+        batch_size=loader.batch_size,
+        skip_bad=state.task.skip_bad,
+    )

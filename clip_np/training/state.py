@@ -1,0 +1,91 @@
+"""What does a run hold in memory?
+
+    what it was started with      the task and the options
+    what changes at each step     the model, the optimizer's averages, the step
+    where it goes                 the run directory
+
+The loop changes it (loop.py), reports look at it (reporting.py), and a checkpoint holds
+all of it (saving.py). It begins with a new model, or with what a checkpoint holds.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from clip_np.model import CLIP
+from clip_np.tokens import TokenizerProtocol
+from clip_np.training.description import describe_run
+from clip_np.training.directory import RunDirectory
+from clip_np.training.options import TrainingOptions
+from clip_np.training.saved import SavedTraining
+from clip_np.training.starting import new_model
+from clip_np.training.tasks import Task
+from clip_np.weights import Checkpoint
+from minigrad.nn import count_parameters
+from minigrad.optim import AdamW
+from minigrad.threads import count_workers
+
+ADAM_BETAS = (0.9, 0.98)
+ADAM_EPS = 1e-6
+"""As published for CLIP with a vision transformer: arXiv:2103.00020, table 18."""
+
+
+class RunState:
+    """A model, its optimizer and its data, and a directory that receives the results.
+
+    step and elapsed are the steps taken so far and the seconds that they took, over all
+    runs in the directory. files is the directory: see `RunDirectory`. description is
+    what run.json says of the run: see `describe_run`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        options: TrainingOptions,
+        directory: Path | RunDirectory,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Make a new model, or go on with the model of `checkpoint`.
+
+        Raises ValueError if the task has no training pairs, or if the checkpoint holds
+        no training to go on with.
+        """
+        if task.train is None:
+            raise ValueError("this task has nothing to train on: it was opened for measuring")
+        if options.patience is not None and task.validation is None:
+            raise ValueError("`patience` counts validations, and no pairs are held out for them")
+        self.task = task
+        self.files = directory if isinstance(directory, RunDirectory) else RunDirectory(directory)
+        self.directory = self.files.path
+        self.step = 0
+        self.elapsed = 0.0
+        self.model: CLIP
+        self.tokenizer: TokenizerProtocol
+        if checkpoint is None:
+            self.model, self.tokenizer = new_model(task.train, options)
+        else:
+            self.model, self.tokenizer = checkpoint.model, checkpoint.tokenizer
+        self.model.to(options.backend)
+        # Settled here and saved, so that a resumed run uses as many threads.
+        workers = options.workers
+        if workers is None:
+            workers = count_workers(self.model.logit_scale.data, workers)
+        self.options = dataclasses.replace(options, workers=workers)
+        self.optimizer = AdamW(
+            self.model.parameters(),
+            lr=options.learning_rate,
+            betas=ADAM_BETAS,
+            eps=ADAM_EPS,
+            weight_decay=options.weight_decay,
+        )
+        if checkpoint is not None:
+            self._go_on_from(checkpoint)
+        self.description = describe_run(self.options, task, count_parameters(self.model))
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        saved = SavedTraining.of(checkpoint.training)
+        saved.require_all()
+        self.optimizer.load_state_dict(checkpoint.optimizer_state)
+        self.step = saved.step or 0
+        self.elapsed = saved.elapsed or 0.0
+        self.files.is_begun = True
+        self.files.last_step = self.step
