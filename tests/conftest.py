@@ -60,9 +60,28 @@ def count_example(request):
     return count
 
 
+def pytest_sessionfinish(session):
+    """A process that ran a part of the tests (`-n auto`) reports what it counted."""
+    report = getattr(session.config, "workeroutput", None)
+    if report is not None:
+        counts = session.config.stash.get(tried, {True: 0, False: 0})
+        report["tried"] = [counts[True], counts[False]]
+
+
+class Counter:
+    """Adds up what the processes of `-n auto` counted."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        counts = node.config.stash.setdefault(tried, {True: 0, False: 0})
+        of_gradients, others = getattr(node, "workeroutput", {}).get("tried", (0, 0))
+        counts[True] += of_gradients
+        counts[False] += others
+
+
 def pytest_terminal_summary(terminalreporter, config):
     counts = config.stash.get(tried, None)
-    if counts:
+    if counts and any(counts.values()):
         terminalreporter.write_line(
             f"property tests tried {sum(counts.values()):,} examples, "
             f"{counts[True]:,} of them of gradients"
@@ -104,5 +123,6 @@ def hear_signals():
 
 def pytest_configure(config):
     hear_signals()
+    config.pluginmanager.register(Counter())
     if config.getoption("--stand-in"):
         config.pluginmanager.import_plugin("strict_cupy.plugin")

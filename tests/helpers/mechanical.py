@@ -31,6 +31,12 @@ from mutation import ROOT, Change, judge_all, operations_that_use, path_of
 
 # Changes on which no value depends, and why.
 EQUIVALENT = {
+    "_of_usual_labels: shifted = x - finite_maximum(x, 1)":
+        "the logits have two axes, so 1 is the last",
+    "std: denominator = count * deviation - (deviation == 0)":
+        "0 divided by -1 is 0 as well",
+    "norm: divisor = length - (length == 0)":
+        "0 divided by -1 is 0 as well",
     "batch_norm: to_weight *= inverse_std[:, -1]":
         "the second axis has size 1",
     "batch_norm: mean_g = to_bias[:, None] / max(count, 2)":
