@@ -1,0 +1,1 @@
+"""Twenty exercises with an answer key that is a program: see `__main__.py`."""
