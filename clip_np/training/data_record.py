@@ -73,10 +73,10 @@ def keep_held_out(splits: Splits, before: Mapping[str, Any], folder: str) -> dic
     """
     rows: dict[str, list[tuple[str, np.ndarray]]] = {}
     for split, pairs in splits.items():
-        digests = np.array(list(_digests(pairs.names, folder)))
+        digests = np.array(list(_digests(pairs.names, folder)), dtype=str)  # (N,)
         is_free = np.ones(len(pairs), bool)
         for held, images in before["held_out"].items():
-            chosen = np.isin(digests, np.array(images, dtype=digests.dtype))
+            chosen = np.isin(digests, np.array(images, dtype=str))
             is_free &= ~chosen
             rows.setdefault(held, []).append((split, np.flatnonzero(chosen)))
         if split not in before["held_out"]:

@@ -91,7 +91,7 @@ def parse_steps(content: Any) -> tuple[list[str], str]:
     if names not in KNOWN_STEPS:
         raise FileError(f"the steps are {names!r:.200}, expected one of {KNOWN_STEPS}")
     path = content[names.index("Pooling")]["path"]
-    if not isinstance(path, str) or pathlib.PurePath(path).name != path or not path:
+    if not isinstance(path, str) or pathlib.PurePath(path).name != path or path in ("", ".."):
         raise FileError(f"{path!r:.60} is not the name of a folder next to it")
     return names, path
 
