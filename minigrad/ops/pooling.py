@@ -44,7 +44,7 @@ def avg_pool2d(x: Any, kernel_size: int, stride: int | None = None) -> Tensor:
     windows = make_windows("avg_pool2d", x, (kernel_size, kernel_size), stride, padding=0)
     shape = x.shape
     data = x.data
-    share = 1.0 / kernel_size**2
+    share = 1.0 / (windows.height * windows.width)
     y = empty((*shape[:2], windows.rows, windows.columns), data)
     every_row = slice(0, windows.rows)
     for samples in blocks(data):

@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrad.backend import Array
 from minigrad.memory import empty
 from minigrad.tensor import Tensor
@@ -87,7 +89,7 @@ def make_windows(
         ("`stride`", stride, 1),
         ("`padding`", padding, 0),
     ):
-        if not isinstance(number, int) or number < least:
+        if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(
                 f"{name}: {word} must be an integer of at least {least}, got {number!r}"
             )
@@ -98,12 +100,12 @@ def make_windows(
             f"{x.shape[2]} x {x.shape[3]} with padding {padding}; pass larger images"
         )
     return Windows(
-        height=kernel[0],
-        width=kernel[1],
-        stride=stride,
-        padding=padding,
-        rows=(height - kernel[0]) // stride + 1,
-        columns=(width - kernel[1]) // stride + 1,
+        height=int(kernel[0]),
+        width=int(kernel[1]),
+        stride=int(stride),
+        padding=int(padding),
+        rows=int((height - kernel[0]) // stride + 1),
+        columns=int((width - kernel[1]) // stride + 1),
     )
 
 
