@@ -44,7 +44,10 @@ def grad(
     places: set[Place] = set()
     for position, tensor in enumerate(tensors):
         if tensor._place is None:
-            raise ValueError(f"grad: input {position} does not require a gradient")
+            raise ValueError(
+                f"grad: input {position} does not require a gradient; make it with "
+                "mg.tensor(..., requires_grad=True), before the output is computed"
+            )
         places.add(tensor._place)
     gradients: dict[Place | None, Array] = {}
 
@@ -88,7 +91,10 @@ def value_and_grad(fn: Callable[..., Tensor], inputs: Any) -> tuple[Array, tuple
     arrays = [value.data if isinstance(value, Tensor) else value for value in several]
     for position, array in enumerate(arrays):
         if getattr(array, "dtype", None) is None or array.dtype.kind not in "fc":
-            raise TypeError(f"value_and_grad: input {position} is no array of floats")
+            raise TypeError(
+                f"value_and_grad: input {position} is no array of floats, got "
+                f"{getattr(array, 'dtype', type(array).__name__)}; pass np.array(..., float)"
+            )
     leaves = [Tensor(array, requires_grad=True) for array in arrays]
     with recording(True):
         output = fn(*leaves)

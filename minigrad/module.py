@@ -12,7 +12,8 @@ gives them are the paths to them:
         def forward(self, x):
             return self.out(relu(self.hidden(x)))
 
-There is nothing else to a module: no hooks, no registration.
+There is nothing else to a module: no hooks, no registration. A plain list is not looked
+into: layers in a list go into a `ModuleList` (minigrad/nn.py).
 
 Some layers also remember numbers that nobody learns, such as running means. `Buffer`
 marks these. They are saved, loaded and moved together with the parameters, and no

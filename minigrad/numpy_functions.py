@@ -61,7 +61,7 @@ COMPARISONS = {
     "equal": ("__eq__", "__eq__"),
     "not_equal": ("__ne__", "__ne__"),
 }
-"""The operator of a comparison, and the one that the right operand is asked for."""
+"""A comparison -> the operator of the left operand, and that of the right one."""
 
 WITHOUT_GRADIENT = {
     *("shape", "ndim", "size", "result_type", "iscomplexobj", "isrealobj"),
@@ -134,7 +134,7 @@ def find_operation(function: Callable, operations: Operations) -> Callable | Non
 def protocol(operations: Operations) -> dict[str, Callable]:
     """The two methods by which Tensor answers NumPy, for the class to attach.
 
-    `operations` are the engine's functions by name.
+    `operations` has the engine's functions by name; minigrad/__init__.py has them all.
     """
 
     def array_function(

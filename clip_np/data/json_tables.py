@@ -34,7 +34,7 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 COCO_NAME = re.compile(r"captions.*\.json", re.IGNORECASE)
 MAX_JSON = 2**28
 """Bytes of a JSON file, which is in memory as a text: 256 MiB."""
-MAX_OBJECT = 2**20  # letters of one object in a list
+MAX_OBJECT = 2**20  # letters of one item in a list
 SPACE = re.compile(r"[ \t\r\n]*")
 BAD_JSON = (ValueError, RecursionError)
 REST_OF_VALIDATION = "restval"
@@ -193,14 +193,15 @@ def _places_of_values(text: str, path: Path) -> dict[str, int]:
 
 
 def _end_of_value(text: str, place: int) -> int:
-    """The place after a value. Of a list, one object at a time is made."""
+    """The place after the value that begins at `place`.
+
+    A long list is not made as a whole: its items are read one at a time, and dropped.
+    """
     if text[place : place + 1] == "[":
+        place_of_next = place + 1  # behind the bracket, then behind the last item so far
         for _, _, after in _walk_list(text, place):
-            place = after
-        place, sign = _after_space(text, place)
-        if sign == "[":  # it is empty
-            place, sign = _after_space(text, place + 1)
-        return place + 1
+            place_of_next = after
+        return _after_space(text, place_of_next)[0] + 1  # behind the closing bracket
     _, place = json.JSONDecoder().raw_decode(text, place)
     return place
 

@@ -51,8 +51,8 @@ class SentenceEncoder(Module):
     def encode(self, texts: str | Sequence[str]) -> np.ndarray:
         """The vectors of texts: (n, width) float32; one text is a list of one.
 
-        A text longer than the tokenizer's context_length is cut, as its library does
-        it, and a warning names the first one.
+        A text longer than the tokenizer's context_length is cut, as in the library
+        sentence-transformers, and a warning names the first one.
 
         >>> from clip_np.encoders import TextConfig
         >>> from clip_np.tokens import WordPieceTokenizer

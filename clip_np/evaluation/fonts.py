@@ -1,8 +1,8 @@
 """Which fonts have the letters of a caption?
 
-No font has the letters of all writings. matplotlib brings DejaVu Sans Mono, whose letters
-have one width, and DejaVu Sans. For the letters that both lack, the fonts that are
-installed are asked in turn. A letter that none of them has becomes a box, and a warning
+No font has the letters of all writings. matplotlib brings DejaVu Sans Mono, whose
+letters have one width, and DejaVu Sans. For the letters that both lack, the installed
+fonts are asked in turn. A letter that none of them has becomes a box, and a warning
 says which kind of font to install.
 """
 

@@ -33,10 +33,11 @@ MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 class SentenceSteps(NamedTuple):
-    """What the files say. Without them, sentence-transformers does the same.
+    """What the files say. The defaults are for folders without these files.
 
-    longest is the number of tokens in the longest row, or None if no file says it.
-    lowercases: texts are made lower-case before the tokenizer sees them.
+    They are what sentence-transformers does with such a folder. longest is the number
+    of tokens in the longest row, or None if no file says it. lowercases: texts are made
+    lower-case before the tokenizer sees them.
     """
 
     pooling: str = "mean"

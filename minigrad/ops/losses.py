@@ -77,7 +77,7 @@ def cross_entropy(
 
 
 def _of_usual_labels(logits: Tensor, labels: Array, reduction: str) -> Tensor:
-    """The fast form: integer labels without weights, gaps or smoothing."""
+    """The fast form: integer labels; no class weights, ignored labels or smoothing."""
     _check_labels(logits, labels, reduction)
     xp = array_module(logits.data)
     shape = logits.shape

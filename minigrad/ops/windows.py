@@ -6,12 +6,12 @@ columns of a constant. Along an axis of H numbers the window has
 
     H' = (H + 2 padding - K) // stride + 1
 
-places. Numbers at the end that do not fill a step are not seen by any window.
+places. If H + 2 padding - K is no multiple of the stride, the last rows are in no
+window.
 
-There are two ways to go through all pairs of a place and a number in the window. One
-visits the places, and there are thousands. The other visits the K x K positions (i, j)
-in the window. All windows at once see, at their position (i, j), a strided slice of the
-image, with one number for each place:
+A loop may go over the places, of which there are thousands. Or it may go over the K x K
+positions (i, j) in the window. What all windows see at their position (i, j) is a
+strided slice of the image, with one number for each place:
 
     x[..., i : i + stride H' : stride, j : j + stride W' : stride]
 

@@ -46,7 +46,10 @@ def test_hidden_files_in_a_shard_are_left_out(tmp_path, folder):
             '{"images": [{"id": 1, "file_name": "a.png"},], "annotations": []}',
             "damaged JSON: after item 0 a comma is not followed by an item",
         ),
-        ('{"images": [{"id": 1, "file_name": "a.png"}] "annotations": []}', "damaged JSON: a comma"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.png"}] "annotations": []}',
+            "damaged JSON: a comma",
+        ),
         ('{"images": [{"id": 1, "file_name": "a.png"}], "annotations" []}', "damaged JSON: a key"),
         ('{"images": [{"id": 1, "file_name": "a.png"}], ', "damaged JSON: Expecting value"),
         ('{"images": [], "annotations": []', "damaged JSON: a comma or a closing brace"),
