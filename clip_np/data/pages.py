@@ -226,5 +226,5 @@ class Thrift:
     def _number(self) -> int:
         """A number with a sign."""
         number = self._unsigned()
-        # 0, 1, 2, 3, 4 mean 0, -1, 1, -2, 2, so that small numbers of any sign are short.
+        # 0, 1, 2, 3, 4 mean 0, -1, 1, -2, 2, so small numbers of both signs are short.
         return (number >> 1) ^ -(number & 1)
