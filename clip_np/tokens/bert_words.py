@@ -78,8 +78,8 @@ def clean_for_bert(text: str, cleaning: Cleaning) -> str:
     if cleaning.strips_accents:
         text = "".join(map(_without_mark, unicodedata.normalize("NFD", text)))
     if cleaning.lowercase:
-        # BERT makes each letter small by itself. Python's lower() looks around: at the end
-        # of a word, a capital sigma becomes another letter than inside.
+        # BERT makes each letter small by itself. Python's lower() looks around: a
+        # capital sigma becomes another letter at the end of a word than inside.
         text = text.replace("Σ", "σ").lower()
     return text
 
