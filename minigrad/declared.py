@@ -5,8 +5,8 @@ minigrad/__init__.py attaches them to the class when the package is imported, so
 tensor.py need not know any operation. Editors and type checkers do not run that file.
 They read the list here.
 
-A test holds three things against each other: this list, what is attached, and the
-parameters of the functions in minigrad/ops.
+A test compares this list with what is attached, and with the parameters of the
+functions in minigrad/ops.
 """
 
 from collections.abc import Iterator, Sequence

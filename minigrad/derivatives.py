@@ -44,7 +44,10 @@ def grad(
     places: set[Place] = set()
     for position, tensor in enumerate(tensors):
         if tensor._place is None:
-            raise ValueError(f"grad: input {position} does not require a gradient")
+            raise ValueError(
+                f"grad: input {position} does not require a gradient; make it with "
+                "mg.tensor(..., requires_grad=True), before the output is computed"
+            )
         places.add(tensor._place)
     gradients: dict[Place | None, Array] = {}
 
@@ -77,7 +80,8 @@ def value_and_grad(fn: Callable[..., Tensor], inputs: Any) -> tuple[Array, tuple
     The inputs are float arrays or tensors: a sequence of them, or a single one. fn is
     called with new leaves that share their arrays, and returns a tensor with one
     element. Gradients do not flow on to whatever made the inputs. Raises ValueError if
-    fn returns several elements, TypeError if an input is not a float array.
+    fn returns several elements, TypeError if an input is not a float array or fn
+    returns no tensor.
 
     >>> import numpy as np
     >>> x, w = np.array([1.0, 3.0]), np.array([2.0, 4.0])
@@ -88,10 +92,20 @@ def value_and_grad(fn: Callable[..., Tensor], inputs: Any) -> tuple[Array, tuple
     arrays = [value.data if isinstance(value, Tensor) else value for value in several]
     for position, array in enumerate(arrays):
         if getattr(array, "dtype", None) is None or array.dtype.kind not in "fc":
-            raise TypeError(f"value_and_grad: input {position} is no array of floats")
+            raise TypeError(
+                f"value_and_grad: input {position} is no array of floats, got "
+                f"{getattr(array, 'dtype', type(array).__name__)}; pass np.array(..., float)"
+            )
     leaves = [Tensor(array, requires_grad=True) for array in arrays]
     with recording(True):
         output = fn(*leaves)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"value_and_grad: fn must return a tensor, got {type(output).__name__}")
+    if output.size != 1:
+        raise ValueError(
+            f"value_and_grad: fn must return one element, got shape {output.shape}; "
+            "return a sum or a mean"
+        )
     return output.data, grad(output, leaves)
 
 

@@ -12,7 +12,8 @@ gives them are the paths to them:
         def forward(self, x):
             return self.out(relu(self.hidden(x)))
 
-There is nothing else to a module: no hooks, no registration.
+There is nothing else to a module: no hooks, no registration. A plain list is not looked
+into: layers in a list go into a `ModuleList` (minigrad/nn.py).
 
 Some layers also remember numbers that nobody learns, such as running means. `Buffer`
 marks these. They are saved, loaded and moved together with the parameters, and no
@@ -133,11 +134,11 @@ class Module:
         """Copy the arrays into parameters and buffers; their dtype and backend stay.
 
         With `assign` nothing is copied: the arrays become the parameters and buffers,
-        as they are. ValueError, before anything is written, if names, shapes or dtypes
-        do not match.
+        as they are, so whole numbers cannot become a parameter. ValueError, before
+        anything is written, if names, shapes or dtypes do not match.
         """
         kept = self._kept()
-        _check_state(kept, state)
+        _check_state(kept, state, assign)
         for path, tensor in kept.items():
             if assign:
                 tensor.data = state[path]
@@ -195,7 +196,7 @@ class Module:
             parameter.zero_grad()
 
 
-def _check_state(kept: Mapping[str, Tensor], state: Mapping[str, Array]) -> None:
+def _check_state(kept: Mapping[str, Tensor], state: Mapping[str, Array], assign: bool) -> None:
     """ValueError unless `state` has exactly what a model keeps, in the right shapes."""
     missing = [path for path in kept if path not in state]
     unexpected = [path for path in state if path not in kept]
@@ -207,7 +208,8 @@ def _check_state(kept: Mapping[str, Tensor], state: Mapping[str, Array]) -> None
     for path, tensor in kept.items():
         shape = tuple(state[path].shape)
         dtype = state[path].dtype
-        if shape != tensor.shape or dtype.kind not in "fiu":
+        allowed_kinds = tensor.dtype.kind if assign else "fiu"
+        if shape != tensor.shape or dtype.kind not in allowed_kinds:
             raise ValueError(
                 f"load_state_dict: {path} has shape {shape} and dtype {dtype}, "
                 f"the model needs {tensor.shape} and {tensor.dtype}"

@@ -61,7 +61,7 @@ COMPARISONS = {
     "equal": ("__eq__", "__eq__"),
     "not_equal": ("__ne__", "__ne__"),
 }
-"""The operator of a comparison, and the one that the right operand is asked for."""
+"""A comparison -> the operator of the left operand, and that of the right one."""
 
 WITHOUT_GRADIENT = {
     *("shape", "ndim", "size", "result_type", "iscomplexobj", "isrealobj"),
@@ -134,7 +134,7 @@ def find_operation(function: Callable, operations: Operations) -> Callable | Non
 def protocol(operations: Operations) -> dict[str, Callable]:
     """The two methods by which Tensor answers NumPy, for the class to attach.
 
-    `operations` are the engine's functions by name.
+    `operations` has the engine's functions by name; minigrad/__init__.py has them all.
     """
 
     def array_function(
@@ -177,34 +177,46 @@ def _compare(name: str, a: Any, b: Any) -> Any:
 def _call_ours(function: Callable, operation: Callable, inputs: tuple, options: dict) -> Any:
     """operation(...) with the arguments of function(...)."""
     bound = inspect.signature(function).bind(*inputs, **options)
-    theirs = inspect.signature(function).parameters
-    ours = inspect.signature(operation).parameters
+    numpy_parameters = inspect.signature(function).parameters
+    parameters = inspect.signature(operation).parameters
     positional: list[Any] = []
     named: dict[str, Any] = {}
-    for position, (name, value) in enumerate(bound.arguments.items()):
-        kind = theirs[name].kind
-        our_name = OUR_PARAMETERS.get(name, name)
+    for position, (numpy_name, value) in enumerate(bound.arguments.items()):
+        kind = numpy_parameters[numpy_name].kind
+        name = OUR_PARAMETERS.get(numpy_name, numpy_name)
         if kind is inspect.Parameter.VAR_POSITIONAL:
             positional += value
         elif position == 0 or kind is inspect.Parameter.POSITIONAL_ONLY:
             positional.append(value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             for extra in value:
-                if OUR_PARAMETERS.get(extra, extra) not in ours:
+                if OUR_PARAMETERS.get(extra, extra) not in parameters:
                     raise _not_taken(function, extra, operation)
             named |= {OUR_PARAMETERS.get(extra, extra): value[extra] for extra in value}
-        elif our_name in ours:
-            if ours[our_name].kind is inspect.Parameter.VAR_POSITIONAL:  # mg.reshape(x, *shape)
+        elif name in parameters:
+            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:  # mg.reshape(x, *shape)
                 positional.append(value)
             else:
-                named[our_name] = value
-        elif value is not theirs[name].default and value != theirs[name].default:
-            raise _not_taken(function, name, operation)
-    if _works_on_all(theirs) and not _works_on_all(ours) and named.get("axis") is None:
+                named[name] = value
+        elif not _is_default(value, numpy_parameters[numpy_name].default):
+            raise _not_taken(function, numpy_name, operation)
+    if (
+        _works_on_all(numpy_parameters)
+        and not _works_on_all(parameters)
+        and named.get("axis") is None
+    ):
         # Without an axis, np.take picks from all elements, and mg.take along axis 0.
         positional[0] = positional[0].reshape(-1)  # (size,)
         named["axis"] = 0
     return operation(*positional, **named)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether an argument says no more than its default: None, "C", False and so on.
+
+    An array is never a default. It is not compared: the result would be an array.
+    """
+    return value is default or (type(value) is type(default) and value == default)
 
 
 def _works_on_all(parameters: Mapping[str, inspect.Parameter]) -> bool:

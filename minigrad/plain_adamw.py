@@ -34,9 +34,11 @@ def adamw_update(
 
         m = b1 m + (1 - b1) g                 running mean of the gradient
         v = b2 v + (1 - b2) g^2               running mean of its square
-        m' = m / (1 - b1^step)                m and v start at 0, so they are too small
-        v' = v / (1 - b2^step)                at first: these quotients make up for it
+        m' = m / (1 - b1^step)
+        v' = v / (1 - b2^step)
         p = p - lr (m' / (sqrt(v') + eps) + weight_decay p)
+
+    m and v start at 0, so they are too small at first. The divisions make up for it.
 
     step counts from 1. In the first step m' = g and v' = g^2, so every number moves by
     lr, whatever the size of its gradient:

@@ -92,7 +92,7 @@ def max_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: 
     stride = kernel_size if stride is None else stride
     # 1. Around each image, numbers that never win.  (N, C, H + 2p, W + 2p)
     x = _surround(x, padding, -math.inf)
-    # 2. Of what the windows see at each position, the larger numbers stay.
+    # 2. Go over the positions, and keep the largest number so far.
     largest: Tensor | None = None
     for _, _, seen in _seen(x, kernel_size, kernel_size, stride):
         largest = seen if largest is None else where(seen.data > largest.data, seen, largest)
@@ -101,7 +101,7 @@ def max_pool2d(x: Tensor, kernel_size: int, stride: int | None = None, padding: 
 
 
 def _surround(x: Tensor, padding: int, value: float) -> Tensor:
-    """`pad` of the last two axes with a value of choice."""
+    """`pad` with any value, not only 0: (N, C, H, W) -> (N, C, H + 2p, W + 2p)."""
     for axis in (2, 3):
         shape = list(x.shape)
         shape[axis] = padding
@@ -122,9 +122,9 @@ def batch_norm(
 ) -> Tensor:
     """weight (x - mean) / sqrt(var + eps) + bias, for each channel of x (N, C, ...).
 
-    While training, mean and variance are those of the batch, over all axes but the
-    channels', and the running ones move towards them. Afterwards the running ones are
-    used. This form moves them whenever it is called.
+    If `training`, mean and variance are those of the batch, over all axes except that
+    of the channels, and the running ones move towards them. If not, the running ones
+    are used. This form moves them also if nothing is recorded.
 
     >>> import minigrad as mg
     >>> mean, var = mg.tensor([0.0]), mg.tensor([1.0])

@@ -29,7 +29,7 @@ def recording(on: bool) -> Setting[bool]:
 def no_grad() -> Setting[bool]:
     """Within the block, or the decorated function, nothing is recorded on the tape.
 
-    Updates in place, `w -= lr * w.grad`, change the leaf's own array there.
+    Here an update in place, `w -= lr * w.grad`, changes the array of the leaf w.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 3.0], requires_grad=True)

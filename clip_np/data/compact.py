@@ -1,14 +1,13 @@
 """How are millions of rows held in little memory?
 
-A text in Python takes 50 bytes more than its letters, a path or a function 200 bytes. A
-data set has three of them in each row. So the columns of a data set that was opened are
-packed:
+A text in Python needs 50 bytes more than its letters, and a path or a function needs
+200 bytes. A row of a data set has three of them. So `open_dataset` packs the columns:
 
     Texts      the letters of all texts one after another, and where each one ends
     Sources    two numbers for each image: which reader reads it, and which image of it
 
-Both look like lists. What stands in a row is made when somebody asks for it. `take`
-picks rows without copying the letters.
+Both look like lists. The text or the path of a row is made when somebody asks for it,
+and is then forgotten. `take` picks rows without copying the letters.
 """
 
 import abc
@@ -119,7 +118,7 @@ class Texts(_Packed[str]):
 
 
 class _TextsBuilder:
-    """Takes texts one by one."""
+    """Collects encoded texts one by one; `finish` makes them `Texts`."""
 
     def __init__(self) -> None:
         self._letters = bytearray()
@@ -175,7 +174,10 @@ class Sources(_Packed[ImageSource]):
 
 
 class _SourcesBuilder:
-    """Takes sources one by one, with the names of their rows."""
+    """Collects sources one by one; `finish` makes them `Sources`.
+
+    A source that the name of its row already says needs no memory beyond two numbers.
+    """
 
     def __init__(self) -> None:
         self._readers = array("i")

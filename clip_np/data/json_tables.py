@@ -34,7 +34,7 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 COCO_NAME = re.compile(r"captions.*\.json", re.IGNORECASE)
 MAX_JSON = 2**28
 """Bytes of a JSON file, which is in memory as a text: 256 MiB."""
-MAX_OBJECT = 2**20  # letters of one object in a list
+MAX_OBJECT = 2**20  # letters of one item in a list
 SPACE = re.compile(r"[ \t\r\n]*")
 BAD_JSON = (ValueError, RecursionError)
 REST_OF_VALIDATION = "restval"
@@ -113,11 +113,11 @@ def read_json_table(path: Path, columns: Columns) -> Iterator[Entry]:
             elements = _elements_of_list(text, _after_space(text, 0)[0], path)
             yield from _entries(path, ((f"item {n}", item) for n, item in elements), columns)
             return
-        keys = dict(_lists(text))
-        if "annotations" in keys and "images" in keys:
-            yield from _coco_entries(path, text, keys)
-        elif "images" in keys:
-            yield from _karpathy_entries(path, text, keys["images"])
+        places = _places_of_values(text, path)
+        if "annotations" in places and "images" in places:
+            yield from _coco_entries(path, text, places)
+        elif "images" in places:
+            yield from _karpathy_entries(path, text, places["images"])
         else:
             raise DataError(
                 f"{path} has no lists `images` and `annotations`, as captions of COCO have"
@@ -126,14 +126,15 @@ def read_json_table(path: Path, columns: Columns) -> Iterator[Entry]:
         raise DataError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
 
 
-def _coco_entries(path: Path, text: str, keys: dict[str, int]) -> Iterator[Entry]:
+def _coco_entries(path: Path, text: str, places: dict[str, int]) -> Iterator[Entry]:
+    """One entry for each caption. places: where the two lists begin in the text."""
     names = {}
-    for number, image in _elements_of_list(text, keys["images"], path):
+    for number, image in _elements_of_list(text, places["images"], path):
         name = _get(image, "file_name")
         if not isinstance(name, str) or not isinstance(_get(image, "id"), int | str):
             raise DataError(f"{path} images {number}: expected an `id` and a `file_name`")
         names[image["id"]] = name
-    for number, annotation in _elements_of_list(text, keys["annotations"], path):
+    for number, annotation in _elements_of_list(text, places["annotations"], path):
         location = f"annotation {number}"
         image_id = _get(annotation, "image_id")
         name = names.get(image_id) if isinstance(image_id, int | str) else None
@@ -144,6 +145,7 @@ def _coco_entries(path: Path, text: str, keys: dict[str, int]) -> Iterator[Entry
 
 
 def _karpathy_entries(path: Path, text: str, place: int) -> Iterator[Entry]:
+    """One entry for each image of the list that begins at `place`."""
     for number, image in _elements_of_list(text, place, path):
         location = f"images {number}"
         sentences = _get(image, "sentences")
@@ -162,41 +164,44 @@ def _karpathy_entries(path: Path, text: str, place: int) -> Iterator[Entry]:
 
 
 def _get(item: Any, key: str) -> Any:
+    """A value of an object; None if it is missing, or if the item is no object."""
     return item.get(key) if isinstance(item, dict) else None
 
 
-def _lists(text: str) -> Iterator[tuple[str, int]]:
-    """The keys of an object, each with the place of its value in the text.
+def _places_of_values(text: str, path: Path) -> dict[str, int]:
+    """The keys of an object, and where in the text the value of each begins.
 
-    It ends early where the text is damaged.
+    A text that is no object has none. DataError for damage.
     """
-    decoder = json.JSONDecoder()
+    places: dict[str, int] = {}
     place, sign = _after_space(text, 0)
     if sign != "{":
-        return
-    while sign in ("{", ","):
-        try:
-            key, place = decoder.raw_decode(text, _after_space(text, place + 1)[0])
+        return places
+    try:
+        while sign in ("{", ","):
+            key, place = json.JSONDecoder().raw_decode(text, _after_space(text, place + 1)[0])
             place, sign = _after_space(text, place)
             if sign != ":" or not isinstance(key, str):
-                return
-            place, sign = _after_space(text, place + 1)
-            yield key, place
-            place = _end_of_value(text, place)
-        except BAD_JSON:
-            return
-        place, sign = _after_space(text, place)
+                raise ValueError(f"a key and a colon are expected at letter {place:,}")
+            places[key], _ = _after_space(text, place + 1)
+            place, sign = _after_space(text, _end_of_value(text, places[key]))
+        if sign != "}":
+            raise ValueError(f"a comma or a closing brace is missing at letter {place:,}")
+    except BAD_JSON as error:
+        raise DataError(f"{path} is damaged JSON: {error}") from error
+    return places
 
 
 def _end_of_value(text: str, place: int) -> int:
-    """The place after a value. Of a list, one object at a time is made."""
+    """The place after the value that begins at `place`.
+
+    A long list is not made as a whole: its items are read one at a time, and dropped.
+    """
     if text[place : place + 1] == "[":
+        place_of_next = place + 1  # behind the bracket, then behind the last item so far
         for _, _, after in _walk_list(text, place):
-            place = after
-        place, sign = _after_space(text, place)
-        if sign == "[":  # it is empty
-            place, sign = _after_space(text, place + 1)
-        return place + 1
+            place_of_next = after
+        return _after_space(text, place_of_next)[0] + 1  # behind the closing bracket
     _, place = json.JSONDecoder().raw_decode(text, place)
     return place
 
@@ -217,6 +222,8 @@ def _walk_list(text: str, place: int) -> Iterator[tuple[int, Any, int]]:
             raise ValueError(f"a comma is missing after item {number - 1}")
         if sign == ",":
             place, sign = _after_space(text, place + 1)
+            if sign == "]":
+                raise ValueError(f"after item {number - 1} a comma is not followed by an item")
     if not sign:
         raise ValueError("a list does not end")
 

@@ -165,37 +165,40 @@ class Thrift:
             raise ValueError("structures lie too deep in one another")
         fields: Fields = {}
         number = 0
-        while head := self._byte():
-            step = head >> 4
+        while head := self._byte():  # 0 ends the structure
+            step = head >> 4  # from the number of the field before
             number = number + step if step else self._number()
             kind = head & 15
             fields[number] = kind == TRUE if kind in (TRUE, FALSE) else self._value(kind, depth)
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        """A value of one of the types of Thrift's compact form, by its number."""
         match kind:
             case 1 | 2 | 3:  # in a list, a truth value takes a byte
                 return self._byte()
-            case 4 | 5 | 6:
+            case 4 | 5 | 6:  # integers of 16, 32 and 64 bits
                 return self._number()
-            case 7:
+            case 7:  # a double
                 return self._bytes(8)
-            case 8:
+            case 8:  # bytes, which may be a text
                 return self._bytes(self._unsigned())
-            case 9 | 10:
+            case 9 | 10:  # a list, a set: a byte has the type, and the number if it is short
                 head = self._byte()
                 count = self._unsigned() if head >> 4 == 15 else head >> 4
                 self._require(count)
                 return [self._value(head & 15, depth + 1) for _ in range(count)]
-            case 12:
+            case 12:  # another structure
                 return self.structure(depth + 1)
         raise ValueError(f"a field of type {kind}, which parquet files do not have")
 
     def _byte(self) -> int:
+        """The next byte; IndexError at the end."""
         self.place += 1
         return self.content[self.place - 1]
 
     def _bytes(self, count: int) -> bytes:
+        """The next `count` bytes."""
         self._require(count)
         self.place += count
         return self.content[self.place - count : self.place]
@@ -206,6 +209,10 @@ class Thrift:
             raise IndexError(f"{count} bytes are needed, {len(self.content) - self.place} are left")
 
     def _unsigned(self) -> int:
+        """A number without a sign: 7 bits a byte, the lowest first.
+
+        The eighth bit says that another byte follows.
+        """
         number = shift = 0
         while True:
             byte = self._byte()
@@ -217,5 +224,7 @@ class Thrift:
                 raise ValueError("a number of more than 64 bits")
 
     def _number(self) -> int:
+        """A number with a sign."""
         number = self._unsigned()
-        return number >> 1 ^ -(number & 1)  # 0, 1, 2, 3 ... mean 0, -1, 1, -2 ...
+        # 0, 1, 2, 3, 4 mean 0, -1, 1, -2, 2, so small numbers of both signs are short.
+        return (number >> 1) ^ -(number & 1)

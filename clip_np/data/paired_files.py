@@ -37,7 +37,7 @@ def read_paired_files(
     if images and not texts and _are_classes(images, inside.folder):
         yield from _rows_of_classes(images, inside, reading)
         return
-    alone = {image.with_suffix("") for image in images} ^ texts.keys()
+    alone = {image.with_suffix("") for image in images} ^ texts.keys()  # in one, not in both
     if alone:
         unread = left_out(files)
         problem = (

@@ -53,7 +53,6 @@ UNDERSTOOD = (
     "name.txt, .parquet, .tar, train/, test/, validation/; any table if its own path is given"
 )
 
-
 OTHER_TABLES = {".xlsx", ".xls", ".ods", ".arrow", ".feather", ".zip", ".tgz", ".gz"}
 """Endings of files that may hold pairs and are not read."""
 SHOWN_TABLES = 3  # in a message
@@ -248,7 +247,7 @@ def _looks_like_a_table(file: Path) -> bool:
 
 
 def _is_metadata(file: Path) -> bool:
-    """Whether a parquet file is what img2dataset notes of a shard: X.tar or X/."""
+    """Whether a parquet file has img2dataset's notes about the shard X.tar or X/."""
     if file.suffix.lower() != ".parquet":
         return False
     shard = file.with_suffix("")

@@ -8,9 +8,10 @@ img2dataset write them so. The files of a pair have one name but for their endin
         000000000.txt     the caption
         000000000.json    more about it; its "caption" counts if there is no .txt
 
-Nothing is unpacked onto the disk. The shard is walked over once, from header to header,
-and each image is read from its place in it when it is needed. Only plain files count: a
-link, a device, or a path that leads out of the shard is an error.
+Nothing is unpacked onto the disk. The shard is read once, from header to header. After
+that, each image is read from its place in the shard when it is needed. Only plain files
+count: a link, a device, or a path that leads out of the shard is an error. Hidden files
+(".name") are left out, as in folders. macOS writes such files next to the others.
 
 A tar file is a row of files, each after a header of 512 bytes with its name, size and
 type (POSIX.1-1988, ustar). Long names stand in headers of their own, as GNU's tar or
@@ -43,6 +44,7 @@ LONG_NAME, PAX, PAX_OF_ALL = b"L", b"x", b"g"
 NOTES = (LONG_NAME, PAX, PAX_OF_ALL)
 WAYS_OUT = re.compile(r"^/|^\\|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 """Names of files that would not lie below the shard."""
+HIDDEN = re.compile(r"(^|/)\.[^/]")  # but not "./" in front, which some programs write
 
 
 class Member(NamedTuple):
@@ -54,7 +56,7 @@ class Member(NamedTuple):
 
 
 def is_tar(path: Path, asked_for: bool) -> bool:
-    """Whether a file is a tar file, by its name.
+    """Whether a file is a tar file, by its name, whether or not the user named it.
 
     >>> is_tar(Path("00000.tar"), asked_for=False)
     True
@@ -101,8 +103,11 @@ def read_tar(path: Path, columns: Columns) -> Iterator[Entry]:
     """
     images = TarImages(str(path))
     samples: dict[str, _Sample] = {}
+    length = path.stat().st_size
     with open(path, "rb") as file:
-        for name, start, size in _members(path, file):
+        for name, start, size in _members(path, file, length):
+            if HIDDEN.search(name):
+                continue
             folder, slash, base = name.rpartition("/")
             stem, _, ending = base.partition(".")  # "a.b.jpg" belongs to "a"
             sample = samples.setdefault(folder + slash + stem, _Sample())
@@ -113,13 +118,17 @@ def read_tar(path: Path, columns: Columns) -> Iterator[Entry]:
             elif ending.lower() in CAPTION_ENDINGS or ending.lower() == "json":
                 _refuse_size(path, name, size, MAX_TEXT)
                 _read_text(path, name, _content(file, start, size), sample)
-            refuse_rows(path, len(samples), path.stat().st_size)
+            refuse_rows(path, len(samples), length)
     for name, sample in samples.items():
         yield _entry(name, sample, images, columns)
 
 
 def _entry(name: str, sample: _Sample, images: TarImages, columns: Columns) -> Entry:
-    """The entry of what lies under one name."""
+    """The entry of what lies under one name.
+
+    `columns[role]` lists headers, the preferred one first. A later item of a dictionary
+    replaces an earlier one, so the list is walked from its end.
+    """
     by_lower = {key.lower(): value for key, value in sample.notes.items()}
     cells = {
         role: by_lower[header.lower()]
@@ -148,13 +157,12 @@ def _read_text(path: Path, name: str, content: bytes, sample: _Sample) -> None:
     sample.notes = notes if isinstance(notes, dict) else {}
 
 
-def _members(path: Path, file: BinaryIO) -> Iterator[Member]:
-    """The plain files of a tar file, in order.
+def _members(path: Path, file: BinaryIO, length: int) -> Iterator[Member]:
+    """The plain files of a tar file of `length` bytes, in order.
 
-    DataError for any other thing in it but folders, and for damage.
+    Folders are passed over. DataError for anything else, and for damage.
     """
-    length = path.stat().st_size
-    long_name, long_size = "", -1  # what a header said of the next member
+    long_name, long_size = "", -1  # what notes say of the next member; -1 is nothing
     place = 0
     while True:
         header = _content(file, place, BLOCK)
@@ -187,7 +195,7 @@ def _members(path: Path, file: BinaryIO) -> Iterator[Member]:
             raise DataError(
                 f"{path} {name[:200]}: a link, a device or another odd file (type {kind!r})"
             )
-        place = start + BLOCK * -(-size // BLOCK)
+        place = start + BLOCK * -(-size // BLOCK)  # rounded up to whole blocks
 
 
 def _parse_header(path: Path, place: int, header: bytes) -> tuple[bytes, str, int]:
@@ -233,10 +241,12 @@ def _parse_pax(path: Path, note: bytes, name: str) -> tuple[str, int]:
 
 
 def _content(file: BinaryIO, start: int, size: int) -> bytes:
+    """`size` bytes from byte `start` on; fewer if the file ends before."""
     file.seek(start)
     return file.read(size)
 
 
 def _refuse_size(path: Path, name: str, size: int, most: int) -> None:
+    """DataError for a file in the shard that is too large to be read."""
     if size > most:
         raise DataError(f"{path} {name}: {size:,} bytes, at most {most:,} are read")

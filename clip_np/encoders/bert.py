@@ -131,8 +131,8 @@ class BertEncoder(Module):
         array([3, 4])
         """
         is_token = inputs != self.config.pad_token_id  # (B, T)
-        places = np.arange(1, inputs.shape[1] + 1)  # (T,)
-        return (is_token * places).max(axis=1, initial=0)  # (B,)
+        counts = np.arange(1, inputs.shape[1] + 1)  # (T,), tokens up to a column
+        return (is_token * counts).max(axis=1, initial=0)  # (B,)
 
     def plain_forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """The features as the papers define them. `forward` is faster and equal."""
@@ -169,8 +169,9 @@ class BertEncoder(Module):
     def _embed(self, ids: Array) -> mg.Tensor:
         """What goes into the first block: (B, T) -> (B, T, W)."""
         length = ids.shape[1]
-        places = self.positional_embedding[:length] + self.segment_embedding[ONE_SEGMENT]  # (T, W)
-        return self.ln_embedding(self.token_embedding(ids) + places)  # (B, T, W)
+        positions = self.positional_embedding[:length]  # (T, W)
+        segment = self.segment_embedding[ONE_SEGMENT]  # (W,)
+        return self.ln_embedding(self.token_embedding(ids) + (positions + segment))  # (B, T, W)
 
     def _pool(self, x: mg.Tensor, visible: Array) -> mg.Tensor:
         """One row for each caption: (B, T, W) -> (B, W). visible (B, T), boolean."""

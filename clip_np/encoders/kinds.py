@@ -12,8 +12,8 @@ of these tables:
         def cost(self, length): ...
         def resize(self, image_size): ...                 a vision encoder: other images
 
-How the sizes of a published model are read from its arrays stands in
-clip_np/weights/sizes.py, which has such a table, too.
+clip_np/weights/sizes.py has such a table, too: it reads the sizes of a published model
+from its arrays.
 """
 
 from typing import Any

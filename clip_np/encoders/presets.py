@@ -154,13 +154,13 @@ def choose_encoders(preset: str, vision: str | None = None, text: str | None = N
     """
     config = PRESETS[preset]
     if vision is not None and vision != config.vision.kind:
-        others = OTHER_VISION_ENCODERS.get(vision, {})
-        _require_preset("vision", vision, VISION_KINDS, preset, others)
-        config = dataclasses.replace(config, vision=others[preset])
+        visions = OTHER_VISION_ENCODERS.get(vision, {})
+        _require_preset("vision", vision, VISION_KINDS, preset, visions)
+        config = dataclasses.replace(config, vision=visions[preset])
     if text is not None and text != config.text.kind:
-        choices = OTHER_TEXT_ENCODERS.get(text, {})
-        _require_preset("text", text, TEXT_KINDS, preset, choices)
-        config = dataclasses.replace(config, text=choices[preset])
+        texts = OTHER_TEXT_ENCODERS.get(text, {})
+        _require_preset("text", text, TEXT_KINDS, preset, texts)
+        config = dataclasses.replace(config, text=texts[preset])
     return config
 
 

@@ -9,7 +9,7 @@ each *bottleneck* computes a change, and adds it to what came in ("residual").
     stage 1             (4W, S/4, S/4)     a stack of bottlenecks
     stage k             (4W 2^(k-1), S/4 / 2^(k-1), ...)    half as long, twice as wide
     positions           (N, D)             those of the last stage, as rows
-    features            (E,)               what one question gathers from them
+    features            (E,)               the answers to one question, mixed
 
 Here S is the side of the image in pixels, W the width of the configuration, N the
 number of positions that are left, D their width and E the width of the shared space.
@@ -125,8 +125,8 @@ class AttentionPool(Module):
 
     def tokens(self, x: mg.Tensor) -> mg.Tensor:
         """The positions as rows, their mean first: (B, D, G, G) -> (B, T, D)."""
-        batch, width, height, breadth = x.shape
-        rows = x.reshape(batch, width, height * breadth).swapaxes(1, 2)  # (B, N, D)
+        batch, width, side, _ = x.shape  # (B, D, G, G)
+        rows = x.reshape(batch, width, side * side).swapaxes(1, 2)  # (B, N, D)
         mean = rows.mean(axis=1, keepdims=True)  # (B, 1, D)
         return mg.concatenate([mean, rows], axis=1) + self.positional_embedding  # (B, 1 + N, D)
 
@@ -136,19 +136,20 @@ class AttentionPool(Module):
         x = x.reshape(batch, length, self.heads, width // self.heads)  # (B, T, H, D/H)
         return x.swapaxes(1, 2)
 
+    def queries_and_keys(self, tokens: mg.Tensor) -> tuple[mg.Tensor, mg.Tensor]:
+        """One query, and all keys: (B, T, D) -> (B, H, 1, D/H), (B, H, T, D/H)."""
+        return self.by_heads(self.q_proj(tokens[:, :1])), self.by_heads(self.k_proj(tokens))
+
     def forward(self, x: mg.Tensor) -> mg.Tensor:
         tokens = self.tokens(x)  # (B, T, D)
-        queries = self.by_heads(self.q_proj(tokens[:, :1]))  # (B, H, 1, D/H)
-        keys = self.by_heads(self.k_proj(tokens))  # (B, H, T, D/H)
+        queries, keys = self.queries_and_keys(tokens)  # (B, H, 1, D/H), (B, H, T, D/H)
         values = self.by_heads(self.v_proj(tokens))  # (B, H, T, D/H)
         mixture = mg.attention(queries, keys, values)  # (B, H, 1, D/H)
         return self.c_proj(mixture.reshape(len(x), tokens.shape[2]))  # (B, D) -> (B, E)
 
     def probabilities(self, x: mg.Tensor) -> mg.Tensor:
         """How much the mean token looks at each token: (B, D, G, G) -> (B, H, 1, T)."""
-        tokens = self.tokens(x)  # (B, T, D)
-        queries = self.by_heads(self.q_proj(tokens[:, :1]))  # (B, H, 1, D/H)
-        keys = self.by_heads(self.k_proj(tokens))  # (B, H, T, D/H)
+        queries, keys = self.queries_and_keys(self.tokens(x))  # (B, H, 1, D/H), (B, H, T, D/H)
         depth = keys.shape[3]
         return mg.softmax(queries @ keys.swapaxes(-1, -2) * depth**-0.5)  # (B, H, 1, T)
 
@@ -223,7 +224,9 @@ class ResNet(Module):
         """
         config = self.config
         side = config.image_size // 2
-        stem = side**2 * 9 * config.width**2 * (3 / (2 * config.width) + 1 / 4 + 1 / 2)
+        half = config.width // 2
+        # Three convolutions of 3 x 3: from 3 channels to W/2, to W/2, and to W.
+        stem = side**2 * 9 * (3 * half + half * half + half * config.width)
         stages = sum(bottleneck_cost(size) for size in bottlenecks(config))
         width = config.features_width
         pool = (2 * length + 1) * width**2  # keys and values of all tokens, one query
@@ -305,9 +308,10 @@ def bottleneck_shapes(size: BottleneckSize) -> Iterator[ParameterShape]:
 def bottleneck_cost(size: BottleneckSize) -> int:
     """The multiplications of a `Bottleneck` for one image."""
     n_out = EXPANSION * size.width
-    before = size.side**2  # positions
-    behind = (size.side // size.stride) ** 2
-    cost = before * (size.n_in * size.width + 9 * size.width**2) + behind * size.width * n_out
+    positions = size.side**2
+    positions_left = (size.side // size.stride) ** 2  # after the mean of 2 x 2
+    cost = positions * (size.n_in * size.width + 9 * size.width**2)  # conv1 and conv2
+    cost += positions_left * size.width * n_out  # conv3
     if has_downsample(size.n_in, size.width, size.stride):
-        cost += behind * size.n_in * n_out
+        cost += positions_left * size.n_in * n_out
     return cost

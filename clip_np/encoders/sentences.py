@@ -20,7 +20,7 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.bert import BertEncoder
-from clip_np.tokens import TokenizerProtocol
+from clip_np.tokens import TokenizerProtocol, as_list
 from minigrad.memory import Arena, using
 from minigrad.nn import Module
 from minigrad.threads import blas_threads, count_workers, parallel_map
@@ -51,8 +51,8 @@ class SentenceEncoder(Module):
     def encode(self, texts: str | Sequence[str]) -> np.ndarray:
         """The vectors of texts: (n, width) float32; one text is a list of one.
 
-        A text longer than the tokenizer's context_length is cut, as its library does
-        it, and a warning names the first one.
+        A text longer than the tokenizer's context_length is cut, as in the library
+        sentence-transformers, and a warning names the first one.
 
         >>> from clip_np.encoders import TextConfig
         >>> from clip_np.tokens import WordPieceTokenizer
@@ -63,7 +63,7 @@ class SentenceEncoder(Module):
         >>> model.encode(["a", "red car"]).shape
         (2, 8)
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = as_list(texts)
         _warn_of_long_texts(self.tokenizer, texts)
         rows = self.tokenizer(texts, truncate=True)  # (n, T)
         order = np.argsort(self.encoder.lengths(rows), kind="stable")  # (n,)

@@ -3,8 +3,10 @@
 A file may say that it holds a model of 30,000 layers. To make that model, only to see
 that its weights are missing, would cost the memory that the file asks for. So each
 encoder lists the names and shapes of its parameters from its configuration alone, in
-its method `shapes`. The pieces that all of them share are here. (Each is a generator:
-whoever compares the list with a file can stop at the first name that is missing.)
+its method `shapes`. The pieces that all of them share are here.
+
+They are generators. So the comparison with a file stops at the first name that the file
+lacks, and the other 30,000 layers are never listed.
 """
 
 from collections.abc import Iterator

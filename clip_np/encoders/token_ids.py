@@ -1,7 +1,8 @@
-"""What may a text encoder be given?
+"""Which token ids does a text encoder accept?
 
-Rows of token ids, (B, T) integers, no longer than the encoder has positions. They are
-looked at and cut on the host, wherever the encoder computes.
+Rows of integers (B, T), no longer than the encoder has positions. The encoder may
+compute on a GPU, but the rows are checked, measured and cut on the host: to look at
+numbers on a GPU means to wait for it, in every batch.
 """
 
 import minigrad as mg

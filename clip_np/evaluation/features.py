@@ -24,7 +24,7 @@ import numpy as np
 import minigrad as mg
 from clip_np.data import a_few, to_model_input
 from clip_np.model import CLIP
-from clip_np.tokens import MissingTokenizer, TokenizerProtocol
+from clip_np.tokens import MissingTokenizer, TokenizerProtocol, as_list
 
 # A missing tokenizer raises when it is called, and says which file it needs.
 AnyTokenizer = TokenizerProtocol | MissingTokenizer
@@ -83,13 +83,14 @@ class CutTextWarning(UserWarning):
     """A model does not see the end of a text."""
 
 
-def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: Sequence[str]) -> np.ndarray:
-    """Unit features (N, E) of N texts.
+def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: str | Sequence[str]) -> np.ndarray:
+    """Unit features (N, E) of N texts; one text is a list of one.
 
     What exceeds the context length is cut off, and a CutTextWarning names the texts.
     """
     context_length = model.config.text.context_length
-    tokens = tokenizer(list(texts), context_length=context_length, truncate=True)  # (N, T)
+    texts = as_list(texts)
+    tokens = tokenizer(texts, context_length=context_length, truncate=True)  # (N, T)
     _warn_of_cuts(tokenizer, texts, tokens)
     return unit_features(model, model.encode_text, tokens)
 

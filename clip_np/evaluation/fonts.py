@@ -1,8 +1,8 @@
 """Which fonts have the letters of a caption?
 
-One font has none for all writings. matplotlib brings DejaVu Sans Mono, whose letters
-have one width, and DejaVu Sans. For the letters that both lack, the fonts that are
-installed are asked in turn. A letter that none of them has becomes a box, and a warning
+No font has the letters of all writings. matplotlib brings DejaVu Sans Mono, whose
+letters have one width, and DejaVu Sans. For the letters that both lack, the installed
+fonts are asked in turn. A letter that none of them has becomes a box, and a warning
 says which kind of font to install.
 """
 
@@ -90,6 +90,6 @@ def font_of(letter: str) -> str | None:
 
 
 def _has_letter(file: str, letter: str) -> bool:
-    """Whether a font has a letter; no font has more than spaces of white space."""
+    """Whether a font has a letter. White space needs none: there is nothing to draw."""
     font = load_matplotlib().font_manager.get_font(file)
     return letter.isspace() or bool(font.get_char_index(ord(letter)))

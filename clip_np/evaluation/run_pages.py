@@ -10,6 +10,7 @@ escaped, so that none of them is markup.
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +64,10 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Lines over the steps, from 0 up."""
+    """Lines over the steps, from 0 up: at most as many as there are COLOURS.
+
+    Points whose value is no finite number are left out.
+    """
 
     title: str
     lines: Sequence[Line]
@@ -116,8 +120,9 @@ def _picture(picture: Picture) -> str:
 
 
 def _chart(chart: Chart) -> str:
-    """A chart as SVG. Nothing is drawn for lines without points."""
-    lines = [line for line in chart.lines if line.points]
+    """A chart as SVG, in which y grows downwards. Lines without points are left out."""
+    lines = [Line(line.name, _finite(line.points)) for line in chart.lines]
+    lines = [line for line in lines if line.points]
     if not lines:
         return ""
     last = max(step for line in lines for step, _ in line.points) or 1.0
@@ -134,7 +139,7 @@ def _chart(chart: Chart) -> str:
         x, y = place(0, value).split(",")
         marks += f'<path d="M{x} {y}H{WIDTH - END}" stroke="#8884"/>'
         marks += f'<text x="{MARGIN - 6}" y="{y}" text-anchor="end">{value:.2g}</text>'
-    for line, colour in zip(lines, COLOURS):
+    for line, colour in zip(lines, COLOURS[: len(lines)], strict=True):
         points = " ".join(place(step, value) for step, value in line.points)
         marks += f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         if len(line.points) == 1:
@@ -148,3 +153,8 @@ def _chart(chart: Chart) -> str:
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{marks}</svg>\n'
         f"<figcaption>{keys}</figcaption></figure>\n"
     )
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points with a value. A single NaN would be the height of the whole chart."""
+    return [(step, value) for step, value in points if math.isfinite(value)]

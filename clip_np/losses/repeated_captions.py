@@ -5,10 +5,10 @@ where both captions are equal: "a dog" is right for every image of a dog. A mode
 avoid the mistake, so its loss has a floor. In a batch of 8 pairs with two captions, 4
 times "a dog" and 4 times "a cat", the contrastive loss never falls below ln 4.
 
-The losses leave such pairs out, if they are told which: that is their parameter
-`positives` (B, B), which is true where caption i equals caption j. Captions are equal
-if their rows of token ids are: then they are one input to the model, also if they
-differ in spaces, or behind the place where they are cut off.
+The losses leave such pairs out. Their parameter `positives` (B, B) names them: it is
+true where caption i equals caption j. Captions are equal if their rows of token ids
+are, because then the model cannot tell them apart. So captions that differ only in
+white space are equal, and captions that differ only in the part that is cut off.
 """
 
 import numpy as np

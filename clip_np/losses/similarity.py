@@ -52,10 +52,11 @@ def similarity_logits(
 
 def require_pairs(name: str, image_features: mg.Tensor, text_features: mg.Tensor) -> None:
     """ValueError, in the name of a loss, unless both are (N, E) with N at least 1."""
-    if image_features.shape != text_features.shape or len(image_features) == 0:
+    shape = image_features.shape
+    if len(shape) != 2 or shape[0] == 0 or text_features.shape != shape:
         raise ValueError(
-            f"{name}: image features {image_features.shape} and text features "
-            f"{text_features.shape} must have one shape (N, E), N at least 1"
+            f"{name}: image features {shape} and text features {text_features.shape} "
+            "must have one shape (N, E), N at least 1"
         )
 
 

@@ -29,6 +29,7 @@ from clip_np.tokens.words import clean, split_words
 from clip_np.tokens.bpe import learn_merges, merge_pairs
 from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, PUBLISHED_VOCABULARY_SIZE, START_AND_END
 from clip_np.tokens.protocol import TokenizerProtocol
+from clip_np.tokens.rows import as_list
 from clip_np.tokens.vocabularies import find_vocabulary
 from clip_np.tokens.tokenizer import HUGGINGFACE_LEFTOVERS, Tokenizer
 from clip_np.tokens.bert_words import CASED, UNCASED, Cleaning
@@ -48,6 +49,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerProtocol",
     "WordPieceTokenizer",
+    "as_list",
     "clean",
     "find_vocabulary",
     "learn_merges",

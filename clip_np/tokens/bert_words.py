@@ -13,9 +13,9 @@ and cuts it into words: at white space, and before and after each punctuation ma
     "Señor, 7$ für\\t東京!"   ->   senor  ,  7  $  fur  東  京  !
 
 For the *cased* models the last two steps are left out. `Cleaning` says which steps a
-vocabulary was made for. What a control character, a mark and punctuation is, Unicode's
-general categories say. All of ASCII that is no letter, digit or space also counts as
-punctuation; "$" is a currency symbol to Unicode.
+vocabulary was made for. Unicode's general categories say what a control character, a
+mark and punctuation are. In ASCII, everything visible that is no letter or digit counts
+as punctuation, too: "$", for example, is a currency symbol to Unicode.
 
 The rules are those of BERT's code (Devlin et al. 2018, arXiv:1810.04805; its file
 tokenization.py) in the form of the library tokenizers, which differs in a few
@@ -78,7 +78,8 @@ def clean_for_bert(text: str, cleaning: Cleaning) -> str:
     if cleaning.strips_accents:
         text = "".join(map(_without_mark, unicodedata.normalize("NFD", text)))
     if cleaning.lowercase:
-        # Python writes a capital sigma at the end of a word in another way than inside.
+        # BERT makes each letter small by itself. Python's lower() looks around: a
+        # capital sigma becomes another letter at the end of a word than inside.
         text = text.replace("Σ", "σ").lower()
     return text
 
@@ -132,5 +133,5 @@ def _cleaned(character: str) -> str:
 
 @functools.lru_cache(CACHED_CHARACTERS)
 def _without_mark(character: str) -> str:
-    """A character, or nothing in place of a mark that takes no room of its own."""
+    """A character, or nothing in place of a mark (Mn) that is written onto another."""
     return "" if unicodedata.category(character) == "Mn" else character

@@ -6,9 +6,8 @@
     to_json                       written here by `WordPieceTokenizer`
 
 If both vocab.txt and tokenizer.json are there, tokenizer.json counts, as in the library
-transformers. What tokenizer_config.json says of the cleaning replaces what
-tokenizer.json says. Files that ask for something that BERT's published tokenizers do
-not do are refused.
+transformers. About the cleaning, tokenizer_config.json has the last word. A file is
+refused if it asks for something that BERT's published tokenizers do not do.
 """
 
 from collections.abc import Mapping

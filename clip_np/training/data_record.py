@@ -1,10 +1,10 @@
 """Has the data of a run changed since it began?
 
-A run that goes on opens its data again. If rows were added meanwhile, other images may
-be held out than before, and a model is then validated on images that it was trained on.
-So a checkpoint keeps a record: how many pairs each split has, a checksum of all names
-and captions, and which images are held out. A change is named. Whoever goes on all the
-same keeps the held-out images held out (`keep_held_out`).
+A run that is resumed opens its data again. If rows were added meanwhile, other images
+may be held out than before, and a model is then validated on images that it was trained
+on. So a checkpoint keeps a record: how many pairs each split has, a checksum of all
+names and captions, and which images are held out. `changes` names what is different. If
+the run goes on in spite of that, `keep_held_out` keeps the held-out images held out.
 """
 
 import hashlib
@@ -71,14 +71,15 @@ def keep_held_out(splits: Splits, before: Mapping[str, Any], folder: str) -> dic
     Images that are held out now and were not before may have been trained on. They are
     in no split. New images are for training.
     """
+    # new split -> which rows of which splits make it up
     rows: dict[str, list[tuple[str, np.ndarray]]] = {}
     for split, pairs in splits.items():
-        digests = np.array(list(_digests(pairs.names, folder)))
+        digests = np.array(list(_digests(pairs.names, folder)), dtype=str)  # (N,)
         is_free = np.ones(len(pairs), bool)
-        for held, images in before["held_out"].items():
-            chosen = np.isin(digests, np.array(images, dtype=digests.dtype))
-            is_free &= ~chosen
-            rows.setdefault(held, []).append((split, np.flatnonzero(chosen)))
+        for old_split, images in before["held_out"].items():
+            was_there = np.isin(digests, np.array(images, dtype=str))  # (N,)
+            is_free &= ~was_there
+            rows.setdefault(old_split, []).append((split, np.flatnonzero(was_there)))
         if split not in before["held_out"]:
             rows.setdefault(split, []).append((split, np.flatnonzero(is_free)))
     joined = {split: _join(splits, parts) for split, parts in rows.items()}
@@ -102,6 +103,13 @@ def _join(splits: Splits, parts: Iterable[tuple[str, np.ndarray]]) -> Pairs:
 
 
 def _short(name: str, folder: str) -> str:
+    """A name as it is below `folder`, with "/" between its parts.
+
+    So a data set that was moved, or is on another system, has the same names.
+
+    >>> _short("set\\\\train\\\\a.png", "set")
+    'train/a.png'
+    """
     for start in (os.path.abspath(folder), folder):
         if name.startswith(start):
             name = name[len(start) :]
@@ -110,6 +118,7 @@ def _short(name: str, folder: str) -> str:
 
 
 def _digests(names: Iterable[str], folder: str) -> Iterable[str]:
+    """A checksum of each name: 16 letters, however long the name is."""
     for name in names:
         letters = _short(name, folder).encode(errors="replace")
         yield hashlib.blake2b(letters, digest_size=DIGEST_BYTES).hexdigest()

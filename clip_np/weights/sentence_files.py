@@ -33,10 +33,11 @@ MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 class SentenceSteps(NamedTuple):
-    """What the files say. Without them, sentence-transformers does the same.
+    """What the files say. The defaults are for folders without these files.
 
-    longest is the number of tokens in the longest row, or None if no file says it.
-    lowercases: texts are made lower-case before the tokenizer sees them.
+    They are what sentence-transformers does with such a folder. longest is the number
+    of tokens in the longest row, or None if no file says it. lowercases: texts are made
+    lower-case before the tokenizer sees them.
     """
 
     pooling: str = "mean"
@@ -91,7 +92,7 @@ def parse_steps(content: Any) -> tuple[list[str], str]:
     if names not in KNOWN_STEPS:
         raise FileError(f"the steps are {names!r:.200}, expected one of {KNOWN_STEPS}")
     path = content[names.index("Pooling")]["path"]
-    if not isinstance(path, str) or pathlib.PurePath(path).name != path or not path:
+    if not isinstance(path, str) or pathlib.PurePath(path).name != path or path in ("", ".."):
         raise FileError(f"{path!r:.60} is not the name of a folder next to it")
     return names, path
 

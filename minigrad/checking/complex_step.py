@@ -126,7 +126,9 @@ def hvp(fn: Function, inputs: Sequence[Any], vectors: Sequence[Any]) -> tuple[np
     h = _real_step(arrays)
     ahead = _gradients_at(single_number, arrays, unit, h)
     behind = _gradients_at(single_number, arrays, unit, -h)
-    return tuple((a - b) / (2.0 * h) * length for a, b in zip(ahead, behind))
+    return tuple(
+        (g_ahead - g_behind) / (2.0 * h) * length for g_ahead, g_behind in zip(ahead, behind)
+    )
 
 
 def _complex_step(

@@ -12,9 +12,9 @@ components taken away, but now over the batch. With g = dL/dy and means over the
     dL/dw = sum of g h                    dL/db = sum of g
     dL/dx = w (g - mean(g) - h mean(g h)) / sqrt(var + eps)
 
-So the result of a sample depends on the samples beside it. When the model is used,
-that would be a fault: an image must not look different in another company. So while
-training, running means of both statistics are kept,
+So the result of a sample depends on the samples beside it. When a model is used, that
+would be a fault: the features of an image must not depend on the other images of its
+batch. So while training, running means of both statistics are kept,
 
     running = (1 - momentum) running + momentum batch
 

@@ -1,8 +1,9 @@
 """How does a filter slide over an image, as a product of matrices?
 
 A convolution has O filters. Each filter is a small image of C channels, K x K numbers
-each. At each place p of its window (ops/windows.py) the filter o is multiplied with the
-patch of the image that it sees there, and the products are summed:
+each. Its window (ops/windows.py) slides over the image. At a place p, the upper left
+corner of the window, filter o is multiplied with the patch of the image that it sees
+there, and the products are summed:
 
     Y[o, p] = sum over c, i, j of  W[o, c, i, j] X[c, p moved by (i, j)]
 
@@ -28,7 +29,8 @@ W[o, c, i, j] by the window at the place (i, j) before q. So
     dL/dX[c, q] = sum over o, i, j of  W[o, c, i, j] G[o, q moved by (-i, -j)]
 
 which is again a convolution, of G with the filters flipped. Its patches are copied, and
-copying is faster than adding up.
+copying is faster than adding up. Its padding is K - 1 - padding: G has H' = H + 2
+padding - K + 1 rows, and with so much around it there are H places again.
 
 P is up to K K times as large as X, so the whole of it never exists. It is made for one
 block of places at a time, used, and overwritten. For the walk back it is made again. A
@@ -112,7 +114,10 @@ def _check_conv2d(inputs: tuple[Tensor, ...], stride: int, padding: int) -> Wind
 
 
 def _row_size(images: Array, windows: Windows) -> int:
-    """How many numbers of P belong to a row of places of one image."""
+    """How many numbers of P belong to a row of places of one image.
+
+    A patch counts as LONG_PATCH numbers if it is longer.
+    """
     patch_size = images.shape[1] * windows.height * windows.width
     return min(patch_size, LONG_PATCH) * windows.columns
 
@@ -133,23 +138,23 @@ def _at_places(y: Array, rows: slice) -> Array:
     return y[:, :, rows].swapaxes(0, 1)
 
 
-def _patches(seen: Array, rows: slice, windows: Windows) -> Array:
+def _patches(padded_images: Array, rows: slice, windows: Windows) -> Array:
     """im2col: the patches P (CKK, places) of padded images, at the places in `rows`."""
-    samples, channels = seen.shape[:2]
+    samples, channels = padded_images.shape[:2]
     height, width = windows.height, windows.width
     count = rows.stop - rows.start
     matrix = (channels * height * width, samples * count * windows.columns)
     if samples == 1 and height == width == windows.stride == 1:
-        return seen[0, :, rows].reshape(matrix)  # a view: P is X
-    p = empty((channels, height, width, samples, count, windows.columns), seen)
+        return padded_images[0, :, rows].reshape(matrix)  # a view: P is X
+    p = empty((channels, height, width, samples, count, windows.columns), padded_images)
     for i, j, index in windows.positions(rows):
-        p[:, i, j] = seen[index].swapaxes(0, 1)  # (C, n, r, W')
+        p[:, i, j] = padded_images[index].swapaxes(0, 1)  # (C, n, r, W')
     return p.reshape(matrix)
 
 
-def _add_patches(to_seen: Array, to_patches: Array, rows: slice, windows: Windows) -> None:
+def _add_patches(to_padded: Array, to_patches: Array, rows: slice, windows: Windows) -> None:
     """col2im: add dL/dP (CKK, places) to dL/dX, where the patches were copied from."""
-    samples, channels = to_seen.shape[:2]
+    samples, channels = to_padded.shape[:2]
     shape = (
         channels,
         windows.height,
@@ -160,7 +165,7 @@ def _add_patches(to_seen: Array, to_patches: Array, rows: slice, windows: Window
     )
     p = to_patches.reshape(shape)
     for i, j, index in windows.positions(rows):
-        to_seen[index] += p[:, i, j].swapaxes(0, 1)  # (n, C, r, W')
+        to_padded[index] += p[:, i, j].swapaxes(0, 1)  # (n, C, r, W')
 
 
 # --- the three products ---
@@ -176,16 +181,16 @@ def _convolve(images: Array, filters: Array, windows: Windows) -> Array:
     return y
 
 
-def _convolve_block(y: Array, seen: Array, filters: Array, windows: Windows) -> None:
+def _convolve_block(y: Array, padded_images: Array, filters: Array, windows: Windows) -> None:
     """Y = W P for some samples: from (n, C, H + 2p, W + 2p) into y (n, O, H', W')."""
-    for rows in _blocks_of_rows(seen, windows):
+    for rows in _blocks_of_rows(padded_images, windows):
         target = _at_places(y, rows)  # (O, n, r, W'), a view of y
-        if len(seen) == 1:
+        if len(padded_images) == 1:
             # The numbers of one sample lie in y as they do in the product.
             matrix = _as_matrix(target)  # (O, places), a view too
-            array_module(y).matmul(filters, _patches(seen, rows, windows), out=matrix)
+            array_module(y).matmul(filters, _patches(padded_images, rows, windows), out=matrix)
         else:
-            values = product(filters, _patches(seen, rows, windows))  # (O, places)
+            values = product(filters, _patches(padded_images, rows, windows))  # (O, places)
             target[...] = values.reshape(target.shape)
 
 
@@ -195,17 +200,17 @@ def _gradient_of_filters(g: Array, images: Array, windows: Windows) -> Array:
     patch_size = images.shape[1] * windows.height * windows.width
     to_filters = array_module(g).zeros((filter_count, patch_size), g.dtype)
     for samples in _blocks_of_samples(images, windows):
-        seen = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
-        for rows in _blocks_of_rows(seen, windows):
+        padded_images = padded(images[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
+        for rows in _blocks_of_rows(padded_images, windows):
             at_places = _as_matrix(_at_places(g[samples], rows))  # (O, places)
-            to_filters += product(at_places, _patches(seen, rows, windows).T)
-        del seen  # the next samples are padded in its memory
+            to_filters += product(at_places, _patches(padded_images, rows, windows).T)
+        del padded_images  # the next samples are padded in its memory
     return to_filters
 
 
 def _gradient_of_images(g: Array, weight: Array, shape: tuple[int, ...], windows: Windows) -> Array:
     """dL/dX = S^T(W^T G): (N, O, H', W') and (O, C, K, K) -> (N, C, H, W)."""
-    size = windows.height
+    size = windows.height  # K
     if windows.stride == 1 and size == windows.width and windows.padding < size:
         flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)  # (C, O, K, K)
         back = windows._replace(padding=size - 1 - windows.padding, rows=shape[2], columns=shape[3])
@@ -213,12 +218,14 @@ def _gradient_of_images(g: Array, weight: Array, shape: tuple[int, ...], windows
     filters = _as_matrix(weight)  # (O, CKK)
     to_x = empty(shape, g)
     for samples in _blocks_of_samples(to_x, windows):
-        to_seen = padded(to_x[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
-        to_seen[...] = 0.0
-        for rows in _blocks_of_rows(to_seen, windows):
+        # Only the shape of `padded` is wanted: a sum begins with zeros. Without padding
+        # it is a view, and the sums arise in to_x itself.
+        to_padded = padded(to_x[samples], windows.padding)  # (n, C, H + 2p, W + 2p)
+        to_padded[...] = 0.0
+        for rows in _blocks_of_rows(to_padded, windows):
             at_places = _as_matrix(_at_places(g[samples], rows))  # (O, places)
-            _add_patches(to_seen, product(filters.T, at_places), rows, windows)
-        to_x[samples] = inside(to_seen, windows.padding)
+            _add_patches(to_padded, product(filters.T, at_places), rows, windows)
+        to_x[samples] = inside(to_padded, windows.padding)
     return to_x
 
 

@@ -77,7 +77,7 @@ def cross_entropy(
 
 
 def _of_usual_labels(logits: Tensor, labels: Array, reduction: str) -> Tensor:
-    """The fast form: integer labels without weights, gaps or smoothing."""
+    """The fast form: integer labels; no class weights, ignored labels or smoothing."""
     _check_labels(logits, labels, reduction)
     xp = array_module(logits.data)
     shape = logits.shape
@@ -162,13 +162,15 @@ def _of_labels(
     labels = xp.where(counts, labels, 0)  # an ignored label may be out of range
     _check_labels(logits, labels, reduction)
     log_p = log_softmax(logits)
-    index = tuple(xp.indices(labels.shape))  # picks (...)
+    at_label = (*xp.indices(labels.shape), labels)  # picks (...)
     importance = weights[labels] * counts  # (...)
-    losses = -(where(counts, log_p[(*index, labels)], 0.0) * importance * kept)
+    # A class without weight counts nothing, even if it is impossible. 0 * -inf is NaN.
+    is_left_out = ~counts | _is_hidden(importance.data, logits.data[at_label])  # (...)
+    losses = -(where(is_left_out, 0.0, log_p[at_label]) * importance * kept)
     if spread:
         # The answer "all classes equally": the mean of the losses of all classes.
-        every_class = (where(weights.data == 0.0, 0.0, log_p) * weights).sum(-1)  # (...)
-        losses = losses - where(counts, every_class, 0.0) * spread
+        visible = where(_is_hidden(weights.data, logits.data), 0.0, log_p)  # (..., C)
+        losses = losses - where(counts, (visible * weights).sum(-1), 0.0) * spread
     if reduction == "mean":
         total = importance.sum()
         if not total.data.real > 0.0:
@@ -198,5 +200,5 @@ def _of_shares(
 
 
 def _is_hidden(factors: Array, scores: Array) -> Array:
-    """Where a class has no share and a score of -inf."""
+    """Where a class counts nothing and has a score of -inf."""
     return (factors == 0.0) & (scores.real == -math.inf)

@@ -44,7 +44,7 @@ def avg_pool2d(x: Any, kernel_size: int, stride: int | None = None) -> Tensor:
     windows = make_windows("avg_pool2d", x, (kernel_size, kernel_size), stride, padding=0)
     shape = x.shape
     data = x.data
-    share = 1.0 / kernel_size**2
+    share = 1.0 / (windows.height * windows.width)
     y = empty((*shape[:2], windows.rows, windows.columns), data)
     every_row = slice(0, windows.rows)
     for samples in blocks(data):
@@ -101,6 +101,8 @@ def max_pool2d(x: Any, kernel_size: int, stride: int | None = None, padding: int
         largest[...] = -math.inf
         for i, j, index in windows.positions(every_row):
             candidate = seen[index]
+            # Only a larger number wins, so the first of equal ones stays. NaN is larger
+            # than nothing, and nothing is larger than NaN.
             wins = (candidate.real > largest.real) | xp.isnan(candidate)
             largest[...] = xp.where(wins, candidate, largest)
             winner[...] = xp.where(wins, i * kernel_size + j, winner)
@@ -108,7 +110,8 @@ def max_pool2d(x: Any, kernel_size: int, stride: int | None = None, padding: int
     def vjp(g: Array) -> Array:
         to_x = empty(shape, g)
         for samples in blocks(to_x):
-            # dL/dx = the sum of g over the windows in which x won
+            # dL/dx = the sum of g over the windows in which x won. What lies in to_x
+            # before is of no interest: only the shape of `padded` is wanted.
             block = padded(to_x[samples], padding)
             block[...] = 0.0
             for i, j, index in windows.positions(every_row):

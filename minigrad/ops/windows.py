@@ -6,12 +6,12 @@ columns of a constant. Along an axis of H numbers the window has
 
     H' = (H + 2 padding - K) // stride + 1
 
-places. Numbers at the end that do not fill a step are not seen by any window.
+places. If H + 2 padding - K is no multiple of the stride, the last rows are in no
+window.
 
-There are two ways to go through all pairs of a place and a number in the window. One
-visits the places, and there are thousands. The other visits the K x K positions (i, j)
-in the window. All windows at once see, at their position (i, j), a strided slice of the
-image, with one number for each place:
+A loop may go over the places, of which there are thousands. Or it may go over the K x K
+positions (i, j) in the window. What all windows see at their position (i, j) is a
+strided slice of the image, with one number for each place:
 
     x[..., i : i + stride H' : stride, j : j + stride W' : stride]
 
@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from minigrad.backend import Array
 from minigrad.memory import empty
@@ -87,7 +89,7 @@ def make_windows(
         ("`stride`", stride, 1),
         ("`padding`", padding, 0),
     ):
-        if not isinstance(number, int) or number < least:
+        if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(
                 f"{name}: {word} must be an integer of at least {least}, got {number!r}"
             )
@@ -98,12 +100,12 @@ def make_windows(
             f"{x.shape[2]} x {x.shape[3]} with padding {padding}; pass larger images"
         )
     return Windows(
-        height=kernel[0],
-        width=kernel[1],
-        stride=stride,
-        padding=padding,
-        rows=(height - kernel[0]) // stride + 1,
-        columns=(width - kernel[1]) // stride + 1,
+        height=int(kernel[0]),
+        width=int(kernel[1]),
+        stride=int(stride),
+        padding=int(padding),
+        rows=int((height - kernel[0]) // stride + 1),
+        columns=int((width - kernel[1]) // stride + 1),
     )
 
 

@@ -67,13 +67,13 @@ EQUIVALENT = {
     "_add_patches: shape = (channels, windows.height, windows.width, samples, "
     "rows.start - rows.stop, windows.columns)":
         "reshape works a negative size out by itself",
-    "_convolve_block: if len(seen) == 0:":
+    "_convolve_block: if len(padded_images) == 0:":
         "the product is copied into place, more slowly",
     "_patches: if samples == 0 and height == width == windows.stride == 1:":
         "a copy has the same numbers, more slowly",
     "_patches: if samples == 1 and height == width == windows.stride == 0:":
         "a copy has the same numbers, more slowly",
-    "_patches: return seen[-1, :, rows].reshape(matrix)":
+    "_patches: return padded_images[-1, :, rows].reshape(matrix)":
         "there is one sample, so the first is the last",
     "padded: if padding == -1:":
         "a copy has the same numbers, more slowly",

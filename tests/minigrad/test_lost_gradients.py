@@ -281,6 +281,8 @@ def test_numpy_functions_that_are_refused_name_what_is_near():
         (lambda: np.nanmean(x), "np.nanmean: .*mg.mean"),
         (lambda: np.add.reduce(x), "np.add.reduce: .*mg.add"),
         (lambda: np.sum(x, dtype=np.float32), r"np.sum: `dtype` is not possible .*mg.sum\(x"),
+        (lambda: np.sum(x, where=np.array([True, False])), "np.sum: `where` is not possible"),
+        (lambda: np.concatenate([x, x], out=np.ones(4)), "np.concatenate: `out` is not possible"),
         (lambda: np.exp(x, where=[True, False]), "np.exp: `where` is not possible"),
         (lambda: np.linalg.norm(x, ord=1), "np.norm: `ord` is not possible"),
         (lambda: np.add(np.ones(2), x, out=np.ones(2)), r"np.add: .*array = array \+ x"),

@@ -236,3 +236,14 @@ def test_a_module_list_keeps_its_order_of_parameters():
         "1.weight",
         "1.bias",
     ]
+
+
+def test_whole_numbers_are_copied_and_never_become_a_parameter():
+    layer = nn.Linear(2, 3, np.random.default_rng(0))
+    whole = {"weight": np.ones((3, 2), np.int64), "bias": np.zeros(3, np.int64)}
+    before = layer.weight.data
+    with pytest.raises(ValueError, match=r"weight has shape \(3, 2\) and dtype int64"):
+        layer.load_state_dict(whole, assign=True)
+    assert layer.weight.data is before
+    layer.load_state_dict(whole)
+    assert layer.weight.dtype == np.float32 and (layer.weight.data == 1.0).all()

@@ -31,3 +31,15 @@ def test_integers_become_floats():
     for pool, value in ((mg.avg_pool2d, 1.5), (mg.max_pool2d, 3.0)):
         y = pool(x, 2)
         assert y.dtype == np.float32 and y.item() == value
+
+
+def test_sizes_may_be_integers_of_numpy_and_the_type_stays():
+    x = mg.tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    two = np.int64(2)
+    for result, right in [
+        (mg.avg_pool2d(x, two), mg.avg_pool2d(x, 2)),
+        (mg.max_pool2d(x, two, stride=two), mg.max_pool2d(x, 2)),
+        (mg.conv2d(x, x, stride=two, padding=two), mg.conv2d(x, x, stride=2, padding=2)),
+    ]:
+        assert result.dtype == np.float32
+        assert np.array_equal(result.data, right.data)

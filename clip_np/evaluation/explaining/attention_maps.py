@@ -1,11 +1,11 @@
-"""How far does the class token's look reach through many layers?
+"""Which patches does the class token see through many layers?
 
 In each block, token i receives a mixture of all tokens, with the probabilities A_ij of
 its row in a matrix A (T, T). The features are read from the class token, row 0, after
 the last block. Three ways to see which patches they come from:
 
-*Attention.* Row 0 of the last block's A. It is easily read, and short-sighted: what the
-last block mixes was mixed before, in all blocks below.
+*Attention.* Row 0 of the last block's A. It is easy to read, but it leaves out most of
+the way: what the last block mixes was mixed before, in all blocks below.
 
 *Rollout.* A block adds the mixture to the token itself, so half of what goes on is the
 token and half is the mixture. If nothing else happened in a block, what goes through
@@ -15,9 +15,9 @@ all L of them would be
 
 These two ask what the model looks at, whatever the text says.
 
-*Attention with gradients.* How much would the cosine s of image and text grow with a
-probability? Where the gradient of s by A is positive, looking there speaks for the
-text. So the gradient serves as a weight, and what speaks against is cut off:
+*Attention with gradients.* How much would the cosine s of image and text grow if a
+probability grew? Where ds/dA is positive, looking there speaks for the text. So the
+gradient serves as a weight, and what speaks against the text is cut off:
 
     A' = mean over heads of  max(0, (ds/dA) A)
     R <- R + A' R        from the first block to the last, starting with R = Id
@@ -69,7 +69,7 @@ def gradient_attention(
 ) -> np.ndarray:
     """How much of what speaks for a text reaches the class token, by patch: (N,).
 
-    probabilities, and gradients of the cosine by them: (H, T, T) for each block.
+    probabilities A, and gradients ds/dA of the cosine s: (H, T, T) for each block.
 
     >>> even = np.full((1, 3, 3), 0.5)
     >>> gradient = np.zeros((1, 3, 3))

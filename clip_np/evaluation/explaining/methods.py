@@ -24,8 +24,9 @@ import minigrad as mg
 from clip_np.evaluation.explaining.occlusion import occlusion_maps
 from clip_np.evaluation.explaining.resnet_maps import resnet_maps
 from clip_np.evaluation.explaining.vit_maps import vit_maps
-from clip_np.evaluation.features import AnyTokenizer, embed_texts
+from clip_np.evaluation.features import AnyTokenizer, embed_texts, in_eval_mode
 from clip_np.model import CLIP
+from clip_np.tokens import as_list
 
 METHODS = {
     "occlusion": "what is lost when it is hidden",
@@ -59,13 +60,14 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    model: CLIP, tokenizer: AnyTokenizer, image: np.ndarray, texts: Sequence[str]
+    model: CLIP, tokenizer: AnyTokenizer, image: np.ndarray, texts: str | Sequence[str]
 ) -> list[Explanation]:
     """Where the image speaks for each of the texts, by all methods that the model has.
 
     image (3, S, S): what `preprocess` makes of a picture. The model sees a square from
-    its middle, and the maps cover this square. ValueError without a text, or for an
-    image of another shape.
+    its middle, and the maps cover this square. The model is in `eval` mode meanwhile.
+    One text is a list of one. ValueError without a text, or for an image of another
+    shape.
 
     >>> import clip_np
     >>> tokenizer = clip_np.Tokenizer([], context_length=16)
@@ -77,8 +79,9 @@ def explain(
     >>> [(name, values.shape) for name, values in explanation.maps.items()]
     [('occlusion', (8, 8)), ('gradient_attention', (4, 4)), ... ('attention', (4, 4))]
     """
+    texts = as_list(texts)
     size = model.config.vision.image_size
-    if not len(texts) or np.shape(image) != (3, size, size):
+    if not texts or np.shape(image) != (3, size, size):
         raise ValueError(
             f"explain: expected an image (3, {size}, {size}) and at least one text, got "
             f"{np.shape(image)} and {len(texts)} texts"
@@ -87,15 +90,16 @@ def explain(
     text_features = text_features.astype(model.logit_scale.dtype)
     batch = mg.tensor(image[None], requires_grad=True, backend=model.logit_scale.backend)
     batch = batch.astype(model.logit_scale.dtype)
-    with mg.no_grad():
-        features = mg.normalize(model.encode_image(batch)).numpy()  # (1, E)
-    hidden = occlusion_maps(
-        encode=model.encode_image,
-        image=batch.numpy()[0],
-        text_features=text_features,
-        temperature=math.exp(model.logit_scale.item()),
-    )
-    inner = INNER_MAPS[model.config.vision.kind](model.vision, batch, text_features)
+    with in_eval_mode(model):
+        with mg.no_grad():
+            features = mg.normalize(model.encode_image(batch)).numpy()  # (1, E)
+        hidden = occlusion_maps(
+            encode=model.encode_image,
+            image=batch.numpy()[0],
+            text_features=text_features,
+            temperature=math.exp(model.logit_scale.item()),
+        )
+        inner = INNER_MAPS[model.config.vision.kind](model.vision, batch, text_features)
     explanations = []
     for text, row, values, others in zip(texts, text_features, hidden, inner, strict=True):
         maps = {"occlusion": values, **others}

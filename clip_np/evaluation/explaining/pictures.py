@@ -6,6 +6,7 @@ yellow, and a ring marks the centre of what is strong. Every map is scaled by it
 strongest value, so colours cannot be compared between maps.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _draw_row(figure: Any, image: np.ndarray, explanation: Explanation, y: float
 
 def _enlarged(image: np.ndarray) -> np.ndarray:
     """The image with every pixel repeated, at least SMALLEST_SIDE pixels a side."""
-    factor = -(-SMALLEST_SIDE // len(image))
+    factor = math.ceil(SMALLEST_SIDE / len(image))
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 

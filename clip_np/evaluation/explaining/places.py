@@ -1,8 +1,8 @@
 """At which point of the image is a map strongest, and where is its middle?
 
-A map is a coarse grid of numbers that are not negative. Both points are sought on a
-finer, smooth copy of it. They are pairs (x, y), parts of the image's width and height
-from its upper left corner, so that (0.5, 0.5) is the middle of the image.
+A map is a coarse grid of numbers that are not negative. It is resized to a finer,
+smooth one, on which both points are looked for. A point is a pair (x, y): parts of the
+image's width and height, from its upper left corner. So (0.5, 0.5) is the middle.
 
 The *centre* is the centre of mass of what is at least half as strong as the strongest
 point. The weak rest is left out, because there is much of it, everywhere, and it would
@@ -16,6 +16,7 @@ from PIL import Image
 
 FINE = 64  # points along a side of the finer copy
 STRONG = 0.5  # of the strongest value: what counts for the centre
+EQUALLY_STRONG = 1e-6  # relative; a few times the rounding of float32
 
 
 class Point(NamedTuple):
@@ -45,8 +46,9 @@ def strongest(values: np.ndarray) -> Point | None:
     fine = resized(values, FINE)
     if fine.max() <= 0:
         return None
-    at_most = np.argwhere(fine >= fine.max() * (1 - 1e-6)).mean(axis=0)  # y and x of a plateau
-    y, x = (at_most + 0.5) / FINE
+    # Several points may be equally strong, but for rounding: then their middle counts.
+    is_strongest = fine >= fine.max() * (1 - EQUALLY_STRONG)
+    y, x = (np.argwhere(is_strongest).mean(axis=0) + 0.5) / FINE
     return Point(x=float(x), y=float(y))
 
 

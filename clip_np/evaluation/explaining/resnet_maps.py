@@ -25,7 +25,7 @@ from minigrad.backend import move
 
 
 def grad_cam(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """The map (G, G) of activations (D, G, G) and the cosine's gradients by them.
+    """The map (G, G): activations F (D, G, G), and the gradients ds/dF of the cosine.
 
     >>> patterns = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])  # two, at two positions
     >>> gradients = np.array([[[2.0, 0.0]], [[-3.0, 0.0]]])

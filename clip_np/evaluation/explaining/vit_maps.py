@@ -3,7 +3,7 @@
 The encoder is run once as the paper defines it, not in the fast form: the fast one
 never computes the last block's attention between patches. On the way the attention
 probabilities of all blocks are kept, and the tokens that enter the last block. Then the
-tape gives, for each text, the gradient of the cosine by all of them.
+tape gives, for each text, the derivative of the cosine with respect to all of them.
 
 Three of the maps are made of attention (attention_maps.py). The fourth is of the family
 of Grad-CAM (resnet_maps.py has the original). With x_j the token of patch j as it
@@ -69,13 +69,13 @@ def vit_maps(
     maps = []
     for text in text_features:
         cosine = (kept.features * mg.tensor(text, backend=image.backend)).sum()
-        found = mg.grad(cosine, [*kept.probabilities, kept.tokens], retain_graph=True)
-        *by_attention, by_tokens = [move(gradient[0], "numpy") for gradient in found]
+        gradients = mg.grad(cosine, [*kept.probabilities, kept.tokens], retain_graph=True)
+        *to_attention, to_tokens = [move(gradient[0], "numpy") for gradient in gradients]
         rows = {
             "attention": last_attention(attention),
             "rollout": rollout(attention),
-            "gradient_attention": gradient_attention(attention, by_attention),
-            "grad_cam": np.maximum((tokens * by_tokens).sum(axis=1)[1:], 0.0),  # (N,)
+            "gradient_attention": gradient_attention(attention, to_attention),
+            "grad_cam": np.maximum((tokens * to_tokens).sum(axis=1)[1:], 0.0),  # (N,)
         }
         side = math.isqrt(len(tokens) - 1)
         maps.append({name: row.reshape(side, side) for name, row in rows.items()})

@@ -68,6 +68,16 @@ def test_a_row_that_moved_from_test_to_train_is_not_trained_on(tmp_path):
     assert "1.png" not in names(splits["train"])
 
 
+def test_a_split_may_be_empty(tmp_path):
+    splits = open_dataset(table_folder(tmp_path, 40))
+    before = record_of(splits, str(tmp_path))
+    with_an_empty_one = {**splits, "test": splits["train"].select([])}
+    kept = keep_held_out(with_an_empty_one, before, str(tmp_path))
+    assert {split: names(pairs) for split, pairs in kept.items()} == {
+        split: names(pairs) for split, pairs in splits.items()
+    }
+
+
 def test_resume_asks_before_it_goes_on(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

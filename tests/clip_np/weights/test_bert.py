@@ -123,6 +123,7 @@ def test_other_models_are_refused(tmp_path, change, message):
         (STEPS[:1], POOLING, "the steps are"),
         ([*STEPS, {"path": "3", "type": "models.Dense"}], POOLING, "Dense"),
         ([STEPS[0], STEPS[1] | {"path": "../../etc"}], POOLING, "not the name of a folder"),
+        ([STEPS[0], STEPS[1] | {"path": ".."}], POOLING, "not the name of a folder"),
         ([STEPS[0], STEPS[1] | {"path": 3}], POOLING, "not the name of a folder"),
         ({"a": 1}, POOLING, "expected a list of objects"),
         ([3], POOLING, "expected a list of objects"),
