@@ -102,7 +102,7 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
         print_text(
             arguments,
             f"{len(gone)} of {len(marks)} images are not there any more; if they were moved: "
-            f"--root FOLDER, for what was {shown(index.table.folder)}",
+            f"--root FOLDER, for what was {shown(index.folder)}",
         )
     if arguments.html or arguments.png:
         _show(arguments, index, marks)
@@ -182,4 +182,4 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
 
 def _from(index: Index, path: str) -> str:
     """A path as it stands below a picture: from the root of the index."""
-    return path.removeprefix(os.path.join(index.table.folder, ""))
+    return path.removeprefix(os.path.join(index.folder, ""))

@@ -25,6 +25,7 @@ from clip_np.evaluation import (
     read_index,
     search_index,
 )
+from clip_np.evaluation.index_parts import Part
 from clip_np.evaluation.index_table import FileTable, Strings
 
 
@@ -315,7 +316,8 @@ def test_many_copies_are_grouped_quickly(tmp_path, monkeypatch):
     rows[250] = rows[201]
     names = Strings.of(f"{row}.png" for row in range(300))
     times = np.zeros(300, np.int64)
-    index = Index(FileTable(str(tmp_path), names, times, times, Strings.of([])), rows, "", "0")
+    table = FileTable(str(tmp_path), names, times, times, Strings.of([]))
+    index = Index([Part(table, rows)], "", "0")
     for size in (7, 300, 2048):
         monkeypatch.setattr(duplicates, "BLOCK", size)
         first, second = find_duplicates(index)
