@@ -25,6 +25,7 @@ duplicates          images that are the same
 building, contents  how an index grows, and knows pictures again
 index_files, index_parts, index_writer      how an index is opened, divided, added to
 index_table, seals, old_index        its files, who made it, and its earlier format
+exports                              an index for other search engines
 fingerprints, index_paths            which model made it, and what lies below a folder
 fonts               which fonts have the letters of a caption
 drawing             figures whose coordinates are inches
@@ -54,6 +55,7 @@ from clip_np.evaluation.fingerprints import fingerprint
 from clip_np.evaluation.index import Growth, Index
 from clip_np.evaluation.index_files import is_index, read_index, write_index
 from clip_np.evaluation.index_writer import append_to_index
+from clip_np.evaluation.exports import LAYOUTS, export_index
 from clip_np.evaluation.building import build_index
 from clip_np.evaluation.queries import names_an_image
 from clip_np.evaluation.duplicates import EQUAL, find_duplicates
@@ -69,6 +71,7 @@ from clip_np.evaluation.run_pages import Chart, Line, Picture, Table, run_page
 
 __all__ = [
     "EQUAL",
+    "LAYOUTS",
     "METHODS",
     "TIE",
     "AnyTokenizer",
@@ -94,6 +97,7 @@ __all__ = [
     "embed_texts",
     "explain",
     "explanation_picture",
+    "export_index",
     "find_duplicates",
     "fingerprint",
     "html_page",

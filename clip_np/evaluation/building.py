@@ -101,12 +101,15 @@ class _GrowingIndex:
 
     def drop(self, paths: Iterable[str]) -> int:
         """Forget files; how many there were."""
-        dropped = [path for path in paths if self.files.pop(path, None) is not None]
-        for path in dropped:
+        dropped = 0
+        for path in paths:
+            if self.files.pop(path, None) is None:
+                continue
             self.features.pop(path, None)
             self._take_out(path)
             self.writer.drop(path)
-        return len(dropped)
+            dropped += 1
+        return dropped
 
     def add(self, file: str, now: IndexedFile, result: np.ndarray | DataError) -> None:
         """Put in an image with its features (E,), or with what is wrong with it."""

@@ -36,9 +36,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clip_np.evaluation.index_table import FileTable
-from clip_np.files import File, replace_file
+from clip_np.files import File, remove_stale, replace_file
 
 PART_NAME = re.compile(r"[0-9a-f]{32}\.npz")
+UNFINISHED = re.compile(rf"\.({PART_NAME.pattern})\..*\.tmp")  # see `replace_file`
 DIGEST = re.compile(r"[0-9a-f]{64}")  # a SHA-256
 ROWS_LIMIT = 1 << 40  # files that a part may claim to have
 
@@ -140,8 +141,8 @@ def link_part(path: File, entry: PartEntry) -> None:
 def remove_unused(path: File, entries: list[PartEntry]) -> None:
     """Remove the parts that are not in the list, and the folder if it is empty.
 
-    What cannot be removed stays: on Windows, a file that is mapped. The next time
-    removes it.
+    So are parts that dead programs were writing. What cannot be removed stays: on
+    Windows, a file that is mapped. The next time removes it.
     """
     folder = parts_folder(path)
     used = {entry.name for entry in entries}
@@ -150,5 +151,7 @@ def remove_unused(path: File, entries: list[PartEntry]) -> None:
             if PART_NAME.fullmatch(name) and name not in used:
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
+            elif unfinished := UNFINISHED.fullmatch(name):
+                remove_stale(folder / unfinished[1])
         if not used:
             folder.rmdir()

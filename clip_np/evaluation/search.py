@@ -66,7 +66,7 @@ def search_index(
         )
     wanted = [query] if isinstance(query, str) else list(query)
     direction = embed_query(wanted, minus, model, preprocess, tokenizer)  # (E,)
-    cosines = _cosines(index, direction)  # (N,)
+    cosines = cosines_of(index, direction)  # (N,)
     rows = _folded_rows(index, cosines, k) if fold else best_rows(cosines, k).tolist()
     return [Match(index.path(row), float(cosines[row])) for row in rows]
 
@@ -90,7 +90,7 @@ def _folded_rows(index: Index, cosines: np.ndarray, k: int) -> list[int]:
         count *= 2
 
 
-def _cosines(index: Index, query: np.ndarray) -> np.ndarray:
+def cosines_of(index: Index, query: np.ndarray) -> np.ndarray:
     """The cosines (N,) of the index's images with a query (E,).
 
     FileError if they are none: then the index holds rows that are no unit rows.

@@ -307,6 +307,17 @@ def test_info_on_an_index(capsys, model, photos):
     assert "text.npz: damaged, or not an .npz file" in fail(capsys, "info", "text.npz")
 
 
+def test_an_index_is_exported(capsys, model, photos):
+    pytest.importorskip("pyarrow")
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    output, _ = run(capsys, "export", "index.npz", "--to", "parquet", "-o", "photos.parquet")
+    assert output == "9 images in photos.parquet\n"
+    report = run(capsys, "export", "index.npz", "--to", "parquet", "-o", "again", "--json")[0]
+    assert json.loads(report) == {"images": 9, "embed_dim": 16, "file": "again"}
+    assert pathlib.Path("again").read_bytes() == pathlib.Path("photos.parquet").read_bytes()
+    assert "No such file" in fail(capsys, "export", "no.npz", "--to", "parquet", "-o", "x")
+
+
 def test_many_copies_are_grouped_quickly(tmp_path, monkeypatch):
     """Blocks of any size give the same groups."""
     rng = np.random.default_rng(0)
