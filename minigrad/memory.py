@@ -14,15 +14,23 @@ touched once. `blocks` cuts the rows of an array into such pieces:
 **Arenas.** A large new array is new memory. The system hands it out page by page, at
 the first touch of each page, and takes it back when the array is gone. Without an
 arena, a training step pays for that with every intermediate result. An `Arena` keeps
-its buffers and hands them out again as soon as nobody else refers to them. CPython
-counts the references to each object, so the arena can ask for their number. A view
-refers to the array that it looks at, so views count as well.
+its buffers and lends them out again as soon as nobody refers to them any more. How does
+it know? An array refers to what it is a view of. So the arena puts one object between a
+buffer and all arrays on it, the *loan*, and keeps a weak reference to that. When the
+last array is gone, so is the loan, and the weak reference is empty:
+
+    buffer  <--  loan  <--  array, and views of it
+                  ^ weak reference of the arena
+
+(The number of references to the buffer, `sys.getrefcount`, would be a little faster to
+ask for. On a Python without the lock it is not exact while other threads run.)
 
     with using(arena):
         y = mg.gelu(x)          # y lies on a buffer of the arena
 
 A training step (clip_np/training) keeps one arena for each of its threads. Without an
-arena, and for small arrays, `empty` is numpy.empty.
+arena, and for small arrays, `empty` is numpy.empty. It is that also in a thread that
+only inherited the setting from another one, as new threads do on some Pythons.
 
 On blocking: Lam, Rothberg, Wolf 1991, "The Cache Performance and Optimizations of
 Blocked Algorithms".
@@ -30,14 +38,16 @@ Blocked Algorithms".
 
 import contextlib
 import math
-import sys
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
+from threading import get_ident
+from typing import NamedTuple
 
 import numpy as np
 
 from minigrad.backend import Array, array_module
-from minigrad.context import setting
+from minigrad.context import Setting
 
 BLOCK = 1 << 17
 """Numbers in a block: half a MiB in float32.
@@ -98,13 +108,41 @@ def round_up(count: int) -> int:
     return -(-count // unit) * unit  # rounded up to whole units
 
 
+class Loan(np.ndarray):
+    """A view of a buffer that is alive as long as any array on the buffer is.
+
+    NumPy cuts a chain of views short, but only among arrays of one class. Therefore it
+    is a class of its own.
+    """
+
+
+class Buffer:
+    """Memory of an arena, and whether it is lent."""
+
+    __slots__ = ("loan", "memory")
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
+        self.loan: weakref.ref[Loan] | None = None
+
+    def is_free(self) -> bool:
+        """Whether no array lies on the memory."""
+        return self.loan is None or self.loan() is None
+
+    def lend(self, shape: tuple[int, ...]) -> np.ndarray:
+        """An array of this shape on the memory."""
+        loan = self.memory[: math.prod(shape)].view(Loan)
+        self.loan = weakref.ref(loan)
+        return loan.reshape(shape).view(np.ndarray)  # shape
+
+
 class Arena:
     """Memory that is handed out again when nobody else holds an array on it.
 
     buffers maps (size, type of number) to the buffers of that kind. used has the ids of
-    those that were handed out since the last `sweep`. An arena is for one thread: two
-    threads could take the same free buffer at the same moment, and each would overwrite
-    the other's numbers.
+    those that were handed out since the last `sweep`. An arena is for one thread at a
+    time: two threads could take the same free buffer at the same moment, and each would
+    overwrite the other's numbers.
 
     >>> arena = Arena()
     >>> first = arena.empty((100, 100), np.dtype(np.float32))
@@ -115,22 +153,21 @@ class Arena:
     """
 
     def __init__(self) -> None:
-        self.buffers: dict[tuple[int, str], list[np.ndarray]] = {}
+        self.buffers: dict[tuple[int, str], list[Buffer]] = {}
         self.used: set[int] = set()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array of this shape; its contents are whatever was there before."""
-        count = math.prod(shape)
-        size = round_up(count)
+        size = round_up(math.prod(shape))
         candidates = self.buffers.setdefault((size, dtype.char), [])
-        # By index, because a loop variable would be one more reference to the buffer.
-        index = 0
-        while index < len(candidates) and sys.getrefcount(candidates[index]) > _UNSHARED:
-            index += 1
-        if index == len(candidates):
-            candidates.append(np.empty(size, dtype))
-        self.used.add(id(candidates[index]))
-        return candidates[index][:count].reshape(shape)  # a view, so that the buffer is taken
+        for buffer in candidates:
+            if buffer.is_free():
+                break
+        else:
+            buffer = Buffer(np.empty(size, dtype))
+            candidates.append(buffer)
+        self.used.add(id(buffer))
+        return buffer.lend(shape)
 
     def sweep(self) -> None:
         """Forget the buffers that nobody has asked for since the last sweep.
@@ -143,17 +180,25 @@ class Arena:
         self.used.clear()
 
 
-def _count_unshared() -> int:
-    """What `sys.getrefcount` says of a buffer that only the list in an arena refers to.
+class InUse(NamedTuple):
+    """An arena, and the number of the thread that uses it."""
 
-    It counts its own argument, too, and versions of Python differ by one.
-    """
-    candidates = [np.empty(0)]
-    return sys.getrefcount(candidates[0])
+    arena: Arena | None
+    thread: int
 
 
-_UNSHARED = _count_unshared()
-_arena: ContextVar[Arena | None] = ContextVar("arena", default=None)
+_NOTHING_IN_USE = InUse(None, thread=0)
+_in_use: ContextVar[InUse] = ContextVar("arena", default=_NOTHING_IN_USE)
+
+
+class _Using(Setting[Arena | None]):
+    """The `with` block that `using` returns."""
+
+    __slots__ = ()
+
+    def inside(self, outer: InUse) -> InUse:
+        """The arena with this thread's number."""
+        return InUse(self.value, get_ident())
 
 
 def using(arena: Arena | None) -> contextlib.AbstractContextManager[Arena | None]:
@@ -163,10 +208,10 @@ def using(arena: Arena | None) -> contextlib.AbstractContextManager[Arena | None
 
     >>> with using(Arena()) as arena:
     ...     x = empty((100, 100), like=np.zeros(3))
-    >>> x.base is arena.buffers[10240, "d"][0]
+    >>> np.shares_memory(x, arena.buffers[10240, "d"][0].memory)
     True
     """
-    return setting(_arena, arena)
+    return _Using(_in_use, arena)
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
@@ -178,8 +223,13 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     >>> x.dtype, list(arena.buffers)
     (dtype('float32'), [(10240, 'f')])
     """
-    arena = _arena.get()
-    if arena is None or type(like) is not np.ndarray or math.prod(shape) < SMALL:
+    arena, thread = _in_use.get()
+    if (
+        arena is None
+        or type(like) is not np.ndarray
+        or math.prod(shape) < SMALL
+        or thread != get_ident()  # inherited, and the arena is another thread's
+    ):
         return array_module(like).empty(shape, like.dtype)
     return arena.empty(shape, like.dtype)
 

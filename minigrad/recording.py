@@ -4,16 +4,50 @@ Always, unless the program says that it needs no gradients: while it uses a mode
 while it updates the parameters by hand. Then an operation computes its result and
 forgets how. This saves the memory of everything that the derivatives would need.
 
-Each thread has its own answer (minigrad/context.py).
+Each thread has its own answer. A context variable alone would not do (see
+minigrad/context.py): on some Pythons a new thread starts with a copy of the variables
+of the thread that started it, and a training that was started inside of a `no_grad`
+would never learn. So the answer holds in the thread that gave it. `run_workers`
+(minigrad/threads.py) passes it on to its threads.
 """
 
 from contextvars import ContextVar
+from threading import get_ident
+from typing import NamedTuple
 
-from minigrad.context import Setting, setting
+from minigrad.context import Setting
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-is_recording = _recording.get
-"""is_recording() tells whether this thread records its operations at this moment."""
+
+class Answer(NamedTuple):
+    """Whether to record, and the number of the thread that decided so."""
+
+    on: bool
+    thread: int
+
+
+_USUALLY = Answer(on=True, thread=0)
+_answer: ContextVar[Answer] = ContextVar("recording", default=_USUALLY)
+
+
+def is_recording() -> bool:
+    """Whether this thread records its operations at this moment.
+
+    >>> with no_grad():
+    ...     is_recording()
+    False
+    """
+    on, thread = _answer.get()
+    return on or thread != get_ident()
+
+
+class _Recording(Setting[bool]):
+    """The `with` block, or decorator, that `recording` returns."""
+
+    __slots__ = ()
+
+    def inside(self, outer: Answer) -> Answer:
+        """The answer of this thread."""
+        return Answer(self.value, get_ident())
 
 
 def recording(on: bool) -> Setting[bool]:
@@ -23,11 +57,14 @@ def recording(on: bool) -> Setting[bool]:
     ...     is_recording()
     True
     """
-    return setting(_recording, on)
+    return _Recording(_answer, on)
 
 
 def no_grad() -> Setting[bool]:
     """Within the block, or the decorated function, nothing is recorded on the tape.
+
+    It holds for this thread, and for the threads of `run_workers`. Other threads that
+    are started in the block record.
 
     Here an update in place, `w -= lr * w.grad`, changes the array of the leaf w.
 

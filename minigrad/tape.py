@@ -273,5 +273,8 @@ def _is_owned(
 
 
 def _memory_of(array: Array | None) -> Any:
-    """The array that owns the memory of `array`: itself, unless it is a view."""
-    return array if array is None or array.base is None else array.base
+    """What owns the memory of `array`: itself, unless it is a view, of a view maybe."""
+    owner = array
+    while (base := getattr(owner, "base", None)) is not None:
+        owner = base
+    return owner

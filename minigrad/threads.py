@@ -1,8 +1,8 @@
 """How do the cores of a processor share the work?
 
 Python runs one thread at a time. But NumPy leaves Python's lock while it computes, so
-threads that spend their time in NumPy do run at once. Three functions cover every use
-of threads here:
+threads that spend their time in NumPy do run at once. (Some Pythons have no such lock:
+see `is_free_threaded`.) Three functions cover every use of threads here:
 
     run_workers(jobs)                              several jobs, until all are done
     parallel_map(function, items, workers)         the results of all items
@@ -26,6 +26,7 @@ import collections
 import contextvars
 import itertools
 import os
+import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -36,6 +37,7 @@ import numpy as np
 from minigrad.backend import Array, array_module
 from minigrad.blas import blas_threads as blas_threads  # belongs to this interface
 from minigrad.memory import using
+from minigrad.recording import is_recording, recording
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,6 +48,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_free_threaded() -> bool:
+    """Whether threads run at once in Python's own steps too: a Python without the lock.
+
+    PEP 703: there are such builds from Python 3.13 on, called 3.13t. They may be told
+    to use the lock all the same.
+
+    >>> type(is_free_threaded())
+    <class 'bool'>
+    """
+    has_lock = getattr(sys, "_is_gil_enabled", lambda: True)
+    return not has_lock()
 
 
 def count_workers(array: Array, workers: int | None) -> int:
@@ -67,9 +82,9 @@ def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
     """Run the jobs at once, the first in this thread; return when all are done.
 
     An error in a job is raised again here. A new thread would start with empty context
-    variables. So each job gets a copy of the variables of this thread, and a `no_grad`
-    around the call is in force in all jobs. The arena alone is not passed on, because
-    no two threads may share one.
+    variables. So each job gets a copy of the variables of this thread. A `no_grad`
+    around the call is in force in all jobs. The arena is not passed on, because no two
+    threads may share one.
 
     >>> seen = []
     >>> run_workers([lambda: seen.append("first"), lambda: seen.append("second")])
@@ -83,14 +98,14 @@ def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
         running = []
         for job in jobs[1:]:
             context = contextvars.copy_context()
-            running.append(pool.submit(context.run, _run_without_arena, job))
+            running.append(pool.submit(context.run, _run_in_thread, job, is_recording()))
         jobs[0]()
     for future in running:
         future.result()
 
 
-def _run_without_arena(job: Callable[[], None]) -> None:
-    with using(None):
+def _run_in_thread(job: Callable[[], None], is_on: bool) -> None:
+    with using(None), recording(is_on):
         job()
 
 

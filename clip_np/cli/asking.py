@@ -89,9 +89,9 @@ def _describe_index(path: Path) -> dict[str, Any]:
         "layout": "an index of images: clip-np search asks it",
         "images": len(index),
         "unreadable": len(index.unreadable),
-        "embed_dim": index.features.shape[1],
+        "embed_dim": index.width,
         "model": index.model or "not named",
-        "root": index.table.folder,
+        "root": index.folder,
         "yours": "yes" if index.is_own else "not known: it may come from somebody else",
     }
 

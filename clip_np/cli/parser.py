@@ -20,7 +20,7 @@ from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
 from clip_np.cli.mistyped import Parser
 from clip_np.cli.runs import evaluate_command, plot_command, train_command
-from clip_np.cli.search_arguments import add_duplicates, add_embed, add_search
+from clip_np.cli.search_arguments import add_duplicates, add_embed, add_export, add_search
 from clip_np.cli.shared_arguments import (
     MODEL_HELP,
     Commands,
@@ -98,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_embed(commands)
     add_search(commands)
     add_duplicates(commands)
+    add_export(commands)
     add_convert(commands)
     return parser
 

@@ -1,6 +1,6 @@
 """Which arguments do the commands for searching have?"""
 
-from clip_np.cli.searching import duplicates_command, embed_command, search_command
+from clip_np.cli.searching import duplicates_command, embed_command, export_command, search_command
 from clip_np.cli.shared_arguments import (
     Commands,
     add_activation,
@@ -12,6 +12,7 @@ from clip_np.cli.shared_arguments import (
     add_root,
     add_switch,
 )
+from clip_np.evaluation import LAYOUTS
 
 EMBED = """\
 Look at images once and keep what the model sees, for clip-np search.
@@ -39,6 +40,15 @@ List the images of an index that are the same.
 
 Copies are the same, also in another file format. A lower cosine also finds images that were
 scaled, cropped or compressed. --json prints {"groups": [[path, ...], ...]}."""
+
+EXPORT = """\
+Write the images of an index for another search engine.
+
+    clip-np export INDEX --to parquet -o photos.parquet
+    clip-np export INDEX --to faiss -o photos.faiss
+
+A parquet file has the columns path and embedding. Beside a FAISS index lies a file with the
+paths, photos.faiss.paths.jsonl: a JSON string on each line, in the order of the rows."""
 
 OUTSIDE_HELP = "also open files that a stranger's index names outside of its own folder"
 
@@ -104,6 +114,18 @@ def add_duplicates(commands: Commands) -> None:
         metavar="X",
         type=float,
         help="the lowest cosine of two images that count as the same (0.99999)",
+    )
+    add_root(command)
+    add_json(command)
+
+
+def add_export(commands: Commands) -> None:
+    """Add `clip-np export` and its arguments."""
+    command = add_command(commands, "export", export_command, EXPORT)
+    command.add_argument("index", metavar="INDEX", help="what clip-np embed wrote")
+    command.add_argument("--to", choices=LAYOUTS, required=True, help="the layout")
+    command.add_argument(
+        "-o", metavar="FILE", dest="output", required=True, help="the file to write"
     )
     add_root(command)
     add_json(command)

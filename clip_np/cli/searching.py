@@ -1,8 +1,8 @@
 """How are images embedded once, and found again from a shell?
 
-`clip-np embed` builds an index file, `clip-np search` asks it, and `clip-np duplicates`
-lists what it holds twice. The index names the
-model that made it, so a search needs no --model unless that has moved.
+`clip-np embed` builds an index, `clip-np search` asks it, `clip-np duplicates` lists
+what it holds twice, and `clip-np export` hands it to another search engine. The index
+names the model that made it, so a search needs no --model unless that has moved.
 
 An index may come from a stranger. It decides neither which pictures of this computer
 are opened (see `Index.may_open`), nor which model is fetched from the hub.
@@ -27,6 +27,7 @@ from clip_np.evaluation import (
     EQUAL,
     Index,
     build_index,
+    export_index,
     find_duplicates,
     html_page,
     is_there,
@@ -102,7 +103,7 @@ def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
         print_text(
             arguments,
             f"{len(gone)} of {len(marks)} images are not there any more; if they were moved: "
-            f"--root FOLDER, for what was {shown(index.table.folder)}",
+            f"--root FOLDER, for what was {shown(index.folder)}",
         )
     if arguments.html or arguments.png:
         _show(arguments, index, marks)
@@ -121,6 +122,14 @@ def duplicates_command(arguments: argparse.Namespace) -> dict[str, Any]:
     copies = sum(len(group) - 1 for group in groups)
     print_text(arguments, f"{copies:,} of {len(index):,} images are copies of another one")
     return {"groups": groups}
+
+
+def export_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write an index in the layout of another search engine."""
+    index = read_index(arguments.index, root=arguments.root or "")
+    export_index(index, arguments.output, to=arguments.to)
+    print_text(arguments, f"{len(index):,} images in {shown(arguments.output)}")
+    return {"images": len(index), "embed_dim": index.width, "file": arguments.output}
 
 
 def _from_here(path: str) -> str:
@@ -182,4 +191,4 @@ def _show(arguments: argparse.Namespace, index: Index, marks: dict[str, str]) ->
 
 def _from(index: Index, path: str) -> str:
     """A path as it stands below a picture: from the root of the index."""
-    return path.removeprefix(os.path.join(index.table.folder, ""))
+    return path.removeprefix(os.path.join(index.folder, ""))

@@ -19,11 +19,14 @@ chance              the recall of a model that knows nothing
 zero_shot           classes and captions as sentences to choose from
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
-index, search       the rows kept in a file, and asked for the nearest
+index, search       the rows kept in files, and asked for the nearest
 queries             sentences and images, added up and taken away
 duplicates          images that are the same
 building, contents  how an index grows, and knows pictures again
+index_files, index_parts, index_writer      how an index is opened, divided, added to
 index_table, seals, old_index        its files, who made it, and its earlier format
+exports                              an index for other search engines
+fingerprints, index_paths            which model made it, and what lies below a folder
 fonts               which fonts have the letters of a caption
 drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
@@ -48,7 +51,11 @@ from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classi
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.reports import pairs_chance, pairs_report, prepared_pairs_report
 from clip_np.evaluation.index_table import IndexedFile
-from clip_np.evaluation.index import Growth, Index, fingerprint, is_index, read_index, write_index
+from clip_np.evaluation.fingerprints import fingerprint
+from clip_np.evaluation.index import Growth, Index
+from clip_np.evaluation.index_files import is_index, read_index, write_index
+from clip_np.evaluation.index_writer import append_to_index
+from clip_np.evaluation.exports import LAYOUTS, export_index
 from clip_np.evaluation.building import build_index
 from clip_np.evaluation.queries import names_an_image
 from clip_np.evaluation.duplicates import EQUAL, find_duplicates
@@ -64,6 +71,7 @@ from clip_np.evaluation.run_pages import Chart, Line, Picture, Table, run_page
 
 __all__ = [
     "EQUAL",
+    "LAYOUTS",
     "METHODS",
     "TIE",
     "AnyTokenizer",
@@ -78,6 +86,7 @@ __all__ = [
     "MissingMatplotlib",
     "Picture",
     "Table",
+    "append_to_index",
     "attention_maps",
     "build_index",
     "caption_grid",
@@ -88,6 +97,7 @@ __all__ = [
     "embed_texts",
     "explain",
     "explanation_picture",
+    "export_index",
     "find_duplicates",
     "fingerprint",
     "html_page",

@@ -3,8 +3,9 @@
 To embed 100,000 images takes a ViT-B/32 more than an hour on two cores. So
 `build_index` knows an unchanged file by its size and time and does not read it again,
 and a file that was moved or copied by its content. It saves its work every minute, and
-goes on where it was stopped. A lock keeps a second program from the same index: each
-would overwrite what the other one added.
+goes on where it was stopped. What is full is not written again: an image that goes or
+changes has only its part written anew (index_parts.py). A lock keeps a second program
+from the same index: each would overwrite what the other one added.
 
 A folder that is not there may be on a disk that is not plugged in. So only files in
 folders that are named count as gone when they are missing. The others stay in the
@@ -18,26 +19,21 @@ refused.
 import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
 
 from clip_np.data import DataError, Preprocess, a_few
 from clip_np.evaluation.contents import UNKNOWN, digest_of
+from clip_np.evaluation.fingerprints import fingerprint
 from clip_np.evaluation.folders import embed_files, image_files
-from clip_np.evaluation.index import (
-    NOTHING_DONE,
-    Growth,
-    Index,
-    fingerprint,
-    folder_of,
-    is_below,
-    is_inside,
-    read_index,
-    write_index,
-)
-from clip_np.evaluation.index_table import FileTable, IndexedFile
+from clip_np.evaluation.index import NOTHING_DONE, Growth, Index
+from clip_np.evaluation.index_files import Settings, read_index
+from clip_np.evaluation.index_parts import Part, PartEntry
+from clip_np.evaluation.index_paths import folder_of, is_below, is_inside
+from clip_np.evaluation.index_table import IndexedFile
+from clip_np.evaluation.index_writer import IndexWriter, open_writer
 from clip_np.files import File, exclusive, lock_path
 from clip_np.model import CLIP
 
@@ -78,37 +74,42 @@ def build_index(
     with exclusive(lock_path(path), f"the index {path}"):
         sources = list(sources)
         growing = _open_or_begin(path, model, preprocess, str(root))
-        if not (growing.root or growing.files):
-            growing.root = _common_folder(sources, folder_of(path))
+        writer = growing.writer
+        if not (writer.settings.root or growing.files):
+            common = _common_folder(sources, folder_of(path))
+            writer.settings = writer.settings._replace(root=common)
         if not (growing.is_own or allow_outside):
             _refuse_files_elsewhere(growing, sources, str(root))
         if os.path.exists(name):
-            growing.model = os.path.abspath(name)
+            writer.settings = writer.settings._replace(model=os.path.abspath(name))
         elif str(name):
-            growing.model = str(name)
+            writer.settings = writer.settings._replace(model=str(name))
         return _grow(growing, sources, model, preprocess, drop_missing)
 
 
 @dataclass
 class _GrowingIndex:
-    """An index in memory, to which images are added."""
+    """An index to which images are added, with a list of all its files in memory."""
 
-    path: str  # of the index file
-    model: str  # its path or name, or ""
-    checksum: str  # its `fingerprint`
-    width: int  # of the rows of features, E
+    writer: IndexWriter  # with the youngest files
     is_own: bool  # whether this user made the index
-    files: dict[str, IndexedFile]  # by their absolute paths
-    features: dict[str, np.ndarray]  # path -> (E,), of the files that can be read
-    root: str = ""  # see `Index`
+    parts: dict[str, Part] = field(default_factory=dict)  # the others, by their names
+    files: dict[str, IndexedFile] = field(default_factory=dict)  # all, by absolute paths
+    features: dict[str, np.ndarray] = field(default_factory=dict)  # (E,), of the readable
+    part_of: dict[str, str] = field(default_factory=dict)  # path -> name, if in a part
     growth: Growth = NOTHING_DONE
 
     def drop(self, paths: Iterable[str]) -> int:
         """Forget files; how many there were."""
-        dropped = [path for path in paths if self.files.pop(path, None) is not None]
-        for path in dropped:
+        dropped = 0
+        for path in paths:
+            if self.files.pop(path, None) is None:
+                continue
             self.features.pop(path, None)
-        return len(dropped)
+            self._take_out(path)
+            self.writer.drop(path)
+            dropped += 1
+        return dropped
 
     def add(self, file: str, now: IndexedFile, result: np.ndarray | DataError) -> None:
         """Put in an image with its features (E,), or with what is wrong with it."""
@@ -118,20 +119,36 @@ class _GrowingIndex:
         else:
             self.files[file] = now
             self.features[file] = result
+        self._take_out(file)
+        self.writer.add(file, self.files[file], self.features.get(file))
+
+    def _take_out(self, path: str) -> None:
+        """Dissolve the part that a file is in: its others are to be written anew."""
+        name = self.part_of.pop(path, None)
+        if name is None:
+            return
+        part = self.parts.pop(name)
+        entries = self.writer.entries
+        entries[:] = [entry for entry in entries if entry.name != name]
+        for other in map(part.table.path, range(len(part.table.names))):
+            if self.part_of.get(other) == name:
+                del self.part_of[other]
+                self.writer.add(other, self.files[other], self.features.get(other))
+
+    def keep(self, entry: PartEntry, part: Part) -> None:
+        """List a part that lies on the disk, with rows that are mapped."""
+        self.parts[entry.name] = part
+        self.files.update(part.table.to_dict())
+        paths = [part.table.path(row) for row in range(len(part.table.names))]
+        self.features.update(zip(paths, part.features))
+        self.part_of.update(dict.fromkeys(paths, entry.name))
 
     def save(self) -> Index:
-        """Write the index file."""
-        rows = [self.features[file] for file, entry in self.files.items() if not entry.problem]
-        index = Index(
-            table=FileTable.of(self.files, self.root or folder_of(self.path)),
-            features=np.array(rows, np.float32).reshape(-1, self.width),  # (N, E)
-            model=self.model,
-            checksum=self.checksum,
-            file=self.path,
-            root=self.root,
-            growth=self.growth,
-        )
-        write_index(self.path, index)
+        """Write what is new, and the index file."""
+        for entry in self.writer.save():
+            self.keep(entry, self.writer.open(entry))
+        index = self.writer.as_index(self.parts.values())
+        index.growth = self.growth
         return index
 
 
@@ -153,37 +170,36 @@ def _common_folder(sources: Sequence[File], folder: str) -> str:
 
 def _open_or_begin(path: File, model: CLIP, preprocess: Preprocess, root: str) -> _GrowingIndex:
     """The index at `path`, which must be this model's, or an empty one."""
-    growing = _GrowingIndex(
-        path=str(path),
-        model="",
-        checksum=fingerprint(model, preprocess),
-        width=model.config.embed_dim,
-        is_own=True,
-        files={},
-        features={},
-        root=os.path.abspath(root) if root else "",
-    )
-    if os.path.exists(path):
-        index = read_index(path, root).check(model, preprocess)
-        growing.model = index.model
-        growing.is_own = index.is_own
-        growing.root = growing.root or index.root
-        growing.files = index.files
-        # A copy. The file that the rows are mapped from is about to be replaced, and
-        # Windows replaces no mapped file.
-        growing.features = dict(zip(index.paths, np.array(index.features)))
+    if not os.path.exists(path):
+        settings = Settings(
+            model="",
+            checksum=fingerprint(model, preprocess),
+            root=os.path.abspath(root) if root else "",
+        )
+        writer = IndexWriter(str(path), settings, width=model.config.embed_dim, entries=[])
+        return _GrowingIndex(writer, is_own=True)
+    index = read_index(path, root).check(model, preprocess)
+    growing = _GrowingIndex(open_writer(path, root), index.is_own)
+    del index  # its file is about to be replaced, and must not be mapped
+    writer = growing.writer
+    for entry in writer.entries:
+        growing.keep(entry, writer.open(entry))
+    writer.seals = True
+    growing.files.update(writer.files)
+    growing.features.update(writer.features)
     return growing
 
 
 def _refuse_files_elsewhere(growing: _GrowingIndex, sources: list[File], root: str) -> None:
     """ValueError if a stranger's index lists files that the user did not name."""
-    folders = [folder_of(growing.path), *map(str, sources)] + ([root] if root else [])
+    path = growing.writer.path
+    folders = [folder_of(path), *map(str, sources)] + ([root] if root else [])
     elsewhere = [
         file for file in growing.files if not any(is_below(file, folder) for folder in folders)
     ]
     if elsewhere:
         raise ValueError(
-            f"{growing.path}: lists {len(elsewhere):,} files outside of its folder, and is not "
+            f"{path}: lists {len(elsewhere):,} files outside of its folder, and is not "
             f"known to be yours ({a_few(elsewhere)}); name their folders too, or `allow_outside`"
         )
 

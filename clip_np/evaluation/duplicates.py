@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clip_np.evaluation.index import LENGTH_TOLERANCE, Index
+from clip_np.evaluation.index import Index
+from clip_np.evaluation.index_files import LENGTH_TOLERANCE
 from clip_np.files import FileError
 
 EQUAL = 0.99999  # a cosine: equal pixels, seen in different batches, differ by 1e-7
@@ -48,11 +49,12 @@ def _blocks(index: Index) -> Iterator[tuple[np.ndarray, int, int]]:
 
     FileError for rows that are no unit rows.
     """
-    features = index.features
-    for first in range(0, len(features), BLOCK):
-        for other in range(first, len(features), BLOCK):
+    count = len(index)
+    for first in range(0, count, BLOCK):
+        rows = index.rows(first, min(first + BLOCK, count))
+        for other in range(first, count, BLOCK):
             with np.errstate(over="ignore", invalid="ignore"):
-                block = features[first : first + BLOCK] @ features[other : other + BLOCK].T
+                block = rows @ index.rows(other, min(other + BLOCK, count)).T
             if not block.max() <= 1 + LENGTH_TOLERANCE:  # also for NaN
                 raise FileError(f"{index.file}: damaged: its rows are no unit rows", index.file)
             yield block, first, other
@@ -61,10 +63,13 @@ def _blocks(index: Index) -> Iterator[tuple[np.ndarray, int, int]]:
 def fold_copies(index: Index, rows: np.ndarray, count: int) -> list[int]:
     """The first `count` of some rows that are no copies of rows before them."""
     kept: list[int] = []
+    features: list[np.ndarray] = []  # of those
     for row in rows.tolist():
-        is_copy = kept and (index.features[kept] @ index.features[row]).max() >= EQUAL
+        seen = index.row(row)
+        is_copy = kept and (np.array(features) @ seen).max() >= EQUAL
         if not is_copy:
             kept.append(row)
+            features.append(seen)
         if len(kept) == count:
             break
     return kept

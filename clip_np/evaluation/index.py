@@ -1,15 +1,18 @@
 """What has to be kept so that no image is looked at twice?
 
-The features of all images, and for each file enough to know it again. An *index* is one
-file with
+The features of all images, and for each file enough to know it again. An *index* is
 
     features   the unit rows (N, E) of the N images that can be read
     files      for each file its path, size, time of change, a digest of its content,
                and any problem with it
     root       the folder that paths are relative to
     model      the path or name of the model that looked at them
-    checksum   a fingerprint of that model
+    checksum   a fingerprint of that model (see fingerprints.py)
     seal       which shows the user who made the index that it is theirs
+
+A small index is one file. A large one is a file and a folder of parts beside it (see
+index_parts.py). So its rows are not one array but several, one after the other, and
+whoever needs all of them goes through `parts`.
 
 To open it reads almost nothing: all arrays are mapped (see `map_npz`), so an index of a
 million images opens in a moment. What it holds is checked when it is used.
@@ -17,41 +20,22 @@ million images opens in a moment. What it holds is checked when it is used.
 Pictures move. Files below the root are named from there. If the root is the folder of
 the index, both may be moved together. If not, `read_index` can be told where the root
 is now.
-
-Features of different models have nothing in common, so an index belongs to one model,
-which its fingerprint tells from all others.
 """
 
-import dataclasses
-import json
-import os
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from clip_np.data import Preprocess
-from clip_np.evaluation.index_table import ENCODING, FileTable, IndexedFile, Strings
-from clip_np.evaluation.old_index import parse_old_header
-from clip_np.evaluation.seals import is_sealed, make_seal
-from clip_np.files import (
-    File,
-    FileError,
-    file_errors,
-    map_npz,
-    open_zip,
-    parse_json,
-    write_mapped_npz,
-)
+from clip_np.evaluation.fingerprints import fingerprint
+from clip_np.evaluation.index_parts import Part, PartEntry, digest_of_names
+from clip_np.evaluation.index_paths import folder_of, is_below
+from clip_np.evaluation.index_table import ENCODING, FileTable, IndexedFile
+from clip_np.evaluation.seals import is_sealed
+from clip_np.files import FileError, file_errors
 from clip_np.model import CLIP
-
-FORMAT = "clip_np index 2"  # what the file calls itself
-HEADER_LIMIT = 1 << 20  # bytes; a header holds a path, a checksum and a seal
-CHECKED_ROWS = 256  # that are measured when an index is opened, evenly spread
-LENGTH_TOLERANCE = 2e-3  # of the squared length of a unit row in float32
 
 
 class Growth(NamedTuple):
@@ -70,8 +54,7 @@ NOTHING_DONE = Growth()
 class Index:
     """What a model saw in image files."""
 
-    table: FileTable
-    features: np.ndarray  # (N, E) float32, unit rows, of the N files that can be read
+    parts: list[Part]  # at least one: the last is what the index file itself holds
     model: str  # its path or name, or ""
     checksum: str  # its `fingerprint`
     file: str = ""  # the index file, or "" if there is none yet
@@ -82,37 +65,84 @@ class Index:
 
     def __len__(self) -> int:
         """How many images can be found, N."""
-        return self.table.readable
+        return int(self.starts[-1])
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The first row of each part, and behind the last one the number of rows."""
+        return np.cumsum([0, *(part.table.readable for part in self.parts)])  # (parts + 1,)
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row of features has, E."""
+        return int(self.parts[-1].features.shape[1])
+
+    @property
+    def folder(self) -> str:
+        """The folder that names of files are relative to."""
+        return self.parts[-1].table.folder
+
+    @property
+    def features(self) -> np.ndarray:
+        """All rows as one array, (N, E). If there are several parts, it is a copy."""
+        return self.rows(0, len(self))
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The rows from `first` to before `last`, (last - first, E).
+
+        They are a view if they lie in one part.
+        """
+        pieces = [
+            part.features[max(first - start, 0) : max(last - start, 0)]
+            for part, start in zip(self.parts, self.starts.tolist())
+        ]
+        filled = [piece for piece in pieces if len(piece)]
+        return filled[0] if len(filled) == 1 else np.concatenate(pieces)  # (last - first, E)
+
+    def row(self, number: int) -> np.ndarray:
+        """The features of one image, (E,)."""
+        return self.rows(number, number + 1)[0]
 
     def path(self, row: int) -> str:
         """The absolute path of the image of a row of `features`."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
         with file_errors(self.file, "damaged"):
-            return self.table.path(row)
+            return self.parts[part].table.path(row - int(self.starts[part]))
 
     @property
     def files(self) -> dict[str, IndexedFile]:
         """All files by their absolute paths; a new dictionary, made in seconds."""
         with file_errors(self.file, "damaged"):
-            return self.table.to_dict()
+            files = {}
+            for part in self.parts:
+                files.update(part.table.to_dict())
+            return files
 
     @property
     def paths(self) -> list[str]:
         """The files that can be read, in the order of `features`."""
-        return [self.path(row) for row in range(len(self))]
+        with file_errors(self.file, "damaged"):
+            tables = [part.table for part in self.parts]
+            return [table.path(row) for table in tables for row in range(table.readable)]
 
     @property
     def unreadable(self) -> dict[str, str]:
         """The files that cannot be read, each with its problem."""
         with file_errors(self.file, "damaged"):
-            table = self.table
             return {
-                table.path(len(self) + row): problem for row, problem in enumerate(table.problems)
+                part.table.path(part.table.readable + row): problem
+                for part in self.parts
+                for row, problem in enumerate(part.table.problems)
             }
 
     @cached_property
     def is_own(self) -> bool:
         """Whether this user wrote the list of files, on this computer."""
-        return is_sealed(self.seal, _sealed_content(self.table, self.root))
+        entries = [part.entry for part in self.parts if part.entry]
+        content = sealed_content(self.parts[-1].table, self.root, entries)
+        return is_sealed(self.seal, content) and all(
+            part.entry.digest == digest_of_names(part.table) for part in self.parts if part.entry
+        )
 
     def may_open(self, path: str) -> bool:
         """Whether a file that the index names may be opened without being asked for.
@@ -121,7 +151,7 @@ class Index:
         below the folder of the index, or below the root that the user has named. What
         the file itself calls its root does not count.
         """
-        folders = [folder_of(self.file) if self.file else self.table.folder]
+        folders = [folder_of(self.file) if self.file else self.folder]
         if self.moved_to:
             folders.append(self.moved_to)
         return self.is_own or any(is_below(path, folder) for folder in folders)
@@ -137,209 +167,27 @@ class Index:
                 f"that one, or make a new index with `build_index` ({self.file})"
             )
         width = model.config.embed_dim
-        if self.features.shape[1] != width:
+        if self.width != width:
             raise FileError(
-                f"{self.file}: damaged: its rows have {self.features.shape[1]} numbers, "
-                f"the model's have {width}",
+                f"{self.file}: damaged: its rows have {self.width} numbers, the model's have "
+                f"{width}",
                 self.file,
             )
         return self
 
 
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies below it, as written and after all links.
+def sealed_content(table: FileTable, root: str, entries: list[PartEntry]) -> list[np.ndarray]:
+    """What the seal of an index file vouches for: names, the root, and the parts.
 
-    >>> is_below("/photos/a.png", "/photos"), is_below("/photos/../a.png", "/photos")
-    (True, False)
-    """
-    as_written = is_inside(os.path.abspath(path), os.path.abspath(folder))
-    # A path that already reads as foreign is not followed: on Windows, it may name
-    # another computer.
-    return as_written and is_inside(os.path.realpath(path), os.path.realpath(folder))
-
-
-def is_inside(path: str, folder: str) -> bool:
-    """Whether a normal absolute path is a folder or lies below it, as written."""
-    return path == folder or path.startswith(os.path.join(folder, ""))
-
-
-# Fields that version 0.1 did not have. At their defaults they are left out, so that the
-# indexes of that version stay valid.
-LATER_FIELDS = {"kind", "logit_bias", "squash"}
-
-
-def _described(settings: Any) -> str:
-    """The text of a dataclass, as `repr` but for later fields at their defaults.
-
-    >>> _described(Preprocess(8, mean=(0, 0, 0), std=(1, 1, 1)))
-    'Preprocess(size=8, convert_first=False, mean=(0, 0, 0), std=(1, 1, 1))'
-    """
-    if not dataclasses.is_dataclass(settings):
-        return repr(settings)
-    entries = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if not (field.name in LATER_FIELDS and value == field.default):
-            entries.append(f"{field.name}={_described(value)}")
-    return f"{type(settings).__name__}({', '.join(entries)})"
-
-
-def fingerprint(model: CLIP, preprocess: Preprocess) -> str:
-    """Eight hexadecimal digits that tell models apart.
-
-    They are a checksum of all that features depend on: sizes, weights, and
-    preprocessing.
-    """
-    checksum = zlib.crc32(f"{_described(model.config)} {_described(preprocess)}".encode())
-    tensors = [*model.parameters(), *(buffer for _, buffer in model.named_buffers())]
-    for tensor in tensors:
-        checksum = zlib.crc32(np.ascontiguousarray(tensor.numpy()).data, checksum)
-    return f"{checksum:08x}"
-
-
-def write_index(path: File, index: Index) -> None:
-    """Write an index file, whole or not at all, sealed as this user's.
-
-    Files below the root are named from there. The root is a named one, or the folder
-    of the index.
-    """
-    table = index.table
-    root = index.moved_to or index.root
-    if table.folder != (root or folder_of(path)):
-        table = FileTable.of(index.files, root or folder_of(path))
-    settings = {
-        "format": FORMAT,
-        "model": index.model,
-        "checksum": index.checksum,
-        "root": root,
-        "seal": make_seal(_sealed_content(table, root)),
-    }
-    digests = {} if table.digests is None else {"digests": table.digests}
-    arrays = {
-        "header": np.frombuffer(json.dumps(settings).encode("ascii"), np.uint8),
-        "names": table.names.content,
-        "name_ends": table.names.ends,
-        "sizes": table.sizes,
-        "modified": table.modified,
-        "problems": table.problems.content,
-        "problem_ends": table.problems.ends,
-        **digests,
-        "features": index.features,
-    }
-    write_mapped_npz(path, arrays)
-
-
-def is_index(path: File) -> bool:
-    """Whether a file is meant to be an index: a zip archive with its arrays.
-
-    >>> is_index("nowhere.npz")
-    False
-    """
-    if not os.path.isfile(path):  # a pipe would never end
-        return False
-    try:
-        with file_errors(path, "no zip archive"), open_zip(path) as archive:
-            return {"header.npy", "features.npy"} <= set(archive.namelist())
-    except FileError:
-        return False
-
-
-def read_index(path: File, root: File = "") -> Index:
-    """Open an index file.
-
-    root: where the folder is now that the paths are relative to, if it was moved.
-    FileNotFoundError if there is no index, FileError if the file is something else.
-    """
-    arrays = map_npz(path)
-    moved_to = os.path.abspath(root) if str(root) else ""
-    with file_errors(path, "no index of clip_np"):
-        parse = _parse if "names" in arrays else _parse_old
-        index = parse(arrays, str(path), moved_to)
-        _check(index)
-    return index
-
-
-def _parse(arrays: Mapping[str, np.ndarray], path: str, moved_to: str) -> Index:
-    """The index in the arrays of a file."""
-    header = arrays["header"]
-    if header.nbytes > HEADER_LIMIT:
-        raise FileError(f"its header has {header.nbytes:,} bytes, over {HEADER_LIMIT:,}")
-    settings = parse_json(header.tobytes().decode("ascii"))
-    if settings["format"] != FORMAT:
-        raise ValueError(f"its format is {settings['format']!r}")
-    root = _parse_root(str(settings.get("root", "")))
-    table = FileTable(
-        folder=moved_to or root or folder_of(path),
-        names=Strings(arrays["names"], arrays["name_ends"]),
-        sizes=arrays["sizes"],
-        modified=arrays["modified"],
-        problems=Strings(arrays["problems"], arrays["problem_ends"]),
-        digests=arrays.get("digests"),
-    )
-    return Index(
-        table=table,
-        features=arrays["features"],
-        model=str(settings["model"]),
-        checksum=str(settings["checksum"]),
-        file=path,
-        seal=str(settings["seal"]),
-        root=root,
-        moved_to=moved_to,
-    )
-
-
-def _parse_root(root: str) -> str:
-    """The root that a file names; "" for a path of another system.
-
-    ValueError for a text that no folder can have as its name.
-    """
-    if b"\0" in root.encode(*ENCODING):
-        raise ValueError("a NUL in the name of its root")
-    return root if os.path.isabs(root) else ""
-
-
-def _parse_old(arrays: Mapping[str, np.ndarray], path: str, moved_to: str) -> Index:
-    """The index in the arrays of a file of format 1, which has no seal."""
-    settings, files = parse_old_header(arrays)
-    folder = folder_of(path)
-    return Index(
-        table=FileTable.of(files, folder)._replace(folder=moved_to or folder),
-        # They are not aligned in an old file, so every product would copy them.
-        features=np.array(arrays["features"]),
-        model=str(settings["model"]),
-        checksum=str(settings["checksum"]),
-        file=path,
-        moved_to=moved_to,
-    )
-
-
-def _check(index: Index) -> None:
-    """ValueError unless the table is whole, and there is a unit row for each path.
-
-    Of a large index only some rows are looked at; `search_index` notices the others.
-    """
-    index.table.check()
-    features = index.features
-    if features.dtype != np.float32 or features.ndim != 2 or len(features) != len(index):
-        raise ValueError(
-            f"expected {len(index)} rows of float32, got {features.dtype} {features.shape}"
-        )
-    some = features[:: len(features) // CHECKED_ROWS + 1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        squared_lengths = np.einsum("ne,ne->n", some, some)  # (N,)
-    if not np.allclose(squared_lengths, 1, atol=LENGTH_TOLERANCE):
-        raise ValueError("its rows are no unit rows")
-
-
-def _sealed_content(table: FileTable, root: str) -> list[np.ndarray]:
-    """What the seal of an index vouches for: the names of its files, and its root.
-
-    Without a root it is the same as in version 0.1, whose seals stay valid.
+    Of the parts these are the digests of their names. Without a root and parts it is
+    the same as in version 0.1, whose seals stay valid.
     """
     content = [table.names.content, table.names.ends]
-    return [*content, np.frombuffer(root.encode(*ENCODING), np.uint8)] if root else content
-
-
-def folder_of(path: File) -> str:
-    """The absolute path of the folder that a file lies in."""
-    return os.path.dirname(os.path.abspath(path))
+    if root or entries:
+        content.append(np.frombuffer(root.encode(*ENCODING), np.uint8))
+    if entries:
+        lines = "".join(
+            f"{entry.name} {entry.files} {entry.images} {entry.digest}\n" for entry in entries
+        )
+        content.append(np.frombuffer(lines.encode(), np.uint8))
+    return content

@@ -115,6 +115,10 @@ class FileTable(NamedTuple):
             digests=pack_digests([files[path].digest for path in readable + bad]),
         )
 
+    def below(self, folder: str) -> "FileTable":
+        """The same table with names relative to another folder."""
+        return self if folder == self.folder else FileTable.of(self.to_dict(), folder)
+
     def check(self) -> None:
         """ValueError unless all columns have a row for each file."""
         shapes = {self.sizes.shape, self.modified.shape, (len(self.names),)}

@@ -2,15 +2,18 @@
 
 import collections
 import json
+import os
 import pathlib
 import random
+import shutil
 
 import numpy as np
 import pytest
 from fuzz_files import change_bytes, change_value
 from image_folders import untrained_run, write_first_format, write_photos
 
-from clip_np.evaluation import build_index, html_page, read_index, search_index
+from clip_np.evaluation import build_index, html_page, index_writer, read_index, search_index
+from clip_np.evaluation.index_parts import parts_folder
 from clip_np.files import FileError, read_npz, write_npz
 
 COUNT = 500  # files of each format and each way to damage them
@@ -24,8 +27,8 @@ def model(tmp_path, monkeypatch):
     return untrained_run(tmp_path / "run")
 
 
-def change_arrays(path: str, rng: random.Random) -> None:
-    """Write one with changed arrays, packed anew: what is wrong shows late."""
+def change_arrays(path: str | pathlib.Path, rng: random.Random) -> None:
+    """Write bad.npz with changed arrays, packed anew: what is wrong shows late."""
     arrays = read_npz(path)
     name = rng.choice(list(arrays))
     array = arrays[name]
@@ -60,7 +63,7 @@ def use(model) -> str:
         assert set(index.unreadable) <= set(index.files)
         matches = search_index(index, "red", *model)
     except FileError as error:
-        assert str(error).startswith("bad.npz: "), error
+        assert str(error).startswith(("bad.npz: ", str(parts_folder("bad.npz")))), error
         return "refused"
     except ValueError as error:
         assert OTHER_MODEL in str(error) or NOTHING in str(error), error
@@ -90,6 +93,38 @@ def test_mutated_indexes(model, tmp_path, form, way):
             pathlib.Path("bad.npz").write_bytes(change_bytes(original, rng))
         else:
             change_arrays("index.npz", rng)
+        try:
+            results[use(model)] += 1
+        except Exception as error:
+            raise AssertionError(f"file {number}: {error!r}") from error
+    assert results["refused"] > COUNT / 10
+    assert results["read"] > COUNT / 50
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("way", ["bytes", "arrays"])
+def test_mutated_indexes_in_parts(model, tmp_path, way, monkeypatch):
+    """The index file is damaged, or one of its parts."""
+    monkeypatch.setattr(index_writer, "PART_ROWS", 3)
+    photos = write_photos(tmp_path / "photos")
+    (photos / "2.png").write_bytes(b"no image")
+    build_index("index.npz", [photos], *model[:2], "run")
+    parts = parts_folder("index.npz")
+    files = [pathlib.Path("index.npz"), *sorted(parts.iterdir())]
+    assert len(files) == 3
+    results: collections.Counter[str] = collections.Counter()
+    for number in range(COUNT):
+        rng = random.Random(f"parts {way} {number}")
+        damaged = rng.choice(files)
+        if way == "bytes":
+            pathlib.Path("bad.npz").write_bytes(change_bytes(damaged.read_bytes(), rng))
+        else:
+            change_arrays(damaged, rng)
+        shutil.rmtree(parts_folder("bad.npz"), ignore_errors=True)
+        shutil.copytree(parts, parts_folder("bad.npz"))
+        if damaged.parent.name == parts.name:
+            os.replace("bad.npz", parts_folder("bad.npz") / damaged.name)
+            shutil.copy("index.npz", "bad.npz")
         try:
             results[use(model)] += 1
         except Exception as error:

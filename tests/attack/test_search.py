@@ -23,12 +23,14 @@ from clip_np.evaluation import (
     Index,
     build_index,
     fingerprint,
+    index_files,
     read_index,
     seals,
     search_index,
     write_index,
 )
-from clip_np.evaluation import index as index_module
+from clip_np.evaluation.index_parts import Part
+from clip_np.evaluation.index_paths import is_below
 from clip_np.evaluation.index_table import FileTable, Strings
 from clip_np.files import FileError, exclusive, lock_path, read_npz, write_npz
 
@@ -226,7 +228,7 @@ def test_ways_out_of_the_folder_of_an_index(model, secret, way):
         path = pathlib.Path("theirs/photos/secret.png")
     index = read_index(strangers_index(model, [path]))
     assert not index.may_open(index.path(0))
-    assert index_module.is_below(index.path(0), str(secret.parent)) == (way == "..")
+    assert is_below(index.path(0), str(secret.parent)) == (way == "..")
 
 
 def test_a_pipe_under_the_name_of_a_picture_is_not_opened(capsys, model, photos):
@@ -299,7 +301,7 @@ def test_rows_that_were_not_looked_at_when_an_index_was_opened(model, photos, mo
     arrays = read_npz("index.npz")
     arrays["features"][1] *= np.float32(value)
     write_npz("bad.npz", arrays)
-    monkeypatch.setattr(index_module, "CHECKED_ROWS", 2)
+    monkeypatch.setattr(index_files, "CHECKED_ROWS", 2)
     with pytest.raises(FileError, match=r"^bad\.npz: damaged: its rows are no unit rows"):
         search_index(read_index("bad.npz"), "red", *model)
 
@@ -396,7 +398,7 @@ def test_a_large_index_opens_at_once(tmp_path):
         np.zeros(len(rows), np.int64),
         Strings.of([]),
     )
-    write_index(path, Index(table, rows, "run", "0"))
+    write_index(path, Index([Part(table, rows)], "run", "0"))
     outcome = run_bounded(
         "import sys, time; from clip_np.search import read_index\n"
         "started = time.perf_counter()\n"

@@ -411,7 +411,7 @@ MEMORY = _of(
     "minigrad.memory",
     ("the last block is left out", "blocks_of", "range(0, rows, step)",
      "range(0, rows - rows % step, step)", "right for a multiple of the block"),
-    ("memory in use is handed out", "Arena.empty", "> _UNSHARED", "> _UNSHARED + 1",
+    ("memory in use is handed out", "Buffer.is_free", "self.loan() is None", "True",
      "what a vjp keeps is overwritten by the next result of its size"),
 )  # fmt: skip
 

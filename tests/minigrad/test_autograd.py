@@ -331,12 +331,27 @@ def in_thread(function):
     return results[0]
 
 
-def test_no_grad_reaches_a_thread_that_runs_in_a_copied_context():
+def test_no_grad_holds_in_its_thread_alone():
+    """Without the lock, Python 3.14 starts threads in a copy of the context, too."""
     x = leaf(2)
     with mg.no_grad():
         context = contextvars.copy_context()
         assert in_thread(lambda: (x * 2.0).requires_grad)
-        assert not in_thread(lambda: context.run(lambda: (x * 2.0).requires_grad))
+        assert in_thread(lambda: context.run(lambda: (x * 2.0).requires_grad))
+        assert not context.run(lambda: (x * 2.0).requires_grad)  # in this thread
+
+
+def test_no_grad_of_a_thread_ends_with_its_block_there_too():
+    x = leaf(2)
+
+    def work():
+        with mg.no_grad():
+            inside = (x * 2.0).requires_grad
+        return inside, (x * 2.0).requires_grad
+
+    with mg.no_grad():
+        context = contextvars.copy_context()
+        assert in_thread(lambda: context.run(work)) == (False, True)
 
 
 def test_threads_build_and_walk_graphs_at_once():

@@ -1,12 +1,16 @@
 """Blocks, and memory that is used again: fast ways that must change no number."""
 
+import contextvars
+import sys
+import threading
+
 import numpy as np
 import pytest
 
 import minigrad as mg
 from clip_np import CLIP, training_step
 from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
-from minigrad import memory
+from minigrad import memory, tape
 from minigrad.optim import AdamW
 
 FLOAT = np.dtype(np.float32)
@@ -36,6 +40,57 @@ def test_an_array_comes_back_when_nobody_holds_it_or_a_view():
     del view
     addresses = {arena.empty((100, 100), FLOAT).ctypes.data for _ in range(5)}
     assert len(addresses) == 1
+
+
+def test_a_held_array_is_not_handed_out_whatever_python_counts(monkeypatch):
+    """Without the lock, the number of references is not exact."""
+    arena = memory.Arena()
+    held = arena.empty((100, 100), FLOAT)
+    monkeypatch.setattr(sys, "getrefcount", lambda thing: 1)
+    assert not np.shares_memory(held, arena.empty((100, 100), FLOAT))
+    monkeypatch.setattr(sys, "getrefcount", lambda thing: 99)
+    address = held.ctypes.data
+    del held
+    assert arena.empty((100, 100), FLOAT).ctypes.data == address
+
+
+def test_views_of_views_hold_the_memory():
+    arena = memory.Arena()
+    view = arena.empty((100, 100), FLOAT)[2:].T.reshape(4, -1)[:, None].astype(FLOAT, copy=False)
+    assert type(view) is np.ndarray
+    for _ in range(3):
+        assert not np.shares_memory(view, arena.empty((100, 100), FLOAT))
+
+
+def test_a_thread_that_inherits_the_setting_does_not_get_the_arena():
+    """So threads begin on Python 3.14 without the lock, and in asyncio.to_thread."""
+    arena, outcome = memory.Arena(), []
+
+    def work():
+        outcome.append(memory.empty((100, 100), np.zeros(1)))
+        with memory.using(memory.Arena()) as inner:
+            outcome.append(memory.empty((100, 100), np.zeros(1)))
+        outcome.append(inner)
+
+    with memory.using(arena):
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+        thread.start()
+        thread.join()
+        assert arena.buffers == {}
+        assert memory.empty((100, 100), np.zeros(1)).base is not None
+    without, with_inner, inner = outcome
+    assert without.base is None
+    assert np.shares_memory(with_inner, inner.buffers[10240, "d"][0].memory)
+
+
+def test_a_walk_knows_arrays_of_an_arena_that_share_memory():
+    """Two halves of one array, which a vjp may return: no walk may write into them."""
+    arena = memory.Arena()
+    array = arena.empty((100, 100), FLOAT)
+    first, second = array[:50], array[50:]
+    assert not tape._is_owned(first, [], (first, second))
+    assert not tape._is_owned(array, [first[1:]], (array,))
+    assert tape._is_owned(first, [], (first, arena.empty((100, 100), FLOAT)))
 
 
 def test_a_buffer_serves_shapes_that_are_nearly_as_large():

@@ -1,6 +1,7 @@
 """Threads: order, context, errors, and laziness."""
 
 import contextvars
+import sys
 import threading
 
 import numpy as np
@@ -8,8 +9,15 @@ import pytest
 
 import minigrad as mg
 from minigrad import memory
-from minigrad.recording import is_recording
-from minigrad.threads import available_cores, count_workers, map_ahead, parallel_map, run_workers
+from minigrad.recording import is_recording, recording
+from minigrad.threads import (
+    available_cores,
+    count_workers,
+    is_free_threaded,
+    map_ahead,
+    parallel_map,
+    run_workers,
+)
 
 
 def test_parallel_map_keeps_the_order_and_the_context():
@@ -23,6 +31,16 @@ def test_parallel_map_keeps_the_order_and_the_context():
         assert parallel_map(work, range(5), 2) == [(2 * i, False) for i in range(5)]
     assert 1 <= len(seen) <= 2
     assert parallel_map(work, [], 3) == []
+
+
+def test_jobs_record_if_their_caller_does():
+    seen = []
+    with mg.no_grad():
+        run_workers([lambda: None, lambda: seen.append(is_recording())])
+        with recording(True):
+            run_workers([lambda: None, lambda: seen.append(is_recording())])
+    run_workers([lambda: None, lambda: seen.append(is_recording())])
+    assert seen == [False, True, True]
 
 
 def test_an_error_in_a_thread_reaches_the_caller():
@@ -96,3 +114,13 @@ def test_leaving_a_loop_over_map_ahead_ends_its_threads():
         if thread is not threading.current_thread() and "ThreadPool" in thread.name:
             thread.join(timeout=10)
     assert threading.active_count() <= before
+
+
+def test_whether_threads_run_at_once(monkeypatch):
+    """A build without the lock may be told to run with it."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert is_free_threaded()
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True)
+    assert not is_free_threaded()
+    monkeypatch.delattr(sys, "_is_gil_enabled")  # before Python 3.13
+    assert not is_free_threaded()

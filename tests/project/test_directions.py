@@ -33,8 +33,8 @@ ALLOWED["data"] = {"files"}
 # minigrad: a file may use the files of the rows above its own; in a row, those to its
 # left.
 ROWS = (
-    ("context", "backend", "memory", "blas", "threads"),
-    ("recording", "declared", "tape", "tensor", "derivatives", "operators"),
+    ("context", "backend", "memory", "blas", "recording", "threads"),
+    ("declared", "tape", "tensor", "derivatives", "operators"),
     ("inputs",),
     ("ops.basic", "ops.choice", "ops.elementary"),
     ("ops.reductions", "ops.accumulations", "ops.shape", "ops.indexing"),

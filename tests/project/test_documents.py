@@ -4,6 +4,10 @@ Every `python` and `sh` block is run, unless an HTML comment above it says why n
 
     <!-- not run: needs a GPU -->
 
+or needs a library that is not installed (.ci/run tries to install them):
+
+    <!-- needs: duckdb -->
+
 The blocks of a page run in order, in a folder of its own that holds a trained run in
 runs/shapes. The Python blocks of a page share their names, like one session. A `text`
 block right after a `python` block is the output of that block. The two are compared as
@@ -15,6 +19,7 @@ shell blocks, `.venv/bin/python` is the interpreter that runs the tests, and
 import contextlib
 import csv
 import doctest
+import importlib.util
 import io
 import os
 import re
@@ -62,8 +67,12 @@ def read_blocks(page: Path) -> list[Block]:
     while number < len(lines):
         line = lines[number]
         comment = re.fullmatch(r"<!-- not run: (.+) -->", line)
+        needed = re.fullmatch(r"<!-- needs: (\w+) -->", line)
         if comment:
             reason = comment[1]
+        elif needed:
+            is_there = importlib.util.find_spec(needed[1]) is not None
+            reason = None if is_there else f"{needed[1]} is not installed"
         elif line.startswith("```"):
             end = lines.index("```", number + 1)
             text = "\n".join(lines[number + 1 : end]) + "\n"
@@ -208,6 +217,17 @@ def test_output_and_reasons_are_found(tmp_path):
     assert shell == Block("sh", "sleep 9\n", 8, "slow", None)
     assert (picture.language, picture.output) == ("text", None)
     run_page(page, tmp_path)
+
+
+def test_a_block_that_needs_a_library_runs_where_it_is(tmp_path):
+    page = tmp_path / "page.md"
+    block = "```python\n1 / 0\n```\n"
+    page.write_text(f"<!-- needs: no_such_library -->\n{block}", encoding="utf-8")
+    run_page(page, tmp_path)
+    assert read_blocks(page)[0].reason == "no_such_library is not installed"
+    page.write_text(f"<!-- needs: numpy -->\n{block}", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):
+        run_page(page, tmp_path)
 
 
 def test_the_test_command_is_where_ci_looks_for_it():

@@ -101,6 +101,7 @@ SEARCH_FLAGS = [
                 "convert",
             ],
         ),
+        (["export"], ["INDEX", "--to", "-o", "--root", "--json", "--help"]),
         (["duplicates"], ["INDEX", "--cosine", "--root", "--json", "--help"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["MODEL", *EVALUATE_FLAGS]),

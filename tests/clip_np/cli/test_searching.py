@@ -25,6 +25,7 @@ from clip_np.evaluation import (
     read_index,
     search_index,
 )
+from clip_np.evaluation.index_parts import Part
 from clip_np.evaluation.index_table import FileTable, Strings
 
 
@@ -306,6 +307,17 @@ def test_info_on_an_index(capsys, model, photos):
     assert "text.npz: damaged, or not an .npz file" in fail(capsys, "info", "text.npz")
 
 
+def test_an_index_is_exported(capsys, model, photos):
+    pytest.importorskip("pyarrow")
+    run(capsys, "embed", "run", photos, "-o", "index.npz")
+    output, _ = run(capsys, "export", "index.npz", "--to", "parquet", "-o", "photos.parquet")
+    assert output == "9 images in photos.parquet\n"
+    report = run(capsys, "export", "index.npz", "--to", "parquet", "-o", "again", "--json")[0]
+    assert json.loads(report) == {"images": 9, "embed_dim": 16, "file": "again"}
+    assert pathlib.Path("again").read_bytes() == pathlib.Path("photos.parquet").read_bytes()
+    assert "No such file" in fail(capsys, "export", "no.npz", "--to", "parquet", "-o", "x")
+
+
 def test_many_copies_are_grouped_quickly(tmp_path, monkeypatch):
     """Blocks of any size give the same groups."""
     rng = np.random.default_rng(0)
@@ -315,7 +327,8 @@ def test_many_copies_are_grouped_quickly(tmp_path, monkeypatch):
     rows[250] = rows[201]
     names = Strings.of(f"{row}.png" for row in range(300))
     times = np.zeros(300, np.int64)
-    index = Index(FileTable(str(tmp_path), names, times, times, Strings.of([])), rows, "", "0")
+    table = FileTable(str(tmp_path), names, times, times, Strings.of([]))
+    index = Index([Part(table, rows)], "", "0")
     for size in (7, 300, 2048):
         monkeypatch.setattr(duplicates, "BLOCK", size)
         first, second = find_duplicates(index)
