@@ -5,8 +5,7 @@ for an evaluation, a training in another thread would stop learning. A context v
 has a separate value in each thread. (On Python 3.14 without the lock, a new thread
 begins with a copy of the values of the thread that started it. Where that would be
 wrong, the value says whose it is: see recording.py, memory.py.) `setting` gives it a
-value for the length of a
-`with` block, or of the calls of a decorated function:
+value for the length of a `with` block, or of the calls of a decorated function:
 
     with setting(recording, False):
         ...

@@ -4,13 +4,14 @@ Always, unless the program says that it needs no gradients: while it uses a mode
 while it updates the parameters by hand. Then an operation computes its result and
 forgets how. This saves the memory of everything that the derivatives would need.
 
-Each thread has its own answer. A context variable alone would not do (see
-minigrad/context.py): on some Pythons a new thread starts with a copy of the variables
-of the thread that started it, and a training that was started inside of a `no_grad`
-would never learn. So the answer holds in the thread that gave it. `run_workers`
-(minigrad/threads.py) passes it on to its threads.
+Each thread has its own answer. It is a context variable (see minigrad/context.py), so a
+program that runs a function in a copy of its context takes the answer along.
+`run_workers` (minigrad/threads.py) does. But on some Pythons *every* new thread starts
+with such a copy, wanted or not, and a training that was started inside of a `no_grad`
+would never learn. There the answer holds only in the thread that gave it.
 """
 
+import sys
 from contextvars import ContextVar
 from threading import get_ident
 from typing import NamedTuple
@@ -37,7 +38,19 @@ def is_recording() -> bool:
     False
     """
     on, thread = _answer.get()
-    return on or thread != get_ident()
+    return on or (thread != get_ident() and threads_inherit())
+
+
+def threads_inherit() -> bool:
+    """Whether every new thread starts with a copy of its starter's context.
+
+    From Python 3.14 on that is usual where there is no lock, and can be asked for
+    elsewhere: `python -X thread_inherit_context=1` (Python's documentation of sys.flags).
+
+    >>> type(threads_inherit())
+    <class 'bool'>
+    """
+    return bool(getattr(sys.flags, "thread_inherit_context", False))
 
 
 class _Recording(Setting[bool]):
@@ -63,8 +76,8 @@ def recording(on: bool) -> Setting[bool]:
 def no_grad() -> Setting[bool]:
     """Within the block, or the decorated function, nothing is recorded on the tape.
 
-    It holds for this thread, and for the threads of `run_workers`. Other threads that
-    are started in the block record.
+    It holds for this thread, for the threads of `run_workers`, and for what runs in a
+    copy of this context. Other threads that are started in the block record.
 
     Here an update in place, `w -= lr * w.grad`, changes the array of the leaf w.
 

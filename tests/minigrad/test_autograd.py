@@ -331,12 +331,21 @@ def in_thread(function):
     return results[0]
 
 
-def test_no_grad_holds_in_its_thread_alone():
-    """Without the lock, Python 3.14 starts threads in a copy of the context, too."""
+def test_no_grad_reaches_a_thread_that_runs_in_a_copied_context(monkeypatch):
+    monkeypatch.setattr("minigrad.recording.threads_inherit", lambda: False)
     x = leaf(2)
     with mg.no_grad():
         context = contextvars.copy_context()
         assert in_thread(lambda: (x * 2.0).requires_grad)
+        assert not in_thread(lambda: context.run(lambda: (x * 2.0).requires_grad))
+
+
+def test_no_grad_does_not_reach_threads_that_inherit_every_context(monkeypatch):
+    """Without the lock, Python 3.14 starts all threads in a copy of the context."""
+    monkeypatch.setattr("minigrad.recording.threads_inherit", lambda: True)
+    x = leaf(2)
+    with mg.no_grad():
+        context = contextvars.copy_context()
         assert in_thread(lambda: context.run(lambda: (x * 2.0).requires_grad))
         assert not context.run(lambda: (x * 2.0).requires_grad)  # in this thread
 
