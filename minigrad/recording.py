@@ -45,7 +45,7 @@ def threads_inherit() -> bool:
     """Whether every new thread starts with a copy of its starter's context.
 
     From Python 3.14 on that is usual where there is no lock, and can be asked for
-    elsewhere: `python -X thread_inherit_context=1` (Python's documentation of sys.flags).
+    elsewhere: `python -X thread_inherit_context=1`. See Python's pages on sys.flags.
 
     >>> type(threads_inherit())
     <class 'bool'>

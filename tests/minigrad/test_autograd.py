@@ -350,7 +350,8 @@ def test_no_grad_does_not_reach_threads_that_inherit_every_context(monkeypatch):
         assert not context.run(lambda: (x * 2.0).requires_grad)  # in this thread
 
 
-def test_no_grad_of_a_thread_ends_with_its_block_there_too():
+def test_no_grad_of_a_thread_ends_with_its_block_there_too(monkeypatch):
+    monkeypatch.setattr("minigrad.recording.threads_inherit", lambda: True)
     x = leaf(2)
 
     def work():
