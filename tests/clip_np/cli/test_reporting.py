@@ -112,5 +112,9 @@ def test_what_a_run_was_made_of_stands_beside_it(capsys, photos, no_pictures):
     assert description["options"]["batch_size"] == 16
     assert description["data"]["path"] == str(photos.resolve())
     assert description["data"]["training_pairs"] == 27
-    assert set(description["versions"]) >= {"minigrad-clip", "numpy", "python", "Pillow"}
+    checkpoint = read_checkpoint("here")
+    assert description["data"]["checksum"] == checkpoint.training["data"]["checksum"]
+    names = {"minigrad-clip", "numpy", "python", "Pillow", "system", "processor"}
+    assert set(description["versions"]) == names
+    assert re.search(r"\w+, \d+ cores$", description["versions"]["processor"])
     assert 0 < description["chance"]["recall_at_1"] < description["chance"]["recall_at_5"] <= 1
