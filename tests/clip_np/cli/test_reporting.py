@@ -11,6 +11,7 @@ from command_line import SHORT, run
 from clip_np.cli.reporting import write_report
 from clip_np.training import METRICS, REPORT
 from clip_np.training.description import DESCRIPTION, read_description
+from clip_np.weights import read_checkpoint
 
 
 class Page(html.parser.HTMLParser):
