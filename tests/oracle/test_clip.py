@@ -1,9 +1,9 @@
 """CLIP's loss, gradients and training against the same model in plain PyTorch.
 
-Two gradients agree (`assert_agree`) where they differ by at most tolerance * the largest
-entry + floor. The floor is for gradients that are zero in theory and rounding noise in
-practice: a key's bias shifts all scores of a row alike, and the softmax does not see
-it.
+Two gradients agree (`assert_agree`) where they differ by at most tolerance * the
+largest entry + floor. The floor is for gradients that are zero in theory and rounding
+noise in practice: a key's bias shifts all scores of a row alike, and the softmax does
+not see it.
 """
 
 import dataclasses

@@ -77,7 +77,9 @@ def our_results(path: pathlib.Path, images: np.ndarray, tokens: np.ndarray, **ho
     }
 
 
-def assert_same_results(path: pathlib.Path, model: torch.nn.Module, dtype: str, tokens: np.ndarray, **how):
+def assert_same_results(
+    path: pathlib.Path, model: torch.nn.Module, dtype: str, tokens: np.ndarray, **how
+):
     """Read `path`, which holds `model`, and find the same numbers."""
     how = {"layout": "openai", "size": 32, **how}
     images = image_batch(len(tokens), how.pop("size"))
