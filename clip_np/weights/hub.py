@@ -4,7 +4,9 @@ The library huggingface_hub downloads the files of a model into a cache and retu
 folder; files that are there already are not loaded again. Models often come in several
 forms, each some gigabytes. So the small files come first, and then only the best form
 of the weights. A mistyped path may look like a name, so the hub is asked once, briefly,
-before anything is downloaded (clip_np/data/hub_names.py). https://huggingface.co/docs/huggingface_hub
+before anything is downloaded (clip_np/data/hub_names.py).
+
+https://huggingface.co/docs/huggingface_hub
 """
 
 import pathlib
