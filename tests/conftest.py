@@ -107,6 +107,12 @@ def pytest_addoption(parser):
         default=1000,
         help="how many files of each kind tests/attack/test_mutated_files.py tries",
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=5,
+        help="how often tests/attack/test_killed_runs.py kills a run of each kind",
+    )
 
 
 def hear_signals():

@@ -49,7 +49,8 @@ from clip_np.data.augmentation import AUGMENTATIONS, Augmentation, augment
 from clip_np.data.random_streams import SHAPES_STREAM
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.splits import split_of
-from clip_np.data.hub import HUB_NAME, VALIDATION_PAIRS
+from clip_np.data.hub import VALIDATION_PAIRS
+from clip_np.data.hub_names import HUB_NAME, ask_hub, near
 from clip_np.data.sources import open_dataset
 from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
 from clip_np.data import shapes
@@ -89,6 +90,7 @@ __all__ = [
     "ShapesSplit",
     "Stream",
     "a_few",
+    "ask_hub",
     "augment",
     "extra_words",
     "files_below",
@@ -97,6 +99,7 @@ __all__ = [
     "is_shapes_split",
     "left_out",
     "load_images",
+    "near",
     "open_dataset",
     "opened",
     "preprocess",

@@ -28,6 +28,7 @@ from clip_np.data.columns import (
 )
 from clip_np.data.compact import Located
 from clip_np.data.errors import DataError
+from clip_np.data.hub_names import HUB_NAME, ask_hub, near
 from clip_np.data.images import image_cell
 from clip_np.data.pairs import Pairs, Row, Stream
 from clip_np.data.places import Places
@@ -40,8 +41,6 @@ VALIDATION_PAIRS = 512
 """Pairs to validate on: enough for a steady curve, and soon encoded."""
 
 SETS_LIBRARY = 'the datasets library: pip install "minigrad-clip[data]"'
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""What names on the Hugging Face hub look like, of data sets and models: owner/name."""
 SAVED_SET_FILES = ("dataset_dict.json", "state.json")
 
 
@@ -65,7 +64,8 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
     """The library's objects by split, not yet read.
 
     A chosen `split` is the one to train on, whatever its name. Raises ImportError if
-    the library is not installed, DataError if it finds nothing.
+    the library is not installed, DataError if it finds nothing. The library asks a hub
+    that does not answer for a minute; so the hub is asked briefly before.
     """
     try:
         import datasets
@@ -77,6 +77,8 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
         if _is_saved(path):
             loaded = _load_saved(path, split, streaming)
         else:
+            if not Path(path).exists():
+                _require_on_hub(path)
             loaded = datasets.load_dataset(path, split=split, streaming=streaming, **_no_scripts())
     except Exception as error:  # no network, no such set, no such split: an error class for each
         raise DataError(
@@ -91,6 +93,34 @@ def load_sets(path: str, split: str | None, streaming: bool) -> dict[str, Any]:
             f"{path} has the splits {', '.join(by_name)}: `split` picks one to train on"
         )
     return sets
+
+
+def _require_on_hub(name: str) -> None:
+    """FileNotFoundError if neither the hub nor the library's cache has the set."""
+    import huggingface_hub  # the datasets library needs it
+
+    failure = ask_hub(huggingface_hub, "dataset", name)
+    if failure is not None and not _is_cached(name):
+        raise FileNotFoundError(
+            f"it is not here{near(name)}, and the hub did not answer "
+            f"({type(failure).__name__}: {failure})"
+        )
+
+
+def _is_cached(name: str) -> bool:
+    """Whether the library has fetched a set before. It writes names its own way.
+
+    someone/MyPaintings is in the folder someone___my_paintings.
+    """
+    from datasets import config
+
+    folders = Path(config.HF_DATASETS_CACHE).glob("*___*")
+    return any(_letters(folder.name) == _letters(name) for folder in folders)
+
+
+def _letters(name: str) -> str:
+    """A name in small letters, without what stands between words."""
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _no_scripts() -> dict[str, Any]:

@@ -43,11 +43,13 @@ def mark_in_use(number: int) -> None:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def remove_stale(path: pathlib.Path, folders: bool = False) -> None:
+def remove_stale(path: pathlib.Path, folders: bool = False, age: float = YOUNG) -> None:
     """Remove the temporary files of `path` to which nobody writes any more.
 
     Only regular files (or, with `folders`, folders) with names of `temporary_name` are
-    looked at. What cannot be removed stays: it is in nobody's way.
+    looked at. What cannot be removed stays: it is in nobody's way. age is how old a
+    file must be, in seconds; 0 is for a caller who knows that nobody else writes `path`
+    now.
     """
     if fcntl is None:
         return
@@ -56,14 +58,14 @@ def remove_stale(path: pathlib.Path, folders: bool = False) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
             if pattern.fullmatch(name):
-                _remove_unless_in_use(path.with_name(name), folders)
+                _remove_unless_in_use(path.with_name(name), folders, age)
 
 
-def _remove_unless_in_use(file: pathlib.Path, is_folder: bool) -> None:
+def _remove_unless_in_use(file: pathlib.Path, is_folder: bool, age: float) -> None:
     with contextlib.suppress(OSError):
         status = file.lstat()
         is_expected = stat.S_ISDIR if is_folder else stat.S_ISREG
-        if not is_expected(status.st_mode) or time.time() - status.st_mtime < YOUNG:
+        if not is_expected(status.st_mode) or time.time() - status.st_mtime < age:
             return
         number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         try:

@@ -5,7 +5,7 @@ checkpoint, for people and programs:
 
     options     the TrainingOptions, by name, with those that nobody chose
     versions    of this program, Python and the libraries, and the machine's kind
-    data        where the pairs came from, and how many there are
+    data        where the pairs came from, how many there are, and a checksum of them
     figures     at the end: what the test split measured, beside chance
 
 The checkpoint holds what it takes to go on. This file may be changed or lost, and
@@ -22,6 +22,7 @@ from typing import Any
 from clip_np.files import FileError, file_errors, replace_file
 from clip_np.training.options import TrainingOptions
 from clip_np.training.tasks import Task
+from minigrad.threads import available_cores
 
 DESCRIPTION = "run.json"
 PROGRAM = "minigrad-clip"  # as packages are named where they are installed
@@ -40,6 +41,8 @@ def describe_run(options: TrainingOptions, task: Task, weights: int) -> dict[str
             "training_pairs": len(task.train or ()),
             "validation_pairs": len(task.validation or ()),
             "measured_on": task.measured_on,
+            # Of the built-in shapes, the seed says all.
+            **({} if task.record is None else {"checksum": task.record["checksum"]}),
             "weights": weights,
         },
     }
@@ -77,6 +80,7 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{library: _version(library) for library in LIBRARIES},
         "system": platform.platform(),
+        "processor": f"{platform.processor() or platform.machine()}, {available_cores()} cores",
     }
 
 

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from warnings import warn
 
-from clip_np.files import File, FileError, exclusive
+from clip_np.files import File, FileError, exclusive, remove_stale
 from clip_np.training.description import DESCRIPTION
 from clip_np.training.log import METRICS
 from clip_np.training.saved import saved_training
@@ -114,6 +114,9 @@ class RunDirectory:
         try:
             with exclusive(self.path / LOCK, f"the run directory {self.path}"):
                 self._is_locked = True
+                for name in (COMING, BEST, METRICS, DESCRIPTION):
+                    # Whoever writes these holds the lock. What is there, a kill left.
+                    remove_stale(self.path / name, age=0.0)
                 yield
         finally:
             self._is_locked = False

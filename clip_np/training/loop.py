@@ -39,18 +39,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clip_np.data import Batch, BatchLoader, Pairs
-from clip_np.losses import equal_captions, loss_for
+from clip_np.losses import equal_captions
 from clip_np.training.best import Best
 from clip_np.training.directory import RunDirectory
 from clip_np.training.interrupts import Stop, stop_on_signals
 from clip_np.training.log import METRICS, Log, Stopwatch
 from clip_np.training.options import TrainingOptions
+from clip_np.training.replay import find_cause
 from clip_np.training.reporting import Reporter, load_validation
 from clip_np.training.saving import Saver, write_best, write_checkpoint
 from clip_np.training.schedule import is_finished, learning_rate
-from clip_np.training.spoiled import TrainingError
-from clip_np.training.state import RunState
-from clip_np.training.step import TrainingStep
+from clip_np.training.spoiled import TrainingError, explained, problem_in, spoiled
+from clip_np.training.state import RunState, make_step
 from clip_np.training.tasks import Task
 from clip_np.training.watch import warn_of_small_data
 from clip_np.weights import CHECKPOINT, Checkpoint
@@ -82,15 +82,11 @@ class Trainer(RunState):
         self.best = Best(entries=(), kept_step=None)
         assert task.train is not None  # a state of a run has pairs to train on
         self.loader = self._make_loader(task.train)
-        self.loss = loss_for(self.model, options.loss)
-        self.take_step = TrainingStep(
-            model=self.model,
-            optimizer=self.optimizer,
-            loss=self.loss,
-            shards=options.shards,
-            workers=self.options.workers,
-            max_norm=options.max_norm,
-        )
+        self.batch: Batch | None = None  # the last one
+        # A GPU would have to be waited for at every step, so there the reports look.
+        is_read_at_once = options.backend == "numpy"
+        self.take_step = make_step(self, check=self._require_finite if is_read_at_once else None)
+        self.loss = self.take_step.loss
 
     def _make_loader(self, pairs: Pairs) -> BatchLoader:
         """Batches of the training pairs, varied as the options say."""
@@ -143,15 +139,29 @@ class Trainer(RunState):
         last_step = self.options.steps or sys.maxsize  # without a number, the clock ends the run
         batches = self.loader.batches(start_step=self.step, stop_step=last_step)
         with log, stop_on_signals() as stop, contextlib.closing(batches):
-            self._take_steps_or_save(batches, stop, reporter, saver)
-            if self.is_patience_over():
-                log.say(f"ended early: no better recall in {self.best.stale} validations")
-            self.interrupted = stop.is_set()
-            self.stopped_by = stop.signal
-            if self.files.is_begun or self.step > 0:
-                saver.save()
+            try:
+                self._take_steps_or_save(batches, stop, reporter, saver)
+                if self.is_patience_over():
+                    log.say(f"ended early: no better recall in {self.best.stale} validations")
+                self.interrupted = stop.is_set()
+                self.stopped_by = stop.signal
+                if self.files.is_begun or self.step > 0:
+                    saver.save()
+            except TrainingError as error:
+                batches.close()  # the search reads them again
+                raise self._explained(error, log, stop) from None
         self.model.eval()
         return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
+
+    def _explained(self, error: TrainingError, log: Log, stop: Stop) -> TrainingError:
+        """The error with its cause, unless it has one, or there is no time to look."""
+        if error.is_explained or self.batch is None or stop.is_set():
+            return error
+        try:
+            cause = find_cause(self, self.batch, self.loader, log, stop)
+        except (OSError, ValueError, MemoryError) as problem:  # a damaged checkpoint, lost data
+            cause = f"The cause could not be looked for: {problem}"
+        return explained(error, cause)
 
     def _take_steps_or_save(
         self, batches: Iterator[Batch], stop: Stop, reporter: Reporter, saver: Saver
@@ -176,8 +186,8 @@ class Trainer(RunState):
         """Steps, reports and checkpoints, until the end or until `stop` is set."""
         clock = Stopwatch(self.elapsed)
         while not self.finished() and not stop.is_set():
-            batch = next(batches)
-            result = self._train_on(batch, reporter.log)
+            self.batch = next(batches)
+            result = self._train_on(self.batch, reporter.log)
             self.step += 1
             self.elapsed = clock.seconds()
             saver.save_first()  # before anything else is written
@@ -199,6 +209,12 @@ class Trainer(RunState):
                 "they are not taken for each other's wrong answers",
             )
         return self.take_step(batch.images, tokens, positives)
+
+    def _require_finite(self, loss: Array, norm: Array) -> None:
+        """TrainingError for a step that would spoil the weights, before its update."""
+        problem = problem_in(float(loss), float(norm))
+        if problem is not None:
+            raise spoiled(self, problem, self.step + 1)
 
     def _is_due(self, every: int) -> bool:
         """Whether it is time for what happens once in `every` steps and at the end."""

@@ -7,11 +7,13 @@ the numbers is the moment at which NaN and infinities are seen, and warnings are
 
 import math
 
-from clip_np.data import BatchLoader
+from clip_np.data import BatchLoader, a_few
 from clip_np.losses import Loss
+from clip_np.training.best import LOSS, RECALL
 from clip_np.training.health import fault_in, largest_values
 from clip_np.training.log import Entry, Log
-from clip_np.training.spoiled import spoiled
+from clip_np.training.replay import anomaly_in
+from clip_np.training.spoiled import explained, problem_in, spoiled
 from clip_np.training.state import RunState
 from clip_np.training.validation import Validation
 from clip_np.training.watch import Watch
@@ -53,12 +55,9 @@ class Reporter:
         numbers = array_module(values[0]).stack(values)  # (3 + number of sizes,)
         loss, logit_scale, norm, *read_sizes = move(numbers, "numpy").tolist()
         fault = fault_in(dict(zip(sizes, read_sizes)), state.model, state.optimizer)
-        if not math.isfinite(loss):
-            raise spoiled(state, f"the loss is {loss}")
-        if not math.isfinite(norm):
-            raise spoiled(state, f"the length of the gradients is {norm}")
-        if fault is not None:
-            raise spoiled(state, fault)
+        problem = problem_in(loss, norm) or fault
+        if problem is not None:
+            raise spoiled(state, problem)
         entry = {
             "step": state.step,
             "seconds": round(state.elapsed, 3),
@@ -76,10 +75,21 @@ class Reporter:
         """What the validation adds to an entry. TrainingError for a loss like NaN."""
         state = self.state
         measured = validation.measure(state.model, state.tokenizer, self.loss)
-        if not math.isfinite(measured["validation_loss"]):
-            raise spoiled(state, f"the validation loss is {measured['validation_loss']}")
+        for name in (LOSS, RECALL):
+            value = measured.get(name, 0.0)
+            if not math.isfinite(value):
+                error = spoiled(state, f"the {name.replace('_', ' ')} is {value}")
+                raise explained(error, self._cause_in(validation))
         self.watch.look_at_validation(entry | measured)
         return measured
+
+    def _cause_in(self, validation: Validation) -> str:
+        """Which held-out samples give a NaN, and in which operation."""
+        model, tokenizer = self.state.model, self.state.tokenizer
+        names = validation.odd_samples(model, tokenizer)
+        samples = f"the held-out samples {a_few(names)} give it" if names else "no sample gives it"
+        anomaly = anomaly_in(lambda: validation.measure(model, tokenizer, self.loss))
+        return f"Encoded one by one, {samples}. The first operation: {anomaly}"
 
 
 def load_validation(state: RunState, loader: BatchLoader) -> Validation | None:

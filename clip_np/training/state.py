@@ -9,6 +9,7 @@ all of it (saving.py). It begins with a new model, or with what a checkpoint hol
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from clip_np.model import CLIP
@@ -18,8 +19,10 @@ from clip_np.training.directory import RunDirectory
 from clip_np.training.options import TrainingOptions
 from clip_np.training.saved import SavedTraining
 from clip_np.training.starting import new_model
+from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.weights import Checkpoint
+from minigrad.backend import Array
 from minigrad.nn import count_parameters
 from minigrad.optim import AdamW
 from minigrad.threads import count_workers
@@ -89,3 +92,16 @@ class RunState:
         self.elapsed = saved.elapsed or 0.0
         self.files.is_begun = True
         self.files.last_step = self.step
+
+
+def make_step(state: RunState, check: Callable[[Array, Array], None] | None) -> TrainingStep:
+    """What takes the steps of a run, as its options say. check: see `TrainingStep`."""
+    return TrainingStep(
+        model=state.model,
+        optimizer=state.optimizer,
+        loss=state.options.loss,
+        shards=state.options.shards,
+        workers=state.options.workers,
+        max_norm=state.options.max_norm,
+        check=check,
+    )

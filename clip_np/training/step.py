@@ -43,7 +43,7 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 
 import functools
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +83,8 @@ class TrainingStep:
     own, they receive gradients too; hand them to the optimizer. For shards and workers
     see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
     be None: the parameter belongs to the public signature, but steps over several
-    machines do not exist yet.
+    machines do not exist yet. check(loss, grad_norm) is called before the update; if it
+    raises, the update is not made.
 
     >>> import clip_np
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
@@ -106,6 +107,7 @@ class TrainingStep:
         workers: int | None = None,
         comm: None = None,
         max_norm: float | None = 1.0,
+        check: Callable[[Array, Array], None] | None = None,
     ) -> None:
         if comm is not None:
             raise ValueError(
@@ -118,6 +120,7 @@ class TrainingStep:
         self.shards = shards
         self.workers = workers
         self.max_norm = max_norm
+        self.check = check
         self.arenas: list[Arena] = []
 
     def __call__(
@@ -143,6 +146,8 @@ class TrainingStep:
             parameters = trained_parameters(self.model, self.loss)
             threads = self._update_threads(parameters)
             norm = clip_grad_norm(parameters, self.max_norm, threads)
+            if self.check is not None:
+                self.check(loss, norm)
             self.optimizer.step(threads)
         self.loss.clamp()
         for parameter in parameters:

@@ -10,6 +10,8 @@ ln N), so losses can be compared for equal N only. The held-out pairs are theref
 measured in batches of the size of the training batches.
 """
 
+import math
+
 import numpy as np
 
 from clip_np.data import Pairs, load_images
@@ -32,6 +34,7 @@ class Validation:
         some = pairs.select(range(min(len(pairs), VALIDATION_IMAGES)))
         self.images, readable = load_images(some, image_size, skip_bad)
         self.captions = readable.captions
+        self.names = readable.names
         self.batch_size = min(batch_size, len(self.images))
         self.chance = chance_of_recall(len(self.images), self.captions)["recall_at_1"]
 
@@ -41,7 +44,8 @@ class Validation:
         The keys are validation_loss and validation_guessing, means over batches,
         validation_recall_at_1 and validation_chance, and validation_pairs. As in the
         training, equal captions of a batch are not taken for each other's wrong
-        answers.
+        answers. If a feature is NaN or infinite, nothing can be ranked, and the recall
+        is NaN.
         """
         image_features = embed_images(model, self.images)
         text_features = embed_texts(model, tokenizer, self.captions)
@@ -56,11 +60,20 @@ class Validation:
                 positives = equal_captions(tokens[rows])
                 losses.append(loss(images, texts, positives).item())
                 guesses.append(loss.guessing(self.batch_size, positives))
-        metrics = retrieval_metrics(image_features, text_features, self.captions)
+        recall = math.nan
+        if np.isfinite(image_features).all() and np.isfinite(text_features).all():
+            metrics = retrieval_metrics(image_features, text_features, self.captions)
+            recall = metrics["recall_at_1"]
         return {
             "validation_loss": float(np.mean(losses)),
             "validation_guessing": float(np.mean(guesses)),
-            "validation_recall_at_1": metrics["recall_at_1"],
+            "validation_recall_at_1": recall,
             "validation_chance": self.chance,
             "validation_pairs": len(self.images),
         }
+
+    def odd_samples(self, model: CLIP, tokenizer: TokenizerProtocol) -> list[str]:
+        """The names of the held-out pairs whose features hold a NaN or an infinity."""
+        features = [embed_images(model, self.images), embed_texts(model, tokenizer, self.captions)]
+        is_finite = np.isfinite(np.hstack(features)).all(axis=1)  # (N,)
+        return [self.names[row] for row in np.flatnonzero(~is_finite).tolist()]

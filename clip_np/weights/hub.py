@@ -4,16 +4,17 @@ The library huggingface_hub downloads the files of a model into a cache and retu
 folder; files that are there already are not loaded again. Models often come in several
 forms, each some gigabytes. So the small files come first, and then only the best form
 of the weights. A mistyped path may look like a name, so the hub is asked once, briefly,
-before anything is downloaded. https://huggingface.co/docs/huggingface_hub
+before anything is downloaded (clip_np/data/hub_names.py).
+
+https://huggingface.co/docs/huggingface_hub
 """
 
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from clip_np.data import HUB_NAME
+from clip_np.data import HUB_NAME, ask_hub, near
 
-ASK_SECONDS = 5.0  # to wait for an answer
 SMALL_FILES = ["*.json", "merges.txt"]  # configurations and vocabularies
 
 
@@ -34,29 +35,12 @@ def fetch(name: str, names_of_weights: Callable[[pathlib.Path], Iterable[str]]) 
     cannot be asked and the cache has none; ImportError if the library is not installed.
     """
     library = _library(name)
-    failure = _ask(library, name)
+    failure = ask_hub(library, "model", name)
     if failure is not None:
         return _from_cache(library, name, failure)
     folder = _download(library, name, SMALL_FILES)
     _download_weights(library, name, names_of_weights(folder))
     return folder
-
-
-def _ask(library: Any, name: str) -> Exception | None:
-    """Ask the hub once for a model, briefly; why it did not answer, or None.
-
-    The library would ask five times, for half a minute, before it says that there is no
-    network. FileNotFoundError if the hub has no such model.
-    """
-    try:
-        library.HfApi().model_info(name, timeout=ASK_SECONDS)
-    except library.errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{name} is not here, and the hub has no model of that name for you"
-        ) from error
-    except Exception as error:  # each library for networks has errors of its own
-        return error
-    return None
 
 
 def _from_cache(library: Any, name: str, failure: Exception) -> pathlib.Path:
@@ -65,9 +49,10 @@ def _from_cache(library: Any, name: str, failure: Exception) -> pathlib.Path:
         return pathlib.Path(library.snapshot_download(name, local_files_only=True))
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{name} is not here, and the hub did not answer ({type(failure).__name__}: "
-            f"{failure}). Where there is a network, download the files of huggingface.co/{name}: "
-            "config.json, the weights and the vocabulary; then give their folder"
+            f"{name} is not here{near(name)}, and the hub did not answer "
+            f"({type(failure).__name__}: {failure}). Where there is a network, download the files "
+            f"of huggingface.co/{name}: config.json, the weights and the vocabulary; then give "
+            "their folder"
         ) from error
 
 

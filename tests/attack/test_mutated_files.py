@@ -12,18 +12,9 @@ import tarfile
 
 import pytest
 from attacked_commands import Commands
-from attacked_data import (
-    PICTURES,
-    Coco,
-    Index,
-    JsonLines,
-    Metrics,
-    Parquet,
-    Picture,
-    SavedSet,
-    Table,
-    Tar,
-)
+from attacked_data import Coco, JsonLines, Parquet, SavedSet, Table, Tar
+from attacked_pictures import PICTURES, Picture
+from attacked_runs import Index, Metrics
 from attacked_weights import Checkpoint, OpenAI, Published, TrainingRecord, Vocabulary
 from attacks import attack
 

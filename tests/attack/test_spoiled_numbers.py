@@ -29,12 +29,12 @@ def test_spoiled_weights_end_the_run_with_their_names(task, tmp_path, monkeypatc
     with pytest.raises(TrainingError) as caught:
         trainer.run()
     message = str(caught.value)
-    step = 10 if seen == "by the clock" else 20
-    assert f"at step {step};" in message
-    if np.isfinite(value) or step == 10:
-        assert "vision.proj holds " in message
-    else:  # ten steps later all weights are NaN; one of them is named
-        assert " holds a NaN or an infinity" in message
+    # A NaN shows in the next loss; a number that is only large, in the next report.
+    step = 10 if seen == "by the clock" else 20 if np.isfinite(value) else 11
+    # On a GPU, a NaN too is seen in the next report, when all weights are NaN.
+    assert f"at step {step};" in message or (step == 11 and "at step 20;" in message)
+    assert "vision.proj holds " in message or "at step 20;" in message
+    assert "The steps since the last checkpoint, taken again, do not give it" in message
     assert "The learning rate was 0.00" in message
     kept = read_checkpoint(tmp_path)
     assert f"{tmp_path / CHECKPOINT}, of step {kept.training['step']}." in message

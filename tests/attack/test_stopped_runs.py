@@ -1,99 +1,17 @@
-"""Attacks on a training run: kills, signals, errors in the middle."""
+"""Attacks on a training run: signals and errors in the middle."""
 
-import os
-import random
-import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from paths import ROOT
 from small_runs import everything_in, numbers_of, trainer_of
 
-from clip_np.training import METRICS, read_metrics, saving
-from clip_np.training.directory import LOCK
+from clip_np.training import saving
 from clip_np.training.interrupts import stop_on_signals
-from clip_np.weights import CHECKPOINT, read_checkpoint
+from clip_np.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 
-IS_WINDOWS = os.name == "nt"
-KILLS = 3
-WAIT = 60.0  # seconds, for a program that should take two
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from clip_np.encoders import PRESETS
-from clip_np.training import ShapesTask, saving, tasks
-from clip_np import cli
-from small_runs import MICRO, trainer_of
-PRESETS["micro"] = PRESETS["tiny"] = MICRO
-tasks.TRAINING_IMAGES, tasks.VALIDATION_IMAGES = 256, 64
-saving.SAVE_SECONDS = 0.0
-if sys.argv[1] == "train":
-    sys.exit(cli.main(sys.argv[1:]))
-trainer_of(ShapesTask(0), Path(sys.argv[1]), steps=int(sys.argv[2])).run()
-"""
-
-
-def start(*arguments) -> subprocess.Popen:
-    helpers = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": helpers},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(path) -> None:
-    deadline = time.monotonic() + WAIT
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert path.exists()
-
-
-# --- kills and signals ----------------------------------------------------------------
-
-
-@pytest.mark.skipif(IS_WINDOWS, reason="no kill -9 there")
-def test_killed_at_any_instant_a_run_goes_on_to_the_same_bits(task, tmp_path):
-    steps = 150
-    trainer_of(task, tmp_path / "whole", steps=steps).run()
-    directory = tmp_path / "killed"
-    rng = random.Random(9)
-    for _ in range(KILLS):
-        with start(directory, steps) as process:
-            wait_for(directory / CHECKPOINT)
-            time.sleep(rng.uniform(0.0, 0.5))
-            process.kill()
-            process.communicate(timeout=WAIT)
-        resumed = trainer_of(task, directory, resume=True, steps=steps)
-        assert 1 <= resumed.step <= steps
-        resumed.run()
-        assert numbers_of(directory) == numbers_of(tmp_path / "whole")
-        assert read_metrics(directory / METRICS)[-1]["step"] == steps
-        assert not (directory / LOCK).exists()
-        shutil.rmtree(directory)
-
-
-@pytest.mark.skipif(IS_WINDOWS, reason="a process cannot be sent SIGTERM there")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_signal_to_end_saves_and_gives_its_status(tmp_path, name):
-    directory = tmp_path / "run"
-    options = ("--steps", 10**6, "--batch-size", 8, "--vocab-size", 560, "--out", directory)
-    with start("train", *options) as process:
-        wait_for(directory / CHECKPOINT)
-        process.send_signal(getattr(signal, name))
-        output, errors = process.communicate(timeout=WAIT)
-    assert process.returncode == 128 + getattr(signal, name), errors
-    assert "Traceback" not in errors
-    step = read_checkpoint(directory).training["step"]
-    assert f"stopped at step {step}, all is saved; go on with:" in output
+# --- signals ------------------------------------------------------------------------
 
 
 def test_what_somebody_else_has_settled_about_signals_stays():

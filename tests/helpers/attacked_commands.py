@@ -13,7 +13,9 @@ import shutil
 from collections.abc import Callable
 
 import numpy as np
-from attacked_data import Index, Metrics, Parquet, Picture, Table
+from attacked_data import Parquet, Table
+from attacked_pictures import Picture
+from attacked_runs import Index, Metrics
 from attacked_weights import Checkpoint, Published, TrainingRecord
 from attacks import Target
 

@@ -1,6 +1,5 @@
-"""Targets: pictures, tables, parquet files, saved sets, indexes and metrics."""
+"""Targets: tables, tars, parquet files and saved sets."""
 
-import contextlib
 import csv
 import io
 import json
@@ -8,124 +7,15 @@ import pathlib
 import random
 import shutil
 import tarfile
-import zlib
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
-from attacked_weights import WORDS, change_json, write_arrays
-from attacks import change_numbers, repeated
-from fuzz_files import NUMBERS, change_bytes, change_value
-from image_folders import untrained_run, write_first_format, write_photos
-from PIL import Image
+from attacked_pictures import TEXTS, encoded, noise
+from attacked_weights import change_json
+from attacks import repeated
+from fuzz_files import change_bytes, change_value
 
-import clip_np
-from clip_np.data import open_dataset, opened, preprocess, training_preprocess
-from clip_np.evaluation import build_index, html_page, read_index, search_index
-from clip_np.files import read_npz
-from clip_np.training import read_metrics
-
-TEXTS = ["a cat", "two dogs, and a hat", "réd 🐶", "a 1"]
-
-
-def noise(size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Image.Image:
-    """Colours that no compression makes very small."""
-    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4), dtype=np.uint8)
-    return Image.fromarray(pixels, "RGBA").convert("RGB").convert(mode)
-
-
-def encoded(form: str = "PNG", mode: str = "RGB", **options) -> bytes:
-    file = io.BytesIO()
-    noise(mode=mode).save(file, form, **options)
-    return file.getvalue()
-
-
-# --- pictures -------------------------------------------------------------------------
-
-# Name: (Pillow's name, mode, options of `save`).
-PICTURES: dict[str, tuple[str, str, dict]] = {
-    "PNG": ("PNG", "RGB", {}),
-    "PNG, palette": ("PNG", "P", {}),
-    "JPEG": ("JPEG", "RGB", {}),
-    "JPEG, progressive": ("JPEG", "RGB", {"progressive": True}),
-    "GIF": ("GIF", "P", {}),
-    "BMP": ("BMP", "RGB", {}),
-    "PPM": ("PPM", "RGB", {}),
-    "WebP": ("WEBP", "RGB", {}),
-    "TIFF": ("TIFF", "RGB", {"compression": "tiff_lzw"}),
-    "AVIF": ("AVIF", "RGB", {}),
-    "JPEG 2000": ("JPEG2000", "RGB", {}),
-    "ICO": ("ICO", "RGB", {}),
-    "PCX": ("PCX", "RGB", {}),
-    "SGI": ("SGI", "RGB", {}),
-    "TGA": ("TGA", "RGB", {"compression": "tga_rle"}),
-}
-
-
-class Picture:
-    """A picture, used as training does and as published models do."""
-
-    def __init__(self, folder: pathlib.Path, *, kind: str) -> None:
-        self.folder = folder
-        self.path = folder / "picture"
-        self.names = ["picture"]
-        form, mode, options = PICTURES[kind]
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        if form in ("JPEG", "PNG", "WEBP", "TIFF"):
-            options = options | {"exif": exif}
-        self.original = encoded(form, mode, **options)
-        self.path.write_bytes(self.original)
-
-    def damage(self, rng: random.Random) -> None:
-        is_png = self.original.startswith(b"\x89PNG")
-        change = change_chunks if is_png and rng.random() < 0.7 else change_bytes
-        self.path.write_bytes(change(self.original, rng))
-
-    def use(self) -> None:
-        for use in (training_preprocess(32), preprocess(32)):
-            assert opened(self.path, "picture", use).shape == (3, 32, 32)
-
-
-def change_chunks(data: bytes, rng: random.Random) -> bytes:
-    """A PNG with other chunks, whose checksums are right."""
-    chunks = []
-    start = 8
-    while start < len(data):
-        length = int.from_bytes(data[start : start + 4], "big")
-        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
-        start += 12 + length
-    for _ in range(rng.choice((1, 1, 2))):
-        place = rng.randrange(len(chunks))
-        kind, content = chunks[place]
-        match rng.randrange(6):
-            case 0:
-                chunks.insert(rng.randrange(len(chunks)), chunks[place])
-            case 1:
-                del chunks[place]
-                chunks = chunks or [(kind, content)]
-            case 2 if content:
-                width = rng.choice((1, 2, 4))
-                number = (rng.choice(NUMBERS) % 256**width).to_bytes(width, "big")
-                at = rng.randrange(len(content))
-                chunks[place] = (kind, content[:at] + number + content[at + width :])
-            case 3 if kind == b"IDAT":
-                with contextlib.suppress(zlib.error):  # it was damaged before
-                    pixels = zlib.decompress(content)
-                    chunks[place] = (kind, zlib.compress(change_bytes(pixels, rng)))
-            case 4:
-                names = (b"tRNS", b"PLTE", b"zTXt", b"iCCP", b"eXIf", b"acTL", b"fdAT", b"gAMA")
-                chunks.insert(place, (rng.choice(names), rng.randbytes(rng.choice((0, 1, 40)))))
-            case _:
-                chunks[place] = (kind, change_bytes(content, rng))
-    parts = [data[:8]]
-    for kind, content in chunks:
-        crc = zlib.crc32(kind + content).to_bytes(4, "big")
-        parts.append(len(content).to_bytes(4, "big") + kind + content + crc)
-    return b"".join(parts)
-
-
-# --- data sets ------------------------------------------------------------------------
+from clip_np.data import open_dataset
 
 
 def use_pairs(path: pathlib.Path) -> None:
@@ -356,81 +246,3 @@ class SavedSet:
 
     def use(self) -> None:
         use_pairs(self.path)
-
-
-# --- what embed and train write -------------------------------------------------------
-
-
-class Index:
-    """index.npz, in either of its formats."""
-
-    def __init__(self, folder: pathlib.Path, *, form: int, run: pathlib.Path | None = None) -> None:
-        self.folder = folder
-        self.path = folder / "index.npz"
-        self.names = ["index.npz"]
-        if run is None:
-            untrained_run(run := folder / "run")
-        self.model = clip_np.load(run)
-        photos = write_photos(folder / "photos")
-        index = build_index(self.path, [photos], *self.model[:2], str(run))
-        if form == 1:
-            write_first_format(self.path, index)
-        self.original = self.path.read_bytes()
-        self.arrays = read_npz(self.path)
-
-    def damage(self, rng: random.Random) -> None:
-        if rng.random() < 0.4:
-            self.path.write_bytes(change_bytes(self.original, rng))
-            return
-        arrays = dict(self.arrays)
-        if rng.random() < 0.6:
-            text = change_json(arrays["header"].tobytes(), rng)
-            arrays["header"] = np.frombuffer(text, np.uint8)
-        else:
-            change_numbers(arrays, rng)
-        write_arrays(self.path, arrays)
-
-    def use(self) -> None:
-        index = read_index(self.path)
-        assert len(index.paths) == len(index)
-        assert set(index.unreadable) <= set(index.files)
-        try:
-            matches = search_index(index, WORDS[0], *self.model)
-        except ValueError as error:
-            if "the index holds what another model saw" in str(error):
-                return  # it may be right for that model
-            raise
-        marks = [(match.path, f"{match.cosine:.3f}") for match in matches]
-        page = self.folder / "page.html"
-        html_page(marks, page, title="", note="", may_open=index.may_open)
-
-
-class Metrics:
-    """metrics.jsonl, the diary of a run. Odd lines are left out, with a warning."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
-        self.path = folder / "metrics.jsonl"
-        self.names = ["metrics.jsonl"]
-        entry = {"seconds": 1.5, "loss": 5.0, "temperature": 14.2, "learning_rate": 1e-3}
-        self.entries = [{"step": 10 * number, **entry} for number in range(6)]
-        self.path.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries))
-        self.original = self.path.read_bytes()
-
-    def damage(self, rng: random.Random) -> None:
-        if rng.random() < 0.4:
-            self.path.write_bytes(change_bytes(self.original, rng))
-            return
-        lines = [json.dumps(entry).encode() for entry in self.entries]
-        for _ in range(rng.choice((1, 2, 6))):
-            number = rng.randrange(len(lines))
-            try:
-                lines[number] = change_json(lines[number], rng)
-            except (ValueError, RecursionError):  # it is no JSON any more
-                lines[number] = change_bytes(lines[number], rng)
-        self.path.write_bytes(b"\n".join(lines) + b"\n")
-
-    def use(self) -> None:
-        for entry in read_metrics(self.path):
-            assert entry["step"] >= 0
-            assert all(np.isfinite(float(value)) for value in entry.values())

@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from mutants import MUTANTS, plant
+from mutants import MUTANTS
 from mutation import ROOT, Change, judge_all, operations_that_use, path_of
+from planting import plant
 
 # Changes on which no value depends, and why.
 EQUIVALENT = {

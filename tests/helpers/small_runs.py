@@ -43,8 +43,13 @@ def press_ctrl_c() -> None:
 
 
 def numbers_of(directory: pathlib.Path) -> dict[str, bytes]:
+    """The arrays of the last checkpoint of a run."""
+    return arrays_of(directory / CHECKPOINT)
+
+
+def arrays_of(checkpoint: pathlib.Path) -> dict[str, bytes]:
     """All arrays of a checkpoint but its header, which holds times."""
-    arrays = read_npz(directory / CHECKPOINT)
+    arrays = read_npz(checkpoint)
     return {name: array.tobytes() for name, array in arrays.items() if name != "header"}
 
 

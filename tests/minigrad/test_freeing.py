@@ -204,7 +204,7 @@ def block(x, w):
     return mg.tanh(x @ w) * x + mg.softmax(x)
 
 
-def same_gradients(plain, checkpointed, inputs):
+def assert_same_gradients(plain, checkpointed, inputs):
     """Both functions' gradients, for a random cotangent, agree to the last bit."""
     y = plain()
     g = np.random.default_rng(5).standard_normal(y.shape)
@@ -217,8 +217,8 @@ def same_gradients(plain, checkpointed, inputs):
 
 def test_checkpoint_changes_no_value_and_no_gradient():
     x, w = leaf(3, 3), leaf(3, 3, seed=1)
-    same_gradients(lambda: block(x, w), lambda: mg.checkpoint(block, x, w), [x, w])
-    same_gradients(
+    assert_same_gradients(lambda: block(x, w), lambda: mg.checkpoint(block, x, w), [x, w])
+    assert_same_gradients(
         lambda: mg.exp(block(x * 2.0, w)) + x,
         lambda: mg.exp(mg.checkpoint(block, x * 2.0, w)) + x,
         [x, w],
@@ -232,7 +232,7 @@ def test_checkpoint_reaches_parameters_and_results_through_the_closure():
     def stretch(a):
         return block(a, w) * inside
 
-    same_gradients(lambda: stretch(x) + inside, lambda: mg.checkpoint(stretch, x) + inside,
+    assert_same_gradients(lambda: stretch(x) + inside, lambda: mg.checkpoint(stretch, x) + inside,
                    [x, w, inside])  # fmt: skip
     inside = mg.exp(w)  # the walk above freed its graph
     mg.checkpoint(stretch, x.detach()).backward(np.ones((3, 3)))
@@ -256,7 +256,7 @@ def test_nested_checkpoints():
         b = mg.sigmoid(a @ w)
         return use(inner, b) * b + use(inner, a)
 
-    same_gradients(
+    assert_same_gradients(
         lambda: outer(x, lambda fn, a: fn(a)),
         lambda: mg.checkpoint(lambda a: outer(a, mg.checkpoint), x),
         [x, w, inside],

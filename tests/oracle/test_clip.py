@@ -1,9 +1,9 @@
 """CLIP's loss, gradients and training against the same model in plain PyTorch.
 
-Two gradients agree (`agrees`) where they differ by at most tolerance * the largest
-entry + floor. The floor is for gradients that are zero in theory and rounding noise in
-practice: a key's bias shifts all scores of a row alike, and the softmax does not see
-it.
+Two gradients agree (`assert_agree`) where they differ by at most tolerance * the
+largest entry + floor. The floor is for gradients that are zero in theory and rounding
+noise in practice: a key's bias shifts all scores of a row alike, and the softmax does
+not see it.
 """
 
 import dataclasses
@@ -76,24 +76,24 @@ def batch(config: CLIPConfig, count: int, dtype: type, rng: np.random.Generator)
     return images, tokens
 
 
-def agrees(name: str, ours: np.ndarray, wanted: np.ndarray, dtype: type) -> None:
+def assert_agree(name: str, ours: np.ndarray, wanted: np.ndarray, dtype: type) -> None:
     tolerance, floor = TOLERANCE[dtype]
     assert ours.dtype == wanted.dtype == dtype, name
     difference, largest = np.abs(ours - wanted).max(), np.abs(wanted).max()
     assert difference <= tolerance * largest + floor, (name, difference, largest)
 
 
-def compare_gradients(model, reference, images, tokens, dtype, positives=None, **cut) -> None:
+def assert_same_gradients(model, reference, images, tokens, dtype, positives=None, **cut) -> None:
     loss = loss_and_gradients(model, images, tokens, positives=positives, **cut)
     reference.zero_grad()
     masks = [] if positives is None else [torch.from_numpy(positives)]
     wanted = reference.loss(torch.from_numpy(images), torch.from_numpy(tokens), *masks)
     wanted.backward()
-    agrees("loss", loss, wanted.detach().numpy(), dtype)
+    assert_agree("loss", loss, wanted.detach().numpy(), dtype)
     theirs = dict(reference.named_parameters())
     for name, parameter in model.named_parameters():
         gradient = theirs[name].grad.reshape(parameter.shape).numpy()
-        agrees(name, parameter.grad, gradient, dtype)
+        assert_agree(name, parameter.grad, gradient, dtype)
 
 
 @precisions
@@ -103,7 +103,7 @@ def test_loss_and_every_gradient(name, seed, dtype):
     config = CONFIGS[name]
     model, reference = both_models(config, dtype, seed)
     images, tokens = batch(config, (8, 11, 16)[seed], dtype, np.random.default_rng(seed))
-    compare_gradients(model, reference, images, tokens, dtype)
+    assert_same_gradients(model, reference, images, tokens, dtype)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -115,7 +115,7 @@ def test_two_pairs(name):
     """
     model, reference = both_models(CONFIGS[name], np.float64)
     images, tokens = batch(CONFIGS[name], 2, np.float64, np.random.default_rng(10))
-    compare_gradients(model, reference, images, tokens, np.float64)
+    assert_same_gradients(model, reference, images, tokens, np.float64)
 
 
 @precisions
@@ -124,7 +124,7 @@ def test_two_pairs(name):
 def test_gradients_of_a_step_that_is_cut(shards, workers, dtype):
     model, reference = both_models(SMALL, dtype)
     images, tokens = batch(SMALL, 13, dtype, np.random.default_rng(3))
-    compare_gradients(model, reference, images, tokens, dtype, shards=shards, workers=workers)
+    assert_same_gradients(model, reference, images, tokens, dtype, shards=shards, workers=workers)
 
 
 @precisions
@@ -132,7 +132,7 @@ def test_gradients_where_some_pairs_are_no_negatives(dtype):
     model, reference = both_models(SMALL, dtype)
     images, tokens = batch(SMALL, 8, dtype, np.random.default_rng(4))
     positives = np.random.default_rng(5).random((8, 8)) < 0.2
-    compare_gradients(model, reference, images, tokens, dtype, positives=positives)
+    assert_same_gradients(model, reference, images, tokens, dtype, positives=positives)
 
 
 def test_gradients_at_the_highest_temperature():
@@ -141,7 +141,7 @@ def test_gradients_at_the_highest_temperature():
     model.logit_scale.data[...] = MAX_LOGIT_SCALE
     load_arrays(reference, model.state_dict())
     images, tokens = batch(SMALL, 8, np.float64, np.random.default_rng(6))
-    compare_gradients(model, reference, images, tokens, np.float64)
+    assert_same_gradients(model, reference, images, tokens, np.float64)
 
 
 def test_single_precision_at_the_highest_temperature():
@@ -180,7 +180,7 @@ def test_gradients_of_the_tutorial_preset():
     config = dataclasses.replace(config, text=dataclasses.replace(config.text, vocab_size=500))
     model, reference = both_models(config, np.float32)
     images, tokens = batch(config, 4, np.float32, np.random.default_rng(7))
-    compare_gradients(model, reference, images, tokens, np.float32)
+    assert_same_gradients(model, reference, images, tokens, np.float32)
 
 
 @precisions

@@ -77,7 +77,9 @@ def our_results(path: pathlib.Path, images: np.ndarray, tokens: np.ndarray, **ho
     }
 
 
-def compare(path: pathlib.Path, model: torch.nn.Module, dtype: str, tokens: np.ndarray, **how):
+def assert_same_results(
+    path: pathlib.Path, model: torch.nn.Module, dtype: str, tokens: np.ndarray, **how
+):
     """Read `path`, which holds `model`, and find the same numbers."""
     how = {"layout": "openai", "size": 32, **how}
     images = image_batch(len(tokens), how.pop("size"))
@@ -104,7 +106,7 @@ def test_hugging_face(tmp_path, dtype, activation, end, said, form):
         model.save_pretrained(tmp_path, max_shard_size="100KB" if form == "shards" else "1GB")
         assert (form == "shards") == (tmp_path / "model.safetensors.index.json").exists()
     tokens = token_batch(5, 12, 99, end)
-    compare(tmp_path, model, dtype, tokens, layout="hf")
+    assert_same_results(tmp_path, model, dtype, tokens, layout="hf")
 
 
 @precisions
@@ -112,7 +114,7 @@ def test_hugging_face_with_the_published_vocabulary(tmp_path, dtype):
     text = TEXT | {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
     model = theirs.hugging_face(text | {"max_position_embeddings": 77}, VISION, 20)
     model.save_pretrained(tmp_path)
-    compare(tmp_path, model, dtype, token_batch(4, 77, 49408, 49407), layout="hf")
+    assert_same_results(tmp_path, model, dtype, token_batch(4, 77, 49408, 49407), layout="hf")
 
 
 def openai_model(half: bool = False) -> torch.nn.Module:
@@ -147,7 +149,7 @@ def test_openai(tmp_path, dtype, half, form):
         torch.save(model.state_dict(), path)
     else:
         pytest.importorskip("safetensors.torch").save_file(model.state_dict(), path)
-    compare(path, model, dtype, token_batch(5, 12, 99, 98))
+    assert_same_results(path, model, dtype, token_batch(5, 12, 99, 98))
 
 
 class Attributes(torch.nn.Module):
@@ -190,7 +192,7 @@ def test_open_clip(tmp_path, dtype, quick_gelu, custom_text):
     theirs.write_json(tmp_path / "open_clip_config.json", {"model_cfg": config})
     tokens = token_batch(5, 12, 99, 98)
     torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
-    compare(tmp_path, model, dtype, tokens)
+    assert_same_results(tmp_path, model, dtype, tokens)
 
 
 def test_open_clip_checkpoint(tmp_path):
@@ -211,7 +213,7 @@ def test_open_clip_checkpoint(tmp_path):
     state["module.logit_scale"] = state["module.logit_scale"].reshape(1)
     whole = {"epoch": 3, "name": "a run", "state_dict": state, "optimizer": optimizer.state_dict()}
     torch.save(whole, tmp_path / "epoch_3.pt")
-    compare(tmp_path / "epoch_3.pt", model, "float32", tokens)
+    assert_same_results(tmp_path / "epoch_3.pt", model, "float32", tokens)
 
 
 def test_vit_b_32_in_full_size(tmp_path):
@@ -219,7 +221,7 @@ def test_vit_b_32_in_full_size(tmp_path):
     assert sum(parameter.numel() for parameter in model.parameters()) == 151_277_313
     model.save_pretrained(tmp_path, max_shard_size="2GB")
     tokens = token_batch(2, 77, 49408, 49407)
-    compare(tmp_path, model, "float32", tokens, layout="hf", size=224)
+    assert_same_results(tmp_path, model, "float32", tokens, layout="hf", size=224)
 
 
 @pytest.mark.parametrize("library", ["transformers", "open_clip"])

@@ -74,7 +74,7 @@ def assert_agree(ours: np.ndarray, wanted: np.ndarray, dtype: str, what: str) ->
     assert error <= tolerance * np.abs(wanted).max(initial=0.0) + floor, f"{what}: off by {error}"
 
 
-def compare(there: torch.nn.Module, here: ResNet, size: int, dtype: str, count: int) -> None:
+def assert_same(there: torch.nn.Module, here: ResNet, size: int, dtype: str, count: int) -> None:
     """Features, every gradient, and the running statistics after one pass."""
     images = image_batch(count, size).astype(dtype)
     features, wanted = here(images), there(torch.tensor(images))
@@ -87,10 +87,10 @@ def compare(there: torch.nn.Module, here: ResNet, size: int, dtype: str, count: 
     assert parameters.keys() == dict(there.named_parameters()).keys()
     for name, parameter in there.named_parameters():
         assert_agree(parameters[name].grad, parameter.grad.numpy(), dtype, name)
-    compare_buffers(there, here, dtype)
+    assert_same_buffers(there, here, dtype)
 
 
-def compare_buffers(there: torch.nn.Module, here: ResNet, dtype: str) -> None:
+def assert_same_buffers(there: torch.nn.Module, here: ResNet, dtype: str) -> None:
     buffers = dict(here.named_buffers())
     assert buffers.keys() == dict(there.named_buffers()).keys()
     for name, buffer in there.named_buffers():
@@ -103,7 +103,7 @@ def compare_buffers(there: torch.nn.Module, here: ResNet, dtype: str) -> None:
 def test_features_gradients_and_statistics(maker, training, dtype):
     there = spread(their_resnet(maker, **SIZES)).to(getattr(torch, dtype)).train(training)
     here = our_resnet(there, **SIZES).train(training)
-    compare(there, here, size=64, dtype=dtype, count=4)
+    assert_same(there, here, size=64, dtype=dtype, count=4)
 
 
 @makers
@@ -124,7 +124,7 @@ def test_ten_steps(maker, dtype):
         (here(images) ** 2).mean().backward()
         our_optimizer.step()
     assert int(there.bn1.num_batches_tracked) == 10
-    compare_buffers(there, here, dtype)
+    assert_same_buffers(there, here, dtype)
     parameters = dict(here.named_parameters())
     for name, parameter in there.named_parameters():
         assert_agree(parameters[name].data, parameter.detach().numpy(), dtype, name)
@@ -144,7 +144,7 @@ def test_rn50_in_full_size(maker, training, dtype):
         spread(there)
     assert sum(parameter.numel() for parameter in there.parameters()) == 38_316_896
     here = our_resnet(there, **sizes).train(training)
-    compare(there, here, size=224, dtype=dtype, count=2)
+    assert_same(there, here, size=224, dtype=dtype, count=2)
 
 
 # --- files
@@ -175,7 +175,7 @@ def openai_model(half: bool) -> torch.nn.Module:
     return model.eval()
 
 
-def compare_file(path, model: torch.nn.Module, dtype: str, activation: str | None = None):
+def assert_file_is_same(path, model: torch.nn.Module, dtype: str, activation: str | None = None):
     """A file of `model` gives its features, and the gradients of the loss."""
     tokens, images = token_batch(5, 12, 99, 98), image_batch(5, 64).astype(dtype)
     model = model.to(getattr(torch, dtype)).eval()
@@ -212,7 +212,7 @@ def test_openai_files(tmp_path, half, form):
     model = model.float()
     loaded = load(path, activation="quick_gelu").model
     assert loaded.config.vision == ResNetConfig(64, 8, (1, 1, 2, 1), heads=4)
-    compare_file(path, model, "float64", activation="quick_gelu")
+    assert_file_is_same(path, model, "float64", activation="quick_gelu")
 
 
 @pytest.mark.parametrize("quick_gelu", [False, True])
@@ -224,7 +224,7 @@ def test_open_clip_files(tmp_path, quick_gelu):
     theirs.write_json(tmp_path / "open_clip_config.json", {"model_cfg": config})
     torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
     assert load(tmp_path).model.config.vision == ResNetConfig(64, 8, (1, 1, 2, 1), heads=8)
-    compare_file(tmp_path, model, "float64")
+    assert_file_is_same(tmp_path, model, "float64")
 
 
 def test_made_here_opened_by_open_clip(tmp_path):

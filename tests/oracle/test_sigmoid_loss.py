@@ -31,7 +31,7 @@ def siglip_loss(images, texts, scale, bias):
     return loss(*unit, scale.exp(), bias)
 
 
-def agrees(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+def assert_agree(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
     assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max() + tolerance / 10
 
 
@@ -45,9 +45,9 @@ def test_the_loss_and_its_gradients_by_the_features(scale, bias, dtype):
     theirs = [torch.tensor(array, requires_grad=True) for array in arrays]
     loss, wanted = sigmoid_loss(*ours), siglip_loss(*theirs)
     wanted.backward()
-    agrees(loss.data, wanted.detach().numpy(), TOLERANCE[dtype])
+    assert_agree(loss.data, wanted.detach().numpy(), TOLERANCE[dtype])
     for found, tensor in zip(mg.grad(loss, ours), theirs, strict=True):
-        agrees(found, tensor.grad.numpy(), TOLERANCE[dtype])
+        assert_agree(found, tensor.grad.numpy(), TOLERANCE[dtype])
 
 
 @precisions
@@ -72,6 +72,6 @@ def test_every_gradient_of_a_step_that_is_cut(shards, dtype):
     gradients["logit_bias"] = bias.grad
     # The gradients pass through all layers here, so float32 keeps a digit less.
     tolerance = 10 * TOLERANCE[dtype]
-    agrees(found, wanted.detach().numpy(), tolerance)
+    assert_agree(found, wanted.detach().numpy(), tolerance)
     for name, parameter in model.named_parameters():
-        agrees(parameter.grad, gradients[name].reshape(parameter.shape).numpy(), tolerance)
+        assert_agree(parameter.grad, gradients[name].reshape(parameter.shape).numpy(), tolerance)

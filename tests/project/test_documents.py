@@ -143,7 +143,7 @@ clip-np() { "$PYTHON" -m clip_np "$@"; }
 """
 
 
-def run_page(page: Path, folder: Path) -> None:
+def check_page(page: Path, folder: Path) -> None:
     """Run the blocks of a page in order; AssertionError or the error of a block."""
     names: dict[str, object] = {"__name__": "page"}
     for block in read_blocks(page):
@@ -175,7 +175,7 @@ RUNNING = [page for page in PAGES if any(block.reason is None for block in read_
 
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
 def test_the_code_runs_and_prints_what_the_page_says(page, workplace):
-    run_page(page, workplace)
+    check_page(page, workplace)
 
 
 @each_page
@@ -202,7 +202,7 @@ def test_a_block_that_fails_is_noticed(tmp_path, text, error):
     page = tmp_path / "page.md"
     page.write_text(text, encoding="utf-8")
     with pytest.raises(error):
-        run_page(page, tmp_path)
+        check_page(page, tmp_path)
 
 
 def test_output_and_reasons_are_found(tmp_path):
@@ -216,7 +216,7 @@ def test_output_and_reasons_are_found(tmp_path):
     assert code == Block("python", "print(1)\n", 1, None, "1\n")
     assert shell == Block("sh", "sleep 9\n", 8, "slow", None)
     assert (picture.language, picture.output) == ("text", None)
-    run_page(page, tmp_path)
+    check_page(page, tmp_path)
 
 
 def test_a_block_that_needs_a_library_runs_where_it_is(tmp_path):

@@ -13,9 +13,10 @@ import pytest
 from gradient_checks import CHECKS
 from hypothesis import Phase, given, seed, settings
 from mechanical import EQUIVALENT, mechanical_mutants
-from mutants import MUTANTS, MutantError, plant
+from mutants import MUTANTS
 from mutation import Change, judge, judge_all, path_of
 from op_table import TABLE
+from planting import MutantError, plant
 
 pytestmark = pytest.mark.mutants
 

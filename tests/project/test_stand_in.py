@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 import numpy as np
 import pytest
 from paths import ROOT
-from strict_cupy import array as strict
+from strict_cupy import device
 from strict_cupy.modules import counting_reads, installed
 
 import clip_np
@@ -229,7 +229,7 @@ def test_a_tensor_computes_where_it_lies():
     other = mg.tensor([3.0, 4.0], requires_grad=True, backend="cupy")  # the current device now
     y = (mg.exp(x) * 2.0 + x).sum()
     y.backward()
-    assert y.backend == "cupy:1" and strict.current_device() == 1
+    assert y.backend == "cupy:1" and device.current_device() == 1
     (other * other.to("cupy:1").to("cupy")).sum().backward()
     assert other.grad.tolist() == [6.0, 8.0]
     assert x.grad.device.id == 1 and other.grad.device.id == 0
@@ -261,7 +261,7 @@ def test_out_of_memory_names_the_operation_the_shapes_the_pool_and_a_way_out():
     model = a_model("cupy")
     (batch,) = batches(1)
     optimizer = AdamW(model.parameters())
-    strict.pool.set_limit(strict.pool.used_bytes() + 30_000)
+    device.pool.set_limit(device.pool.used_bytes() + 30_000)
     with pytest.raises(MemoryError) as caught:
         training_step(model, optimizer, *batch)
     text = str(caught.value)

@@ -11,6 +11,7 @@ from command_line import SHORT, run
 from clip_np.cli.reporting import write_report
 from clip_np.training import METRICS, REPORT
 from clip_np.training.description import DESCRIPTION, read_description
+from clip_np.weights import read_checkpoint
 
 
 class Page(html.parser.HTMLParser):
@@ -112,5 +113,9 @@ def test_what_a_run_was_made_of_stands_beside_it(capsys, photos, no_pictures):
     assert description["options"]["batch_size"] == 16
     assert description["data"]["path"] == str(photos.resolve())
     assert description["data"]["training_pairs"] == 27
-    assert set(description["versions"]) >= {"minigrad-clip", "numpy", "python", "Pillow"}
+    checkpoint = read_checkpoint("here")
+    assert description["data"]["checksum"] == checkpoint.training["data"]["checksum"]
+    names = {"minigrad-clip", "numpy", "python", "Pillow", "system", "processor"}
+    assert set(description["versions"]) == names
+    assert re.search(r"\w+, \d+ cores$", description["versions"]["processor"])
     assert 0 < description["chance"]["recall_at_1"] < description["chance"]["recall_at_5"] <= 1

@@ -3,7 +3,10 @@
 import builtins
 import json
 import pathlib
+import socket
 import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -29,6 +32,26 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """No address can be looked up or reached; which were tried."""
+    import huggingface_hub
+
+    tried = []
+
+    def unreachable(host, *arguments, **named):
+        tried.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: unreachable(address))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tried
 
 
 def picture(row: int) -> Image.Image:
@@ -158,6 +181,51 @@ def test_a_column_without_images():
 def test_names_that_nobody_has():
     with pytest.raises(DataError, match="nobody/nothing is neither a path here nor a set to load"):
         open_dataset("nobody/nothing")
+
+
+def refuse_to_load(*arguments, **named):
+    raise AssertionError("the library was asked, which takes a minute without a network")
+
+
+def test_without_a_network_a_mistyped_path_fails_at_once(monkeypatch, no_network):
+    """The hub is asked once. A path that is nearly the same is named."""
+    monkeypatch.setattr(datasets, "load_dataset", refuse_to_load)
+    pathlib.Path("photos", "holiday").mkdir(parents=True)
+    started = time.monotonic()
+    with pytest.raises(
+        DataError, match=r"pohtos/holiday is neither .*not here \(photos/holiday is\), and the hub"
+    ) as caught:
+        open_dataset("pohtos/holiday")
+    assert "the hub did not answer (" in str(caught.value)
+    assert time.monotonic() - started < 10
+    assert 1 <= len(no_network) <= 2  # an attempt for each family of addresses at most
+
+
+def test_a_name_that_the_hub_does_not_know_is_not_asked_for_again(monkeypatch):
+    class NotFoundError(OSError):
+        """As the library's error for a set that does not exist."""
+
+    class HfApi:
+        def dataset_info(self, name: str, timeout: float) -> None:
+            assert timeout <= 5
+            raise NotFoundError("404")
+
+    errors = types.SimpleNamespace(RepositoryNotFoundError=NotFoundError)
+    library = types.SimpleNamespace(HfApi=HfApi, errors=errors)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    monkeypatch.setattr(datasets, "load_dataset", refuse_to_load)
+    with pytest.raises(DataError, match=r"nobody/nothing is not here, and the hub has no data set"):
+        open_dataset("nobody/nothing")
+
+
+def test_a_set_in_the_cache_needs_no_hub(monkeypatch, no_network):
+    pathlib.Path(datasets.config.HF_DATASETS_CACHE, "some___my_set").mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, **how: asked.append(name) or table(30)
+    )
+    assert len(open_dataset("some/MySet", validation_fraction=0)["train"]) > 0
+    assert asked == ["some/MySet"]
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch):

@@ -21,7 +21,7 @@ from clip_np.files import read_torch, read_torch_state
 FLOATS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
-def refused_program(tmp_path, code, message=None, spare=200_000):
+def assert_refused_program(tmp_path, code, message=None, spare=200_000):
     """The program itself, and with a tensor before it."""
     storages = {}
     tensor = encode(FLOATS, storages)
@@ -212,7 +212,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_hostile_instructions_are_refused(tmp_path, name):
-    refused_program(tmp_path, CALLS[name])
+    assert_refused_program(tmp_path, CALLS[name])
 
 
 def test_programs_that_do_not_end_are_refused(tmp_path):

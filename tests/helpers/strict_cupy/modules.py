@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from strict_cupy import array as strict
+from strict_cupy import device
 from strict_cupy.array import NAMES, ndarray
 
 DRIVER, RUNTIME = 12_090, 12_090
@@ -21,7 +22,7 @@ class CUDARuntimeError(RuntimeError):
 def _asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     """From the host, or from another device, to the current one."""
     if type(a) is ndarray:
-        if a._device != strict.current_device():
+        if a._device != device.current_device():
             return ndarray(np.array(a._host, dtype=dtype, order=order))
         return strict.compute(np.asarray, (a,), {"dtype": dtype, "order": order})
     return ndarray(np.array(a, dtype=dtype, order=order))  # what lies on the host is copied
@@ -111,10 +112,10 @@ def make() -> dict[str, types.ModuleType]:
         CUDARuntimeError=CUDARuntimeError,
         driverGetVersion=lambda: DRIVER,
         runtimeGetVersion=lambda: RUNTIME,
-        getDeviceCount=lambda: strict.DEVICES,
+        getDeviceCount=lambda: device.DEVICES,
     )
-    memory = types.SimpleNamespace(OutOfMemoryError=strict.OutOfMemoryError)
-    cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=strict.Device)
+    memory = types.SimpleNamespace(OutOfMemoryError=device.OutOfMemoryError)
+    cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=device.Device)
     random = Module("cupy.random", np.random, default_rng=Generator, Generator=Generator)
     linalg = Module("cupy.linalg", np.linalg)
     cupy = Module(
@@ -124,7 +125,7 @@ def make() -> dict[str, types.ModuleType]:
         **{"asarray": _asarray, "asanyarray": _asarray, "array": _array, "where": _where},
         **{"take": _take, "take_along_axis": _take_along_axis},
         asnumpy=lambda a: a.get(),
-        get_default_memory_pool=lambda: strict.pool,
+        get_default_memory_pool=lambda: device.pool,
     )
     cupyx = Module("cupyx", None, scatter_add=_scatter_add)
     found = (cupy, cupyx, cuda, random, linalg)
@@ -142,12 +143,12 @@ def installed() -> Iterator[None]:
     modules = make()
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
-    strict.current.device = 0
+    device.current.device = 0
     try:
         yield
     finally:
-        strict.current.device = 0
-        strict.pool.set_limit(0)
+        device.current.device = 0
+        device.pool.set_limit(0)
         for name, module in before.items():
             sys.modules.pop(name)
             if module is not None:

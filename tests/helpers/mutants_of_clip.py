@@ -1,0 +1,65 @@
+"""Planted mistakes in the model, the losses and the training step."""
+
+from planting import of
+
+MODEL = of(
+    "clip_np.losses.similarity",
+    ("captions get no gradient", "similarity_logits", "texts.T", "texts.detach().T",
+     "embeddings gathered from elsewhere come without their graph"),
+    ("the temperature gets no gradient", "similarity_logits", "mg.exp(logit_scale)",
+     "mg.exp(logit_scale.detach())", "a number taken out of the graph"),
+)  # fmt: skip
+
+SIGMOID_LOSS = of(
+    "clip_np.losses.sigmoid",
+    ("the bias gets no gradient", "sigmoid_loss", "+ logit_bias", "+ logit_bias.detach()",
+     "a number taken out of the graph"),
+    ("a mean over all pairs", "sigmoid_loss", "losses.sum() / count", "losses.mean()",
+     "N^2 in place of N"),
+    ("pairs that are left out are wrong answers", "sigmoid_loss",
+     "mg.where(ignored, 0.0, losses)", "losses * 1.0", "positives are not looked at"),
+)  # fmt: skip
+
+STEP = of(
+    "clip_np.training.step",
+    ("temperature's gradient k times too large", "loss_and_gradients",
+     "parameter.grad = gradient if", "parameter.grad = gradient * len(loads) if",
+     "every shard replays the loss (open_clip's accumulation)"),
+    ("the loss's gradient replaces the encoder's", "loss_and_gradients",
+     "parameter.grad + gradient", "gradient", "no parameter is expected to belong to both"),
+    ("captions' gradients in the batch's order", "differentiate_loss",
+     "text_gradient[caption_order]", "text_gradient", "the captions were sorted by length"),
+    ("captions' embeddings in their sorted order", "differentiate_loss",
+     ", order=batch.caption_positions", "", "captions and images no longer belong together"),
+    ("an order for its inverse", "differentiate_loss", "order=batch.caption_positions",
+     "order=batch.caption_order", "the two are equal for a batch of two"),
+)  # fmt: skip
+
+WORKER = of(
+    "clip_np.training.worker",
+    ("a missing shard", "Worker.backward", "zip(self.units, self.outputs)",
+     "zip(self.units[:1], self.outputs)", "the rows of the other shards get no gradient"),
+    ("the first rows' gradients for every unit", "Worker.backward", "[unit.rows])",
+     "[: unit.size])", "right for the first unit"),
+    ("a shard overwrites the last one", "Worker._receiver", "so_far[key] += gradient",
+     "so_far[key] = gradient", "= where += was meant"),
+    ("every unit hands over", "Worker.backward", "sums if is_last else None", "sums",
+     "only the first of a worker's units waits for its turn"),
+)  # fmt: skip
+
+SUMS = of(
+    "clip_np.training.sums",
+    ("only the first worker's gradients", "GradientSums._add_up",
+     "self.totals[key] += gradient", "pass", "the workers' gradients are not added up"),
+    ("those that wait are forgotten", "GradientSums.finish",
+     "self._add_up(encoder, position, self.waiting[encoder, position, worker])", "pass",
+     "a worker that never comes holds up the others"),
+    ("one encoder's gradients of a shared parameter", "GradientSums.finish",
+     "sums[position] + total if", "total if", "a parameter is taken to belong to one encoder"),
+)  # fmt: skip
+
+PLAN = of(
+    "clip_np.training.plan",
+    ("a row is lost at each cut", "cut_by_length", "slice(middle, rows.stop)",
+     "slice(middle + 1, rows.stop)", "an end that belongs to neither part"),
+)  # fmt: skip
