@@ -47,7 +47,6 @@ from clip_np.files.stale import remove_stale
 from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
-from clip_np.files.stale import remove_stale
 from clip_np.files.whole import replace_file
 from clip_np.files.zip_files import open_zip
 

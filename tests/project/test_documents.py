@@ -223,11 +223,11 @@ def test_a_block_that_needs_a_library_runs_where_it_is(tmp_path):
     page = tmp_path / "page.md"
     block = "```python\n1 / 0\n```\n"
     page.write_text(f"<!-- needs: no_such_library -->\n{block}", encoding="utf-8")
-    run_page(page, tmp_path)
+    check_page(page, tmp_path)
     assert read_blocks(page)[0].reason == "no_such_library is not installed"
     page.write_text(f"<!-- needs: numpy -->\n{block}", encoding="utf-8")
     with pytest.raises(ZeroDivisionError):
-        run_page(page, tmp_path)
+        check_page(page, tmp_path)
 
 
 def test_the_test_command_is_where_ci_looks_for_it():

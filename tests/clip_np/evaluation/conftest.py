@@ -9,7 +9,7 @@ from image_folders import untrained_run, write_photos
 import clip_np
 from clip_np.data import CLASSES
 from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
-from clip_np.evaluation import folders
+from clip_np.evaluation import build_index, folders, index_writer
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,15 @@ def figures(monkeypatch):
         Figure, "savefig", lambda self, *a, **k: (finished.append(self), save(self, *a, **k))
     )
     return finished
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of three files."""
+    monkeypatch.setattr(index_writer, "PART_ROWS", 3)
+
+
+@pytest.fixture
+def parted(model, photos, small_parts):
+    """An index of nine photos: two parts, and three files in the index file."""
+    return build_index("index.npz", [photos], *model[:2], "run")
