@@ -252,7 +252,9 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
         "--split", metavar="NAME", help="datasets only: take all pairs from this split"
     )
     add_switch(
-        command, "--streaming", "datasets only: read while training, keep nothing on the disk"
+        command,
+        "--streaming",
+        "datasets: read while training, keep nothing on the disk; tar files: list none before",
     )
     add_switch(
         command, "--allow-outside", "read images that lie outside of the folder of their table"

@@ -21,11 +21,12 @@ from clip_np.cli.messages import flags_of, name_flags, warnings_name_flags
 from clip_np.cli.mistyped import refuse_unknown
 from clip_np.cli.output import FAILED
 from clip_np.cli.parser import build_parser
+from clip_np.data import WorkerError
 from clip_np.files import shown
 from clip_np.training import TrainingError
 from minigrad.backend import BackendError, move
 
-MISTAKES = (ValueError, OSError, ImportError, TrainingError, BackendError)
+MISTAKES = (ValueError, OSError, ImportError, TrainingError, WorkerError, BackendError)
 INTERRUPTED = 130  # the exit status after Ctrl-C
 PIPE_CLOSED = 141  # the exit status after the reader of the output went away
 

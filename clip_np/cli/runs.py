@@ -107,7 +107,13 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     skipped = [*rows, *trainer.loader.skipped.values()]
     for problem in skipped[:SHOWN_SKIPPED]:
         print_text(arguments, f"skipped {problem}")
-    print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
+    if len(skipped) > SHOWN_SKIPPED:
+        print_text(arguments, f"all {len(skipped):,} are in {shown(trainer.bad_samples.path)}")
+    print_text(
+        arguments,
+        f"{result['steps']} steps in {result['train_seconds']:.0f} s, "
+        f"{result['waited']:.0%} of it waiting for images",
+    )
     figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
     draw_pictures(arguments, lambda: draw_run(trainer))
     measured = {"figures": figures, "chance": trainer.task.chance()}

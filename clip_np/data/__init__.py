@@ -20,8 +20,9 @@ arrays (B, 3, size, size), captions and names.
 
 This part knows no tokens and no model. Read first images.py, preprocessing.py,
 random_streams.py and pairs.py, then splits.py, columns.py and sources.py with its
-readers, then augmentation.py with its parts, and batches.py. The built-in task,
-drawings of coloured shapes, is in scenes.py, drawing.py and shapes.py.
+readers, then augmentation.py with its parts, making.py and batches.py. The worker
+processes (worker_processes.py, decoding_worker.py) do the same faster. The built-in
+task, drawings of coloured shapes, is in scenes.py, drawing.py and shapes.py.
 
 To read a new kind of data file:
   1. write read_xyz(path, columns), which yields an `Entry` for each row,
@@ -52,6 +53,7 @@ from clip_np.data.splits import split_of
 from clip_np.data.hub import VALIDATION_PAIRS
 from clip_np.data.hub_names import HUB_NAME, ask_hub, near
 from clip_np.data.sources import open_dataset
+from clip_np.data.worker_processes import WorkerError
 from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
 from clip_np.data import shapes
 from clip_np.data.shapes import (
@@ -89,6 +91,7 @@ __all__ = [
     "Row",
     "ShapesSplit",
     "Stream",
+    "WorkerError",
     "a_few",
     "ask_hub",
     "augment",

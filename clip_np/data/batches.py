@@ -2,47 +2,60 @@
 
 A training step needs a batch of images as numbers. Decoding and resizing them takes
 time, and the model would have to wait. So `BatchLoader` prepares the next few batches
-in threads, while the model computes with the current one:
+while the model computes with the current one, in threads or in worker processes:
 
     pairs of a step --> squares (resized, uint8) --> augment --> normalise --> Batch
-       one thread           several threads, a few batches ahead               the model
+       one thread        threads or processes, a few batches ahead             the model
 
 The batch of step s depends on the seed and on s alone. A run that resumes at step 5,000
-sees what the uninterrupted run would have seen, and the number of threads changes
-nothing.
+sees what the uninterrupted run would have seen, and the number of threads or processes
+changes nothing.
+
+When are processes worth it? `choose_data_workers` says.
 """
 
-import functools
-import itertools
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple, Protocol
 from warnings import warn
 
 import numpy as np
-from PIL import Image
 
-from clip_np.data.augmentation import AUGMENTATIONS, Augmentation, augment, augment_caption
+from clip_np.data.augmentation import AUGMENTATIONS, Augmentation
 from clip_np.data.errors import DataError, a_few
-from clip_np.data.images import opened, to_rgb
+from clip_np.data.kept_squares import KeptSquares, has_room
+from clip_np.data.making import Recipe, Square, is_square, load_square, vary
 from clip_np.data.pairs import Pairs
-from clip_np.data.preprocessing import resize_and_crop, to_model_input
-from clip_np.data.random_streams import AUGMENTATION_STREAM
+from clip_np.data.preprocessing import to_model_input
+from clip_np.data.worker_processes import WorkerError, WorkerProcesses
 from minigrad.threads import available_cores, map_ahead
 
-CACHE_BYTES = 512 * 2**20
-"""Decoded squares that a loader keeps: 512 MiB, 174,762 images of 32 x 32 pixels."""
 SPARE_BATCHES = 2
-"""Batches that are ready or in line, beyond those that the threads are making. They
-keep the model busy while one batch takes longer than others."""
+"""Batches that are ready or in line, beyond those that are being made. They keep the
+model busy while one batch takes longer than others."""
 READING_THREADS = min(32, available_cores() + 4)
 """Threads of `load_images`: more than cores, because they also wait for the disk."""
 SQUARES_AHEAD = 4 * READING_THREADS  # so that no thread waits for the slowest
 BAR_SECONDS = 1.0
 """Loading that takes longer than this shows a progress bar."""
+
+
+def choose_data_workers(pairs: Pairs, size: int, cores: int) -> int:
+    """How many processes should decode these images, if nobody has chosen?
+
+    None, if all of them will be kept: they are decoded once. Otherwise one for each two
+    cores, since the model computes on all of them (docs/figures.md, "How fast:
+    loading").
+
+    >>> pairs = Pairs.from_arrays(np.zeros((6, 8, 8, 3), np.uint8), list("abcdef"))
+    >>> choose_data_workers(pairs, size=8, cores=8)
+    0
+    """
+    will_be_kept = pairs.repeats and has_room(len(pairs), size)
+    return 0 if will_be_kept else max(1, cores // 2)
 
 
 class Batch(NamedTuple):
@@ -53,15 +66,69 @@ class Batch(NamedTuple):
     names: list[str]
 
 
+class Maker(Protocol):
+    """Makes batches; its `make` is called by `threads` threads at once."""
+
+    threads: int
+    failure: WorkerError | None  # what ends the run, before its batch is due
+
+    def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
+        """Images (R, 3, size, size), captions and names of the readable pairs."""
+
+    def stop(self) -> None:
+        """Let no batch be finished any more: nobody wants them."""
+
+    def close(self) -> None:
+        """Release what was used, after the last `make` has returned."""
+
+
+class InThisProcess:
+    """Makes batches in the threads that call it; the fast twin is `WorkerProcesses`."""
+
+    def __init__(self, threads: int, recipe: Recipe, kept: KeptSquares) -> None:
+        self.threads = threads
+        self.recipe = recipe
+        self.kept = kept
+        self.failure: WorkerError | None = None
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Cut the batches short that are being made."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+    def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
+        """Images (R, 3, size, size), captions and names of the readable pairs."""
+        squares = []
+        for row in range(len(pairs)):
+            if not self._stopping.is_set():
+                squares.append(self._square(pairs, row))
+        varied = vary(step, squares, pairs.captions, pairs.tags, self.recipe)
+        names = [pairs.names[row] for row in varied.rows]
+        return to_model_input(varied.images), varied.captions, names
+
+    def _square(self, pairs: Pairs, row: int) -> Square:
+        """Image `row` as `load_square` returns it; kept if there is room."""
+        name = pairs.names[row]
+        square = self.kept.get(name)
+        if square is None:
+            square = load_square(pairs.sources[row], name, self.recipe.size, self.recipe.skip_bad)
+            self.kept.keep(name, square)
+        return square
+
+
 @dataclass(eq=False)
 class BatchLoader:
-    """Batches of augmented pairs, prepared by threads while the model computes.
+    """Batches of augmented pairs, prepared while the model computes.
 
     - size: width and height of the images in pixels.
     - batch_size: pairs in a batch; at most len(pairs) takes effect.
     - augmentation: how much they are varied. tag_probability: see `extra_words`.
     - skip_bad: leave unreadable images out. `skipped` maps their names to the causes.
-    - workers: threads that decode.
+    - data_workers: processes that decode; 0: `threads` threads of this one decode;
+      None: as `choose_data_workers` says.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -82,99 +149,69 @@ class BatchLoader:
     augmentation: Augmentation = AUGMENTATIONS["none"]
     tag_probability: float = 0.0
     skip_bad: bool = False
-    workers: int = 2
+    data_workers: int | None = 0
+    threads: int = 2
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
             raise DataError("there are no image-caption pairs to make batches of")
         self.batch_size = min(self.batch_size, len(self.pairs))
-        self.skipped: dict[str, str] = {}
+        if self.data_workers is None:
+            self.data_workers = choose_data_workers(self.pairs, self.size, available_cores())
         self.wait_seconds = 0.0
-        self._squares: dict[str, np.ndarray | DataError] = {}
+        self.kept = KeptSquares(self.size, self.pairs.repeats)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The unreadable images that were left out, and why."""
+        return self.kept.unreadable
 
     def batches(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         """The batches of steps start_step .. stop_step - 1, in order.
 
-        Closing the iterator, or leaving its loop in any way, ends the threads. Raises
-        DataError for an unreadable image, or with skip_bad for a batch that has no
-        readable one.
+        Closing the iterator, or leaving its loop in any way, ends the threads and
+        processes. Raises DataError for an unreadable image, or with skip_bad for a
+        batch that has no readable one, and WorkerError if a process dies.
         """
-        stopping = threading.Event()
         chosen = self.pairs.batches(self.batch_size, self.seed, start_step, stop_step)
         # A stream must be read in order, so a single thread takes the pairs of the
         # steps.
         reader = ThreadPoolExecutor(1)
+        maker = self._start_maker()
 
         def make(step_and_pairs: tuple[int, Future[Pairs]]) -> Batch:
             step, pairs = step_and_pairs
-            return self._make_batch(step, pairs.result(), stopping)
+            images, captions, names = maker.make(step, pairs.result())
+            return Batch(images=images, captions=captions, names=names)
 
         steps = ((step, reader.submit(next, chosen)) for step in range(start_step, stop_step))
-        ahead = self.workers + SPARE_BATCHES
-        made = map_ahead(make, steps, self.workers, ahead)
+        made = map_ahead(make, steps, maker.threads, maker.threads + SPARE_BATCHES)
         try:
             for _ in range(start_step, stop_step):
                 started = perf_counter()
                 batch = next(made)
                 self.wait_seconds += perf_counter() - started
+                if maker.failure is not None:
+                    raise maker.failure
                 yield batch
         finally:
-            stopping.set()  # nobody wants the rest of the batches that are being made
+            maker.stop()
             reader.shutdown(cancel_futures=True)
             made.close()
+            maker.close()
 
-    def _make_batch(self, step: int, pairs: Pairs, stopping: threading.Event) -> Batch:
-        """The batch of one step, made in a thread, cut short once `stopping` is set."""
-        squares = {}
-        for row in range(len(pairs)):
-            if not stopping.is_set():
-                squares[row] = self._square(pairs, row)
-        readable = {row: square for row, square in squares.items() if is_square(square)}
-        if not readable:
-            causes = list(squares.values())
-            raise DataError(f"step {step}: no image is readable: {a_few(causes)}")
-        rng = np.random.default_rng([self.seed, AUGMENTATION_STREAM, step])
-        pairs = pairs.select(list(readable))
-        images = np.stack(list(readable.values()))  # (B, size, size, 3)
-        images = augment(images, rng, self.augmentation)
-        captions = [
-            augment_caption(caption, tags, rng, self.augmentation, self.tag_probability)
-            for caption, tags in zip(pairs.captions, pairs.tags or itertools.repeat(None))
-        ]
-        return Batch(images=to_model_input(images), captions=captions, names=list(pairs.names))
-
-    def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
-        """Image `row` as `load_square` returns it; kept if there is room."""
-        name = pairs.names[row]
-        if name in self._squares:
-            return self._squares[name]
-        square = load_square(pairs, self.size, self.skip_bad, row)
-        if isinstance(square, DataError):
-            self.skipped[name] = str(square)
-        kept_bytes = len(self._squares) * self.size**2 * 3
-        if self.pairs.repeats and kept_bytes < CACHE_BYTES:
-            self._squares[name] = square
-        return square
-
-
-def load_square(pairs: Pairs, size: int, skip_bad: bool, row: int) -> np.ndarray | DataError:
-    """Image `row` resized and cropped: uint8 (size, size, 3).
-
-    Raises DataError if it cannot be read, or with `skip_bad` returns it.
-    """
-
-    def square(image: Image.Image) -> np.ndarray:
-        return np.asarray(resize_and_crop(to_rgb(image), size))
-
-    source = pairs.sources[row]
-    if isinstance(source, np.ndarray) and source.shape[:2] == (size, size):
-        return source
-    return opened(source, pairs.names[row], square, skip_bad)
-
-
-def is_square(square: np.ndarray | DataError) -> TypeGuard[np.ndarray]:
-    """Whether `load_square` returned an image, and not an error."""
-    return isinstance(square, np.ndarray)
+    def _start_maker(self) -> Maker:
+        """What makes the batches: processes if there are any, otherwise threads."""
+        recipe = Recipe(
+            size=self.size,
+            seed=self.seed,
+            augmentation=self.augmentation,
+            tag_probability=self.tag_probability,
+            skip_bad=self.skip_bad,
+        )
+        if not self.data_workers:
+            return InThisProcess(self.threads, recipe, self.kept)
+        return WorkerProcesses(self.data_workers, recipe, self.batch_size, self.kept)
 
 
 def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, Pairs]:
@@ -192,7 +229,9 @@ def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.nda
     """
     from tqdm import tqdm  # here, since it takes 20 ms
 
-    load = functools.partial(load_square, pairs, size, skip_bad)
+    def load(row: int) -> Square:
+        return load_square(pairs.sources[row], pairs.names[row], size, skip_bad)
+
     loading = map_ahead(load, range(len(pairs)), READING_THREADS, SQUARES_AHEAD)
     squares = list(tqdm(loading, "images", len(pairs), delay=BAR_SECONDS))
     readable = {row: square for row, square in enumerate(squares) if is_square(square)}

@@ -13,6 +13,9 @@ rules bound that:
 A picture of up to 25 million pixels is decoded and converted in full. One beyond that
 is made smaller by a whole factor as early as possible, and before it becomes RGB. No
 model looks at more than a few hundred pixels a side.
+
+Where an image is only made to be resized, as in training, a JPEG is decoded at a half,
+a quarter or an eighth of its size if twice the pixels that are needed are left then.
 """
 
 import math
@@ -42,6 +45,9 @@ BOMB_RATIO = 300
 JPEG files 10, scanned pages up to 200, and zlib reaches 1,000 for a single colour."""
 DECODED_SMALLER = 2
 """So many times the pixels that are decoded may a JPEG have."""
+SPARE_SIZE = 2
+"""So many times the pixels that are needed are decoded on each side, at least."""
+SMALLEST_SCALE = 8  # of a JPEG, as one part of its size: each block becomes one pixel
 MAX_ELONGATION = 1000
 """Longer side over shorter side. Resizing makes the shorter side n pixels long. A strip
 of 1 x 500,000 pixels would become n x 500,000 n pixels, which fills the memory."""
@@ -108,18 +114,18 @@ def refuse_scans(image: Image.Image) -> None:
         raise DataError(f"a JPEG of more than {MAX_SCANS} scans (MAX_SCANS): save it again")
 
 
-def prepare(image: Image.Image, file_bytes: int) -> int:
-    """Let a huge JPEG be decoded smaller; return how many bytes the image will take.
+def prepare(image: Image.Image, file_bytes: int, needed_side: int | None = None) -> int:
+    """Let a large JPEG be decoded smaller; return how many bytes the image will take.
 
-    Raises DataError for an image that is too big or too elongated, or a small file that
-    would take much memory.
+    needed_side: see `decode_smaller`. Raises DataError for an image that is too big or
+    too elongated, or a small file that would take much memory.
     """
     refuse_scans(image)
     most = DECODED_SMALLER * (Image.MAX_IMAGE_PIXELS or math.inf)
     if math.prod(image.size) > most:
         raise DataError(f"{image.width}x{image.height} pixels are too many: at most {most:,}")
     coefficients = math.prod(image.size) * coefficient_bytes(image)
-    decode_smaller(image)
+    decode_smaller(image, needed_side)
     needed = refuse_huge(image, coefficients)
     stored = math.prod(image.size) * stored_bytes(image.mode)
     if needed > BOMB_BYTES and coefficients + stored > BOMB_RATIO * file_bytes:
@@ -170,15 +176,26 @@ def shrink_factor(size: tuple[int, int]) -> int:
     return 1 if pixels <= WHOLE_PIXELS else math.ceil(math.sqrt(pixels / REDUCED_PIXELS))
 
 
-def decode_smaller(image: Image.Image) -> None:
-    """Let a JPEG of more than WHOLE_PIXELS be decoded at half its size, or less.
+def decode_smaller(image: Image.Image, needed_side: int | None = None) -> None:
+    """Let a JPEG be decoded at half its size, or a quarter, or an eighth.
 
     Its decoder can leave out the finest details, which takes less time and memory.
+
+    - A JPEG of more than WHOLE_PIXELS has at most that many afterwards.
+    - needed_side: to how many pixels the shorter side will be resized. At least
+      SPARE_SIZE times as many are decoded, and the square that is made of them differs
+      little from the one of all pixels. None: as many pixels as there are.
+
     Nothing happens to an image of another format.
     """
     factor = 1
     while math.prod(image.size) > WHOLE_PIXELS * factor**2:
         factor *= 2
+    if needed_side is not None:
+        while factor < SMALLEST_SCALE and min(image.size) // (2 * factor) >= (
+            SPARE_SIZE * needed_side
+        ):
+            factor *= 2
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
 

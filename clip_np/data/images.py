@@ -189,12 +189,15 @@ def opened(
     name: str,
     use: Callable[[Image.Image], Any] = to_rgb,
     skip_bad: bool = False,
+    needed_side: int | None = None,
 ) -> Any:
     """What `use` makes of the image in a source, by default an RGB image.
 
-    `use` gets the image upright, with at most 8 bits for each colour. Whatever goes
-    wrong becomes a DataError that begins with `name`. Returns the DataError in place of
-    the result if skip_bad is set; otherwise raises it.
+    `use` gets the image upright, with at most 8 bits for each colour. needed_side: to
+    how many pixels the shorter side will be resized; a large JPEG is then decoded
+    smaller (see `decode_smaller`). None: it is not. Whatever goes wrong becomes a
+    DataError that begins with `name`. Returns the DataError in place of the result if
+    skip_bad is set; otherwise raises it.
 
     >>> red = np.full((4, 6, 3), (255, 0, 0), np.uint8)
     >>> opened(red, "red").size
@@ -203,21 +206,42 @@ def opened(
     DataError("cat.png: cannot be read (FileNotFoundError: ...)")
     """
     try:
-        return _decode(source, use)
+        return _decode(source, use, needed_side)
     except Exception as error:  # a damaged file makes Pillow raise many kinds of error
-        bad = DataError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+        bad = _unreadable(name, error)
         if skip_bad:
             return bad
         raise bad from error
 
 
-def _decode(source: ImageSource, use: Callable[[Image.Image], Any]) -> Any:
+def fetched(source: ImageSource, name: str) -> Path | bytes | np.ndarray | DataError:
+    """A source without its function: what that returns, not yet decoded.
+
+    If the function fails, the same DataError as that of `opened`, not raised.
+
+    >>> fetched(lambda: b"GIF89a", "a.gif")
+    b'GIF89a'
+    """
+    if not callable(source):
+        return source
+    try:
+        encoded: Path | bytes = image_cell(source())
+    except Exception as error:  # as in `opened`
+        return _unreadable(name, error)
+    return encoded or b""
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    return DataError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+
+
+def _decode(source: ImageSource, use: Callable[[Image.Image], Any], needed_side: int | None) -> Any:
     if isinstance(source, np.ndarray):
         return use(Image.fromarray(source))
     encoded: Any = image_cell(source()) if callable(source) else source
     if not encoded:
         raise DataError("the image is empty")
     with open_picture(encoded) as image:
-        needed = prepare(image, file_bytes(encoded))
+        needed = prepare(image, file_bytes(encoded), needed_side)
         with DECODED.hold(needed):
             return use(_as_seen(image))

@@ -147,15 +147,35 @@ class Stream(Pairs):
     """Training pairs that arrive one after another; its columns hold a sample.
 
     read: called with a seed, it returns all rows in an order that depends on the seed.
+    epoch_rows: how many these are, once an epoch was read.
     """
 
     read: Callable[[int], Iterator[Row]]
+    epoch_rows: int | None = None
 
     repeats: ClassVar[bool] = False
 
     def batches(self, size: int, seed: int, start: int, stop: int) -> Iterator[Pairs]:
-        """The pairs of steps start .. stop - 1. Those before are read and left out."""
-        epochs = (self.read(seed + epoch) for epoch in itertools.count())
-        rows = itertools.islice(itertools.chain.from_iterable(epochs), start * size, None)
+        """The pairs of steps start .. stop - 1.
+
+        Of the epoch of step `start`, rows are read and left out. Epochs before it are
+        not read, but for the first, whose rows are counted.
+        """
+        rows = self._rows_after(start * size, seed)
         for _ in range(start, stop):
             yield Pairs.from_rows(itertools.islice(rows, size))
+
+    def _rows_after(self, skipped: int, seed: int) -> Iterator[Row]:
+        """The rows of all epochs, one after another, without the first `skipped`."""
+        for epoch in itertools.count():
+            if self.epoch_rows is not None and skipped >= self.epoch_rows > 0:
+                skipped -= self.epoch_rows
+                continue
+            count = 0
+            for count, row in enumerate(self.read(seed + epoch), start=1):
+                if count > skipped:
+                    yield row
+            if count == 0:
+                raise DataError("the stream has no pairs any more")
+            skipped = max(0, skipped - count)
+            self.epoch_rows = count

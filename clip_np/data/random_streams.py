@@ -21,3 +21,6 @@ AUGMENTATION_STREAM = 2
 
 SHAPES_STREAM = 3
 """The training pairs of the shapes task."""
+
+SHARD_STREAM = 4
+"""The order of a stream's shards and rows, in each epoch."""

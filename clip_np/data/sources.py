@@ -43,6 +43,7 @@ from clip_np.data.paired_files import read_paired_files
 from clip_np.data.pairs import Pairs, Row
 from clip_np.data.parquet import is_parquet, read_parquet
 from clip_np.data.places import Places
+from clip_np.data.shard_stream import open_shards
 from clip_np.data.splits import SPLIT_NAMES, hold_out, split_of, tutorial_rows
 from clip_np.data.tables import TABLE_SUFFIXES, is_table, missing_in_table, read_table
 from clip_np.data.tar_shards import is_tar, read_tar
@@ -69,12 +70,13 @@ class Kind(NamedTuple):
     """Whether the file holds its images. If not, it describes those in its folder."""
 
 
+TAR = Kind(recognises=is_tar, read=read_tar, images_inside=True)
 KINDS = (
     Kind(recognises=is_table, read=read_table, images_inside=False),
     Kind(recognises=is_json_lines, read=read_json_lines, images_inside=False),
     Kind(recognises=is_json_table, read=read_json_table, images_inside=False),
     Kind(recognises=is_parquet, read=read_parquet, images_inside=True),
-    Kind(recognises=is_tar, read=read_tar, images_inside=True),
+    TAR,
 )
 
 
@@ -98,15 +100,14 @@ def open_dataset(
     - validation_fraction: if there is no validation split, this share of the training
       images becomes it, at least one image. `seed` chooses them.
     - split: take all pairs from this split, such as "train[:10%]".
-    - streaming: read the set while training, and keep nothing on disk.
+    - streaming: read a set, or tar files (shard_stream.py), while training.
     - allow_outside: read image files that lie outside of the folder that names them.
-    - skipped: a list. Rows that cannot be used are left out, and what is wrong with
-      them is added to it. None: such a row is an error.
+    - skipped: a list that gets what is wrong with unusable rows. None: they are errors.
     - template: the caption of a class, such as "a photo of a {}". It is for data that
       have classes in place of captions; None is the name alone.
 
-    `split` and `streaming` are only for sets of the `datasets` library. Raises
-    DataError for what is missing or wrong, ImportError for a library that is missing.
+    `split` is only for sets of the `datasets` library, `streaming` not for other files.
+    Raises DataError for what is missing or wrong, ImportError for a missing library.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -129,8 +130,10 @@ def open_dataset(
         if streaming:
             return hub.open_stream(sets, str(path), columns, places, reading)
         rows = hub.read_sets(sets, str(path), columns, places, reading)
-    elif split or streaming:
-        raise _only_for_sets(path)
+    elif split:
+        raise DataError(f"{path}: `split` is only for sets of the datasets library")
+    elif streaming:
+        return _open_shards(Path(path), columns, allow_outside, reading)
     else:
         rows = read_files(Path(path), columns, allow_outside, reading)
     pairs, splits = pack_rows(rows)
@@ -145,9 +148,25 @@ def _require_share(validation_fraction: float) -> None:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected 0 <= it < 1")
 
 
-def _only_for_sets(path: str | Path) -> DataError:
-    """The error for options that files do not have."""
-    return DataError(f"{path}: `split` and `streaming` are only for sets of the datasets library")
+def _open_shards(
+    path: Path, columns: Columns, allow_outside: bool, reading: Reading
+) -> dict[str, Pairs]:
+    """The tar files of a folder, or one of them, as a stream."""
+    root = _root_of(path)
+    shards: dict[str, list[Path]] = {}
+    for file in _list_files(path, root):
+        if is_tar(file, file == path):
+            shards.setdefault(_split_of_file(file, root), []).append(file)
+    if not shards:
+        raise DataError(
+            f"{path}: `streaming` is for tar files, and for sets of the datasets library"
+        )
+    inside = Places(str(root), allow_outside)
+
+    def read(shard: Path, reading: Reading) -> Iterator[Row]:
+        return _table_rows({shard: TAR}, columns, inside, path, reading)
+
+    return open_shards(shards, read, reading)
 
 
 def _nothing_in(path: str | Path, skipped: list[str] | None) -> DataError:
@@ -185,11 +204,7 @@ def read_files(
     path: Path, columns: Columns, allow_outside: bool = False, reading: Reading = STRICT
 ) -> Iterator[Row]:
     """The rows of the file `path`, or of all files below the folder `path`."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    if not (path.is_dir() or path.is_file()):
-        raise DataError(f"{path} is neither a folder nor a regular file")
-    root = path if path.is_dir() else path.parent
+    root = _root_of(path)
     files = _list_files(path, root)
     kind_of = {
         file: kind
@@ -211,6 +226,15 @@ def read_files(
     else:
         unknown = [file for file in loose if _looks_like_a_table(file)]
         yield from _naming_tables(rows, unknown, columns)
+
+
+def _root_of(path: Path) -> Path:
+    """The folder `path`, or the one in which the file `path` lies."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path} is neither a folder nor a regular file")
+    return path if path.is_dir() else path.parent
 
 
 def _naming_tables(rows: Iterator[Row], unknown: Sequence[Path], columns: Columns) -> Iterator[Row]:

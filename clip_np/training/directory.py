@@ -6,6 +6,7 @@ All of them are in one directory:
     checkpoint.previous.npz    the one before, in case the last one is damaged
     best.npz                   the weights with the highest recall in validation
     metrics.jsonl              what happened
+    bad_samples.txt            what could not be used of the data
     run.json                   options, versions, data and figures
     report.html                all of it on a page
     loss.png, ...              pictures
@@ -31,6 +32,7 @@ from pathlib import Path
 from warnings import warn
 
 from clip_np.files import File, FileError, exclusive, remove_stale
+from clip_np.training.bad_samples import BAD_SAMPLES
 from clip_np.training.description import DESCRIPTION
 from clip_np.training.log import METRICS
 from clip_np.training.saved import saved_training
@@ -43,7 +45,7 @@ EARLIER = "earlier"
 REPORT = "report.html"
 PICTURES = ("loss.png", "similarity.png", "captions.png", "attention.png")
 
-RUN_FILES = (*PICTURES, REPORT, DESCRIPTION, BEST, METRICS, PREVIOUS, CHECKPOINT)
+RUN_FILES = (*PICTURES, REPORT, DESCRIPTION, BEST, METRICS, BAD_SAMPLES, PREVIOUS, CHECKPOINT)
 """What is moved aside. The checkpoint is last: with it, the rest is complete."""
 
 

@@ -26,6 +26,7 @@ from clip_np.training.options import TrainingOptions
 from clip_np.training.watch import TrainingWarning
 
 METRICS = "metrics.jsonl"
+SHOWN_WAIT = 0.05  # the share of the time from which waiting is shown in the bar
 
 Entry = dict[str, float]
 
@@ -148,6 +149,8 @@ class ProgressBar:
             f"loss={entry['loss']:.3f}, temperature={entry['temperature']:.1f}, "
             f"{entry['samples_per_second']:.0f} samples/s"
         )
+        if entry.get("waited", 0.0) >= SHOWN_WAIT:
+            shown += f", waiting for images {entry['waited']:.0%}"
         if not self.counts_steps:
             shown = f"step {entry['step']}, {shown}"
         if "validation_recall_at_1" in entry:

@@ -40,6 +40,7 @@ from pathlib import Path
 
 from clip_np.data import Batch, BatchLoader, Pairs
 from clip_np.losses import equal_captions
+from clip_np.training.bad_samples import BAD_SAMPLES, BadSamples
 from clip_np.training.best import Best
 from clip_np.training.directory import RunDirectory
 from clip_np.training.interrupts import Stop, stop_on_signals
@@ -82,6 +83,7 @@ class Trainer(RunState):
         self.best = Best(entries=(), kept_step=None)
         assert task.train is not None  # a state of a run has pairs to train on
         self.loader = self._make_loader(task.train)
+        self.bad_samples = BadSamples(self.directory / BAD_SAMPLES)
         self.batch: Batch | None = None  # the last one
         # A GPU would have to be waited for at every step, so there the reports look.
         is_read_at_once = options.backend == "numpy"
@@ -98,6 +100,7 @@ class Trainer(RunState):
             augmentation=self.options.augmentation,
             tag_probability=self.options.tag_probability,
             skip_bad=self.task.skip_bad,
+            data_workers=self.options.data_workers,
         )
 
     def finished(self) -> bool:
@@ -109,9 +112,11 @@ class Trainer(RunState):
         return self.options.patience is not None and self.best.stale >= self.options.patience
 
     def run(self) -> dict[str, float]:
-        """Train until the end, or until Ctrl-C. Returns train_seconds and steps.
+        """Train until the end, or until Ctrl-C.
 
-        The model is in `train` mode meanwhile, and in `eval` mode afterwards.
+        Returns train_seconds and steps, and as `waited` the share of the time in which
+        the steps waited for their images. The model is in `train` mode meanwhile, and
+        in `eval` mode afterwards.
 
         Raises TrainingError if the loss, the gradients or the weights are not finite
         any more, DataError for an image that cannot be read (see `FilesTask`), and
@@ -147,11 +152,16 @@ class Trainer(RunState):
                 self.stopped_by = stop.signal
                 if self.files.is_begun or self.step > 0:
                     saver.save()
+                    self._list_bad_samples()
             except TrainingError as error:
                 batches.close()  # the search reads them again
                 raise self._explained(error, log, stop) from None
         self.model.eval()
-        return {"train_seconds": round(self.elapsed, 2), "steps": self.step}
+        return {
+            "train_seconds": round(self.elapsed, 2),
+            "steps": self.step,
+            "waited": round(reporter.waited_share_of_all(), 3),
+        }
 
     def _explained(self, error: TrainingError, log: Log, stop: Stop) -> TrainingError:
         """The error with its cause, unless it has one, or there is no time to look."""
@@ -222,12 +232,17 @@ class Trainer(RunState):
 
     def _report(self, result: dict[str, Array], reporter: Reporter) -> None:
         """Write an entry of the metrics, with the validation if it is due."""
+        self._list_bad_samples()
         entry = reporter.measure(result, self.guessing)
         if reporter.validation is not None and self._is_due(self.options.validate_every):
             entry |= reporter.validate(entry, reporter.validation)
             if self.best.look(entry):
                 write_best(self)
         reporter.log.write(entry)
+
+    def _list_bad_samples(self) -> None:
+        """List what could not be used so far, in a file next to the metrics."""
+        self.bad_samples.write([*self.task.skipped_rows, *self.loader.skipped.values()])
 
     def save(self, name: str = CHECKPOINT) -> Path | None:
         """Write CHECKPOINT, from which a run goes on, or BEST, which is for use only.

@@ -68,6 +68,7 @@ UPPER_BOUNDS = {
     "flip": 1.0,
     "word_dropout": 1.0,
     "tag_probability": 1.0,
+    "data_workers": 256,
 }
 """The largest values of options that have a bound of their own. Seeds may be long."""
 
@@ -152,6 +153,9 @@ class TrainingOptions:
     backend: str = command_line_field("numpy", "NAME", BACKEND_HELP)
     workers: int | None = command_line_field(
         None, "N", "threads (default: the cores, or one on a GPU)"
+    )
+    data_workers: int | None = command_line_field(
+        None, "N", "processes that decode images; 0: threads of the program (default: by need)"
     )
     shards: int = command_line_field(1, "N", "cut each batch into N pieces: less memory (1)")
     log_every: int = 10  # steps from one line of the metrics to the next

@@ -11,7 +11,7 @@ from clip_np.data import BatchLoader, a_few
 from clip_np.losses import Loss
 from clip_np.training.best import LOSS, RECALL
 from clip_np.training.health import fault_in, largest_values
-from clip_np.training.log import Entry, Log
+from clip_np.training.log import Entry, Log, Stopwatch
 from clip_np.training.replay import anomaly_in
 from clip_np.training.spoiled import explained, problem_in, spoiled
 from clip_np.training.state import RunState
@@ -39,6 +39,8 @@ class Reporter:
         self.loader = loader
         self.validation = validation
         self.log = log
+        self.started = Stopwatch()
+        self.waited_at_start = self.waited = loader.wait_seconds
         self.watch = Watch(loss.guessing_formula)
         for entry in log.metrics.kept:
             self.watch.remember(entry)
@@ -67,9 +69,19 @@ class Reporter:
             "grad_norm": norm,
             "learning_rate": state.optimizer.lr,
             "samples_per_second": round(self.log.samples_per_second(state.step), 1),
+            "waited": round(self._waited_share(), 3),
         }
         self.watch.look(entry, waited=self.loader.wait_seconds)
         return entry
+
+    def _waited_share(self) -> float:
+        """The share of the time since the last entry in which steps had no batch."""
+        before, self.waited = self.waited, self.loader.wait_seconds
+        return (self.waited - before) / self.log.since_last.seconds()
+
+    def waited_share_of_all(self) -> float:
+        """The share of the time since the start in which steps had no batch."""
+        return (self.loader.wait_seconds - self.waited_at_start) / self.started.seconds()
 
     def validate(self, entry: Entry, validation: Validation) -> Entry:
         """What the validation adds to an entry. TrainingError for a loss like NaN."""

@@ -216,7 +216,8 @@ class Watch:
         if passed > WAITING_SECONDS and waited > WAITING_SHARE * passed:
             self._warn(
                 sign=f"the model waits for images {waited / passed:.0%} of the time",
-                cause="large image files, or a slow disk or network: store them smaller, or nearer",
+                cause="large image files, or a slow disk or network: store them smaller, or "
+                "nearer, or let more processes decode them (`data_workers`)",
             )
 
     def _warn(self, sign: str, cause: str) -> None:

@@ -38,7 +38,7 @@ TRAIN_FLAGS = [
     *("--weight-decay", "--warmup", "--vocab-size"),
     *("--augment", "--shift", "--zoom", "--crop", "--colour", "--hue", "--grey", "--blur"),
     *("--cut-out", "--flip", "--word-dropout"),
-    *("--loss", "--seed", "--workers", "--shards", "--name", "--out", "--resume"),
+    *("--loss", "--seed", "--workers", "--data-workers", "--shards", "--name", "--out", "--resume"),
     "--changed-data",
 ]
 

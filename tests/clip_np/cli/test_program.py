@@ -60,7 +60,7 @@ def test_the_program_can_be_started_as_a_module():
         ("evaluate run", "run: names no data to measure on; pass --data PATH"),
         ("evaluate run --data nowhere", "nowhere does not exist"),
         ("evaluate cut", "damaged, or not an .npz file"),
-        ("train --data photos --split train", "--split and --streaming are only for sets"),
+        ("train --data photos --split train", "--split is only for sets"),
         ("classify nowhere a.png a b", "nowhere: no such file or directory"),
         ("classify run a.png a b", "a.png: cannot be read (FileNotFoundError"),
         ("classify run run a", "run: holds no images (.apng"),

@@ -4,52 +4,27 @@ import contextlib
 import functools
 import io
 import re
-import threading
 import time
 
 import numpy as np
 import pytest
+from loaders import assert_same, failing_stream, loader_of, our_threads
 from PIL import Image
 from small_data import noise, pairs_on_disk, rows_of_steps, some_pairs
 
 from clip_np.data import (
     AUGMENTATIONS,
     Augmentation,
-    BatchLoader,
     DataError,
     Pairs,
-    Row,
-    Stream,
+    kept_squares,
     load_images,
+    opened,
     resize_and_crop,
     to_model_input,
 )
 from clip_np.data import batches as loading
-
-
-def loader_of(pairs: Pairs, **changes) -> BatchLoader:
-    options = {
-        "size": 8,
-        "batch_size": 4,
-        "seed": 3,
-        "augmentation": Augmentation(shift=1, zoom=0.1),
-        "tag_probability": 0.5,
-    }
-    return BatchLoader(pairs, **(options | changes))
-
-
-def our_threads() -> list[str]:
-    """The threads of pools that are alive."""
-    names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith("ThreadPoolExecutor")]
-
-
-def assert_same(batches, others) -> None:
-    assert len(batches) == len(others)
-    for batch, other in zip(batches, others):
-        assert (batch.images == other.images).all()
-        assert batch.captions == other.captions
-        assert batch.names == other.names
+from clip_np.data.batches import choose_data_workers
 
 
 def rows_of(batch) -> list[int]:
@@ -82,11 +57,11 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path, monkeypatch):
     whole = list(loader_of(pairs).batches(0, 12))
     assert any(", " in caption for batch in whole for caption in batch.captions)
     assert_same(list(loader_of(pairs).batches(5, 12)), whole[5:])
-    loader = loader_of(pairs, workers=5)
+    loader = loader_of(pairs, threads=5)
     assert_same(list(loader.batches(0, 12)), whole)
     assert_same(list(loader.batches(2, 9)), whole[2:9])
-    assert_same(list(loader_of(pairs, workers=1).batches(11, 12)), whole[11:])
-    monkeypatch.setattr(loading, "CACHE_BYTES", 0)
+    assert_same(list(loader_of(pairs, threads=1).batches(11, 12)), whole[11:])
+    monkeypatch.setattr(kept_squares, "CACHE_BYTES", 0)
     assert_same(list(loader_of(pairs).batches(0, 12)), whole)
     other = list(loader_of(pairs, seed=4).batches(0, 12))
     assert other[0].names != whole[0].names
@@ -96,9 +71,9 @@ def test_strong_augmentation_is_the_same_for_any_number_of_threads():
     pairs = some_pairs(11)
     pairs.tags = ["red, green, blue"] * 11
     strong = AUGMENTATIONS["strong"]
-    whole = list(loader_of(pairs, augmentation=strong, workers=1).batches(0, 9))
-    assert_same(list(loader_of(pairs, augmentation=strong, workers=4).batches(0, 9)), whole)
-    assert_same(list(loader_of(pairs, augmentation=strong, workers=3).batches(4, 9)), whole[4:])
+    whole = list(loader_of(pairs, augmentation=strong, threads=1).batches(0, 9))
+    assert_same(list(loader_of(pairs, augmentation=strong, threads=4).batches(0, 9)), whole)
+    assert_same(list(loader_of(pairs, augmentation=strong, threads=3).batches(4, 9)), whole[4:])
 
 
 def test_every_step_and_seed_varies_images_anew():
@@ -117,13 +92,13 @@ def test_small_data_lowers_the_batch_size():
 
 @pytest.mark.parametrize(("squares", "decoded"), [(8, 8), (3, 3 + 3 * 5), (0, 24)])
 def test_squares_are_kept_while_there_is_room(tmp_path, monkeypatch, squares, decoded):
-    monkeypatch.setattr(loading, "CACHE_BYTES", squares * 8 * 8 * 3)
+    monkeypatch.setattr(kept_squares, "CACHE_BYTES", squares * 8 * 8 * 3)
     opened = []
     real = loading.load_square
     monkeypatch.setattr(
         loading, "load_square", lambda *arguments: opened.append(arguments) or real(*arguments)
     )
-    loader = loader_of(pairs_on_disk(tmp_path, 8), workers=1)
+    loader = loader_of(pairs_on_disk(tmp_path, 8), threads=1)
     assert len(list(loader.batches(0, 6))) == 6
     assert len(opened) == decoded
 
@@ -260,23 +235,6 @@ def test_load_images_stops_at_an_error():
 # --- Streams -----------------------------------------------------------------------
 
 
-def failing_stream(good: int) -> Stream:
-    """A stream that breaks after `good` rows; `read_rows` counts the rows read."""
-    first = some_pairs(4)
-    stream = Stream(first.captions, first.names, first.tags, first.sources, read=None)
-    stream.read_rows = 0
-
-    def read(seed):
-        for number in range(good):
-            stream.read_rows += 1
-            row = number % 4
-            yield Row(first.captions[row], first.names[row], "", first.sources[row], "train")
-        raise OSError("the network is down")
-
-    stream.read = read
-    return stream
-
-
 def test_an_error_of_a_stream_is_raised_when_its_batch_is_due():
     loader = loader_of(failing_stream(good=20))
     batches = loader.batches(0, 100)
@@ -295,3 +253,38 @@ def test_a_stream_is_read_only_a_few_batches_ahead():
     assert stream.read_rows <= 4 * (1 + 2 + 2)
     batches.close()
     assert our_threads() == []
+
+
+# --- Large photographs, and how many processes
+# --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"), [(32, (125, 94)), (64, (250, 188)), (224, (500, 375))]
+)
+def test_a_large_jpeg_is_decoded_smaller_where_it_will_be_small(tmp_path, size, decoded):
+    path = tmp_path / "photo.jpg"
+    photo = Image.fromarray(noise(9, 12, 3)).resize((500, 375), Image.Resampling.BICUBIC)
+    photo.save(path, quality=95)
+    seen = []
+
+    def square(image: Image.Image) -> np.ndarray:
+        seen.append(image.size)
+        return np.asarray(resize_and_crop(image, size)).astype(int)
+
+    small = opened(path, "photo", square, needed_side=size)
+    whole = opened(path, "photo", square)  # as the published preprocessing does
+    assert seen == [decoded, (500, 375)]
+    difference = np.abs(small - whole)  # levels, of 256
+    assert difference.mean() < 1 and difference.max() <= 8
+    pairs = Pairs(["a photo"], ["photo"], None, [path])
+    assert (load_images(pairs, size)[0][0] == small).all()
+
+
+def test_processes_are_for_images_that_are_decoded_again_and_again():
+    few, many = some_pairs(4, size=2), some_pairs(3567, size=2)
+    assert loader_of(few, data_workers=None).data_workers == 0
+    assert [choose_data_workers(many, 224, cores=cores) for cores in (1, 2, 3)] == [1, 1, 1]
+    assert choose_data_workers(many, 224, cores=8) == 4
+    assert choose_data_workers(many, 32, cores=8) == 0
+    assert choose_data_workers(failing_stream(4), 8, cores=4) == 2

@@ -242,9 +242,7 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch):
 
 
 def test_a_split_of_files_is_refused(tmp_path):
-    with pytest.raises(
-        DataError, match="`split` and `streaming` are only for sets of the datasets library"
-    ):
+    with pytest.raises(DataError, match="`split` is only for sets of the datasets library"):
         open_dataset(tmp_path, split="train")
 
 

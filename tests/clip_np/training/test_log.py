@@ -26,7 +26,7 @@ def test_metrics_tell_what_happened(task, tmp_path):
     for record in records:
         assert set(record) == {
             *("step", "seconds", "loss", "guessing", "temperature", "grad_norm", "learning_rate"),
-            *("samples_per_second", "validation_loss", "validation_guessing"),
+            *("samples_per_second", "waited", "validation_loss", "validation_guessing"),
             *("validation_recall_at_1", "validation_chance", "validation_pairs"),
         }
         assert all(math.isfinite(value) for value in record.values())

@@ -34,12 +34,8 @@ def test_shapes_are_trained_on_without_validation_and_test(tmp_path, monkeypatch
     task.splits = Untouchable()
     trainer = trainer_of(task, tmp_path, validate_every=10)
     seen = set()
-    square = trainer.loader._square
-    monkeypatch.setattr(
-        trainer.loader,
-        "_square",
-        lambda *given: (seen.add(given[0].names[given[1]]), square(*given))[1],
-    )
+    get = trainer.loader.kept.get  # asked for each image before it is decoded
+    monkeypatch.setattr(trainer.loader.kept, "get", lambda name: (seen.add(name), get(name))[1])
     trainer.run()
     assert trainer.loader.pairs is task.train
     assert seen <= set(task.train.names)
