@@ -165,7 +165,7 @@ def _print_confused(arguments: argparse.Namespace, confused: Sequence[Confusion]
     if confused:
         print_text(arguments, "most often called by another name:")
     for pair in confused:
-        line = f"    {pair.mistakes:>5,} of {pair.images:,} {pair.actual} called {pair.named}"
+        line = f"    {pair.actual} called {pair.named}: {pair.mistakes:,} of {pair.images:,}"
         print_text(arguments, shown(line))
 
 

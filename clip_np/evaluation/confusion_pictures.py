@@ -20,6 +20,7 @@ from clip_np.evaluation.confusion import Confusion, most_confused
 from clip_np.evaluation.drawing import (
     BODY_SIZE,
     GREY,
+    HEADING_WIDTH,
     INK,
     LETTER_WIDTH,
     LINE_HEIGHT,
@@ -40,6 +41,7 @@ NAME_GAP = 0.06  # inches between a name and the table
 LINE_EVERY = 10  # small cells between two thin lines that guide the eye
 DARK = 0.6  # cells with a darker shade have white figures
 LEAST_SHOWN = 0.005  # of a row; smaller shares would be written as 0
+LIST_STEP = 0.16  # inches from one of them to the next
 SHOWN_PAIRS = 8  # most confused pairs below the table
 
 
@@ -77,10 +79,9 @@ def confusion_picture(
     # The table hangs down from (0, 0); names stand to its left and above it.
     axes = figure.add_axes((0, -side, side, side), xticks=[], yticks=[])
     _draw_cells(axes, shares, layout)
-    rise = _draw_names(figure, names, layout)
-    _draw_confused(figure, confused, top=-side - 2 * LINE_HEIGHT, left=-NAME_WIDTH)
-    note = _note(matrix, len(kept))
-    return save(figure, path, title, note, left=-NAME_WIDTH, top=rise)
+    reach = _draw_names(figure, names, layout)
+    _draw_confused(figure, confused, top=-side - 2 * LINE_HEIGHT, left=-reach)
+    return save(figure, path, title, _note(matrix, len(kept)), left=-reach, top=reach)
 
 
 def _classes_to_draw(matrix: np.ndarray) -> np.ndarray:
@@ -93,7 +94,7 @@ def _draw_cells(axes: Any, shares: np.ndarray, layout: _Layout) -> None:
     """Shade the table (C, C), and write the shares into large cells."""
     is_right = np.eye(len(shares), dtype=bool)
     right = np.ma.masked_array(shares, ~is_right)
-    wrong = np.ma.masked_array(np.sqrt(shares), is_right)
+    wrong = np.ma.masked_array(np.sqrt(shares), is_right | (shares == 0))
     for table, colours in ((wrong, "Oranges"), (right, "Blues")):
         axes.imshow(table, cmap=colours, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.spines[:].set(color=GREY, linewidth=0.6)
@@ -118,7 +119,7 @@ def _draw_cells(axes: Any, shares: np.ndarray, layout: _Layout) -> None:
 
 
 def _draw_names(figure: Any, names: Sequence[str], layout: _Layout) -> float:
-    """Write the names to the left and above; returns how high the longest reaches."""
+    """Write the names to the left and above; returns how far the longest reaches."""
     scale = BODY_SIZE / layout.size  # smaller letters: more of them in the same width
     lines = [wrap(name, NAME_WIDTH * scale, max_lines=1) for name in names]
     for number, line in enumerate(lines):
@@ -135,12 +136,13 @@ def _draw_names(figure: Any, names: Sequence[str], layout: _Layout) -> float:
 def _draw_confused(figure: Any, confused: Sequence[Confusion], top: float, left: float) -> None:
     """List the most frequent mistakes below the table."""
     lines = [
-        f"{pair.mistakes:>5,} of {pair.images:,} {pair.actual} called {pair.named}"
+        f"{pair.actual} called {pair.named}: {pair.mistakes:,} of {pair.images:,}"
         for pair in confused
     ]
     heading = "Most often called by another name:" if lines else "No image has a wrong name."
     for number, line in enumerate([heading, *lines]):
-        draw_text(figure, left, top - number * LINE_HEIGHT * 1.2, line, INK)
+        words = wrap(line, HEADING_WIDTH, max_lines=1)
+        draw_text(figure, left, top - number * LIST_STEP, words, INK)
 
 
 def _note(matrix: np.ndarray, drawn: int) -> str:

@@ -65,7 +65,8 @@ CHARTS = (
 def option_differences(options: Sequence[Mapping[str, Any]]) -> list[str]:
     """For each run those of its options that not all runs share, in words.
 
-    >>> option_differences([{"loss": "clip", "seed": 0}, {"loss": "sigmoid", "seed": 0}])
+    >>> runs = [{"loss": "clip", "seed": 0}, {"loss": "sigmoid", "seed": 0}]
+    >>> option_differences(runs)
     ['loss clip', 'loss sigmoid']
     >>> option_differences([{"seed": 0}, {"seed": 1, "patience": 3}])
     ['seed 0, patience not recorded', 'seed 1, patience 3']
@@ -113,9 +114,10 @@ def compare_runs(runs: Sequence[RunCurves], path: File) -> Path:
     for chart in CHARTS:
         _draw_chart(figure, runs, chart, foot=foot - CHART_HEIGHT)
         foot -= CHART_HEIGHT + CHART_GAP
-    _draw_legend(figure, run_labels(runs), top=foot + CHART_GAP - LEGEND_DROP)
+    labels = [f"{label}: {_best(run)}" for label, run in zip(run_labels(runs), runs)]
+    _draw_legend(figure, labels, top=foot + CHART_GAP - LEGEND_DROP)
     title = f"{len(runs)} runs"
-    note = "Dashed: a model that knows nothing. " + "; ".join(_best(run) for run in runs)
+    note = "Dashed: what a model scores that knows nothing."
     return save(figure, path, title, note, left=-LABELS_WIDTH, top=0.0)
 
 
@@ -175,12 +177,18 @@ def _level(run: RunCurves, key: str) -> float | None:
 
 
 def _best(run: RunCurves) -> str:
-    """The highest recall of a run, and where."""
-    steps, recalls = entry_column(run.entries, "validation_recall_at_1")
+    """The highest recall of a run, and its step, beside chance and how many pairs."""
+    steps, recalls = entry_column(run.entries, CHARTS[1].values)
     if len(steps) == 0:
-        return f"{run.name}: no recall"
+        return "no recall"
     highest = int(recalls.argmax())
-    return f"{run.name}: best recall {recalls[highest]:.3f} at step {steps[highest]:,.0f}"
+    text = f"best recall {recalls[highest]:.3f} at step {steps[highest]:,.0f}"
+    level = _level(run, CHARTS[1].chance)
+    _, pairs = entry_column(run.entries, "validation_pairs")
+    if level is not None and len(pairs):
+        plural = "" if pairs[-1] == 1 else "s"
+        text += f" (chance {level:.3g}, {pairs[-1]:,.0f} pair{plural})"
+    return text
 
 
 def _word(value: Any) -> str:

@@ -13,7 +13,7 @@ from image_folders import untrained_run
 from paths import ROOT
 
 import clip_np
-from clip_np.cli import evaluating, runs
+from clip_np.cli import evaluating
 from clip_np.encoders import PRESETS
 from clip_np.weights import CHECKPOINT, save_checkpoint
 
