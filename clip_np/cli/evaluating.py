@@ -48,6 +48,10 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     asks_for_classes = arguments.classes is not None or arguments.label_column is not None
     if asks_for_classes:
         refuse_options(arguments, ["choices", "caption_column"], "not for classes")
+        if not arguments.probe:
+            refuse_options(arguments, ["neighbours"], "only with --probe")
+        if arguments.neighbours is not None and arguments.neighbours < 1:
+            raise ValueError(f"`neighbours` is {arguments.neighbours}, expected 1 or more")
     else:
         refuse_options(arguments, CLASS_OPTIONS, "only with --classes or --label-column")
     opened = _open_model(arguments)
@@ -116,13 +120,20 @@ def _measure_pairs(
         opened.model, opened.preprocess, pairs.test, pairs.skip_bad
     )
     text_features = embed_texts(opened.model, opened.tokenizer, readable.captions)
-    return measure_pairs(
+    choices = CHOICES if arguments.choices is None else arguments.choices
+    measured = measure_pairs(
         image_features,
         text_features,
         readable.captions,
         image_names=readable.names,
-        choices=arguments.choices or CHOICES,
+        choices=choices,
     )
+    if arguments.choices is not None and f"multiple_choice_{choices}" not in measured.figures:
+        raise ValueError(
+            f"`choices` is {choices}, and there are {measured.figures['distinct_captions']} "
+            "distinct captions to choose from"
+        )
+    return measured
 
 
 # --- which pairs ----------------------------------------------------------------------
