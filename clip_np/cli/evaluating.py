@@ -11,6 +11,7 @@ data name no test split, all pairs are measured.
 """
 
 import argparse
+import warnings
 from typing import Any, NamedTuple
 
 from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
@@ -18,7 +19,7 @@ from clip_np.cli.classifying import CLASS_OPTIONS, PairsToMeasure, measure_namin
 from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
-from clip_np.data import Preprocess, is_shapes_split, open_dataset, training_preprocess
+from clip_np.data import DataWarning, Preprocess, is_shapes_split, open_dataset, training_preprocess
 from clip_np.evaluation import (
     CHOICES,
     AnyTokenizer,
@@ -28,9 +29,17 @@ from clip_np.evaluation import (
     measure_pairs,
 )
 from clip_np.model import CLIP
-from clip_np.training import FilesTask, SavedTraining, ShapesTask, count_of_pairs, read_run
+from clip_np.training import (
+    FilesTask,
+    SavedTraining,
+    ShapesTask,
+    count_of_pairs,
+    measure_shapes,
+    read_run,
+)
 from clip_np.weights import load
 
+CLASSES_BECOME_CAPTIONS = ".* become captions"  # a warning that is no news here
 PROBED_SHARE = 0.5  # of the images, to learn from, where the data name no test split
 
 
@@ -56,7 +65,9 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         refuse_options(arguments, CLASS_OPTIONS, "only with --classes or --label-column")
     opened = _open_model(arguments)
     if asks_for_classes:
-        pairs = _open_pairs(arguments, opened.source, labelled=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", CLASSES_BECOME_CAPTIONS, DataWarning)
+            pairs = _open_pairs(arguments, opened.source, labelled=True)
         return measure_naming(arguments, opened.model, opened.preprocess, opened.tokenizer, pairs)
     if _is_about_shapes(arguments, opened.source):
         measured, measured_on = _measure_shapes(arguments, opened)
@@ -108,8 +119,7 @@ def _measure_shapes(arguments: argparse.Namespace, opened: OpenedModel) -> tuple
         task = ShapesTask(training=False, **settings)
     else:
         task = ShapesTask(test=arguments.data, training=False)
-    figures = task.report(opened.model, opened.tokenizer)
-    return Measurement(figures, task.chance(), intervals={}), task.measured_on
+    return measure_shapes(opened.model, opened.tokenizer, task.splits), task.measured_on
 
 
 def _measure_pairs(

@@ -6,6 +6,7 @@ recall of each in validation, beside chance.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def _curves_of(name: str) -> RunCurves:
     """What is compared of a run."""
     directory, options = _run_directory(name)
     description = read_description(directory)
-    options = {**options, **description.get("options", {})}
+    # Options that are newer than the run have the values that it had without them.
+    options = dataclasses.asdict(TrainingOptions.of(options))
     data = description.get("data", {})
     options |= {f"data: {key}": data[key] for key in COMPARED_DATA if key in data}
     return RunCurves(

@@ -51,7 +51,13 @@ from clip_np.evaluation.features import (
     embed_texts,
     unit_features,
 )
-from clip_np.evaluation.metrics import TIE, multiple_choice_accuracy, ranks, retrieval_metrics
+from clip_np.evaluation.metrics import (
+    TIE,
+    multiple_choice_accuracy,
+    ranks,
+    retrieval_metrics,
+    retrieval_ranks,
+)
 from clip_np.evaluation.chance import chance_of_recall
 from clip_np.evaluation.bootstrap import Interval, bootstrap_interval
 from clip_np.evaluation.zero_shot import caption_probabilities, zero_shot_classifier
@@ -65,7 +71,7 @@ from clip_np.evaluation.class_lists import (
 from clip_np.evaluation.probes import LinearProbe, linear_probe
 from clip_np.evaluation.neighbours import NEIGHBOURS, nearest_neighbours
 from clip_np.evaluation.confusion import Confusion, confusion_matrix, most_confused
-from clip_np.evaluation.measuring import Measurement, measure_classes, measure_pairs
+from clip_np.evaluation.measuring import Measurement, class_ranks, measure_classes, measure_pairs
 from clip_np.evaluation.folders import embed_files, image_files
 from clip_np.evaluation.reports import (
     CHOICES,
@@ -128,6 +134,7 @@ __all__ = [
     "caption_grid",
     "caption_probabilities",
     "chance_of_recall",
+    "class_ranks",
     "classes_of",
     "compare_runs",
     "confusion_matrix",
@@ -164,6 +171,7 @@ __all__ = [
     "read_picture",
     "read_templates",
     "retrieval_metrics",
+    "retrieval_ranks",
     "run_page",
     "search_index",
     "similarity_matrix",
