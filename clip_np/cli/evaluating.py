@@ -19,7 +19,14 @@ from clip_np.cli.classifying import CLASS_OPTIONS, PairsToMeasure, measure_namin
 from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
-from clip_np.data import DataWarning, Preprocess, is_shapes_split, open_dataset, training_preprocess
+from clip_np.data import (
+    DataWarning,
+    Preprocess,
+    a_few,
+    is_shapes_split,
+    open_dataset,
+    training_preprocess,
+)
 from clip_np.evaluation import (
     CHOICES,
     AnyTokenizer,
@@ -68,11 +75,13 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", CLASSES_BECOME_CAPTIONS, DataWarning)
             pairs = _open_pairs(arguments, opened.source, labelled=True)
+        _say_skipped(arguments, pairs)
         return measure_naming(arguments, opened.model, opened.preprocess, opened.tokenizer, pairs)
     if _is_about_shapes(arguments, opened.source):
         measured, measured_on = _measure_shapes(arguments, opened)
     else:
         pairs = _open_pairs(arguments, opened.source, labelled=False)
+        _say_skipped(arguments, pairs)
         measured, measured_on = _measure_pairs(arguments, opened, pairs), pairs.measured_on
     print_text(arguments, f"on {measured_on}:")
     print_figures(arguments, measured.figures, measured.chance, measured.intervals)
@@ -85,6 +94,13 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         "chance": measured.chance,
         "intervals": {name: list(ends) for name, ends in measured.intervals.items()},
     }
+
+
+def _say_skipped(arguments: argparse.Namespace, pairs: PairsToMeasure) -> None:
+    """Say which rows of the data were left out, if any."""
+    if pairs.skipped_rows:
+        count = len(pairs.skipped_rows)
+        print_text(arguments, f"rows that are left out: {count}: {a_few(pairs.skipped_rows)}")
 
 
 def _open_model(arguments: argparse.Namespace) -> OpenedModel:

@@ -110,6 +110,14 @@ def test_without_a_word_about_classes_pairs_are_measured(capsys, table):
     assert "recall at 1" in errors and "as good as guessing" in errors
 
 
+def test_rows_that_are_left_out_are_counted(capsys, table):
+    path = table / "captions.csv"
+    path.write_text(path.read_text("utf-8") + "nothing.png,,red\n", "utf-8")
+    output, errors = run(capsys, "evaluate", "run", "--data", table, "--skip-bad", "--json")
+    assert figures_of(output)["pairs"] == 12
+    assert "rows that are left out: 1: captions.csv line 14" in errors
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
