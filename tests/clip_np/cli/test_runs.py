@@ -54,7 +54,7 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert len(again) == 6
     figures, errors = run(capsys, "evaluate", folder / CHECKPOINT)
     assert errors == ""
-    assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001\n" in figures
+    assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001   95 %: " in figures
 
 
 def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
