@@ -4,6 +4,7 @@
     clip-np train --data FOLDER                   your own images and captions
     clip-np evaluate RUN                          the figures of a run, once more
     clip-np plot RUN                              the loss so far
+    clip-np plot RUN RUN                          which of two runs went better
     clip-np info RUN                              what a model is
     clip-np classify RUN cat.jpg "a cat" "a dog"  which caption fits an image
     clip-np embed RUN FOLDER -o index.npz         see all images once ...
@@ -24,7 +25,11 @@ shared_arguments, search_arguments     arguments of several commands, and for se
 mistyped     what a wrong argument may have meant
 messages     parameters of functions become options of the command line
 output       lines, pictures and warnings for people
-runs         train, evaluate, plot
+runs         train
+evaluating, classifying                measuring_arguments: evaluate
+plotting     plot
+chosen       which options were chosen
+figures      figures beside chance
 asking       info, classify
 searching    embed, search, duplicates
 converting   convert

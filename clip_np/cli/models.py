@@ -7,12 +7,13 @@ The first one is the model, unless --model names it. Both of these mean the same
 """
 
 import argparse
+import os
 from typing import NamedTuple
 
 from clip_np.data import Preprocess
 from clip_np.evaluation import AnyTokenizer
 from clip_np.model import CLIP
-from clip_np.weights import load
+from clip_np.weights import CHECKPOINT, PREVIOUS, load
 
 
 class LoadedModel(NamedTuple):
@@ -40,3 +41,10 @@ def load_model(arguments: argparse.Namespace) -> LoadedModel:
         image_size=arguments.image_size,
     )
     return LoadedModel(path, inputs, model, preprocess, tokenizer)
+
+
+def is_run(path: str) -> bool:
+    """Whether a path means a checkpoint of this library, and not published weights."""
+    if os.path.isdir(path):
+        return any(os.path.exists(os.path.join(path, name)) for name in (CHECKPOINT, PREVIOUS))
+    return path.lower().endswith(".npz")

@@ -18,8 +18,9 @@ from typing import Any
 from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
+from clip_np.cli.measuring_arguments import add_evaluate, add_plot
 from clip_np.cli.mistyped import Parser
-from clip_np.cli.runs import evaluate_command, plot_command, train_command
+from clip_np.cli.runs import train_command
 from clip_np.cli.search_arguments import add_duplicates, add_embed, add_export, add_search
 from clip_np.cli.shared_arguments import (
     MODEL_HELP,
@@ -27,6 +28,7 @@ from clip_np.cli.shared_arguments import (
     add_activation,
     add_backend,
     add_command,
+    add_data_options,
     add_image_size,
     add_json,
     add_model_and_images,
@@ -35,11 +37,8 @@ from clip_np.cli.shared_arguments import (
 from clip_np.training import TrainingOptions
 
 PACKAGE = "minigrad-clip"
-RUN_HELP = "a run directory, or a checkpoint file in it"
 
 TRAIN = "Train a CLIP on the built-in shapes or on your own images, measure it, draw pictures."
-EVALUATE = "Measure a trained model on its test split, or any model on other data."
-PLOT = "Draw the loss of a run again, also while it is training."
 INFO = "Say what a model is: its file, its sizes, its tokenizer, how long it was trained."
 
 CLASSIFY = """\
@@ -123,7 +122,7 @@ class PrintVersion(argparse.Action):
 def add_train(commands: Commands) -> None:
     """Add `clip-np train` and its arguments."""
     command = add_command(commands, "train", train_command, TRAIN)
-    _add_data_options(command)
+    add_data_options(command)
     command.add_argument(
         "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
     )
@@ -143,23 +142,6 @@ def add_train(commands: Commands) -> None:
         "with --resume: go on although the data has changed; what was held out stays held out",
     )
     _add_training_options(command)
-    add_json(command)
-
-
-def add_evaluate(commands: Commands) -> None:
-    """Add `clip-np evaluate` and its arguments."""
-    command = add_command(commands, "evaluate", evaluate_command, EVALUATE)
-    command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
-    _add_data_options(command)
-    add_activation(command)
-    add_backend(command)
-    add_json(command)
-
-
-def add_plot(commands: Commands) -> None:
-    """Add `clip-np plot` and its arguments."""
-    command = add_command(commands, "plot", plot_command, PLOT)
-    command.add_argument("run", metavar="RUN", help=RUN_HELP)
     add_json(command)
 
 
@@ -235,41 +217,6 @@ def add_convert(commands: Commands) -> None:
 
 
 # --- arguments that some commands share ---------------------------------------------
-
-
-def _add_data_options(command: argparse.ArgumentParser) -> None:
-    """--data, and how to read it."""
-    command.add_argument(
-        "--data",
-        metavar="DATA",
-        help="a folder with captions.csv or metadata.csv, or with pairs of files name.jpg and "
-        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
-        "its name on the Hugging Face hub (default: the built-in shapes)",
-    )
-    command.add_argument("--image-column", metavar="NAME", help="column that holds the images")
-    command.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
-    command.add_argument(
-        "--split", metavar="NAME", help="datasets only: take all pairs from this split"
-    )
-    add_switch(
-        command,
-        "--streaming",
-        "datasets: read while training, keep nothing on the disk; tar files: list none before",
-    )
-    add_switch(
-        command, "--allow-outside", "read images that lie outside of the folder of their table"
-    )
-    command.add_argument(
-        "--template",
-        metavar="TEXT",
-        help='the caption of a class, such as "a photo of a {}", for data with classes (folders, '
-        "or labels of the datasets library) in place of captions",
-    )
-    add_switch(
-        command,
-        "--skip-bad",
-        "leave out images that cannot be read and rows without image or caption, and count them",
-    )
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""How is a model trained, measured and watched from a shell?
+"""How is a model trained from a shell?
 
 `clip-np train` makes a *run*: a directory with the checkpoint, the metrics and the
-pictures of one training. `clip-np evaluate` and `clip-np plot` look at it again, and
-`clip-np train --resume` goes on with it.
+pictures of one training. `clip-np train --resume` goes on with it; `clip-np evaluate`
+and `clip-np plot` look at it again (evaluating.py, plotting.py).
 
 Every option that is not given is None. So the settings that suit a task, those of a
 preset, and those that a resumed run was started with all hold, unless an option
@@ -11,23 +11,22 @@ replaces them.
 
 import argparse
 import dataclasses
-import os
 import shlex
 import signal
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
+from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE, Preprocess, is_shapes_split
+from clip_np.data import IMAGE_SIZE
 from clip_np.encoders import PRESETS
-from clip_np.evaluation import AnyTokenizer, loss_curve
+from clip_np.evaluation import AnyTokenizer
 from clip_np.files import FileError, file_errors, shown
 from clip_np.model import CLIP
 from clip_np.training import (
-    METRICS,
     FilesTask,
     RunDirectory,
     SavedTraining,
@@ -38,24 +37,13 @@ from clip_np.training import (
     changes,
     count_of_pairs,
     open_task,
-    read_metrics,
-    read_run,
     saved_training,
     write_description,
 )
-from clip_np.weights import CHECKPOINT, PREVIOUS, load, locate
+from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
-DATA_OPTIONS = (
-    "image_column",
-    "caption_column",
-    "split",
-    "streaming",
-    "allow_outside",
-    "template",
-    "skip_bad",
-)
 NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights",
@@ -64,22 +52,7 @@ RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
-MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
-FIGURE_WIDTH = 36  # characters of a figure's name
-
-
-def _options_given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the named options that are set."""
-    values = {name: getattr(arguments, name, None) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _refuse(arguments: argparse.Namespace, names: Iterable[str], reason: str) -> None:
-    """ValueError if one of the named options is set: it would have no effect."""
-    flags = ["--" + name.replace("_", "-") for name in _options_given(arguments, names)]
-    if flags:
-        raise ValueError(f"{', '.join(flags)}: {reason}; leave it out")
 
 
 # --- clip-np train --------------------------------------------------------------------
@@ -119,7 +92,7 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
     print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
-    _say_chance(arguments, trainer.task, figures)
+    say_chance(arguments, figures, trainer.task.chance())
     counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
     return {**result, **counts, **figures}
 
@@ -145,7 +118,7 @@ def _new_directory(arguments: argparse.Namespace) -> Path:
 
 def _new_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     """A trainer at its first step."""
-    options = _options_given(arguments, TRAINING_OPTIONS)
+    options = chosen_options(arguments, TRAINING_OPTIONS)
     TrainingOptions.of({}, **options)  # mistakes in them show before the data is opened
     task = _open_data(arguments)
     if task.train is None:
@@ -157,9 +130,9 @@ def _open_data(arguments: argparse.Namespace) -> Task:
     """The task of --data, or the built-in shapes."""
     seed = arguments.seed or 0
     if arguments.data is not None:
-        _refuse(arguments, ["test"], "only for the built-in shapes")
-        return FilesTask(arguments.data, seed=seed, **_options_given(arguments, DATA_OPTIONS))
-    _refuse(arguments, DATA_OPTIONS, "only for --data")
+        refuse_options(arguments, ["test"], "only for the built-in shapes")
+        return FilesTask(arguments.data, seed=seed, **chosen_options(arguments, DATA_OPTIONS))
+    refuse_options(arguments, DATA_OPTIONS, "only for --data")
     size = PRESETS[arguments.preset or "tiny"].vision.image_size
     if size != IMAGE_SIZE:
         raise ValueError(
@@ -171,7 +144,7 @@ def _open_data(arguments: argparse.Namespace) -> Task:
 
 def _require_run_directory(arguments: argparse.Namespace) -> None:
     """Look at --resume before anything is made or locked there."""
-    _refuse(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
+    refuse_options(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
     directory = Path(arguments.resume)
     if directory.is_file():  # the files next to it would be overwritten
         raise ValueError(f"--resume {directory}: expected a run directory, not a file in it")
@@ -187,7 +160,7 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     saved = saved_training(checkpoint, files.path)
     with file_errors(files.path, "no run to go on with"):
         saved.require_all()
-    chosen = _options_given(arguments, TRAINING_OPTIONS)
+    chosen = chosen_options(arguments, TRAINING_OPTIONS)
     options = TrainingOptions.of(saved.options or {}, **chosen)
     task = open_task(_source_to_go_on(arguments, saved.source or {}))
     _look_at_data(arguments, task, saved)
@@ -254,101 +227,13 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
 
 
 def _measure(
-    arguments: argparse.Namespace,
-    task: Task,
-    model: CLIP,
-    tokenizer: AnyTokenizer,
-    preprocess: Preprocess | None = None,
+    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: AnyTokenizer
 ) -> dict[str, Any]:
     """The figures of a model on the task's held-out data, also printed as a table."""
-    figures = task.report(model, tokenizer, preprocess)
-    print_text(arguments, f"on {task.measured_on}:")
+    figures = task.report(model, tokenizer)
     chances = task.chance()
-    for key, value in figures.items():
-        line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
-        if key in chances:
-            line += f"   chance {round(chances[key], 3):g}"
-            line += ": says nothing" if chances[key] == 1 else ""
-        print_text(arguments, line)
+    print_text(arguments, f"on {task.measured_on}:")
+    print_figures(arguments, figures, chances, intervals={})
     if chances.get("recall_at_1") == 1:
         print_text(arguments, f"{count_of_pairs(figures['pairs'])} measured: says nothing")
     return figures
-
-
-def _say_chance(arguments: argparse.Namespace, task: Task, figures: dict[str, Any]) -> None:
-    """Say that there are too few pairs to judge a model by, if so."""
-    chance = task.chance().get("recall_at_1", 0.0)
-    if chance >= MOST_CHANCE:
-        print_text(
-            arguments,
-            f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
-            f"{figures['pairs']:,} held-out pairs",
-        )
-
-
-# --- clip-np evaluate and plot --------------------------------------------------------
-
-
-def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure a trained model on its test split, or any model on other data."""
-    if is_run(arguments.run):
-        checkpoint = read_run(arguments.run, arguments.activation)
-        source = SavedTraining.of(checkpoint.training).source or {}
-        task = _data_to_measure_on(arguments, source)
-        checkpoint.model.to(arguments.backend or "numpy")
-        figures = _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
-    else:
-        loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
-        task = _data_to_measure_on(arguments, {})
-        figures = _measure(arguments, task, loaded.model, loaded.tokenizer, loaded.preprocess)
-    _say_chance(arguments, task, figures)
-    return figures
-
-
-def is_run(path: str) -> bool:
-    """Whether a path means a checkpoint of this library, and not published weights."""
-    if os.path.isdir(path):
-        return any(os.path.exists(os.path.join(path, name)) for name in (CHECKPOINT, PREVIOUS))
-    return path.lower().endswith(".npz")
-
-
-def _data_to_measure_on(arguments: argparse.Namespace, source: dict[str, Any]) -> Task:
-    """The data of --data, or those that the run's `source` names."""
-    if arguments.data is None:
-        _refuse(arguments, DATA_OPTIONS, "only for --data")
-        if not source:
-            raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
-        return open_task(source, training=False)
-    settings = _options_given(arguments, DATA_OPTIONS)
-    if source.get("task") == "shapes" and not settings and is_shapes_split(arguments.data):
-        return ShapesTask(test=arguments.data, training=False)
-    # With the seed of the training, what it held out is held out again.
-    return FilesTask(arguments.data, seed=source.get("seed", 0), **settings)
-
-
-def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Draw the loss of a run again, also while it is training."""
-    if not is_run(arguments.run):
-        path = locate(arguments.run)  # there may be nothing at all
-        raise ValueError(f"{path}: weights alone hold no losses; a run has them in {METRICS}")
-    options = SavedTraining.of(read_run(arguments.run).training).options
-    path = Path(arguments.run)
-    directory = path if path.is_dir() else path.parent
-    if options is None or not (directory / METRICS).is_file():
-        raise ValueError(f"{arguments.run}: expected the directory of a run, with its {METRICS}")
-    entries = read_metrics(directory / METRICS)
-    chosen = TrainingOptions.of(options)
-    draw_pictures(
-        arguments,
-        lambda: [
-            loss_curve(
-                entries=entries,
-                path=directory / "loss.png",
-                batch_size=chosen.batch_size,
-                loss=chosen.loss,
-            )
-        ],
-        is_asked=True,
-    )
-    print_text(arguments, f"report: {shown(write_report(directory))}")
-    return {"records": len(entries)}

@@ -1,7 +1,7 @@
 """Which arguments do several commands have?
 
 They are added by the functions here, so that they have the same names and help
-everywhere. Those of the data and of the training are in `parser.py`.
+everywhere. Those of the training are in `parser.py`.
 """
 
 import argparse
@@ -13,6 +13,8 @@ from clip_np.training import BACKEND_HELP
 
 Function = Callable[[argparse.Namespace], dict[str, Any]]  # what runs a command
 Commands = Any  # what `add_subparsers` returns; argparse has no public name for it
+
+Arguments = Any  # a command, or a group of its options; likewise
 
 MODEL_HELP = "a run directory or a file of weights"
 
@@ -29,6 +31,41 @@ def add_command(
     )
     command.set_defaults(function=function, command_parser=command, status=0)
     return command
+
+
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """--data, and how to read it."""
+    command.add_argument(
+        "--data",
+        metavar="DATA",
+        help="a folder with captions.csv or metadata.csv, or with pairs of files name.jpg and "
+        "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
+        "its name on the Hugging Face hub (default: the built-in shapes)",
+    )
+    command.add_argument("--image-column", metavar="NAME", help="column that holds the images")
+    command.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")
+    command.add_argument(
+        "--split", metavar="NAME", help="datasets only: take all pairs from this split"
+    )
+    add_switch(
+        command,
+        "--streaming",
+        "datasets: read while training, keep nothing on the disk; tar files: list none before",
+    )
+    add_switch(
+        command, "--allow-outside", "read images that lie outside of the folder of their table"
+    )
+    command.add_argument(
+        "--template",
+        metavar="TEXT",
+        help='the caption of a class, such as "a photo of a {}", for data with classes (folders, '
+        "or labels of the datasets library) in place of captions",
+    )
+    add_switch(
+        command,
+        "--skip-bad",
+        "leave out images that cannot be read and rows without image or caption, and count them",
+    )
 
 
 def add_model_and_images(command: argparse.ArgumentParser) -> None:
@@ -81,6 +118,6 @@ def add_json(command: argparse.ArgumentParser) -> None:
     add_switch(command, "--json", "print one JSON object as the last line")
 
 
-def add_switch(command: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+def add_switch(command: Arguments, flag: str, meaning: str) -> None:
     """An option without a value: True if it is given, None if it is not."""
     command.add_argument(flag, action="store_true", default=None, help=meaning)

@@ -9,6 +9,9 @@ answer with the probability
 
 and the recall at k of chance is 1 minus this, averaged over all questions. With one
 right answer it is k / A. Where it is 1, no model can fail, and the figure says nothing.
+
+The first of R right answers stands at the place (A + 1) / (R + 1) on average, which is
+the middle of the list for one.
 """
 
 import math
@@ -28,11 +31,7 @@ def chance_of_recall(
     >>> chance_of_recall(3, captions=["a dog", "a dog", "a cat"])["recall_at_1"]
     0.5
     """
-    image = number_names(image_names, count)
-    caption = number_names(captions, count)
-    is_right = np.zeros((len(image.first_rows), len(caption.first_rows)), bool)
-    is_right[image.numbers, caption.numbers] = True
-    tables = {"image_to_text": is_right, "text_to_image": is_right.T}
+    tables = _right_answers(count, captions, image_names)
     chances: dict[str, float] = {}
     for k in RECALLS:
         for direction, table in tables.items():
@@ -40,6 +39,31 @@ def chance_of_recall(
         both = [chances[f"{direction}_recall_at_{k}"] for direction in tables]
         chances[f"recall_at_{k}"] = float(np.mean(both))
     return chances
+
+
+def chance_of_median_rank(
+    count: int, captions: Names = None, image_names: Names = None
+) -> dict[str, float]:
+    """About the median ranks of `retrieval_metrics` for a random order.
+
+    It is the median, over the questions, of the mean place of the first right answer.
+
+    >>> chance_of_median_rank(99)["image_to_text_median_rank"]
+    50.0
+    """
+    return {
+        f"{direction}_median_rank": float(np.median((table.shape[1] + 1) / (table.sum(axis=1) + 1)))
+        for direction, table in _right_answers(count, captions, image_names).items()
+    }
+
+
+def _right_answers(count: int, captions: Names, image_names: Names) -> dict[str, np.ndarray]:
+    """For both directions, which answers (columns) are right for a question (rows)."""
+    image = number_names(image_names, count)
+    caption = number_names(captions, count)
+    is_right = np.zeros((len(image.first_rows), len(caption.first_rows)), bool)
+    is_right[image.numbers, caption.numbers] = True
+    return {"image_to_text": is_right, "text_to_image": is_right.T}
 
 
 def _chance(is_right: np.ndarray, k: int) -> float:

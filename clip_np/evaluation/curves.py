@@ -45,10 +45,10 @@ def loss_curve(
     "validation_loss". If a step comes twice, because a run was resumed, the last entry
     counts. ValueError without a loss.
     """
-    steps, losses = _column(entries, "loss")
+    steps, losses = entry_column(entries, "loss")
     if len(steps) == 0:
         raise ValueError(f"loss_curve: none of {len(entries)} entries has a 'loss'")
-    validation_steps, validation_losses = _column(entries, "validation_loss")
+    validation_steps, validation_losses = entry_column(entries, "validation_loss")
     smooth = _smoothed(losses)
     levels = _levels_of_guessing(entries, batch_size, loss)
     top = HEADROOM * max(
@@ -92,11 +92,11 @@ def loss_curve(
 def _note(entries: Sequence[Mapping[str, float]], batch_size: int) -> str:
     """Which batches, and where the validation was best, by loss and by recall."""
     note = f"batches of N = {batch_size:,} pairs"
-    steps, losses = _column(entries, "validation_loss")
+    steps, losses = entry_column(entries, "validation_loss")
     if len(steps):
         lowest = losses.argmin()
         note += f"; lowest validation loss {losses[lowest]:.3f} at step {steps[lowest]:,.0f}"
-    steps, recalls = _column(entries, "validation_recall_at_1")
+    steps, recalls = entry_column(entries, "validation_recall_at_1")
     if len(steps):
         highest = recalls.argmax()
         note += f", highest recall {recalls[highest]:.3f} at step {steps[highest]:,.0f}"
@@ -112,8 +112,8 @@ def _levels_of_guessing(
     or hold equal captions. Entries of early runs do not know it.
     """
     formula = LOSSES[loss].guessing(batch_size)
-    _, training = _column(entries, "guessing")
-    _, validation = _column(entries, "validation_guessing")
+    _, training = entry_column(entries, "guessing")
+    _, validation = entry_column(entries, "validation_guessing")
     level = float(training.mean()) if len(training) else formula
     name = ""
     if abs(level - formula) < SAME_LEVEL:  # few captions are equal, or none
@@ -139,7 +139,7 @@ def step_range(steps: np.ndarray, validation_steps: np.ndarray) -> tuple[float, 
     return first - margin, last + margin
 
 
-def _column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def entry_column(entries: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """The steps (n,) with a value for `key`, in order, and the values (n,)."""
     value_at = {entry["step"]: entry[key] for entry in entries if entry.get(key) is not None}
     steps = sorted(value_at)

@@ -69,16 +69,26 @@ def draw_text(
     size: float = BODY_SIZE,
     ha: str = "left",
     va: str = "top",
+    rotation: float = 0.0,
 ) -> None:
     """Write text as it is.
 
     By default (x, y) is the upper left corner of its first line. ha and va are
-    matplotlib's horizontal and vertical alignment.
+    matplotlib's horizontal and vertical alignment, rotation is in degrees.
     """
     text = shown_lines(text)
     # A "$" in a caption is a dollar, not the beginning of a formula.
     figure.text(
-        x, y, text, color=colour, size=size, family=fonts_of(text), ha=ha, va=va, parse_math=False
+        x,
+        y,
+        text,
+        color=colour,
+        size=size,
+        family=fonts_of(text),
+        ha=ha,
+        va=va,
+        rotation=rotation,
+        parse_math=False,
     )
 
 

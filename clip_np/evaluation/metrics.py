@@ -106,6 +106,42 @@ def retrieval_metrics(
     >>> round(metrics["recall_at_1"], 3)
     0.833
     """
+    rank = retrieval_ranks(image_features, text_features, captions, image_names)
+    ranks_by_direction = {"image_to_text": rank.image_to_text, "text_to_image": rank.text_to_image}
+    metrics: dict[str, float] = {
+        "pairs": len(rank.image.numbers),
+        "distinct_captions": len(rank.caption.first_rows),
+    }
+    for direction, its_ranks in ranks_by_direction.items():
+        for k in RECALLS:
+            metrics[f"{direction}_recall_at_{k}"] = float((its_ranks <= k).mean())
+        metrics[f"{direction}_median_rank"] = float(np.median(its_ranks))
+    for k in RECALLS:
+        recalls = [metrics[f"{direction}_recall_at_{k}"] for direction in ranks_by_direction]
+        metrics[f"recall_at_{k}"] = float(np.mean(recalls))
+    return metrics
+
+
+class RetrievalRanks(NamedTuple):
+    """Where the first right answer to each question stands, and who asked."""
+
+    image_to_text: np.ndarray  # (M,), of the distinct images
+    text_to_image: np.ndarray  # (K,), of the distinct captions
+    image: DistinctNames  # of the N pairs
+    caption: DistinctNames
+
+
+def retrieval_ranks(
+    image_features: Features,
+    text_features: Features,
+    captions: Names = None,
+    image_names: Names = None,
+) -> RetrievalRanks:
+    """The ranks that `retrieval_metrics` is made of; the arguments are the same.
+
+    >>> retrieval_ranks(np.eye(2), np.eye(2)).image_to_text
+    array([1, 1])
+    """
     pairs = _unit_pairs(image_features, text_features)
     count = len(pairs.images)
     image = number_names(image_names, count)
@@ -114,20 +150,7 @@ def retrieval_metrics(
     scores = pairs.images[image.first_rows] @ pairs.texts[caption.first_rows].T
     is_right = np.zeros(scores.shape, bool)
     is_right[image.numbers, caption.numbers] = True
-
-    ranks_by_direction = {
-        "image_to_text": ranks(scores, is_right),
-        "text_to_image": ranks(scores.T, is_right.T),
-    }
-    metrics: dict[str, float] = {"pairs": count, "distinct_captions": len(caption.first_rows)}
-    for direction, rank in ranks_by_direction.items():
-        for k in RECALLS:
-            metrics[f"{direction}_recall_at_{k}"] = float((rank <= k).mean())
-        metrics[f"{direction}_median_rank"] = float(np.median(rank))
-    for k in RECALLS:
-        recalls = [metrics[f"{direction}_recall_at_{k}"] for direction in ranks_by_direction]
-        metrics[f"recall_at_{k}"] = float(np.mean(recalls))
-    return metrics
+    return RetrievalRanks(ranks(scores, is_right), ranks(scores.T, is_right.T), image, caption)
 
 
 def multiple_choice_accuracy(
@@ -161,6 +184,19 @@ def multiple_choice_accuracy(
     >>> round(multiple_choice_accuracy(images, texts, choices=3), 3)
     0.333
     """
+    return float(multiple_choice_wins(image_features, text_features, choices, captions).mean())
+
+
+def multiple_choice_wins(
+    image_features: Features, text_features: Features, choices: int = 3, captions: Names = None
+) -> np.ndarray:
+    """How likely each of N images prefers its caption: (N,), in (0, 1).
+
+    The arguments are those of `multiple_choice_accuracy`, which is the mean.
+
+    >>> multiple_choice_wins(np.eye(3), np.eye(3))
+    array([1., 1., 1.])
+    """
     pairs = _unit_pairs(image_features, text_features)
     caption = number_names(captions, len(pairs.images))
     distinct = len(caption.first_rows)
@@ -174,14 +210,14 @@ def multiple_choice_accuracy(
     scores = pairs.images @ pairs.texts[caption.first_rows].T  # (N, distinct)
     is_right = caption.numbers[:, None] == np.arange(distinct)  # (N, distinct)
     beaten = distinct - ranks(scores, is_right)  # (N,)
-    win = [math.comb(int(b), drawn) / math.comb(wrong, drawn) for b in beaten]
-    return float(np.mean(win))
+    draws = math.comb(wrong, drawn)
+    return np.array([math.comb(int(b), drawn) / draws for b in beaten])
 
 
 def _unit_pairs(image_features: Features, text_features: Features) -> UnitPairs:
     """Both kinds of features scaled to length 1; ValueError if they are not pairs."""
-    images = _unit_rows("image_features", image_features)
-    texts = _unit_rows("text_features", text_features)
+    images = unit_rows("image_features", image_features)
+    texts = unit_rows("text_features", text_features)
     if len(images) != len(texts) or len(images) == 0:
         raise ValueError(
             f"expected pairs of features, got {len(images)} images but {len(texts)} captions"
@@ -189,7 +225,7 @@ def _unit_pairs(image_features: Features, text_features: Features) -> UnitPairs:
     return UnitPairs(images=images, texts=texts)
 
 
-def _unit_rows(name: str, features: Features) -> np.ndarray:
+def unit_rows(name: str, features: Features) -> np.ndarray:
     """Features (N, E) as float64 rows of length 1; `name` is for the error."""
     rows = np.asarray(features, dtype=np.float64)
     if rows.ndim != 2:

@@ -12,15 +12,11 @@ from warnings import warn
 import numpy as np
 
 from clip_np.data import DataError, Pairs, Preprocess, a_few
-from clip_np.evaluation.chance import chance_of_recall
+from clip_np.evaluation.chance import chance_of_median_rank, chance_of_recall
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.evaluation.folders import embed_sources
-from clip_np.evaluation.metrics import (
-    Names,
-    multiple_choice_accuracy,
-    number_names,
-    retrieval_metrics,
-)
+from clip_np.evaluation.measuring import measure_pairs
+from clip_np.evaluation.metrics import Names
 from clip_np.model import CLIP
 
 CHOICES = 3  # captions in a multiple choice: the right one and two wrong ones
@@ -51,6 +47,17 @@ def prepared_pairs_report(
 ) -> dict[str, float]:
     """The figures of `pairs_report` for a model with a preprocessing of its own.
 
+    The images are opened as in `embed_readable`.
+    """
+    image_features, readable = embed_readable(model, preprocess, pairs, skip_bad)
+    return _report(model, tokenizer, image_features, readable.captions, readable.names)
+
+
+def embed_readable(
+    model: CLIP, preprocess: Preprocess, pairs: Pairs, skip_bad: bool = False
+) -> tuple[np.ndarray, Pairs]:
+    """The unit features (N, E) of the images of pairs, and the N pairs.
+
     The images are opened one batch after the other. DataError for an unreadable one;
     with skip_bad only if all are, and some make a warning that names them.
     """
@@ -67,9 +74,7 @@ def prepared_pairs_report(
         raise DataError(f"none of the {len(pairs)} images is readable: {a_few(problems)}")
     if problems:
         warn(f"{len(problems)} unreadable images are left out: {a_few(problems)}", stacklevel=2)
-    readable = pairs.select(list(features))
-    image_features = np.stack(list(features.values()))  # (N, E)
-    return _report(model, tokenizer, image_features, readable.captions, readable.names)
+    return np.stack(list(features.values())), pairs.select(list(features))
 
 
 def _report(
@@ -81,15 +86,7 @@ def _report(
 ) -> dict[str, float]:
     """The figures of images, as features (N, E), with their N captions."""
     text_features = embed_texts(model, tokenizer, captions)  # (N, E)
-    report = retrieval_metrics(image_features, text_features, captions, image_names)
-
-    rows = number_names(image_names, len(captions)).first_rows  # one row for each image
-    first_captions = [captions[row] for row in rows]
-    if len(set(first_captions)) >= CHOICES:
-        report[f"multiple_choice_{CHOICES}"] = multiple_choice_accuracy(
-            image_features[rows], text_features[rows], choices=CHOICES, captions=first_captions
-        )
-    return report
+    return measure_pairs(image_features, text_features, captions, image_names, CHOICES).figures
 
 
 def pairs_chance(captions: Sequence[str], image_names: Names) -> dict[str, float]:
@@ -99,5 +96,8 @@ def pairs_chance(captions: Sequence[str], image_names: Names) -> dict[str, float
     >>> chances["recall_at_1"], round(chances["multiple_choice_3"], 3)
     (0.25, 0.333)
     """
-    chances = chance_of_recall(len(captions), captions, image_names)
-    return {**chances, f"multiple_choice_{CHOICES}": 1 / CHOICES}
+    return {
+        **chance_of_recall(len(captions), captions, image_names),
+        **chance_of_median_rank(len(captions), captions, image_names),
+        f"multiple_choice_{CHOICES}": 1 / CHOICES,
+    }

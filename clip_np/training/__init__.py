@@ -33,7 +33,7 @@ from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
-from clip_np.training.shapes_figures import shapes_report
+from clip_np.training.shapes_figures import measure_shapes, shapes_report
 from clip_np.training.data_record import changes
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
@@ -88,6 +88,7 @@ __all__ = [
     "learning_rate",
     "loss_and_gradients",
     "make_plan",
+    "measure_shapes",
     "open_task",
     "read_description",
     "read_metrics",

@@ -17,7 +17,15 @@ Radford et al. 2021, arXiv:2103.00020, section 3.1.
 import numpy as np
 
 from clip_np.data import CLASSES, PROMPTS, ShapesSplit
-from clip_np.evaluation import TIE, AnyTokenizer, embed_images, embed_texts, retrieval_metrics
+from clip_np.evaluation import (
+    AnyTokenizer,
+    Measurement,
+    bootstrap_interval,
+    class_ranks,
+    embed_images,
+    embed_texts,
+    retrieval_ranks,
+)
 from clip_np.model import CLIP
 
 SMALL_GALLERY = 100
@@ -34,14 +42,21 @@ def shapes_report(
     end, zero_shot_seen and zero_shot_heldout. A gallery larger than the split has no
     figure.
     """
-    report: dict[str, float] = {}
+    return measure_shapes(model, tokenizer, splits).figures
+
+
+def measure_shapes(
+    model: CLIP, tokenizer: AnyTokenizer, splits: dict[str, ShapesSplit]
+) -> Measurement:
+    """The figures of `shapes_report`, with chance and an interval for all of them."""
+    hits: dict[str, np.ndarray] = {}
     for kind, suffix in (("all", ""), ("heldout", "_heldout")):
         image_features = embed_images(model, splits[kind].images)
         text_features = embed_texts(model, tokenizer, splits[kind].captions)
         for size in (SMALL_GALLERY, len(image_features)):
             if size <= len(image_features):
-                recall = recall_in_galleries(image_features, text_features, size)
-                report[f"recall_at_1_of_{size}{suffix}"] = recall
+                right = hits_in_galleries(image_features, text_features, size)
+                hits[f"recall_at_1_of_{size}{suffix}"] = right
     prompts = [template.format(name) for name in CLASSES for template in PROMPTS]
     prompt_features = embed_texts(model, tokenizer, prompts).astype(np.float64)
     for kind, key in (
@@ -51,8 +66,13 @@ def shapes_report(
         features = embed_images(model, splits[kind].images)
         scores = features @ prompt_features.T  # (N, classes * prompts)
         best = scores.reshape(-1, len(CLASSES), len(PROMPTS)).max(axis=2)  # (N, classes)
-        report[key] = accuracy(best, np.asarray(splits[kind].labels))
-    return report
+        hits[key] = is_right(best, np.asarray(splits[kind].labels))
+    chances = shapes_chance(splits)
+    return Measurement(
+        figures={name: float(right.mean()) for name, right in hits.items()},
+        chance={name: chances[name] for name in hits},
+        intervals={name: bootstrap_interval(right) for name, right in hits.items()},
+    )
 
 
 def shapes_chance(splits: dict[str, ShapesSplit]) -> dict[str, float]:
@@ -64,27 +84,29 @@ def shapes_chance(splits: dict[str, ShapesSplit]) -> dict[str, float]:
     return chances
 
 
-def recall_in_galleries(image_features: np.ndarray, text_features: np.ndarray, size: int) -> float:
-    """The mean recall at 1, both ways, over galleries of `size` rows each.
+def hits_in_galleries(
+    image_features: np.ndarray, text_features: np.ndarray, size: int
+) -> np.ndarray:
+    """The recall at 1 of each pair, both ways, in galleries of `size` rows each: (n,).
 
-    >>> recall_in_galleries(np.eye(4), np.eye(4)[[0, 1, 3, 2]], size=2)
-    0.5
+    It is 0, 0.5 (one of both ways) or 1. Rows that fill no gallery are left out.
+
+    >>> hits_in_galleries(np.eye(4), np.eye(4)[[0, 1, 3, 2]], size=2)
+    array([1., 1., 0., 0.])
     """
-    recalls = []
+    hits = []
     for start in range(0, len(image_features) - size + 1, size):
         rows = slice(start, start + size)
-        metrics = retrieval_metrics(image_features[rows], text_features[rows])
-        recalls.append(metrics["recall_at_1"])
-    return float(np.mean(recalls))
+        ranked = retrieval_ranks(image_features[rows], text_features[rows])
+        both = (ranked.image_to_text == 1).astype(float) + (ranked.text_to_image == 1)
+        hits.append(both / 2)
+    return np.concatenate(hits)
 
 
-def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """How often the class `labels` (N,) alone has the highest of scores (N, classes).
+def is_right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the class `labels` (N,) alone has the highest of scores (N, classes).
 
-    >>> accuracy(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([0, 1]))
-    0.5
+    >>> is_right(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([0, 1]))
+    array([ True, False])
     """
-    is_right = labels[:, None] == np.arange(scores.shape[1])  # (N, classes)
-    right = scores[is_right]  # (N,)
-    best_wrong = np.where(is_right, -np.inf, scores).max(axis=1)  # (N,)
-    return float((best_wrong <= right - TIE).mean())
+    return class_ranks(scores, labels) == 1

@@ -10,8 +10,8 @@ from command_line import run
 from image_folders import untrained_run, write_photos
 from PIL import Image
 
+from clip_np.cli import evaluating
 from clip_np.cli import output as cli_output
-from clip_np.cli import runs
 from clip_np.cli.messages import warnings_name_flags
 from clip_np.evaluation import drawing, html_page
 from clip_np.files import shown, shown_lines
@@ -75,7 +75,7 @@ def test_errors_and_warnings(capsys, photos, monkeypatch):
         warnings.warn(f"row {EVIL}", stacklevel=1)
         raise ValueError(f"caption {EVIL}\nclip-np: all is well")
 
-    monkeypatch.setattr(runs, "read_run", refuse)
+    monkeypatch.setattr(evaluating, "read_run", refuse)
     with pytest.warns(UserWarning):
         _, errors = run(capsys, "evaluate", "run", status=1)
     assert errors.splitlines() == [rf"clip-np: error: caption {SHOWN}\x0aclip-np: all is well"]

@@ -37,6 +37,12 @@ def report_of(output: str) -> dict:
     return json.loads(output.splitlines()[-1], parse_constant=pytest.fail)
 
 
+def figures_of(output: str) -> dict:
+    """The figures that `evaluate` printed, without chance and intervals."""
+    beside = {"chance", "intervals", "confused"}
+    return {name: value for name, value in report_of(output).items() if name not in beside}
+
+
 def untrained(directory: str) -> None:
     tokenizer = clip_np.Tokenizer.train(["a large red circle"], 530)
     model = clip_np.CLIP(PRESETS["micro"].for_tokenizer(tokenizer), np.random.default_rng(0))

@@ -60,13 +60,13 @@ def test_a_warning_that_is_caught_stays_as_it_is():
 def test_a_printed_warning_names_options():
     program = """
 import sys, warnings
-from clip_np.cli import main, runs
+from clip_np.cli import evaluating, main
 
 def warn(path, activation):
     warnings.warn("`data` or `k`?")
     raise ValueError("`skip_bad`")
 
-runs.read_run = warn
+evaluating.read_run = warn
 sys.exit(main(["evaluate", "run.npz"]))
 """
     ended = subprocess.run(

@@ -18,7 +18,11 @@ DATA_FLAGS = [
 ]
 
 
-EVALUATE_FLAGS = [*DATA_FLAGS, "--activation"]
+EVALUATE_FLAGS = [
+    *DATA_FLAGS,
+    *("--activation", "--choices", "--classes", "--label-column", "--templates"),
+    *("--probe", "--neighbours", "--picture"),
+]
 
 
 TRAIN_FLAGS = [
@@ -110,7 +114,7 @@ SEARCH_FLAGS = [
         (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
         (["search"], ["INDEX", "QUERY", *SEARCH_FLAGS]),
         (["convert"], ["MODEL", "TARGET", "--layout", "--json", "--help"]),
-        (["plot"], ["RUN", "--json", "--help"]),
+        (["plot"], ["RUN", "--picture", "--json", "--help"]),
     ],
 )
 def test_help_names_every_flag(capsys, command, flags):

@@ -13,7 +13,7 @@ from image_folders import untrained_run
 from paths import ROOT
 
 import clip_np
-from clip_np.cli import runs
+from clip_np.cli import evaluating
 from clip_np.encoders import PRESETS
 from clip_np.weights import CHECKPOINT, save_checkpoint
 
@@ -100,7 +100,7 @@ def test_ctrl_c_outside_training(capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "read_run", interrupted)
+    monkeypatch.setattr(evaluating, "read_run", interrupted)
     output, errors = run(capsys, "evaluate", "here.npz", status=130)
     assert (output, errors) == ("", "clip-np: interrupted\n")
 

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from command_line import SHORT, fail, report_of, run
+from command_line import SHORT, fail, figures_of, report_of, run
 from image_folders import untrained_run
 from PIL import Image
 
@@ -49,12 +49,12 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     assert clip_np.load(folder)[0].config.embed_dim == 16
     # Measured once more, the figures are the same.
     output, errors = run(capsys, "evaluate", "runs/shapes", "--json")
-    again = report_of(output)
+    again = figures_of(output)
     assert again == {key: report[key] for key in again}
     assert len(again) == 6
     figures, errors = run(capsys, "evaluate", folder / CHECKPOINT)
     assert errors == ""
-    assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001\n" in figures
+    assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001   95 %: " in figures
 
 
 def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
@@ -70,10 +70,10 @@ def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
     assert "multiple choice 3" in errors
     folder = tmp_path / "runs" / "photos"
     assert set(PICTURES) < {path.name for path in folder.iterdir()}
-    again = report_of(run(capsys, "evaluate", folder, "--json")[0])
+    again = figures_of(run(capsys, "evaluate", folder, "--json")[0])
     assert again == {key: report[key] for key in again}
     same = run(capsys, "evaluate", folder, "--json", "--data", photos / "captions.csv")[0]
-    assert report_of(same) == again
+    assert figures_of(same) == again
     found = read_checkpoint(folder).training
     assert found["options"]["augment"] == tasks.FILES_SETTINGS["augment"]
     assert found["options"]["seed"] == found["source"]["seed"] == 4
@@ -167,14 +167,14 @@ def test_evaluation_of_other_data_looks_at_what_the_training_held_out(capsys, ph
     unmarked = [row.rpartition(",")[0] for row in rows]
     table.write_text("\n".join(unmarked), encoding="utf-8")
     seen = []
-    report = tasks.FilesTask.report
+    open_split = tasks.FilesTask._choose_test
 
-    def spy(task, *given):
+    def spy(task, splits):
+        open_split(task, splits)
         seen.append(task.test.names)
-        return report(task, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.FilesTask, "report", spy)
+        patch.setattr(tasks.FilesTask, "_choose_test", spy)
         run(capsys, "train", "--data", photos, *SHORT, "--seed", 7, "--out", "here")
         run(capsys, "evaluate", "here", "--data", photos)
     assert seen[0] == seen[1]
@@ -207,7 +207,7 @@ def test_evaluate_on_another_test_split_of_shapes(
     here = pathlib.Path("here").absolute()
     monkeypatch.chdir("other")
     again = run(capsys, "evaluate", here, "--json")[0]
-    assert report_of(again) == {key: report[key] for key in report_of(again)}
+    assert figures_of(again) == {key: report[key] for key in figures_of(again)}
 
 
 def test_every_model_that_load_opens_is_evaluated_and_plotted(
@@ -215,11 +215,11 @@ def test_every_model_that_load_opens_is_evaluated_and_plotted(
 ):
     # A model that was trained on shapes, on a folder; then as published weights.
     run(capsys, "train", "--out", "here", *SHORT)
-    report = report_of(run(capsys, "evaluate", "here", "--data", photos, "--json")[0])
+    report = figures_of(run(capsys, "evaluate", "here", "--data", photos, "--json")[0])
     assert report["pairs"] == 12
     run(capsys, "convert", "here", "hf")
     output, errors = run(capsys, "evaluate", "hf", "--data", photos, "--json")
-    assert report_of(output) == pytest.approx(report, abs=0.1)
+    assert figures_of(output) == pytest.approx(report, abs=0.1)
     assert "on the test split, 12 pairs" in errors
     best = report_of(run(capsys, "evaluate", f"here/{BEST}", "--data", photos, "--json")[0])
     assert best["pairs"] == 12

@@ -1,6 +1,7 @@
 """Spoiled numbers end a run with the samples, the step and the operation."""
 
 import re
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -38,16 +39,17 @@ def message_of(trainer) -> str:
 
 def spoil_image(trainer, row: int = 3) -> list[str]:
     """Let an image of step STEP be infinite. The list receives its name."""
-    make_batch, names = trainer.loader._make_batch, []
+    whole_batches, names = trainer.loader.batches, []
 
-    def make(step, pairs, stopping):
-        batch = make_batch(step, pairs, stopping)
-        if step == STEP - 1:
-            batch.images[row, 0, 0, 0] = np.inf
-            names[:] = [batch.names[row]]
-        return batch
+    def batches(start_step, stop_step):
+        with closing(whole_batches(start_step, stop_step)) as whole:
+            for step, batch in enumerate(whole, start_step):
+                if step == STEP - 1:
+                    batch.images[row, 0, 0, 0] = np.inf
+                    names[:] = [batch.names[row]]
+                yield batch
 
-    trainer.loader._make_batch = make
+    trainer.loader.batches = batches
     return names
 
 

@@ -1,0 +1,65 @@
+"""How are figures printed so that nobody takes luck for knowledge?
+
+A line is a figure's name, its value, what a model scores that knows nothing, and
+between which values the figure may lie:
+
+    recall at 1        0.39   chance 0.001   95 %: 0.361 to 0.418
+
+A figure that is no better than chance says so.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from clip_np.cli.output import print_text
+from clip_np.evaluation import Interval
+from clip_np.evaluation.bootstrap import LEVEL
+
+MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
+FIGURE_WIDTH = 36  # characters of a figure's name
+
+
+def print_figures(
+    arguments: argparse.Namespace,
+    figures: Mapping[str, Any],
+    chances: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+) -> None:
+    """Print figures as a table, with chance and intervals where there are any."""
+    for key, value in figures.items():
+        line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
+        if key in chances:
+            line += f"   chance {round(chances[key], 3):g}"
+            line += ": says nothing" if chances[key] == 1 else ""
+        if key in intervals and chances.get(key) != 1:
+            line += _interval(intervals[key], chances.get(key))
+        print_text(arguments, line)
+
+
+def _interval(interval: Interval, chance: float | None) -> str:
+    """The interval in words, and whether chance lies in it.
+
+    >>> _interval(Interval(0.3, 0.5), chance=0.1)
+    '   95 %: 0.3 to 0.5'
+    >>> _interval(Interval(0.0, 0.2), chance=0.1)
+    '   95 %: 0 to 0.2, as good as guessing'
+    """
+    text = f"   {LEVEL:.0%}".replace("%", " %")
+    text += f": {round(interval.low, 3):g} to {round(interval.high, 3):g}"
+    if chance is not None and interval.low <= chance <= interval.high:
+        text += ", as good as guessing"
+    return text
+
+
+def say_chance(
+    arguments: argparse.Namespace, figures: Mapping[str, Any], chances: Mapping[str, float]
+) -> None:
+    """Say that there are too few pairs to judge a model by, if so."""
+    chance = chances.get("recall_at_1", 0.0)
+    if chance >= MOST_CHANCE:
+        print_text(
+            arguments,
+            f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
+            f"{figures['pairs']:,} held-out pairs",
+        )

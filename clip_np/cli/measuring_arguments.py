@@ -1,0 +1,103 @@
+"""Which arguments do the commands that measure and compare have?"""
+
+from clip_np.cli.evaluating import evaluate_command
+from clip_np.cli.plotting import DEFAULT_PICTURE, plot_command
+from clip_np.cli.shared_arguments import (
+    MODEL_HELP,
+    Commands,
+    add_activation,
+    add_backend,
+    add_command,
+    add_data_options,
+    add_json,
+    add_switch,
+)
+from clip_np.evaluation import CHOICES, NEIGHBOURS
+
+EVALUATE = """\
+Measure a trained model on its test split, or any model on other data.
+
+    clip-np evaluate RUN
+    clip-np evaluate MODEL --data FOLDER
+    clip-np evaluate MODEL --data FOLDER_OF_CLASSES --classes
+    clip-np evaluate MODEL --data TABLE.csv --label-column kind --probe --picture mistakes.png
+
+Without a word about classes: how well images and captions find each other, both ways, and how
+often an image prefers its caption to a few others. With --classes or --label-column: how well
+images are named, by sentences alone, and with --probe also by what labelled images teach.
+
+Beside a figure stand chance, what a model scores that knows nothing, and between which values
+the figure may lie, since only so many images were measured. --json prints {figure: value, ...,
+"chance": {figure: value}, "intervals": {figure: [low, high]}}."""
+
+PLOT = """\
+Draw the loss of a run again, also while it is training, or compare runs in one picture.
+
+    clip-np plot RUN
+    clip-np plot RUN RUN RUN --picture compare.png
+
+Several runs: their validation loss and recall, beside what a model scores that knows nothing.
+The legend names the options in which they differ."""
+
+
+def add_evaluate(commands: Commands) -> None:
+    """Add `clip-np evaluate` and its arguments."""
+    command = add_command(commands, "evaluate", evaluate_command, EVALUATE)
+    command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
+    add_data_options(command)
+    command.add_argument(
+        "--choices",
+        metavar="N",
+        type=int,
+        help=f"captions that an image chooses from: its own and N - 1 others (default: {CHOICES})",
+    )
+    naming = command.add_argument_group("how well images are named")
+    naming.add_argument(
+        "--classes",
+        metavar="FILE",
+        nargs="?",
+        const="",
+        help="the classes to choose from: a name on each line, a JSON list, or a JSON object of "
+        "labels and names; without FILE, the classes of the data: folders, or labels",
+    )
+    naming.add_argument(
+        "--label-column", metavar="NAME", help="column that holds the classes of the images"
+    )
+    naming.add_argument(
+        "--templates",
+        metavar="FILE",
+        help="sentences with {} for the name of a class, one on each line or as a JSON list "
+        "(default: --template, or a few that ship with the program)",
+    )
+    add_switch(
+        naming,
+        "--probe",
+        "also learn the classes from the training split: a linear probe, and nearest neighbours",
+    )
+    naming.add_argument(
+        "--neighbours",
+        metavar="K",
+        type=int,
+        help=f"with --probe: how many images vote (default: {NEIGHBOURS})",
+    )
+    naming.add_argument(
+        "--picture", metavar="FILE", help="draw which classes are called by which names"
+    )
+    add_activation(command)
+    add_backend(command)
+    add_json(command)
+
+
+def add_plot(commands: Commands) -> None:
+    """Add `clip-np plot` and its arguments."""
+    command = add_command(commands, "plot", plot_command, PLOT)
+    command.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="a run directory, or a checkpoint file in it; several are compared",
+    )
+    command.add_argument(
+        "--picture", metavar="FILE", help=f"where to draw several runs (default: {DEFAULT_PICTURE})"
+    )
+    add_json(command)
