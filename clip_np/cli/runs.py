@@ -58,7 +58,7 @@ DATA_OPTIONS = (
 )
 NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
-    "vision", "text", "text_weights",
+    "vision", "text", "text_weights", "init", "freeze", "layer_decay", "frozen_dtype",
 )  # fmt: skip
 RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift", "zoom")
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
@@ -108,7 +108,9 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
     for problem in skipped[:SHOWN_SKIPPED]:
         print_text(arguments, f"skipped {problem}")
     print_text(arguments, f"{result['steps']} steps in {result['train_seconds']:.0f} s")
-    figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
+    figures = _measure(
+        arguments, trainer.task, trainer.model, trainer.tokenizer, trainer.loader.prepare
+    )
     draw_pictures(arguments, lambda: draw_run(trainer))
     measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
@@ -153,7 +155,7 @@ def _open_data(arguments: argparse.Namespace) -> Task:
     if arguments.data is not None:
         _refuse(arguments, ["test"], "only for the built-in shapes")
         return FilesTask(arguments.data, seed=seed, **_options_given(arguments, DATA_OPTIONS))
-    _refuse(arguments, DATA_OPTIONS, "only for --data")
+    _refuse(arguments, [*DATA_OPTIONS, "init"], "only for --data")
     size = PRESETS[arguments.preset or "tiny"].vision.image_size
     if size != IMAGE_SIZE:
         raise ValueError(
@@ -240,10 +242,14 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
     amount = f"{len(pairs):,} pairs"
     if not pairs.repeats:
         amount += " and those that the stream brings"
+    parameters = trainer.model.parameters()
+    weights = f"{count_parameters(trainer.model):,} weights"
+    learning = sum(parameter.size for parameter in parameters if parameter.requires_grad)
+    if learning < count_parameters(trainer.model):
+        weights += f", of which {learning:,} learn"
+    name = trainer.options.init or trainer.options.preset
     print_text(
-        arguments,
-        f"training {trainer.options.preset}: {count_parameters(trainer.model):,} weights, "
-        f"{amount}; results go to {trainer.directory}",
+        arguments, f"training {shown(name)}: {weights}, {amount}; results go to {trainer.directory}"
     )
 
 
@@ -290,7 +296,9 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         source = SavedTraining.of(checkpoint.training).source or {}
         task = _data_to_measure_on(arguments, source)
         checkpoint.model.to(arguments.backend or "numpy")
-        figures = _measure(arguments, task, checkpoint.model, checkpoint.tokenizer)
+        figures = _measure(
+            arguments, task, checkpoint.model, checkpoint.tokenizer, checkpoint.prepare
+        )
     else:
         loaded = load(arguments.run, arguments.backend or "numpy", activation=arguments.activation)
         task = _data_to_measure_on(arguments, {})

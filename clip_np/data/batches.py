@@ -29,7 +29,7 @@ from clip_np.data.augmentation import AUGMENTATIONS, Augmentation, augment, augm
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import opened, to_rgb
 from clip_np.data.pairs import Pairs
-from clip_np.data.preprocessing import resize_and_crop, to_model_input
+from clip_np.data.preprocessing import Preprocess, training_preprocess
 from clip_np.data.random_streams import AUGMENTATION_STREAM
 from minigrad.threads import available_cores, map_ahead
 
@@ -62,6 +62,8 @@ class BatchLoader:
     - augmentation: how much they are varied. tag_probability: see `extra_words`.
     - skip_bad: leave unreadable images out. `skipped` maps their names to the causes.
     - workers: threads that decode.
+    - preprocess: how images are prepared; None means `training_preprocess(size)`. They
+      become RGB and upright before they are resized, whatever it says about that.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -83,11 +85,13 @@ class BatchLoader:
     tag_probability: float = 0.0
     skip_bad: bool = False
     workers: int = 2
+    preprocess: Preprocess | None = None
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
             raise DataError("there are no image-caption pairs to make batches of")
         self.batch_size = min(self.batch_size, len(self.pairs))
+        self.prepare = self.preprocess or training_preprocess(self.size)
         self.skipped: dict[str, str] = {}
         self.wait_seconds = 0.0
         self._squares: dict[str, np.ndarray | DataError] = {}
@@ -141,14 +145,16 @@ class BatchLoader:
             augment_caption(caption, tags, rng, self.augmentation, self.tag_probability)
             for caption, tags in zip(pairs.captions, pairs.tags or itertools.repeat(None))
         ]
-        return Batch(images=to_model_input(images), captions=captions, names=list(pairs.names))
+        return Batch(
+            images=self.prepare.normalise(images), captions=captions, names=list(pairs.names)
+        )
 
     def _square(self, pairs: Pairs, row: int) -> np.ndarray | DataError:
         """Image `row` as `load_square` returns it; kept if there is room."""
         name = pairs.names[row]
         if name in self._squares:
             return self._squares[name]
-        square = load_square(pairs, self.size, self.skip_bad, row)
+        square = load_square(pairs, self.prepare, self.skip_bad, row)
         if isinstance(square, DataError):
             self.skipped[name] = str(square)
         kept_bytes = len(self._squares) * self.size**2 * 3
@@ -157,14 +163,18 @@ class BatchLoader:
         return square
 
 
-def load_square(pairs: Pairs, size: int, skip_bad: bool, row: int) -> np.ndarray | DataError:
-    """Image `row` resized and cropped: uint8 (size, size, 3).
+def load_square(
+    pairs: Pairs, preprocess: Preprocess, skip_bad: bool, row: int
+) -> np.ndarray | DataError:
+    """Image `row`, RGB and resized to the square: uint8 (size, size, 3).
 
     Raises DataError if it cannot be read, or with `skip_bad` returns it.
     """
 
     def square(image: Image.Image) -> np.ndarray:
-        return np.asarray(resize_and_crop(to_rgb(image), size))
+        return np.asarray(preprocess.square(to_rgb(image)))
+
+    size = preprocess.size
 
     source = pairs.sources[row]
     if isinstance(source, np.ndarray) and source.shape[:2] == (size, size):
@@ -177,10 +187,13 @@ def is_square(square: np.ndarray | DataError) -> TypeGuard[np.ndarray]:
     return isinstance(square, np.ndarray)
 
 
-def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, Pairs]:
+def load_images(
+    pairs: Pairs, size: int, skip_bad: bool = False, preprocess: Preprocess | None = None
+) -> tuple[np.ndarray, Pairs]:
     """All images as uint8 (N, size, size, 3), and their pairs.
 
-    With skip_bad, only the readable images and their pairs.
+    With skip_bad, only the readable images and their pairs. preprocess is as in
+    `BatchLoader`.
 
     Raises DataError for an unreadable image, or with skip_bad only if all are
     unreadable. Some unreadable images make a warning that names them.
@@ -192,7 +205,8 @@ def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.nda
     """
     from tqdm import tqdm  # here, since it takes 20 ms
 
-    load = functools.partial(load_square, pairs, size, skip_bad)
+    prepare = preprocess or training_preprocess(size)
+    load = functools.partial(load_square, pairs, prepare, skip_bad)
     loading = map_ahead(load, range(len(pairs)), READING_THREADS, SQUARES_AHEAD)
     squares = list(tqdm(loading, "images", len(pairs), delay=BAR_SECONDS))
     readable = {row: square for row, square in enumerate(squares) if is_square(square)}

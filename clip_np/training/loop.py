@@ -98,6 +98,7 @@ class Trainer(RunState):
             augmentation=self.options.augmentation,
             tag_probability=self.options.tag_probability,
             skip_bad=self.task.skip_bad,
+            preprocess=self.start.preprocess,
         )
 
     def finished(self) -> bool:
