@@ -41,8 +41,8 @@ def parameter_groups(
     >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
     >>> model.freeze("vision")
     >>> groups = parameter_groups(model, layer_decay=0.5)
-    >>> sorted({group["lr_factor"] for group in groups})  # 2 blocks
-    [0.125, 0.25, 0.5, 1.0]
+    >>> sorted({group["lr_factor"] for group in groups})  # 3 blocks
+    [0.0625, 0.125, 0.25, 0.5, 1.0]
     """
     trained = {
         name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
