@@ -29,6 +29,7 @@ from clip_np.training.parameter_groups import parameter_groups
 from clip_np.training.saved import SavedTraining
 from clip_np.training.vocabulary import fit_context, train_tokenizer
 from clip_np.weights import Checkpoint, load_bert
+from minigrad.half import store_in_half
 from minigrad.optim import AdamW
 
 ADAM_BETAS = (0.9, 0.98)
@@ -40,7 +41,8 @@ class Start(NamedTuple):
     """What a run begins with, or goes on with.
 
     preprocess None means that of models that are new. origin says which model was
-    `init`, see `SavedTraining`. options are settled.
+    `init`, see `SavedTraining`. options are settled. rounding is what frozen weights
+    lost when they were stored as float16, see `store_in_half`.
     """
 
     model: CLIP
@@ -48,6 +50,7 @@ class Start(NamedTuple):
     preprocess: Preprocess | None
     origin: dict[str, Any] | None
     options: TrainingOptions
+    rounding: float
 
 
 def make_start(pairs: Pairs, options: TrainingOptions, checkpoint: Checkpoint | None) -> Start:
@@ -66,14 +69,19 @@ def make_start(pairs: Pairs, options: TrainingOptions, checkpoint: Checkpoint | 
         preprocess = dataclasses.replace(loaded.preprocess, convert_first=True)
     else:
         model, tokenizer = new_model(pairs, options)
+    rounding = 0.0
     if options.freeze is not None:
-        model.freeze(ENCODER_OF[options.freeze])
+        encoder = ENCODER_OF[options.freeze]
+        model.freeze(encoder)
+        if options.frozen_dtype == "float16":
+            rounding = store_in_half(getattr(model, encoder))
     return Start(
         model=model,
         tokenizer=tokenizer,
         preprocess=preprocess,
         origin=origin,
         options=settled_options(options, model.config),
+        rounding=rounding,
     )
 
 
