@@ -35,8 +35,11 @@ from clip_np.training import (
     Task,
     Trainer,
     TrainingOptions,
+    available_bytes,
     changes,
     count_of_pairs,
+    memory_message,
+    memory_of_run,
     open_task,
     read_metrics,
     read_run,
@@ -251,6 +254,15 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
     print_text(
         arguments, f"training {shown(name)}: {weights}, {amount}; results go to {trainer.directory}"
     )
+    if trainer.start.rounding > 0:
+        print_text(
+            arguments,
+            "the frozen weights are rounded to float16, by up to "
+            f"{trainer.start.rounding:.2%} of the largest of their matrix",
+        )
+    if trainer.options.backend == "numpy":
+        need = memory_of_run(trainer.model, trainer.tokenizer, pairs, trainer.options)
+        print_text(arguments, memory_message(need, available_bytes()))
 
 
 def _measure(

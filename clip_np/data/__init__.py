@@ -52,7 +52,7 @@ from clip_np.data.splits import split_of
 from clip_np.data.hub import VALIDATION_PAIRS
 from clip_np.data.hub_names import HUB_NAME, ask_hub, near
 from clip_np.data.sources import open_dataset
-from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
+from clip_np.data.batches import BAR_SECONDS, CACHE_BYTES, Batch, BatchLoader, load_images
 from clip_np.data import shapes
 from clip_np.data.shapes import (
     is_shapes_split,
@@ -68,6 +68,7 @@ from clip_np.data.shapes import (
 __all__ = [
     "AUGMENTATIONS",
     "BAR_SECONDS",
+    "CACHE_BYTES",
     "CLASSES",
     "HELD_OUT_LABELS",
     "HUB_NAME",
