@@ -16,7 +16,7 @@ frozen encoder has no way back, and leaves nothing behind.
 
 With `shards` above the number of threads, a step keeps the activations of one piece for
 each thread; otherwise those of the whole batch (step.py). In the first case each thread
-may also gather gradients of its own, of all weights that learn.
+also gathers gradients of its own, for one encoder after the other.
 
 While a checkpoint is written, there are copies of weights and moments, and there are no
 activations. The larger of the two counts. Python, NumPy and the libraries are not
@@ -123,18 +123,20 @@ def memory_need(
     }
     recomputed = shards > workers
     piece = -(-batch_size // shards) * workers if recomputed else batch_size  # rounded up
-    activations = 0  # of all threads
+    activations = waiting = 0  # of all threads
     for name, encoder in model.encoders.items():
         if is_frozen(encoder):
             continue
         of_a_sample = activation_bytes(encoder, inputs[name])
         # A thread that turns from one encoder to the other has the buffers of both.
         activations += of_a_sample * min(piece, batch_size)
-    sets = 1 + (workers if recomputed else 0)  # of gradients
+        # Every thread but one has gradients of the encoder, to be added up.
+        size_of_encoder = sum(parameter.size for parameter in encoder.parameters())
+        waiting = max(waiting, (workers - 1) * size_of_encoder)
     batch_bytes = batch_size * 3 * size**2 * FLOAT_BYTES
     return MemoryNeed(
         weights=sum(_stored_bytes(parameter) for parameter in parameters),
-        gradients=learning * FLOAT_BYTES * sets,
+        gradients=(learning + (waiting if recomputed else 0)) * FLOAT_BYTES,
         moments=learning * FLOAT_BYTES * MOMENTS,
         activations=activations,
         batches=READY_BATCHES * batch_bytes + kept_bytes,
