@@ -130,9 +130,10 @@ def memory_need(
         of_a_sample = activation_bytes(encoder, inputs[name])
         # A thread that turns from one encoder to the other has the buffers of both.
         activations += of_a_sample * min(piece, batch_size)
-        # Every thread but one has gradients of the encoder, to be added up.
-        size_of_encoder = sum(parameter.size for parameter in encoder.parameters())
-        waiting = max(waiting, (workers - 1) * size_of_encoder)
+        # Every thread but one has gradients of the encoder, to be added up. And every
+        # thread has the newest gradient beside the sum that it is added to.
+        of_parameters = [parameter.size for parameter in encoder.parameters()]
+        waiting = max(waiting, (workers - 1) * sum(of_parameters) + workers * max(of_parameters))
     batch_bytes = batch_size * 3 * size**2 * FLOAT_BYTES
     return MemoryNeed(
         weights=sum(_stored_bytes(parameter) for parameter in parameters),
