@@ -12,7 +12,7 @@ Activations depend on the encoder, and are the one part that nobody can read off
 sizes. So they are measured: one sample, then three samples, pass through the encoder
 and back, and `tracemalloc` counts the bytes at the peak. The difference is that of two
 samples, in which gradients and other things that do not grow with the batch cancel. A
-frozen encoder has no way back, and leaves nothing behind.
+frozen encoder has no way back. It needs what one layer needs.
 
 With `shards` above the number of threads, a step keeps the activations of one piece for
 each thread; otherwise those of the whole batch (step.py). In the first case each thread
@@ -125,11 +125,11 @@ def memory_need(
     piece = -(-batch_size // shards) * workers if recomputed else batch_size  # rounded up
     activations = waiting = 0  # of all threads
     for name, encoder in model.encoders.items():
-        if is_frozen(encoder):
-            continue
         of_a_sample = activation_bytes(encoder, inputs[name])
         # A thread that turns from one encoder to the other has the buffers of both.
         activations += of_a_sample * min(piece, batch_size)
+        if is_frozen(encoder):
+            continue
         # Every thread but one has gradients of the encoder, to be added up. And every
         # thread has the newest gradient beside the sum that it is added to.
         of_parameters = [parameter.size for parameter in encoder.parameters()]
@@ -196,10 +196,12 @@ def _peak(encoder: Encoder, inputs: np.ndarray) -> int:
     try:
         with using(Arena()), blas_threads(1):
             features = encoder(inputs)
-            parameters = [p for p in encoder.parameters() if p.requires_grad]
-            root = (features, np.ones(features.shape, np.float32))
-            mg.backward_into([root], parameters, _forget)
-            del features, root
+            if features.requires_grad:
+                parameters = [p for p in encoder.parameters() if p.requires_grad]
+                root = (features, np.ones(features.shape, np.float32))
+                mg.backward_into([root], parameters, _forget)
+                del root
+            del features
         _, peak = tracemalloc.get_traced_memory()
     finally:
         if not was_tracing:
