@@ -19,8 +19,8 @@ knows. The larger the model, the smaller the steps have to be:
 
     rate = 1e-5 (768 / W)^2           W: the width of the wider encoder
 
-For ViT-B/32 that is the usual 1e-5 of CLIP's fine-tuning. For the preset `small` it is
-3.6e-4, which was measured (docs/figures.md). A rate of one's own replaces it.
+For ViT-B/32 that is the usual 1e-5 of CLIP's fine-tuning, and for the preset `small`
+3.6e-4. Between the two it is a rule of thumb. A rate of one's own replaces it.
 
 *Which model was it?* `run.json` and the checkpoint name the source and a fingerprint of
 its weights. To go on with the run, the source is not needed: the checkpoint holds all
