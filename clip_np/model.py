@@ -16,12 +16,12 @@ Supervision", arXiv:2103.00020, figure 1.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 import minigrad as mg
-from clip_np.encoders import CLIPConfig, Encoder, build_encoders, encode_on_all_cores
+from clip_np.encoders import CLIPConfig, Encoder, build_encoders, encode_on_all_cores, is_frozen
 from clip_np.losses import INITIAL_LOGIT_SCALE, INITIAL_SIGMOID_LOGIT_SCALE, similarity_logits
 from minigrad.backend import Array
 from minigrad.nn import Module, Parameter
@@ -60,6 +60,30 @@ class CLIP(Module):
     def encode_text(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """Token ids (B, T) -> features (B, embed_dim), not normalised."""
         return encode_on_all_cores(self.text, tokens)
+
+    def freeze(self, encoder: str) -> None:
+        """Let this encoder, "vision" or "text", keep its weights from now on.
+
+        Its parameters require no gradient, so a training step makes no graph for it.
+        And it stays in `eval` mode, in which batch norms do not learn either.
+
+        >>> from clip_np.encoders import PRESETS
+        >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+        >>> model.freeze("vision")
+        >>> model.train().vision.training, model.text.training
+        (False, True)
+        """
+        for parameter in self.encoders[encoder].parameters():
+            parameter.requires_grad = False
+        self.train(self.training)
+
+    def train(self, on: bool = True) -> Self:
+        """As `Module.train`, but a frozen encoder stays in `eval` mode."""
+        super().train(on)
+        for encoder in (self.vision, self.text):
+            if is_frozen(encoder):
+                encoder.eval()
+        return self
 
     def forward(
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor

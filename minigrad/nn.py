@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from minigrad.backend import Array
+from minigrad.half import in_full
 from minigrad.module import Buffer as Buffer  # Buffer, Module and the others belong to this
 from minigrad.module import Module as Module  # interface
 from minigrad.module import Parameter as Parameter
@@ -119,7 +120,7 @@ class Linear(Module):
             self.bias = uniform(rng, (out_features,), bound) if std is None else zeros(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return linear(x, in_full(self.weight), self.bias)
 
 
 class Conv2d(Module):
@@ -151,7 +152,7 @@ class Conv2d(Module):
         self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return conv2d(x, in_full(self.weight), self.bias, self.stride, self.padding)
 
 
 class LayerNorm(Module):
@@ -219,9 +220,13 @@ class BatchNorm2d(Module):
 class Embedding(Module):
     """A learned row for each id: integers (...) -> (..., width).
 
+    `is_table` says that a use needs a few rows of the weight (minigrad/half.py).
+
     >>> Embedding(10, 4, np.random.default_rng(0))(np.array([[3, 7, 3]])).shape
     (1, 3, 4)
     """
+
+    is_table = True
 
     def __init__(
         self, n_rows: int, width: int, rng: np.random.Generator | None, std: float = 0.02

@@ -46,17 +46,19 @@ from minigrad.flat import Flat
 from minigrad.nn import Parameter
 from minigrad.threads import parallel_map
 
-GROUP_KEYS = {"params", "lr", "weight_decay"}
+GROUP_KEYS = {"params", "lr", "lr_factor", "weight_decay"}
 
 
 class Optimizer:
     """What SGD and AdamW share: groups of parameters, and memory between steps.
 
     params is a list of parameters, or of groups. A group is a dict with "params" and,
-    if it is to differ from the rest, "lr" and "weight_decay". A plain list becomes two
-    groups: parameters with two or more dimensions, with weight decay, and the others
-    without. ValueError for groups with other keys, for no parameters, and for a
-    parameter that occurs twice.
+    if it is to differ from the rest, "lr", "lr_factor" and "weight_decay". A group
+    moves at the rate lr * lr_factor. A schedule sets lr; the factor stays, so that a
+    group can be slower than the others all the time. A plain list becomes two groups:
+    parameters with two or more dimensions, with weight decay, and the others without.
+    ValueError for groups with other keys, for no parameters, and for a parameter that
+    occurs twice.
 
     moments are arrays of the parameters' size that a subclass keeps from step to step:
     n_moments of them for each group.
@@ -158,11 +160,13 @@ def _make_groups(params: Sequence[Any], lr: float, weight_decay: float) -> list[
         matrices = [parameter for parameter in groups if parameter.ndim >= 2]
         others = [parameter for parameter in groups if parameter.ndim < 2]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-    groups = [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]
+    usual = {"lr": lr, "lr_factor": 1.0, "weight_decay": weight_decay}
+    groups = [{**usual, **group} for group in groups]
     for group in groups:
         if set(group) != GROUP_KEYS:
             raise ValueError(
-                f'optimizer: a group has "params", "lr" and "weight_decay", not {list(group)}; '
+                'optimizer: a group has "params", "lr", "lr_factor" and "weight_decay", not '
+                f"{list(group)}; "
                 "settings such as `betas` hold for all groups and are passed to the optimizer"
             )
         group["params"] = list(group["params"])
@@ -202,7 +206,7 @@ class SGD(Optimizer):
         velocity *= self.momentum
         velocity += g
         # p = p - lr u
-        p -= group["lr"] * velocity
+        p -= group["lr"] * group["lr_factor"] * velocity
 
 
 class AdamW(Optimizer):
@@ -255,7 +259,8 @@ class AdamW(Optimizer):
         square *= beta2
         square += g
         # step = a m / (b sqrt(v) + eps)
-        a = group["lr"] / (1.0 - beta1**self.step_count)
+        lr = group["lr"] * group["lr_factor"]
+        a = lr / (1.0 - beta1**self.step_count)
         b = 1.0 / math.sqrt(1.0 - beta2**self.step_count)
         step = xp.sqrt(square, out=g)
         step *= b
@@ -263,7 +268,7 @@ class AdamW(Optimizer):
         xp.divide(mean, step, out=step)
         step *= a
         # p = p - lr weight_decay p - step
-        p *= 1.0 - group["lr"] * group["weight_decay"]
+        p *= 1.0 - lr * group["weight_decay"]
         p -= step
 
 

@@ -19,14 +19,7 @@ from clip_np.cli.classifying import CLASS_OPTIONS, PairsToMeasure, measure_namin
 from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
-from clip_np.data import (
-    DataWarning,
-    Preprocess,
-    a_few,
-    is_shapes_split,
-    open_dataset,
-    training_preprocess,
-)
+from clip_np.data import DataWarning, Preprocess, a_few, is_shapes_split, open_dataset
 from clip_np.evaluation import (
     CHOICES,
     AnyTokenizer,
@@ -112,9 +105,8 @@ def _open_model(arguments: argparse.Namespace) -> OpenedModel:
     checkpoint = read_run(arguments.run, arguments.activation)
     model = checkpoint.model
     model.to(backend)
-    preprocess = training_preprocess(model.config.vision.image_size)
     source = SavedTraining.of(checkpoint.training).source or {}
-    return OpenedModel(model, preprocess, checkpoint.tokenizer, source)
+    return OpenedModel(model, checkpoint.prepare, checkpoint.tokenizer, source)
 
 
 def _is_about_shapes(arguments: argparse.Namespace, source: dict[str, Any]) -> bool:

@@ -30,7 +30,8 @@ def write_report(directory: Path) -> Path:
     for name in PICTURES:
         if name != "loss.png":  # the chart shows the same
             parts.append(Picture(Path(name).stem, directory / name))
-    for section, title in (("options", "Settings"), ("data", "Data"), ("versions", "Versions")):
+    sections = {"options": "Settings", "init": "Begun with", "data": "Data", "versions": "Versions"}
+    for section, title in sections.items():
         rows = [(name, _value(value)) for name, value in description.get(section, {}).items()]
         if rows:
             parts.append(Table(title, ("", ""), rows))

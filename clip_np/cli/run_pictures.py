@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_np.data import to_model_input
 from clip_np.evaluation import (
     CutTextWarning,
     attention_maps,
@@ -41,8 +40,9 @@ def _draw_run(trainer: Trainer) -> list[Path]:
     model = trainer.model
     directory = trainer.directory
     size = model.config.vision.image_size
+    preprocess = trainer.loader.prepare
     images, captions = trainer.task.test_samples(GRID_CAPTIONS, size)
-    maps = model.attention_maps(to_model_input(images[:ATTENTION_IMAGES])).numpy()
+    maps = model.attention_maps(preprocess.normalise(images[:ATTENTION_IMAGES])).numpy()
     return [
         loss_curve(
             entries=read_metrics(directory / METRICS),
@@ -51,7 +51,7 @@ def _draw_run(trainer: Trainer) -> list[Path]:
             loss=trainer.options.loss,
         ),
         similarity_matrix(
-            image_features=embed_images(model, images[:MATRIX_IMAGES]),
+            image_features=embed_images(model, images[:MATRIX_IMAGES], preprocess),
             text_features=embed_texts(model, trainer.tokenizer, captions[:MATRIX_IMAGES]),
             images=images[:MATRIX_IMAGES],
             captions=captions[:MATRIX_IMAGES],
@@ -72,7 +72,13 @@ def _draw_choices(trainer: Trainer, images: np.ndarray, captions: list[str]) -> 
 
     The first captions are the captions of the images, in the same order.
     """
-    probabilities = caption_probabilities(trainer.model, trainer.tokenizer, images, captions)
+    probabilities = caption_probabilities(
+        model=trainer.model,
+        tokenizer=trainer.tokenizer,
+        images=images,
+        captions=captions,
+        preprocess=trainer.loader.prepare,
+    )
     best = np.argsort(-probabilities, axis=1)[:, :GRID_CHOICES]  # (N, choices)
     choices = [[captions[column] for column in columns] for columns in best]
     scores = np.take_along_axis(probabilities, best, axis=1)  # (N, choices)

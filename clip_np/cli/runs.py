@@ -21,7 +21,7 @@ from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE
+from clip_np.data import IMAGE_SIZE, Preprocess
 from clip_np.encoders import PRESETS
 from clip_np.evaluation import AnyTokenizer
 from clip_np.files import FileError, file_errors, shown
@@ -34,8 +34,11 @@ from clip_np.training import (
     Task,
     Trainer,
     TrainingOptions,
+    available_bytes,
     changes,
     count_of_pairs,
+    memory_message,
+    memory_of_run,
     open_task,
     saved_training,
     write_description,
@@ -46,7 +49,7 @@ from minigrad.nn import count_parameters
 # Options by what they belong to, under the names that they have in Python.
 NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
-    "vision", "text", "text_weights",
+    "vision", "text", "text_weights", "init", "freeze", "layer_decay", "frozen_dtype",
 )  # fmt: skip
 RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift", "zoom")
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
@@ -87,7 +90,9 @@ def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, A
         f"{result['steps']} steps in {result['train_seconds']:.0f} s, "
         f"{result['waited']:.0%} of it waiting for images",
     )
-    figures = _measure(arguments, trainer.task, trainer.model, trainer.tokenizer)
+    figures = _measure(
+        arguments, trainer.task, trainer.model, trainer.tokenizer, trainer.loader.prepare
+    )
     draw_pictures(arguments, lambda: draw_run(trainer))
     measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
@@ -132,7 +137,7 @@ def _open_data(arguments: argparse.Namespace) -> Task:
     if arguments.data is not None:
         refuse_options(arguments, ["test"], "only for the built-in shapes")
         return FilesTask(arguments.data, seed=seed, **chosen_options(arguments, DATA_OPTIONS))
-    refuse_options(arguments, DATA_OPTIONS, "only for --data")
+    refuse_options(arguments, [*DATA_OPTIONS, "init"], "only for --data")
     size = PRESETS[arguments.preset or "tiny"].vision.image_size
     if size != IMAGE_SIZE:
         raise ValueError(
@@ -219,18 +224,35 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
     amount = f"{len(pairs):,} pairs"
     if not pairs.repeats:
         amount += " and those that the stream brings"
+    parameters = trainer.model.parameters()
+    weights = f"{count_parameters(trainer.model):,} weights"
+    learning = sum(parameter.size for parameter in parameters if parameter.requires_grad)
+    if learning < count_parameters(trainer.model):
+        weights += f", of which {learning:,} learn"
+    name = trainer.options.init or trainer.options.preset
     print_text(
-        arguments,
-        f"training {trainer.options.preset}: {count_parameters(trainer.model):,} weights, "
-        f"{amount}; results go to {trainer.directory}",
+        arguments, f"training {shown(name)}: {weights}, {amount}; results go to {trainer.directory}"
     )
+    if trainer.start.rounding > 0:
+        print_text(
+            arguments,
+            "the frozen weights are rounded to float16, by up to "
+            f"{trainer.start.rounding:.2%} of the largest of their matrix",
+        )
+    if trainer.options.backend == "numpy":
+        need = memory_of_run(trainer.model, trainer.tokenizer, pairs, trainer.options)
+        print_text(arguments, memory_message(need, available_bytes()))
 
 
 def _measure(
-    arguments: argparse.Namespace, task: Task, model: CLIP, tokenizer: AnyTokenizer
+    arguments: argparse.Namespace,
+    task: Task,
+    model: CLIP,
+    tokenizer: AnyTokenizer,
+    preprocess: Preprocess | None,
 ) -> dict[str, Any]:
     """The figures of a model on the task's held-out data, also printed as a table."""
-    figures = task.report(model, tokenizer)
+    figures = task.report(model, tokenizer, preprocess)
     chances = task.chance()
     print_text(arguments, f"on {task.measured_on}:")
     print_figures(arguments, figures, chances, intervals={})

@@ -54,6 +54,7 @@ from clip_np.data.hub import VALIDATION_PAIRS
 from clip_np.data.hub_names import HUB_NAME, ask_hub, near
 from clip_np.data.sources import open_dataset
 from clip_np.data.worker_processes import WorkerError
+from clip_np.data.kept_squares import CACHE_BYTES
 from clip_np.data.batches import BAR_SECONDS, Batch, BatchLoader, load_images
 from clip_np.data import shapes
 from clip_np.data.shapes import (
@@ -70,6 +71,7 @@ from clip_np.data.shapes import (
 __all__ = [
     "AUGMENTATIONS",
     "BAR_SECONDS",
+    "CACHE_BYTES",
     "CLASSES",
     "HELD_OUT_LABELS",
     "HUB_NAME",

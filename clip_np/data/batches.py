@@ -29,7 +29,7 @@ from clip_np.data.errors import DataError, a_few
 from clip_np.data.kept_squares import KeptSquares, has_room
 from clip_np.data.making import Recipe, Square, is_square, load_square, vary
 from clip_np.data.pairs import Pairs
-from clip_np.data.preprocessing import to_model_input
+from clip_np.data.preprocessing import Preprocess, training_preprocess
 from clip_np.data.worker_processes import WorkerError, WorkerProcesses
 from minigrad.threads import available_cores, map_ahead
 
@@ -107,14 +107,16 @@ class InThisProcess:
                 squares.append(self._square(pairs, row))
         varied = vary(step, squares, pairs.captions, pairs.tags, self.recipe)
         names = [pairs.names[row] for row in varied.rows]
-        return to_model_input(varied.images), varied.captions, names
+        return self.recipe.preprocess.normalise(varied.images), varied.captions, names
 
     def _square(self, pairs: Pairs, row: int) -> Square:
         """Image `row` as `load_square` returns it; kept if there is room."""
         name = pairs.names[row]
         square = self.kept.get(name)
         if square is None:
-            square = load_square(pairs.sources[row], name, self.recipe.size, self.recipe.skip_bad)
+            square = load_square(
+                pairs.sources[row], name, self.recipe.preprocess, self.recipe.skip_bad
+            )
             self.kept.keep(name, square)
         return square
 
@@ -129,6 +131,8 @@ class BatchLoader:
     - skip_bad: leave unreadable images out. `skipped` maps their names to the causes.
     - data_workers: processes that decode; 0: `threads` threads of this one decode;
       None: as `choose_data_workers` says.
+    - preprocess: how images are prepared; None means `training_preprocess(size)`. They
+      become RGB and upright before they are resized, whatever it says about that.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -151,11 +155,13 @@ class BatchLoader:
     skip_bad: bool = False
     data_workers: int | None = 0
     threads: int = 2
+    preprocess: Preprocess | None = None
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
             raise DataError("there are no image-caption pairs to make batches of")
         self.batch_size = min(self.batch_size, len(self.pairs))
+        self.prepare = self.preprocess or training_preprocess(self.size)
         if self.data_workers is None:
             self.data_workers = choose_data_workers(self.pairs, self.size, available_cores())
         self.wait_seconds = 0.0
@@ -203,7 +209,7 @@ class BatchLoader:
     def _start_maker(self) -> Maker:
         """What makes the batches: processes if there are any, otherwise threads."""
         recipe = Recipe(
-            size=self.size,
+            preprocess=self.prepare,
             seed=self.seed,
             augmentation=self.augmentation,
             tag_probability=self.tag_probability,
@@ -214,10 +220,13 @@ class BatchLoader:
         return WorkerProcesses(self.data_workers, recipe, self.batch_size, self.kept)
 
 
-def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.ndarray, Pairs]:
+def load_images(
+    pairs: Pairs, size: int, skip_bad: bool = False, preprocess: Preprocess | None = None
+) -> tuple[np.ndarray, Pairs]:
     """All images as uint8 (N, size, size, 3), and their pairs.
 
-    With skip_bad, only the readable images and their pairs.
+    With skip_bad, only the readable images and their pairs. preprocess is as in
+    `BatchLoader`.
 
     Raises DataError for an unreadable image, or with skip_bad only if all are
     unreadable. Some unreadable images make a warning that names them.
@@ -229,8 +238,10 @@ def load_images(pairs: Pairs, size: int, skip_bad: bool = False) -> tuple[np.nda
     """
     from tqdm import tqdm  # here, since it takes 20 ms
 
+    prepare = preprocess or training_preprocess(size)
+
     def load(row: int) -> Square:
-        return load_square(pairs.sources[row], pairs.names[row], size, skip_bad)
+        return load_square(pairs.sources[row], pairs.names[row], prepare, skip_bad)
 
     loading = map_ahead(load, range(len(pairs)), READING_THREADS, SQUARES_AHEAD)
     squares = list(tqdm(loading, "images", len(pairs), delay=BAR_SECONDS))

@@ -30,6 +30,7 @@ from clip_np.data.errors import DataError
 from clip_np.data.frames import Frame, receive, send
 from clip_np.data.images import ImageSource
 from clip_np.data.making import Recipe, Square, is_square, load_square, vary
+from clip_np.data.preprocessing import Preprocess
 from clip_np.data.shared_memory import Handle, open_shared
 from minigrad.threads import blas_threads
 
@@ -59,7 +60,9 @@ class Start(NamedTuple):
     def of(cls, frame: Frame) -> "Start":
         """The message that was sent."""
         settings = dict(frame.head["recipe"])
-        recipe = Recipe(**{**settings, "augmentation": Augmentation(**settings["augmentation"])})
+        settings["augmentation"] = Augmentation(**settings["augmentation"])
+        settings["preprocess"] = Preprocess(**settings["preprocess"])
+        recipe = Recipe(**settings)
         return cls(**{**frame.head, "recipe": recipe})
 
 
@@ -245,7 +248,7 @@ def _square(message: Message, name: str, place: np.ndarray, recipe: Recipe) -> S
             return message
         raise message
     source = cast(ImageSource, message)  # a text is the path of a file, as in `opened`
-    square = load_square(source, name, recipe.size, recipe.skip_bad)
+    square = load_square(source, name, recipe.preprocess, recipe.skip_bad)
     if is_square(square):
         place[...] = square
     return square

@@ -22,7 +22,7 @@ from PIL import Image
 from clip_np.data.augmentation import Augmentation, augment, augment_caption
 from clip_np.data.errors import DataError, a_few
 from clip_np.data.images import ImageSource, opened, to_rgb
-from clip_np.data.preprocessing import resize_and_crop
+from clip_np.data.preprocessing import Preprocess
 from clip_np.data.random_streams import AUGMENTATION_STREAM
 
 
@@ -30,16 +30,21 @@ from clip_np.data.random_streams import AUGMENTATION_STREAM
 class Recipe:
     """What is done with the pairs of every step.
 
-    - size: width and height of the images in pixels.
+    - preprocess: how an image is resized, and how its numbers are normalised.
     - augmentation: how much they are varied. tag_probability: see `extra_words`.
     - skip_bad: leave unreadable images out.
     """
 
-    size: int
+    preprocess: Preprocess
     seed: int
     augmentation: Augmentation
     tag_probability: float
     skip_bad: bool
+
+    @property
+    def size(self) -> int:
+        """Width and height of the squares in pixels."""
+        return self.preprocess.size
 
 
 class Varied(NamedTuple):
@@ -54,22 +59,22 @@ Square = np.ndarray | DataError
 """A decoded image, uint8 (size, size, 3), or why there is none."""
 
 
-def load_square(source: ImageSource, name: str, size: int, skip_bad: bool) -> Square:
-    """An image resized and cropped: uint8 (size, size, 3).
+def load_square(source: ImageSource, name: str, preprocess: Preprocess, skip_bad: bool) -> Square:
+    """An image, RGB and upright, as `preprocess` resizes it: uint8 (size, size, 3).
 
     Raises DataError if it cannot be read, or with `skip_bad` returns it.
 
     >>> black = np.zeros((6, 9, 3), np.uint8)
-    >>> load_square(black, "black", size=4, skip_bad=False).shape
+    >>> load_square(black, "black", Preprocess(size=4), skip_bad=False).shape
     (4, 4, 3)
     """
 
     def square(image: Image.Image) -> np.ndarray:
-        return np.asarray(resize_and_crop(to_rgb(image), size))
+        return np.asarray(preprocess.square(to_rgb(image)))
 
-    if is_ready(source, size):
+    if is_ready(source, preprocess.size):
         return source
-    return opened(source, name, square, skip_bad, needed_side=size)
+    return opened(source, name, square, skip_bad, needed_side=preprocess.size)
 
 
 def is_ready(source: ImageSource, size: int) -> TypeGuard[np.ndarray]:
@@ -93,7 +98,11 @@ def vary(
 
     >>> none = Augmentation()
     >>> recipe = Recipe(
-    ...     size=1, seed=0, augmentation=none, tag_probability=0.0, skip_bad=True
+    ...     Preprocess(size=1),
+    ...     seed=0,
+    ...     augmentation=none,
+    ...     tag_probability=0.0,
+    ...     skip_bad=True,
     ... )
     >>> squares = [DataError("a.png: cannot be read"), np.ones((1, 1, 3), np.uint8)]
     >>> vary(0, squares, ["a cat", "a dog"], None, recipe)

@@ -67,13 +67,19 @@ class Preprocess:
                 "255 become white, as in the published pipeline: `to_rgb` scales them",
                 stacklevel=2,
             )
-        if self.squash:
-            square = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        else:
-            square = resize_and_crop(image, self.size)
-        square = square.convert("RGB")
+        square = self.square(image).convert("RGB")
         batch_of_one = np.asarray(square)[np.newaxis]  # (1, size, size, 3)
-        return to_model_input(batch_of_one, self.mean, self.std)[0]
+        return self.normalise(batch_of_one)[0]
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """The image resized to the square: squashed, or in proportion and cropped."""
+        if self.squash:
+            return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        return resize_and_crop(image, self.size)
+
+    def normalise(self, images: np.ndarray) -> np.ndarray:
+        """Squares as a model sees them: uint8 (B, S, S, 3) to float32 (B, 3, S, S)."""
+        return to_model_input(images, self.mean, self.std)
 
 
 preprocess = Preprocess

@@ -54,7 +54,6 @@ from clip_np.data.images import fetched
 from clip_np.data.kept_squares import KeptSquares
 from clip_np.data.making import Recipe, is_ready
 from clip_np.data.pairs import Pairs
-from clip_np.data.preprocessing import to_model_input
 from clip_np.data.shared_memory import shared_memory
 
 PROGRAM = "import sys; sys.path = {path!r}; from clip_np.data.decoding_worker import work; work()"
@@ -250,5 +249,5 @@ class WorkerProcesses:
                 self.kept.keep(name, DataError(cause_of[row]))
             elif self.kept.wants(name):
                 self.kept.keep(name, worker.slots.squares[slot, row].copy())
-        images = to_model_input(worker.slots.images[slot, : len(made.rows)])
+        images = self.recipe.preprocess.normalise(worker.slots.images[slot, : len(made.rows)])
         return images, made.captions, [pairs.names[row] for row in made.rows]

@@ -53,3 +53,16 @@ class Encoder(Protocol):
         sharing out work, so small terms may be left out.
         """
         ...
+
+
+def is_frozen(encoder: Encoder) -> bool:
+    """Whether an encoder keeps its weights: no parameter of it requires a gradient.
+
+    >>> from minigrad.nn import Linear
+    >>> layer = Linear(2, 3, rng=None)
+    >>> for parameter in layer.parameters():
+    ...     parameter.requires_grad = False
+    >>> is_frozen(layer)
+    True
+    """
+    return not any(parameter.requires_grad for parameter in encoder.parameters())

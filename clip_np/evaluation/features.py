@@ -22,7 +22,7 @@ from warnings import warn
 import numpy as np
 
 import minigrad as mg
-from clip_np.data import a_few, to_model_input
+from clip_np.data import Preprocess, a_few, to_model_input
 from clip_np.model import CLIP
 from clip_np.tokens import MissingTokenizer, TokenizerProtocol, as_list
 
@@ -70,11 +70,17 @@ def unit_features(
     return features
 
 
-def embed_images(model: CLIP, images: np.ndarray) -> np.ndarray:
-    """Unit features (N, E) of uint8 images (N, S, S, 3)."""
+def embed_images(
+    model: CLIP, images: np.ndarray, preprocess: Preprocess | None = None
+) -> np.ndarray:
+    """Unit features (N, E) of uint8 images (N, S, S, 3).
+
+    preprocess: what normalises them; None means as the models trained here.
+    """
+    normalise = to_model_input if preprocess is None else preprocess.normalise
 
     def encode(chunk: np.ndarray) -> mg.Tensor:
-        return model.encode_image(to_model_input(chunk))
+        return model.encode_image(normalise(chunk))
 
     return unit_features(model, encode, images)
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import minigrad as mg
+from clip_np.data import Preprocess
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
@@ -54,13 +55,17 @@ def zero_shot_classifier(
 
 
 def caption_probabilities(
-    model: CLIP, tokenizer: AnyTokenizer, images: np.ndarray, captions: Sequence[str]
+    model: CLIP,
+    tokenizer: AnyTokenizer,
+    images: np.ndarray,
+    captions: Sequence[str],
+    preprocess: Preprocess | None = None,
 ) -> np.ndarray:
     """How likely each of M captions is for each of N images: (N, M), rows sum to 1.
 
-    images: uint8 (N, S, S, 3).
+    images: uint8 (N, S, S, 3). preprocess is as in `embed_images`.
     """
-    image_features = embed_images(model, images)  # (N, E)
+    image_features = embed_images(model, images, preprocess)  # (N, E)
     text_features = embed_texts(model, tokenizer, captions)  # (M, E)
     cosines = image_features @ text_features.T  # (N, M)
     return match_probabilities(cosines, model.logit_scale.item())

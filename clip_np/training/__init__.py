@@ -53,6 +53,13 @@ from clip_np.training.saved import SavedTraining, saved_training
 from clip_np.training.best import Best
 from clip_np.training.description import read_description, write_description
 from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
+from clip_np.training.memory_estimate import (
+    MemoryNeed,
+    available_bytes,
+    memory_message,
+    memory_need,
+    memory_of_run,
+)
 from clip_np.training.spoiled import TrainingError
 from clip_np.training.loop import Trainer
 
@@ -67,6 +74,7 @@ __all__ = [
     "Best",
     "FilesTask",
     "GradientSums",
+    "MemoryNeed",
     "RunDirectory",
     "SavedTraining",
     "ShapesTask",
@@ -80,6 +88,7 @@ __all__ = [
     "Validation",
     "Watch",
     "Worker",
+    "available_bytes",
     "changes",
     "count_of_pairs",
     "describe_validation",
@@ -89,6 +98,9 @@ __all__ = [
     "loss_and_gradients",
     "make_plan",
     "measure_shapes",
+    "memory_message",
+    "memory_need",
+    "memory_of_run",
     "open_task",
     "read_description",
     "read_metrics",

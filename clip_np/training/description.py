@@ -6,6 +6,7 @@ checkpoint, for people and programs:
     options     the TrainingOptions, by name, with those that nobody chose
     versions    of this program, Python and the libraries, and the machine's kind
     data        where the pairs came from, how many there are, and a checksum of them
+    init        the model that the run began with, if there was one
     figures     at the end: what the test split measured, beside chance
 
 The checkpoint holds what it takes to go on. This file may be changed or lost, and
@@ -27,13 +28,19 @@ from minigrad.threads import available_cores
 DESCRIPTION = "run.json"
 PROGRAM = "minigrad-clip"  # as packages are named where they are installed
 LIBRARIES = ("numpy", "Pillow")
-SECTIONS = ("options", "versions", "data", "figures", "chance")
+SECTIONS = ("options", "versions", "data", "init", "figures", "chance")
 LARGEST_DESCRIPTION = 2**20  # bytes; those of real runs have 2,000
 
 
-def describe_run(options: TrainingOptions, task: Task, weights: int) -> dict[str, Any]:
-    """What run.json says of a run that begins. `weights` is how many there are."""
+def describe_run(
+    options: TrainingOptions, task: Task, weights: int, origin: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What run.json says of a run that begins.
+
+    `weights` is how many there are. `origin` says which model the run began with.
+    """
     return {
+        **({} if origin is None else {"init": dict(origin)}),
         "options": dataclasses.asdict(options),
         "versions": _versions(),
         "data": {

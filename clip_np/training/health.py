@@ -47,11 +47,14 @@ def fault_of(model: CLIP, optimizer: Optimizer) -> str | None:
 def largest_values(model: CLIP, optimizer: Optimizer) -> dict[Key, Array]:
     """The largest absolute value of each weight, buffer and moment, 0-d.
 
-    It is NaN if there is one. Buffers of whole numbers are left out: they count steps.
-    The values are where the model is. On a GPU, whoever reads them waits for it.
+    It is NaN if there is one. Frozen weights cannot change, and are left out. Buffers
+    of whole numbers are left out: they count steps. The values are where the model is.
+    On a GPU, whoever reads them waits for it.
     """
     arrays: dict[Key, Array] = {
-        name: parameter.data for name, parameter in model.named_parameters()
+        name: parameter.data
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
     arrays |= {
         name: buffer.data for name, buffer in model.named_buffers() if buffer.dtype.kind == "f"

@@ -101,6 +101,7 @@ class Trainer(RunState):
             tag_probability=self.options.tag_probability,
             skip_bad=self.task.skip_bad,
             data_workers=self.options.data_workers,
+            preprocess=self.start.preprocess,
         )
 
     def finished(self) -> bool:

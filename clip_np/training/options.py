@@ -37,6 +37,7 @@ MUST_BE_POSITIVE = {
     "seconds": "a run of no time learns nothing",
     "batch_size": "a step needs a batch",
     "learning_rate": "without it no parameter moves",
+    "layer_decay": "without it one layer alone would learn",
     "workers": "the work needs somebody to do it",
     "shards": "the batch itself is one piece",
     "log_every": "it counts steps",
@@ -47,6 +48,21 @@ MUST_BE_POSITIVE = {
 
 AUGMENTATION_GROUP = "varying the training pairs"
 """The heading of these options in the help."""
+
+FINE_TUNING_GROUP = "going on from a model"
+"""The heading of these options in the help."""
+
+FREEZABLE = ("image", "text")
+"""What `freeze` may name: the encoders, as users call them."""
+
+FROZEN_DTYPES = ("float32", "float16")
+"""How the weights of a frozen encoder may be stored."""
+
+NEW_MODEL_RATE = 2e-3
+"""The highest learning rate of a model that is new, if nobody chooses one."""
+
+MODEL_BRINGS = {"preset": "its sizes", "vision": "its image encoder"}
+"""Options that have no place beside `init`, and what the model has in their place."""
 
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 
@@ -69,6 +85,7 @@ UPPER_BOUNDS = {
     "word_dropout": 1.0,
     "tag_probability": 1.0,
     "data_workers": 256,
+    "layer_decay": 1.0,
 }
 """The largest values of options that have a bound of their own. Seeds may be long."""
 
@@ -112,6 +129,21 @@ class TrainingOptions:
     text_weights: str | None = command_line_field(
         None, "DIRECTORY", "begin with a published BERT as text encoder, and its vocabulary"
     )
+    init: str | None = command_line_field(
+        None, "MODEL", "begin with this model: any that classify opens", group=FINE_TUNING_GROUP
+    )
+    freeze: str | None = command_line_field(
+        None, "ENCODER", "image or text: this encoder keeps its weights", group=FINE_TUNING_GROUP
+    )
+    layer_decay: float = command_line_field(
+        1.0,
+        "X",
+        "a layer's learning rate is X times that of the next one (1)",
+        group=FINE_TUNING_GROUP,
+    )
+    frozen_dtype: str = command_line_field(
+        "float32", "TYPE", "float16: half the memory for frozen weights", group=FINE_TUNING_GROUP
+    )
     steps: int | None = command_line_field(
         1200, "N", "steps to take (shapes 1200, preset tutorial 5000)"
     )
@@ -119,7 +151,8 @@ class TrainingOptions:
         None, "S", "time limit (for other data than shapes 240)"
     )
     batch_size: int = command_line_field(128, "N", "pairs in a step")
-    learning_rate: float = command_line_field(2e-3, "X", "highest learning rate")
+    # None: 2e-3, or with `init` what suits the model (finetuning.py).
+    learning_rate: float | None = command_line_field(None, "X", "highest learning rate")
     final_ratio: float = 0.02  # the last step's learning rate, as a part of the highest
     warmup: float = command_line_field(
         100, "X", "steps of rising rate, below 1 their share; at most a tenth"
@@ -168,12 +201,17 @@ class TrainingOptions:
             self._check(field.name, field.type)
         if self.preset not in PRESETS:
             raise ValueError(f"`preset` {self.preset!r} is none of {', '.join(PRESETS)}")
+        if self.init is None and self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", NEW_MODEL_RATE)
         if self.text_weights is not None and self.text not in (None, "bert"):
             raise ValueError(
                 f"`text_weights` are a BERT's, but `text` is {self.text!r}: leave one of them out"
             )
-        text = self.text if self.text_weights is None else None  # the weights bring the sizes
-        choose_encoders(self.preset, vision=self.vision, text=text)  # raises if there is none
+        if self.init is None:
+            # Weights bring their sizes. The call raises if there is no such encoder.
+            text = self.text if self.text_weights is None else None
+            choose_encoders(self.preset, vision=self.vision, text=text)
+        self._check_fine_tuning()
         if self.loss not in LOSSES:
             raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         if self.augment not in AUGMENTATIONS:
@@ -181,6 +219,41 @@ class TrainingOptions:
             raise ValueError(f"`augment` must be one of {names}, got {self.augment!r}")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
+
+    def _check_fine_tuning(self) -> None:
+        """ValueError for options of fine-tuning that do not go together."""
+        if self.freeze not in (None, *FREEZABLE):
+            raise ValueError(f"`freeze` must be image or text, got {self.freeze!r}")
+        if self.frozen_dtype not in FROZEN_DTYPES:
+            raise ValueError(
+                f"`frozen_dtype` must be one of {', '.join(FROZEN_DTYPES)}, "
+                f"got {self.frozen_dtype!r}"
+            )
+        if self.init is None:
+            if self.freeze is not None or self.layer_decay != 1.0:
+                raise ValueError(
+                    "`freeze` and `layer_decay` are for weights that were learned: pass `init`"
+                )
+        elif self.preset != type(self).preset or self.vision is not None:
+            name = "preset" if self.vision is None else "vision"
+            raise ValueError(f"`init` brings {MODEL_BRINGS[name]}: leave `{name}` out")
+        elif self.text not in (None, *TEXT_KINDS):
+            raise ValueError(f"`text` must be one of {', '.join(TEXT_KINDS)}, got {self.text!r}")
+        if self.freeze == "text" and (self.text or self.text_weights):
+            raise ValueError("`freeze` is text, but a new text encoder has to learn")
+        if self.freeze is None and self.frozen_dtype != "float32":
+            raise ValueError("`frozen_dtype` is for weights that stay as they are: pass `freeze`")
+
+    @property
+    def highest_rate(self) -> float:
+        """`learning_rate`, which a run with `init` settles if nobody chose one.
+
+        >>> TrainingOptions().highest_rate
+        0.002
+        """
+        if self.learning_rate is None:
+            raise ValueError("`learning_rate` is not settled: see `settled_options`")
+        return self.learning_rate
 
     def _check(self, name: str, expected: Any) -> None:
         """ValueError if an option is of another kind, or out of its bounds."""
@@ -212,7 +285,8 @@ class TrainingOptions:
         """The options of a run, from a task's settings and the caller's choices.
 
         A preset that is chosen brings its recipe. Choosing one of steps and seconds
-        drops the other: both are limits, and the new one is meant to count.
+        drops the other: both are limits, and the new one is meant to count. Choosing
+        `init` drops the task's preset and learning rate, which are for new models.
 
         >>> options = TrainingOptions.of({"seconds": 240.0, "steps": None}, steps=7)
         >>> options.steps, options.seconds
@@ -220,6 +294,12 @@ class TrainingOptions:
         >>> TrainingOptions.of({"batch_size": 64}, preset="tutorial").batch_size
         32
         """
+        if choices.get("init") is not None:
+            for name, brought in MODEL_BRINGS.items():
+                if choices.get(name) is not None:
+                    raise ValueError(f"`init` brings {brought}: leave `{name}` out")
+            for_new_models = {*MODEL_BRINGS, "text", "learning_rate"}
+            settings = {name: settings[name] for name in settings.keys() - for_new_models}
         recipe = RECIPES.get(choices.get("preset", ""), {})
         unknown = settings.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:

@@ -7,7 +7,7 @@ time.
 
 The cost of a unit is its number of rows times the multiplications of one row. The
 encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
-the unit, because shorter ones are padded to it. Four rules make a plan.
+the unit, because shorter ones are padded to it. Five rules make a plan.
 
 **Sorted by length, cut where that saves work.** The captions arrive with the short ones
 first:
@@ -36,6 +36,10 @@ train, the statistics of the batch. Half a batch has other statistics. So this e
 is one unit. If it fills a worker's share, a worker has nothing else to do, and the rest
 is cut for the others. Several pieces are refused: they would be another training.
 
+**A frozen encoder is shared out by itself.** It takes part in the way forward only. In
+one line with the other encoder, one worker could have all of the way back. So each of
+the two is shared out among all workers.
+
 The third rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
 """
 
@@ -45,7 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clip_np.encoders import Encoder
+from clip_np.encoders import Encoder, is_frozen
 from minigrad.backend import Array
 
 PRICE_PER_PARAMETER = 50.0
@@ -124,18 +128,26 @@ def make_plan(
             f"training_step: `shards` must lie in 1..{batch_size} (the batch), got {shards}"
         )
     bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
-    whole, units = [], []
+    whole: list[Unit] = []
+    units: list[Unit] = []
+    frozen: list[Unit] = []
     for name, encoder in encoders.items():
+        is_fixed = is_frozen(encoder)
         if encoder.mixes_samples():
             _require_one_shard(name, shards)
             whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size)))
             continue
         for start, stop in itertools.pairwise(bounds):
             for rows in cut_by_length(lengths[name], slice(start, stop)):
-                units.append(_make_unit(name, encoder, lengths[name], rows))
+                unit = _make_unit(name, encoder, lengths[name], rows)
+                (frozen if is_fixed else units).append(unit)
     if shards > 1:
-        return share_out(units, workers)
-    return cut_around(whole, units, workers, price=PRICE_PER_PARAMETER * parameter_count)
+        loads, frozen_loads = share_out(units, workers), share_out(frozen, workers)
+    else:
+        price = PRICE_PER_PARAMETER * parameter_count
+        loads = cut_around(whole, units, workers, price)
+        frozen_loads = cut_evenly(frozen, workers, price=0.0)
+    return [[*load, *frozen_load] for load, frozen_load in zip(loads, frozen_loads)]
 
 
 def _make_unit(name: str, encoder: Encoder, lengths: Array, rows: slice) -> Unit:

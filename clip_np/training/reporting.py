@@ -113,4 +113,5 @@ def load_validation(state: RunState, loader: BatchLoader) -> Validation | None:
         image_size=loader.size,
         batch_size=loader.batch_size,
         skip_bad=state.task.skip_bad,
+        preprocess=state.start.preprocess,
     )

@@ -5,11 +5,13 @@
     source     which data: a kind of task, and what it needs to be opened again
     options    the TrainingOptions, by name
     data       a record of the data, to notice a change (data_record.py)
+    init       the model that the run began with, if there was one: where it was, and
+               the fingerprint of its weights (finetuning.py)
 
 A checkpoint may come from somebody else, or from a damaged disk. So all of it is looked
 at before anything is done with it, and a mistake is named by its entry. Each entry may
 be missing: for use alone a checkpoint needs none of them. To go on, it needs all but
-the last, which older ones do not have.
+the last two, which older ones do not have.
 """
 
 import dataclasses
@@ -53,6 +55,7 @@ class SavedTraining:
     source: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
+    init: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, entry: Any) -> "SavedTraining":
@@ -73,7 +76,8 @@ class SavedTraining:
 
     def require_all(self) -> None:
         """FileError if something is missing that it takes to go on."""
-        needed = {name: value for name, value in vars(self).items() if name != "data"}
+        optional = ("data", "init")
+        needed = {name: value for name, value in vars(self).items() if name not in optional}
         missing = [name for name, value in needed.items() if value in (None, {})]
         if len(missing) == len(needed):
             raise FileError("this checkpoint holds no training to go on with")
@@ -91,7 +95,7 @@ def saved_training(checkpoint: Checkpoint, path: Any) -> SavedTraining:
 
 
 def _looked_at(entry: Any) -> dict[str, Any]:
-    """Those of the five entries that are there. ValueError for mistakes."""
+    """Those of the six entries that are there. ValueError for mistakes."""
     _require_object("it", entry)
     entries = {
         field.name: entry[field.name]
@@ -108,6 +112,10 @@ def _looked_at(entry: Any) -> dict[str, Any]:
         _check_source(entries["source"])
     if "data" in entries:
         _check_record(entries["data"])
+    if entries.get("init") is not None:
+        _require_object("`init`", entries["init"])
+        for name in ("source", "fingerprint"):
+            require_kind(f"init.{name}", entries["init"].get(name), str)
     if "options" in entries:
         _require_object("`options`", entries["options"])
         TrainingOptions.of(entries["options"])

@@ -110,5 +110,7 @@ def _write(state: RunState, path: Path, with_optimizer: bool) -> None:
             "source": state.task.source,
             "options": dataclasses.asdict(state.options),
             "data": state.task.record,
+            "init": state.start.origin,
         },
+        preprocess=state.start.preprocess,
     )

@@ -49,8 +49,8 @@ def learning_rate(options: TrainingOptions, step: int, elapsed: float) -> float:
         step=step,
         total=total,
         warmup=warmup_steps(options, total),
-        base_lr=options.learning_rate,
-        min_lr=options.learning_rate * options.final_ratio,
+        base_lr=options.highest_rate,
+        min_lr=options.highest_rate * options.final_ratio,
     )
 
 

@@ -8,21 +8,93 @@ space is random:
 
     text_weights    a folder that `load_bert` opens
 
-Training goes on with all weights, those of the text encoder too.
+Training goes on with all weights, those of the text encoder too. Or all of it begins
+with a model that was trained before (finetuning.py), and a part may stay as it is. Or a
+run goes on, with the weights of its checkpoint.
 """
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clip_np.data import Pairs
+from clip_np.data import Pairs, Preprocess
 from clip_np.encoders import CLIPConfig, choose_encoders
 from clip_np.losses import LOSSES
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
+from clip_np.training.finetuning import ENCODER_OF, model_from_init, open_init, settled_options
 from clip_np.training.options import TrainingOptions
+from clip_np.training.parameter_groups import parameter_groups
+from clip_np.training.saved import SavedTraining
 from clip_np.training.vocabulary import fit_context, train_tokenizer
-from clip_np.weights import load_bert
+from clip_np.weights import Checkpoint, load_bert
+from minigrad.half import store_in_half
+from minigrad.optim import AdamW
+
+ADAM_BETAS = (0.9, 0.98)
+ADAM_EPS = 1e-6
+"""As published for CLIP with a vision transformer: arXiv:2103.00020, table 18."""
+
+
+class Start(NamedTuple):
+    """What a run begins with, or goes on with.
+
+    preprocess None means that of models that are new. origin says which model was
+    `init`, see `SavedTraining`. options are settled. rounding is what frozen weights
+    lost when they were stored as float16, see `store_in_half`.
+    """
+
+    model: CLIP
+    tokenizer: TokenizerProtocol
+    preprocess: Preprocess | None
+    origin: dict[str, Any] | None
+    options: TrainingOptions
+    rounding: float
+
+
+def make_start(pairs: Pairs, options: TrainingOptions, checkpoint: Checkpoint | None) -> Start:
+    """A new model, the one that `init` names, or that of a checkpoint to go on with.
+
+    What `freeze` names is frozen.
+    """
+    preprocess, origin = None, None
+    if checkpoint is not None:
+        model, tokenizer = checkpoint.model, checkpoint.tokenizer
+        preprocess = checkpoint.preprocess
+        origin = SavedTraining.of(checkpoint.training).init
+    elif options.init is not None:
+        loaded, origin = open_init(options)
+        model, tokenizer = model_from_init(loaded, pairs, options)
+        preprocess = dataclasses.replace(loaded.preprocess, convert_first=True)
+    else:
+        model, tokenizer = new_model(pairs, options)
+    rounding = 0.0
+    if options.freeze is not None:
+        encoder = ENCODER_OF[options.freeze]
+        model.freeze(encoder)
+        if options.frozen_dtype == "float16":
+            rounding = store_in_half(getattr(model, encoder))
+    return Start(
+        model=model,
+        tokenizer=tokenizer,
+        preprocess=preprocess,
+        origin=origin,
+        options=settled_options(options, model.config),
+        rounding=rounding,
+    )
+
+
+def new_optimizer(model: CLIP, options: TrainingOptions) -> AdamW:
+    """The optimizer of a run, for those parameters that learn."""
+    new_encoders = ("text",) if options.text is not None else ()
+    return AdamW(
+        parameter_groups(model, options.layer_decay, new_encoders),
+        lr=options.highest_rate,
+        betas=ADAM_BETAS,
+        eps=ADAM_EPS,
+        weight_decay=options.weight_decay,
+    )
 
 
 def new_model(pairs: Pairs, options: TrainingOptions) -> tuple[CLIP, TokenizerProtocol]:

@@ -18,18 +18,13 @@ from clip_np.training.description import describe_run
 from clip_np.training.directory import RunDirectory
 from clip_np.training.options import TrainingOptions
 from clip_np.training.saved import SavedTraining
-from clip_np.training.starting import new_model
+from clip_np.training.starting import make_start, new_optimizer
 from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.weights import Checkpoint
 from minigrad.backend import Array
 from minigrad.nn import count_parameters
-from minigrad.optim import AdamW
 from minigrad.threads import count_workers
-
-ADAM_BETAS = (0.9, 0.98)
-ADAM_EPS = 1e-6
-"""As published for CLIP with a vision transformer: arXiv:2103.00020, table 18."""
 
 
 class RunState:
@@ -37,7 +32,7 @@ class RunState:
 
     step and elapsed are the steps taken so far and the seconds that they took, over all
     runs in the directory. files is the directory: see `RunDirectory`. description is
-    what run.json says of the run: see `describe_run`.
+    what run.json says of the run: see `describe_run`. start is what the run began with.
     """
 
     def __init__(
@@ -63,26 +58,20 @@ class RunState:
         self.elapsed = 0.0
         self.model: CLIP
         self.tokenizer: TokenizerProtocol
-        if checkpoint is None:
-            self.model, self.tokenizer = new_model(task.train, options)
-        else:
-            self.model, self.tokenizer = checkpoint.model, checkpoint.tokenizer
+        self.start = make_start(task.train, options, checkpoint)
+        self.model, self.tokenizer = self.start.model, self.start.tokenizer
         self.model.to(options.backend)
         # Settled here and saved, so that a resumed run uses as many threads.
         workers = options.workers
         if workers is None:
             workers = count_workers(self.model.logit_scale.data, workers)
-        self.options = dataclasses.replace(options, workers=workers)
-        self.optimizer = AdamW(
-            self.model.parameters(),
-            lr=options.learning_rate,
-            betas=ADAM_BETAS,
-            eps=ADAM_EPS,
-            weight_decay=options.weight_decay,
-        )
+        self.options = dataclasses.replace(self.start.options, workers=workers)
+        self.optimizer = new_optimizer(self.model, self.options)
         if checkpoint is not None:
             self._go_on_from(checkpoint)
-        self.description = describe_run(self.options, task, count_parameters(self.model))
+        self.description = describe_run(
+            self.options, task, count_parameters(self.model), self.start.origin
+        )
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
         saved = SavedTraining.of(checkpoint.training)

@@ -32,6 +32,7 @@ from clip_np.data import (
     load_images,
     open_dataset,
     shapes,
+    training_preprocess,
 )
 from clip_np.evaluation import AnyTokenizer, pairs_chance, pairs_report, prepared_pairs_report
 from clip_np.model import CLIP
@@ -103,9 +104,9 @@ class ShapesTask:
     ) -> dict[str, float]:
         """Recall and zero-shot accuracy, as in `shapes_report`.
 
-        ValueError for a model that was not trained here, which has a `preprocess`.
+        ValueError for a `preprocess` that is not the one for drawings of this size.
         """
-        if preprocess is not None:
+        if preprocess not in (None, training_preprocess(shapes.IMAGE_SIZE)):
             raise ValueError("the shapes task measures models that were trained here; pass `data`")
         return shapes_report(model, tokenizer, self.splits)
 
@@ -180,11 +181,11 @@ class FilesTask:
     ) -> dict[str, float]:
         """Recall, median ranks and multiple choice, as in `pairs_report`.
 
-        preprocess: how images are prepared for a model that was not trained here.
+        preprocess: how images are prepared for a model that did not begin here.
         """
-        if preprocess is not None:
-            return prepared_pairs_report(model, preprocess, tokenizer, self.test, self.skip_bad)
         size = model.config.vision.image_size
+        if preprocess not in (None, training_preprocess(size)):
+            return prepared_pairs_report(model, preprocess, tokenizer, self.test, self.skip_bad)
         images, test = load_images(self.test, size, self.skip_bad)
         return pairs_report(model, tokenizer, images, test.captions, test.names)
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from clip_np.data import Pairs, load_images
+from clip_np.data import Pairs, Preprocess, load_images
 from clip_np.evaluation import chance_of_recall, embed_images, embed_texts, retrieval_metrics
 from clip_np.losses import Loss, equal_captions
 from clip_np.model import CLIP
@@ -27,12 +27,20 @@ class Validation:
     """Held-out pairs, the first VALIDATION_IMAGES of them, loaded once.
 
     image_size is the side of the images in pixels. batch_size is the training's.
-    skip_bad leaves unreadable images out.
+    skip_bad leaves unreadable images out. preprocess is as in `BatchLoader`.
     """
 
-    def __init__(self, pairs: Pairs, image_size: int, batch_size: int, skip_bad: bool) -> None:
+    def __init__(
+        self,
+        pairs: Pairs,
+        image_size: int,
+        batch_size: int,
+        skip_bad: bool,
+        preprocess: Preprocess | None = None,
+    ) -> None:
         some = pairs.select(range(min(len(pairs), VALIDATION_IMAGES)))
-        self.images, readable = load_images(some, image_size, skip_bad)
+        self.preprocess = preprocess
+        self.images, readable = load_images(some, image_size, skip_bad, preprocess)
         self.captions = readable.captions
         self.names = readable.names
         self.batch_size = min(batch_size, len(self.images))
@@ -47,7 +55,7 @@ class Validation:
         answers. If a feature is NaN or infinite, nothing can be ranked, and the recall
         is NaN.
         """
-        image_features = embed_images(model, self.images)
+        image_features = embed_images(model, self.images, self.preprocess)
         text_features = embed_texts(model, tokenizer, self.captions)
         tokens = tokenizer(self.captions, truncate=True)  # (N, T)
         backend = model.logit_scale.backend

@@ -15,6 +15,8 @@ There are two ways to keep a unit's intermediate results until the way back:
   time with a tape, walks back, and lets go of the tape before it turns to the next
   unit. That is one forward pass more, but only one unit at a time is in memory.
 
+An encoder that is frozen has no way back: it is encoded once and never recorded.
+
 A thread has its own tapes and its own memory (`Arena`). The only thing that threads
 share on the way back is where gradients are added up (`GradientSums`).
 """
@@ -23,7 +25,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import minigrad as mg
-from clip_np.encoders import Encoder
+from clip_np.encoders import Encoder, is_frozen
 from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
 from minigrad.backend import Array
@@ -79,6 +81,8 @@ class Worker:
         last_units = {unit.encoder: unit for unit in self.units}
         with using(self.arena):
             for unit, output in zip(self.units, self.outputs):
+                if is_frozen(self.encoders[unit.encoder]):
+                    continue
                 embeddings = self._encode(unit) if self.recompute else output
                 if embeddings.requires_grad:
                     is_last = unit is last_units[unit.encoder]

@@ -2,8 +2,8 @@
 
 One file, `checkpoint.npz`, holds all of it:
 
-    header           sizes of the model, the tokenizer, and what the training wants
-                     back: the step, the options
+    header           sizes of the model, the tokenizer, how images are prepared, and
+                     what the training wants back: the step, the options
     model/...        the parameters and buffers
     optimizer/...    the optimizer's memory
 
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from clip_np.data import Preprocess, training_preprocess
 from clip_np.encoders import CLIPConfig
 from clip_np.files import (
     File,
@@ -34,6 +35,8 @@ from clip_np.files import (
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol, tokenizer_from_json
 from clip_np.weights.fitting import require_fit
+from clip_np.weights.image_words import IMAGE_WORDS, image_settings
+from clip_np.weights.preprocessing import parse_preprocess
 from clip_np.weights.shapes import require_shapes
 from minigrad.backend import move
 from minigrad.optim import Optimizer
@@ -42,6 +45,7 @@ CHECKPOINT = "checkpoint.npz"
 BEST = "best.npz"
 PREVIOUS = "checkpoint.previous.npz"  # what a training keeps of the checkpoint before
 KIND = "checkpoint"  # of archive
+PREPROCESS = "preprocess"  # the entry of the header, in the words of image_words.py
 # What the names of the arrays begin with.
 MODEL = "model/"
 OPTIMIZER = "optimizer/"
@@ -51,12 +55,21 @@ OLD_VISION = "visual."  # what version 0.1 called the vision encoder
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds; `training` is None if it is for use only."""
+    """What a checkpoint file holds; `training` is None if it is for use only.
+
+    preprocess None means that of the models that were new when their training began.
+    """
 
     model: CLIP
     tokenizer: TokenizerProtocol
     training: dict[str, Any] | None
     optimizer_state: dict[str, np.ndarray]
+    preprocess: Preprocess | None = None
+
+    @property
+    def prepare(self) -> Preprocess:
+        """What the model's images pass through."""
+        return self.preprocess or training_preprocess(self.model.config.vision.image_size)
 
 
 def save_checkpoint(
@@ -65,10 +78,12 @@ def save_checkpoint(
     tokenizer: TokenizerProtocol,
     optimizer: Optimizer | None = None,
     training: dict[str, Any] | None = None,
+    preprocess: Preprocess | None = None,
 ) -> None:
     """Write a checkpoint file; it replaces an older one when it is complete.
 
-    `training` is what the training wants back, a dict that JSON can hold. FileError,
+    `training` is what the training wants back, a dict that JSON can hold. `preprocess`
+    is for a model whose images are prepared in another way than usual. FileError,
     and nothing written, if a weight is NaN or infinite, or if the tokenizer makes rows
     that the model cannot read.
 
@@ -94,6 +109,8 @@ def save_checkpoint(
         "tokenizer": tokenizer.to_json(),
         "training": training,
     }
+    if preprocess is not None:
+        settings[PREPROCESS] = image_settings(preprocess)
     arrays = {f"{MODEL}{name}": array for name, array in state.items()}
     if optimizer is not None:
         for key, array in optimizer.state_dict().items():
@@ -129,12 +146,24 @@ def read_checkpoint(path: File, activation: str | None = None) -> Checkpoint:
         require_finite(state)
         model = CLIP(config, None)
         model.load_state_dict(state, assign=True)
+        preprocess = _read_preprocess(settings, config.vision.image_size)
     return Checkpoint(
         model=model,
         tokenizer=tokenizer,
         training=training,
         optimizer_state=_arrays_below(OPTIMIZER, arrays),
+        preprocess=preprocess,
     )
+
+
+def _read_preprocess(settings: Mapping[str, Any], size: int) -> Preprocess | None:
+    """How the images of a model are prepared; FileError for what makes no sense."""
+    stated = settings.get(PREPROCESS)
+    if stated is None:
+        return None
+    if not isinstance(stated, dict):
+        raise FileError(f"its {PREPROCESS} is a {type(stated).__name__}, not an object")
+    return parse_preprocess(stated, IMAGE_WORDS, size)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
-from clip_np.data import Preprocess, training_preprocess
+from clip_np.data import Preprocess
 from clip_np.encoders import ACTIVATIONS
 from clip_np.files import File
 from clip_np.model import CLIP
@@ -81,12 +81,12 @@ def _with_image_size(loaded: Loaded, image_size: int) -> Loaded:
 
 
 def _load_checkpoint(file: pathlib.Path, activation: str | None) -> Loaded:
-    """A checkpoint of this library; models trained here convert images to RGB first."""
+    """A checkpoint of this library, with the preparation that its training used."""
     with previous_named(file):
         checkpoint = read_checkpoint(file, activation)
-    model = checkpoint.model
-    preprocess = training_preprocess(model.config.vision.image_size)
-    return Loaded(model=model, preprocess=preprocess, tokenizer=checkpoint.tokenizer)
+    return Loaded(
+        model=checkpoint.model, preprocess=checkpoint.prepare, tokenizer=checkpoint.tokenizer
+    )
 
 
 def _load_published(file: pathlib.Path, activation: str | None, dtype: str) -> Loaded:

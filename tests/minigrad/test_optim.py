@@ -293,7 +293,7 @@ def test_optimizer_errors():
         optim.AdamW([weight, weight])
     with pytest.raises(ValueError, match="got float64 on numpy and float32 on numpy; convert"):
         optim.AdamW([weight, nn.Parameter(np.ones((2, 2)))])
-    with pytest.raises(ValueError, match=r'a group has "params", "lr" and "weight_decay", not .*b'):
+    with pytest.raises(ValueError, match=r'a group has "params", "lr", .* not .*b'):
         optim.AdamW([{"params": [weight], "betas": (0.5, 0.5)}])
 
 

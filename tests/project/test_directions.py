@@ -49,7 +49,7 @@ ROWS = (
         "ops.attention",
     ),
     ("ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
-    ("module", "nn", "flat", "optim"),
+    ("module", "half", "nn", "flat", "optim"),
     ("recompute", "numpy_functions"),
     ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
     ("checking.complex_step",),

@@ -40,6 +40,7 @@ TRAIN_FLAGS = [
         "--learning-rate",
     ),
     *("--weight-decay", "--warmup", "--vocab-size"),
+    *("--init", "--freeze", "--layer-decay", "--frozen-dtype"),
     *("--augment", "--shift", "--zoom", "--crop", "--colour", "--hue", "--grey", "--blur"),
     *("--cut-out", "--flip", "--word-dropout"),
     *("--loss", "--seed", "--workers", "--data-workers", "--shards", "--name", "--out", "--resume"),

@@ -6,6 +6,7 @@ from small_models import batch, small_model
 
 from clip_np.training import Unit, make_plan
 from clip_np.training.plan import cut_by_length, cut_evenly, share_out
+from minigrad.nn import Parameter
 
 
 def plan_for(model, tokens, shards, workers):
@@ -44,6 +45,9 @@ def test_a_plan_depends_on_sizes_alone():
 
 class Line:
     """An encoder of which a token costs one multiplication."""
+
+    def parameters(self) -> list[Parameter]:
+        return [Parameter(np.zeros(1))]
 
     def cost(self, length: int) -> float:
         return float(length)
