@@ -55,7 +55,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(),
-    "light": Augmentation(shift=3, zoom=0.1, colour=0.3, hue=0.03, grey=0.05, blur=0.01),
+    "light": Augmentation(shift=3, zoom=0.1, colour=0.2, hue=0.02),
     "strong": Augmentation(
         shift=3,
         zoom=0.1,
