@@ -6,69 +6,72 @@ the image's grey values, and grey(x) = 0.299 red + 0.587 green + 0.114 blue:
 
     brightness    x -> b x
     contrast      x -> m + c (x - m)
-    saturation    x -> grey(x) + s (x - grey(x))
+    saturation    x -> grey(x) + s (x - grey(x))       s = 0: no colours are left
     hue           x -> R x, a rotation about the axis of the greys, red = green = blue
-    grey          x -> grey(x)
 
-Values are whole numbers from 0 to 255; what falls outside becomes the nearest of them.
+Each of these is a matrix times x, plus a number. One after the other they are one
+matrix and one number. Saturation and hue leave greys as they are, so m passes through:
+
+    new x = M x + (1 - c) b m       with M = c b R S,  S = s Id + (1 - s) 1 w^T
+
+Here w holds the three weights of grey(x), and 1 w^T is the matrix that turns a colour
+into its grey. So all of it costs one product of a 3 x 3 matrix with the pixels.
 
 A. Howard 2013, "Some Improvements on Deep Convolutional Neural Network Based Image
 Classification", arXiv:1312.5402.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 """How bright red, green and blue look: ITU-R BT.601."""
 
+TO_GREY = np.tile(GREY_WEIGHTS, (3, 1))  # 1 w^T, (3, 3)
 
-def brightness(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Multiply each image by a factor between 1 - strength and 1 + strength.
 
-    uint8 (B, H, W, 3) -> the same shape and dtype, as all functions here.
+class Colours(NamedTuple):
+    """How the colours of B images change: x -> matrix x + lift * (mean grey)."""
 
-    >>> images = np.full((2, 1, 1, 3), 100, np.uint8)
-    >>> brightness(images, np.random.default_rng(0), strength=0.5)[:, 0, 0, 0].tolist()
-    [114, 77]
+    matrices: np.ndarray  # (B, 3, 3) float32: M
+    lifts: np.ndarray  # (B,) float32: (1 - c) b
+
+
+def draw_colours(
+    rng: np.random.Generator, count: int, strength: float, hue: float, grey: float
+) -> Colours:
+    """Random changes for `count` images.
+
+    strength: brightness, contrast and saturation are between 1 - strength and
+    1 + strength. hue: the colours turn by at most this share of a full turn. grey: the
+    probability that no colours are left. What is 0 draws no random numbers.
+
+    >>> rng = np.random.default_rng(0)
+    >>> colours = draw_colours(rng, 1, strength=0.0, hue=0.0, grey=1.0)
+    >>> colours.matrices[0].round(3)
+    array([[0.299, 0.587, 0.114],
+           [0.299, 0.587, 0.114],
+           [0.299, 0.587, 0.114]], dtype=float32)
     """
-    return _as_uint8(images * _factors(rng, len(images), strength))
+    brightness, contrast, saturation = np.ones((3, count), np.float32)
+    matrices = np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3))
+    if strength:
+        factors = rng.uniform(1 - strength, 1 + strength, size=(3, count))
+        brightness, contrast, saturation = factors.astype(np.float32)
+    if hue:
+        matrices = hue_rotations(2 * np.pi * rng.uniform(-hue, hue, size=count))
+    if grey:
+        saturation = np.where(rng.random(count) < grey, np.float32(0), saturation)
+    matrices = matrices @ saturations(saturation)
+    scale = contrast * brightness
+    return Colours(scale[:, np.newaxis, np.newaxis] * matrices, (1 - contrast) * brightness)
 
 
-def contrast(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Move each image's values away from the mean of its greys, or towards it.
-
-    >>> images = np.array([50, 150], np.uint8).repeat(3).reshape(1, 1, 2, 3)
-    >>> contrast(images, np.random.default_rng(0), strength=0.5)[0, 0, :, 0].tolist()
-    [43, 157]
-    """
-    mean = grey_values(images).mean(axis=(1, 2), keepdims=True)  # (B, 1, 1, 1)
-    return _as_uint8(mean + _factors(rng, len(images), strength) * (images - mean))
-
-
-def saturation(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Move each pixel away from its grey, or towards it.
-
-    >>> images = np.array([200, 100, 100], np.uint8).reshape(1, 1, 1, 3)
-    >>> saturation(images, np.random.default_rng(0), strength=0.5).ravel().tolist()
-    [210, 96, 96]
-    """
-    grey = grey_values(images)
-    return _as_uint8(grey + _factors(rng, len(images), strength) * (images - grey))
-
-
-def hue(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Turn the colours of each image, by at most `strength` of a full turn.
-
-    A third of a turn makes red green, green blue, and blue red. Greys stay greys.
-
-    >>> images = np.array([200, 100, 100], np.uint8).reshape(1, 1, 1, 3)
-    >>> hue(images, np.random.default_rng(0), strength=0.1).ravel().tolist()
-    [199, 110, 91]
-    """
-    angles = 2 * np.pi * rng.uniform(-strength, strength, size=len(images))
-    pixels = images.reshape(len(images), -1, 3).astype(np.float32)  # (B, H * W, 3)
-    turned = pixels @ hue_rotations(angles).swapaxes(1, 2)  # a pixel is a row: x R^T
-    return _as_uint8(turned.reshape(images.shape))  # (B, H, W, 3)
+def saturations(factors: np.ndarray) -> np.ndarray:
+    """s Id + (1 - s) 1 w^T: (B,) -> (B, 3, 3) float32."""
+    factors = factors.astype(np.float32)[:, np.newaxis, np.newaxis]  # (B, 1, 1)
+    return factors * np.eye(3, dtype=np.float32) + (1 - factors) * TO_GREY
 
 
 def hue_rotations(angles: np.ndarray) -> np.ndarray:
@@ -89,34 +92,17 @@ def hue_rotations(angles: np.ndarray) -> np.ndarray:
     return rotations.astype(np.float32)
 
 
-def grey(images: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:
-    """With this probability, an image without its colours.
+def recoloured(planes: np.ndarray, colours: Colours) -> np.ndarray:
+    """Images in other colours: float32 (b, 3, H, W) -> the same.
 
-    >>> images = np.array([200, 100, 100], np.uint8).reshape(1, 1, 1, 3)
-    >>> grey(images, np.random.default_rng(0), probability=1.0).ravel().tolist()
-    [130, 130, 130]
+    >>> planes = np.array([200, 100, 100], np.float32).reshape(1, 3, 1, 1)
+    >>> grey = Colours(TO_GREY[np.newaxis], lifts=np.zeros(1, np.float32))
+    >>> recoloured(planes, grey).ravel().astype(int).tolist()
+    [129, 129, 129]
     """
-    chosen = rng.random(len(images)) < probability
-    result = images.copy()
-    result[chosen] = _as_uint8(grey_values(images[chosen]))
-    return result
-
-
-def grey_values(images: np.ndarray) -> np.ndarray:
-    """How bright each pixel looks: (B, H, W, 3) -> float32 (B, H, W, 1).
-
-    >>> grey_values(np.full((1, 1, 1, 3), 7, np.uint8)).round(4).tolist()
-    [[[[7.0]]]]
-    """
-    red, green, blue = GREY_WEIGHTS
-    return images[..., :1] * red + images[..., 1:2] * green + images[..., 2:] * blue
-
-
-def _factors(rng: np.random.Generator, count: int, strength: float) -> np.ndarray:
-    """Factors from 1 - strength to 1 + strength, one for each image: (B, 1, 1, 1)."""
-    factors = rng.uniform(1 - strength, 1 + strength, size=(count, 1, 1, 1))
-    return factors.astype(np.float32)
-
-
-def _as_uint8(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    count, channels, height, width = planes.shape
+    pixels = planes.reshape(count, channels, height * width)  # a pixel is a column
+    mean = pixels.mean(axis=2) @ GREY_WEIGHTS  # (b,)
+    changed = colours.matrices @ pixels  # (b, 3, H * W)
+    changed += (colours.lifts * mean)[:, np.newaxis, np.newaxis]
+    return changed.reshape(planes.shape)

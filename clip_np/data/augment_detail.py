@@ -1,11 +1,9 @@
-"""Which details can be missing?
+"""Which part can be missing?
 
-A model that knows a cat by the line of its whiskers alone does not know the cat that
-somebody else draws. So details are removed at random:
+A model that knows a cat by its whiskers alone does not know the cat whose whiskers are
+hidden. So a rectangle of the image is covered:
 
-    blur       fine lines:  new(p) = sum over k of w(k) old(p + k),
-                            w(k) = exp(-k^2 / (2 sigma^2)) / (the sum of these)
-    cut-out    a square:    filled with the mean colour of the image
+    cut-out    filled with the mean colour of the image
 
 Lengths are shares of the side of the image, so that they mean the same at every size.
 
@@ -13,66 +11,37 @@ DeVries & Taylor 2017, "Improved Regularization of Convolutional Neural Networks
 Cutout", arXiv:1708.04552.
 """
 
-import math
-
 import numpy as np
 
-KERNEL_REACH = 2.5  # in sigma: 99 % of a Gaussian lies within
-SMALLEST_SIGMA = 1e-3  # pixels; smaller ones would divide by zero, and change nothing
 
+def draw_rectangles(
+    rng: np.random.Generator, count: int, height: int, width: int, strength: float
+) -> np.ndarray:
+    """Which pixels of `count` images are covered: bool (B, 1, H, W).
 
-def blur(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Blur each image by a Gaussian: uint8 (B, H, W, 3) -> the same shape and dtype.
+    The sides of a rectangle are between 0 and `strength` of the image's, the same share
+    for both. It lies anywhere inside.
 
-    Its sigma is between 0 and `strength` times the height. Pixels of the edge continue
-    beyond it.
-
-    >>> images = np.array([0, 0, 90, 0, 0], np.uint8).repeat(3).reshape(1, 1, 5, 3)
-    >>> blur(images, np.random.default_rng(0), strength=1.0)[0, 0, :, 0].tolist()
-    [0, 16, 56, 16, 0]
+    >>> rng = np.random.default_rng(1)
+    >>> draw_rectangles(rng, 1, height=1, width=4, strength=1.0).ravel()
+    array([ True,  True, False, False])
     """
-    sigmas = rng.uniform(0, strength * images.shape[1], size=len(images))
-    return np.stack([gaussian(image, sigma) for image, sigma in zip(images, sigmas)])
+    share = rng.uniform(0, strength, size=(count, 1))
+    place = rng.uniform(size=(2, count, 1))
+    rows = _inside(height, share, place[0])[:, np.newaxis, :, np.newaxis]  # (B, 1, H, 1)
+    columns = _inside(width, share, place[1])[:, np.newaxis, np.newaxis, :]  # (B, 1, 1, W)
+    return rows & columns
 
 
-def gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur along columns and along rows: uint8 (H, W, 3) -> the same. sigma: pixels."""
-    reach = math.ceil(KERNEL_REACH * sigma)
-    offsets = np.arange(-reach, reach + 1)  # (K,)
-    weights = np.exp(-(offsets**2) / (2 * max(sigma, SMALLEST_SIGMA) ** 2))  # (K,)
-    weights = (weights / weights.sum()).astype(np.float32)
-    blurred = _weighted_sum(image.astype(np.float32), weights)
-    blurred = _weighted_sum(blurred.swapaxes(0, 1), weights).swapaxes(0, 1)  # (H, W, 3)
-    return np.rint(blurred).clip(0, 255).astype(np.uint8)
+def covered(planes: np.ndarray, rectangles: np.ndarray) -> np.ndarray:
+    """Images with the mean colour in these places: float32 (b, 3, H, W) -> the same.
 
-
-def _weighted_sum(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The sum over k of weights[k] * (the row k - K // 2 further on): (N, ...)."""
-    reach = len(weights) // 2
-    padded = np.concatenate([rows[:1].repeat(reach, axis=0), rows, rows[-1:].repeat(reach, axis=0)])
-    total = np.zeros_like(rows)
-    for start, weight in enumerate(weights):
-        total += weight * padded[start : start + len(rows)]
-    return total
-
-
-def cut_out(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Fill a rectangle of each image with the image's mean colour: uint8 (B, H, W, 3).
-
-    Its sides are between 0 and `strength` of the image's, the same share for both. It
-    lies anywhere inside.
-
-    >>> images = np.array([0, 0, 0, 80], np.uint8).repeat(3).reshape(1, 1, 4, 3)
-    >>> cut_out(images, np.random.default_rng(1), strength=1.0)[0, 0, :, 0].tolist()
-    [20, 20, 0, 80]
+    >>> planes = np.array([0, 0, 0, 80], np.float32).reshape(1, 1, 1, 4)
+    >>> rectangles = np.array([True, True, False, False]).reshape(1, 1, 1, 4)
+    >>> covered(planes, rectangles).ravel().tolist()
+    [20.0, 20.0, 0.0, 80.0]
     """
-    batch, height, width, _ = images.shape
-    share = rng.uniform(0, strength, size=(batch, 1))
-    place = rng.uniform(size=(2, batch, 1))
-    rows = _inside(height, share, place[0])[:, :, np.newaxis, np.newaxis]  # (B, H, 1, 1)
-    columns = _inside(width, share, place[1])[:, np.newaxis, :, np.newaxis]  # (B, 1, W, 1)
-    mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)  # (B, 1, 1, 3)
-    return np.where(rows & columns, np.rint(mean).astype(np.uint8), images)
+    return np.where(rectangles, planes.mean(axis=(2, 3), keepdims=True), planes)
 
 
 def _inside(length: int, share: np.ndarray, place: np.ndarray) -> np.ndarray:

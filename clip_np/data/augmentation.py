@@ -3,9 +3,9 @@
 A model that sees the same 6,000 pictures a hundred times learns them by heart. So each
 time a pair is used, it is varied at random, in ways that leave its meaning as it is:
 
-    geometry    stretched and moved, a box of it enlarged     (augment_geometry.py)
+    geometry    moved, stretched, a box enlarged, blurred     (augment_geometry.py)
     colour      brighter, paler, another hue, grey            (augment_colour.py)
-    detail      blurred, a part covered                       (augment_detail.py)
+    detail      a part covered                                (augment_detail.py)
     caption     with tags, without some words                 (augment_captions.py)
 
 An `Augmentation` has a strength for each part, and 0 leaves the part out. Three of them
@@ -15,13 +15,17 @@ is left out draws no random numbers.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from clip_np.data.augment_captions import drop_words, extra_words
-from clip_np.data.augment_colour import brightness, contrast, grey, hue, saturation
-from clip_np.data.augment_detail import blur, cut_out
-from clip_np.data.augment_geometry import crop, flip, stretch_and_shift
+from clip_np.data.augment_colour import Colours, draw_colours, recoloured
+from clip_np.data.augment_detail import covered, draw_rectangles
+from clip_np.data.augment_geometry import Lines, blur, crop, resampled, stretch_and_shift
+
+PIXELS_AT_ONCE = 2**16
+"""`augment` takes some images of a batch at once: as float32, 768 KiB fit a cache."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(),
-    "light": Augmentation(shift=3, zoom=0.1, colour=0.3, hue=0.03, grey=0.05, blur=0.01),
+    "light": Augmentation(shift=3, zoom=0.1, colour=0.2, hue=0.02),
     "strong": Augmentation(
         shift=3,
         zoom=0.1,
@@ -67,8 +71,18 @@ AUGMENTATIONS = {
 """Augmentations by name. docs/figures.md compares them on a style never seen."""
 
 
+class Variation(NamedTuple):
+    """What `augment` is going to do with a batch, drawn at random. None: nothing."""
+
+    lines: tuple[Lines, Lines] | None  # of the rows and of the columns
+    colours: Colours | None
+    rectangles: np.ndarray | None  # bool (B, 1, H, W)
+
+
 def augment(images: np.ndarray, rng: np.random.Generator, augmentation: Augmentation) -> np.ndarray:
     """Vary each image of a batch: uint8 (B, H, W, 3) -> the same shape and dtype.
+
+    Values that fall outside of 0 to 255 become the nearest of these.
 
     >>> images = np.arange(8, dtype=np.uint8).repeat(3).reshape(1, 2, 4, 3)
     >>> images[0, :, :, 0].tolist()
@@ -77,25 +91,83 @@ def augment(images: np.ndarray, rng: np.random.Generator, augmentation: Augmenta
     >>> varied[0, :, :, 0].tolist()  # one pixel to the right and one down
     [[0, 0, 1, 2], [0, 0, 1, 2]]
     """
-    if augmentation.shift or augmentation.zoom:
-        images = stretch_and_shift(images, rng, augmentation.shift, augmentation.zoom)
+    variation = draw_variation(rng, images.shape, augmentation)
+    if all(part is None for part in variation):
+        return images
+    result = np.empty_like(images)
+    at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), at_once):
+        some = slice(start, start + at_once)
+        # Red, green and blue become planes, (b, 3, H, W): as in the formulas.
+        planes = images[some].transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        planes = varied(planes, variation, some)
+        whole = np.rint(planes, out=planes).clip(0, 255, out=planes).astype(np.uint8)
+        result[some] = whole.transpose(0, 2, 3, 1)
+    return result
+
+
+def draw_variation(
+    rng: np.random.Generator, shape: tuple[int, ...], augmentation: Augmentation
+) -> Variation:
+    """Random numbers for images of a shape (B, H, W, 3).
+
+    >>> rng = np.random.default_rng(0)
+    >>> draw_variation(rng, (2, 8, 8, 3), Augmentation(grey=1.0)).colours.lifts.tolist()
+    [0.0, 0.0]
+    """
+    count, height, width, _ = shape
+    return Variation(
+        lines=_draw_lines(rng, count, height, width, augmentation),
+        colours=_draw_colours(rng, count, augmentation),
+        rectangles=(
+            draw_rectangles(rng, count, height, width, augmentation.cut_out)
+            if augmentation.cut_out
+            else None
+        ),
+    )
+
+
+def _draw_lines(
+    rng: np.random.Generator, count: int, height: int, width: int, augmentation: Augmentation
+) -> tuple[Lines, Lines] | None:
+    """Where the images are copied from. None if they stay as they are."""
+    shift, zoom = augmentation.shift, augmentation.zoom
+    if not any([shift, zoom, augmentation.crop, augmentation.flip, augmentation.blur]):
+        return None
+    rows, columns = Lines.unchanged(count, height), Lines.unchanged(count, width)
+    if shift or zoom:
+        rows, columns = stretch_and_shift(rows, columns, rng, shift, zoom)
     if augmentation.crop:
-        images = crop(images, rng, augmentation.crop)
+        rows, columns = crop(rows, columns, rng, augmentation.crop)
     if augmentation.flip:
-        images = flip(images, rng, augmentation.flip)
-    if augmentation.colour:
-        images = brightness(images, rng, augmentation.colour)
-        images = contrast(images, rng, augmentation.colour)
-        images = saturation(images, rng, augmentation.colour)
-    if augmentation.hue:
-        images = hue(images, rng, augmentation.hue)
-    if augmentation.grey:
-        images = grey(images, rng, augmentation.grey)
+        columns = columns.flip(rng.random(count) < augmentation.flip)
     if augmentation.blur:
-        images = blur(images, rng, augmentation.blur)
-    if augmentation.cut_out:
-        images = cut_out(images, rng, augmentation.cut_out)
-    return images
+        rows, columns = blur(rows, columns, rng, augmentation.blur)
+    return rows, columns
+
+
+def _draw_colours(
+    rng: np.random.Generator, count: int, augmentation: Augmentation
+) -> Colours | None:
+    """How the colours change. None if they stay as they are."""
+    strengths = (augmentation.colour, augmentation.hue, augmentation.grey)
+    if not any(strengths):
+        return None
+    colour, hue, grey = strengths
+    return draw_colours(rng, count, strength=colour, hue=hue, grey=grey)
+
+
+def varied(planes: np.ndarray, variation: Variation, some: slice) -> np.ndarray:
+    """The images `some` of the batch, varied: float32 (b, 3, H, W) -> the same."""
+    lines, colours, rectangles = variation
+    if lines is not None:
+        rows, columns = lines
+        planes = resampled(planes, rows.matrices(some), columns.matrices(some))
+    if colours is not None:
+        planes = recoloured(planes, Colours(colours.matrices[some], colours.lifts[some]))
+    if rectangles is not None:
+        planes = covered(planes, rectangles[some])
+    return planes
 
 
 def augment_caption(

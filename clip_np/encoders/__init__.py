@@ -36,7 +36,7 @@ from clip_np.encoders.config import (
 )
 from clip_np.encoders.kinds import TEXT_ENCODERS, VISION_ENCODERS, build_encoders, encoder_classes
 from clip_np.encoders.pooled import pooled_block, pooled_transformer
-from clip_np.encoders.presets import PRESETS, choose_encoders
+from clip_np.encoders.presets import PRESETS, choose_encoders, has_vision_encoder
 from clip_np.encoders.protocol import Encoder, is_frozen
 from clip_np.encoders.resnet import AttentionPool, Bottleneck, ResNet
 from clip_np.encoders.sentences import SentenceEncoder
@@ -86,6 +86,7 @@ __all__ = [
     "choose_encoders",
     "encode_on_all_cores",
     "encoder_classes",
+    "has_vision_encoder",
     "is_frozen",
     "openai_spread",
     "pooled_block",

@@ -164,6 +164,15 @@ def choose_encoders(preset: str, vision: str | None = None, text: str | None = N
     return config
 
 
+def has_vision_encoder(preset: str, vision: str) -> bool:
+    """Whether the preset's vision encoder can be one of this kind.
+
+    >>> has_vision_encoder("small", "resnet"), has_vision_encoder("ViT-B/32", "resnet")
+    (True, False)
+    """
+    return vision == PRESETS[preset].vision.kind or preset in OTHER_VISION_ENCODERS.get(vision, {})
+
+
 def _require_preset(
     name: str, kind: str, kinds: Sequence[str], preset: str, presets: Collection[str]
 ) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clip_np.data import AUGMENTATIONS, Augmentation
-from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders
+from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders, has_vision_encoder
 from clip_np.losses import LOSSES
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
 
@@ -105,6 +105,16 @@ def augmentation_field(value: str, meaning: str) -> Any:
     return command_line_field(None, value, meaning, group=AUGMENTATION_GROUP)
 
 
+def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
+    """Whether what a caller chose leaves room for the vision encoder of a task."""
+    if vision is None:
+        return True
+    if vision == "resnet" and choices.get("shards", 1) != 1:
+        return False
+    preset = choices.get("preset")
+    return preset not in PRESETS or has_vision_encoder(preset, vision)
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How to train.
@@ -121,7 +131,9 @@ class TrainingOptions:
 
     preset: str = command_line_field("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
     vision: str | None = command_line_field(
-        None, "KIND", "another vision encoder than the preset's: " + ", ".join(VISION_KINDS)
+        None,
+        "KIND",
+        f"kind of vision encoder: {', '.join(VISION_KINDS)} (for other data than shapes resnet)",
     )
     text: str | None = command_line_field(
         None, "KIND", "another text encoder than the preset's: " + ", ".join(TEXT_KINDS)
@@ -286,7 +298,10 @@ class TrainingOptions:
 
         A preset that is chosen brings its recipe. Choosing one of steps and seconds
         drops the other: both are limits, and the new one is meant to count. Choosing
-        `init` drops the task's preset and learning rate, which are for new models.
+        `init` drops the task's preset and learning rate, which are for new models. The
+        vision encoder of the settings gives way to the preset's where it cannot be
+        used: if a chosen preset has none of that kind, or if the batch is cut, which a
+        ResNet does not allow.
 
         >>> options = TrainingOptions.of({"seconds": 240.0, "steps": None}, steps=7)
         >>> options.steps, options.seconds
@@ -304,6 +319,8 @@ class TrainingOptions:
         unknown = settings.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"no such options of a training: {shown(sorted(unknown))}")
+        if not _can_use(settings.get("vision"), choices):
+            settings = {name: settings[name] for name in settings.keys() - {"vision"}}
         limits = {}
         if "steps" in choices or "seconds" in choices:
             limits = {"steps": None, "seconds": None}

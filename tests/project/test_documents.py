@@ -121,7 +121,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     images = tmp_path_factory.mktemp("images") / "drawings"
     write_drawings(images, count=2000)
-    command = f"train --data {images} --preset tiny --steps 100 --batch-size 64 --out runs/shapes"
+    command = (
+        f"train --data {images} --preset tiny --vision vit --steps 100 --batch-size 64 "
+        "--out runs/shapes"
+    )
     still = "--learning-rate 0.002 --augment none"
     start(sys.executable, "-m", "clip_np", *command.split(), *still.split(), folder=folder)
     return folder

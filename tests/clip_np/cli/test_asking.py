@@ -213,7 +213,7 @@ def test_nothing_heavy_is_imported_where_nothing_is_drawn(photos):
 
 
 def test_info_of_a_run(capsys, photos, no_pictures):
-    run(capsys, "train", "--data", photos, *SHORT, "--out", "here")
+    run(capsys, "train", "--data", photos, *SHORT, "--vision", "vit", "--out", "here")
     found = report_of(run(capsys, "info", "here", "--json")[0])
     file = pathlib.Path("here", CHECKPOINT)
     model = clip_np.load("here")[0]

@@ -7,76 +7,60 @@ import pytest
 from small_data import noise
 
 from clip_np.data import AUGMENTATIONS, Augmentation, augment
-from clip_np.data.augment_colour import (
-    brightness,
-    contrast,
-    grey,
-    grey_values,
-    hue,
-    hue_rotations,
-    saturation,
-)
-from clip_np.data.augment_detail import blur, cut_out
-from clip_np.data.augment_geometry import crop, flip, stretch_and_shift
+from clip_np.data.augment_colour import GREY_WEIGHTS, draw_colours, hue_rotations
+from clip_np.data.augment_geometry import Lines, crop
+
+PARTS = [field.name for field in dataclasses.fields(Augmentation) if field.name != "word_dropout"]
+WHOLE_NUMBERS = {"shift"}
 
 
-def only_shift(images, rng, strength):
-    return stretch_and_shift(images, rng, shift=round(strength * 6), zoom=0.0)
+def only(part, strength):
+    """An augmentation of this part alone."""
+    return Augmentation(**{part: round(strength * 6) if part in WHOLE_NUMBERS else strength})
 
 
-def only_zoom(images, rng, strength):
-    return stretch_and_shift(images, rng, shift=0, zoom=strength)
+def grey_values(images):
+    return (images @ GREY_WEIGHTS)[..., np.newaxis]
 
 
-PARTS = {
-    "shift": only_shift,
-    "zoom": only_zoom,
-    "brightness": brightness,
-    "contrast": contrast,
-    "saturation": saturation,
-    "hue": hue,
-    "grey": grey,
-    "blur": blur,
-    "cut_out": cut_out,
-    "flip": flip,
-    "crop": crop,
-}
-
-
-@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
-def test_every_part_is_nothing_at_strength_0(part):
-    images = noise(5, 6, 7, 3)
-    if part is crop:  # a box of the whole area may still be wide or tall
-        images = np.broadcast_to(images[:, :1, :1], images.shape)
-    result = part(images, np.random.default_rng(0), 0.0)
-    assert result.dtype == np.uint8
-    np.testing.assert_array_equal(result, images)
-
-
-@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("part", PARTS)
 def test_every_part_follows_the_generator_and_leaves_its_input_alone(part):
     images = noise(8, 6, 7, 3)
     before = images.copy()
-    first, again, other = (part(images, np.random.default_rng(seed), 0.4) for seed in (5, 5, 6))
+    first, again, other = (
+        augment(images, np.random.default_rng(seed), only(part, 0.4)) for seed in (5, 5, 6)
+    )
     assert (images == before).all()
     assert (first.shape, first.dtype) == (images.shape, np.uint8)
     assert (first == again).all() and (first != other).any() and (first != images).any()
 
 
-@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("part", PARTS)
 def test_images_of_a_batch_are_varied_one_by_one(part):
     images = np.repeat(noise(1, 8, 8, 3), 40, axis=0)
-    assert len({image.tobytes() for image in part(images, np.random.default_rng(0), 0.5)}) > 1
+    varied = augment(images, np.random.default_rng(0), only(part, 0.5))
+    assert len({image.tobytes() for image in varied}) > 1
 
 
-@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_an_image_of_one_grey_stays_one_grey(part, value):
     images = np.full((6, 5, 4, 3), value, np.uint8)
-    result = part(images, np.random.default_rng(0), 0.5)
+    result = augment(images, np.random.default_rng(0), only(part, 0.5))
     assert (result == result[:, :1, :1, :1]).all()
-    if part is not brightness:
+    if part != "colour":  # brightness is one of its changes
         assert (result == value).all()
+
+
+@pytest.mark.parametrize("kind", ["light", "strong"])
+def test_an_image_is_varied_alike_in_a_large_and_in_a_small_piece(kind, monkeypatch):
+    images = noise(9, 16, 16, 3)
+    one_piece = augment(images, np.random.default_rng(0), AUGMENTATIONS[kind])
+    monkeypatch.setattr("clip_np.data.augmentation.PIXELS_AT_ONCE", 2 * 16 * 16)
+    pieces = augment(images, np.random.default_rng(0), AUGMENTATIONS[kind])
+    # A product of matrices may be summed in another order: one level of 255 at most.
+    assert np.abs(one_piece.astype(int) - pieces).max() <= 1
+    assert (one_piece == pieces).mean() > 0.999
 
 
 def test_augment_applies_what_has_a_strength():
@@ -96,18 +80,12 @@ def test_parts_that_are_left_out_draw_no_random_numbers():
     assert rng.random() == np.random.default_rng(3).random()
 
 
-def test_shift_and_zoom_are_those_of_earlier_versions():
-    images = np.random.default_rng(1).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-    varied = augment(images, np.random.default_rng(5), Augmentation(shift=2, zoom=0.2))
-    assert varied[:2, 2, :, 0].tolist() == [[255, 255, 255, 121, 6], [194, 72, 209, 105, 105]]
-
-
 # --- Geometry
 
 
 def test_shift_moves_whole_images_and_repeats_edges():
     images = noise(200, 6, 5, 3)
-    moved = stretch_and_shift(images, np.random.default_rng(0), shift=2, zoom=0.0)
+    moved = augment(images, np.random.default_rng(0), Augmentation(shift=2))
     seen = set()
     for before, after in zip(images, moved):
         matches = [
@@ -124,11 +102,32 @@ def test_shift_moves_whole_images_and_repeats_edges():
     assert len(seen) == 25
 
 
+def test_zoom_enlarges_about_the_centre_and_interpolates():
+    row = np.array([0, 40, 80, 120, 160], np.uint8)  # 40 for a pixel
+    images = row.repeat(3).reshape(1, 1, 5, 3).repeat(300, axis=0)
+    zoomed = augment(images, np.random.default_rng(0), Augmentation(zoom=0.5))[..., 0]
+    assert (zoomed[:, 0, 2] == 80).all()
+    slopes = (zoomed[:, 0, 3].astype(float) - zoomed[:, 0, 1]) / 80  # 1 / scale
+    assert 0.59 < slopes.min() < 0.65 and 1.4 < slopes.max() <= 1.01 * np.exp(0.5)
+    outside = np.flatnonzero(slopes > 1.1)  # there the edge goes on
+    assert (zoomed[outside][:, 0, 0] == 0).all() and (zoomed[outside][:, 0, 4] == 160).all()
+
+
+def test_lines_are_taken_one_after_the_other():
+    first = Lines.unchanged(1, 10).stretch_and_shift(np.array([2.0]), np.array([1.0]))
+    both = first.crop(np.array([0.5]), np.array([1.0])).flip(np.array([True]))
+    for pixel in range(10):
+        flipped = 9 - pixel
+        cropped = 5 + (flipped + 0.5) * 0.5 - 0.5
+        expected = (cropped - 4.5) / 2 + 4.5 + 1
+        assert both.start[0] + both.slope[0] * pixel == pytest.approx(expected)
+
+
 def test_crop_keeps_a_box_of_the_promised_area():
     # The value is the position, so what a crop shows says where it lies.
     rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
     images = np.repeat(np.stack([rows, columns, rows], axis=-1)[np.newaxis], 60, axis=0)
-    cropped = crop(images, np.random.default_rng(0), strength=0.5).astype(float)
+    cropped = augment(images, np.random.default_rng(0), Augmentation(crop=0.5)).astype(float)
     height = (cropped[:, -2, 0, 0] - cropped[:, 1, 0, 0]) / 197 * 200
     width = (cropped[:, 0, -2, 1] - cropped[:, 0, 1, 1]) / 197 * 200
     area, aspect = height * width / 200**2, height / width
@@ -139,58 +138,88 @@ def test_crop_keeps_a_box_of_the_promised_area():
 
 
 def test_crop_of_the_left_half_interpolates():
-    images = np.array([0, 100, 200, 50], np.uint8).repeat(3).reshape(1, 1, 4, 3)
-
     class Fixed:
         """Draws: half the area, as tall as it can be, at the left end."""
 
-        draws = iter([np.array([[0.5]]), np.array([[np.log(4 / 3)]]), np.zeros((2, 1, 1))])
+        draws = iter([np.array([0.5]), np.array([np.log(4 / 3)]), np.zeros((2, 1))])
 
         def uniform(self, *bounds, size):
             return next(self.draws)
 
+    _, columns = crop(Lines.unchanged(1, 1), Lines.unchanged(1, 4), Fixed(), strength=0.5)
     # sqrt(0.5 * 3 / 4) * 4 = 2.45 pixels wide: 0.61 for a pixel
     expected = [0, 41.8, 103.1, 164.3]
-    cropped = crop(images, Fixed(), strength=0.5)[0, 0, :, 0]
-    np.testing.assert_allclose(cropped, expected, atol=0.6)
+    values = columns.matrices(slice(1))[0] @ np.array([0, 100, 200, 50])
+    np.testing.assert_allclose(values, expected, atol=0.6)
 
 
 def test_flip_exchanges_left_and_right_of_about_so_many():
     images = noise(400, 2, 3, 3)
-    flipped = flip(images, np.random.default_rng(0), probability=0.25)
+    flipped = augment(images, np.random.default_rng(0), Augmentation(flip=0.25))
     is_flipped = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
     is_same = (flipped == images).all(axis=(1, 2, 3))
     assert (is_flipped ^ is_same).all()
     assert 70 < is_flipped.sum() < 130
 
 
+def test_blur_is_the_gaussian_that_its_formula_says():
+    images = np.zeros((1, 9, 9, 3), np.uint8)
+    images[0, 4, 4] = 255
+    sigma = np.random.default_rng(0).uniform(0, 0.1 * 9)
+    weights = np.exp(-(np.arange(-3, 4) ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    blurred = augment(images, np.random.default_rng(0), Augmentation(blur=0.1))[0, 1:8, 1:8, 0]
+    np.testing.assert_allclose(blurred, 255 * np.outer(weights, weights), atol=0.51)
+
+
+def test_blur_continues_edges():
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    images[:, :, 2:] = 200
+    blurred = augment(images, np.random.default_rng(0), Augmentation(blur=0.2))
+    assert (blurred == blurred[:, :1]).all()  # rows are alike, also at the edge
+    assert (np.diff(blurred[0, 0, :, 0].astype(int)) >= 0).all()
+
+
+def test_weights_of_a_row_sum_to_1_whatever_the_blur():
+    lines = Lines.unchanged(3, 50).blur(np.array([0.0, 1e-9, 20.0]))
+    np.testing.assert_allclose(lines.matrices(slice(3)).sum(axis=2), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        lines.matrices(slice(2)), np.eye(50)[np.newaxis].repeat(2, 0), atol=1e-6
+    )
+
+
 # --- Colour
 
 
-@pytest.mark.parametrize("part", [brightness, contrast, saturation])
-def test_factors_are_within_the_strength(part):
-    images = np.broadcast_to(
-        np.array([[[[120, 90, 60]]], [[[60, 90, 120]]]], np.uint8), (2, 1, 2, 3)
-    )
-    images = np.repeat(images, 300, axis=0).copy()
-    images[:, :, 1] -= 30
-    centre = {
-        brightness: 0.0,
-        contrast: grey_values(images).mean(axis=(1, 2), keepdims=True),
-        saturation: grey_values(images),
-    }[part]
-    varied = part(images, np.random.default_rng(0), 0.3)
-    factors = ((varied - centre) / (images - centre))[np.abs(images - centre) > 20]
-    assert 0.65 < factors.min() < 0.75 and 1.25 < factors.max() < 1.35
+def plainly_recoloured(image, brightness, contrast, saturation, angle):
+    """The formulas, one after the other: float (H, W, 3) -> the same."""
+    image = brightness * image
+    mean = grey_values(image).mean()
+    image = mean + contrast * (image - mean)
+    grey = grey_values(image)
+    image = grey + saturation * (image - grey)
+    return image @ hue_rotations(np.array([angle]))[0].T
 
 
-def test_contrast_keeps_the_mean_and_saturation_the_greys():
-    images = noise(20, 8, 8, 3) // 2 + 64  # far from 0 and 255
-    rng = np.random.default_rng(0)
-    means = [grey_values(batch).mean(axis=(1, 2)) for batch in (images, contrast(images, rng, 0.4))]
-    np.testing.assert_allclose(*means, atol=0.3)
-    greys = [grey_values(batch) for batch in (images, saturation(images, rng, 0.4))]
-    np.testing.assert_allclose(*greys, atol=0.6)
+def test_colours_are_the_formulas_one_after_the_other():
+    images = noise(30, 8, 8, 3) // 3 + 85  # so that nothing is below 0 or above 255
+    rng = np.random.default_rng(4)
+    factors = rng.uniform(0.7, 1.3, size=(3, 30))
+    angles = 2 * np.pi * rng.uniform(-0.05, 0.05, size=30)
+    varied = augment(images, np.random.default_rng(4), Augmentation(colour=0.3, hue=0.05))
+    for row in range(30):
+        expected = plainly_recoloured(
+            images[row].astype(float), *factors[:, row], angle=angles[row]
+        )
+        np.testing.assert_allclose(varied[row], expected.clip(0, 255), atol=0.51)
+
+
+def test_factors_are_within_the_strength():
+    colours = draw_colours(np.random.default_rng(0), 2000, strength=0.3, hue=0.0, grey=0.0)
+    scale = colours.matrices.sum(axis=2)  # brightness * contrast: what becomes of a grey
+    assert 0.49 <= scale.min() < 0.52 and 1.63 < scale.max() <= 1.69
+    brightness = scale[:, 0] + colours.lifts  # of a whole image of one grey
+    assert 0.7 <= brightness.min() < 0.71 and 1.29 < brightness.max() <= 1.3
 
 
 def test_hue_is_a_rotation_about_the_greys():
@@ -204,14 +233,15 @@ def test_hue_is_a_rotation_about_the_greys():
         np.trace(rotations, axis1=1, axis2=2), 1 + 2 * np.cos(angles), atol=1e-6
     )
     images = np.full((500, 1, 1, 3), (140, 100, 100), np.uint8)
-    turned = hue(images, np.random.default_rng(0), 1 / 12)[:, 0, 0].astype(float) - 100
-    assert (turned[:, 0] > turned[:, 1]).all() and (turned[:, 0] > turned[:, 2]).all()
-    np.testing.assert_allclose(turned.sum(axis=1), 40, atol=1.5)
+    turned = augment(images, np.random.default_rng(0), Augmentation(hue=1 / 12))
+    above = turned[:, 0, 0].astype(float) - 100
+    assert (above[:, 0] > above[:, 1]).all() and (above[:, 0] > above[:, 2]).all()
+    np.testing.assert_allclose(above.sum(axis=1), 40, atol=1.5)
 
 
 def test_grey_has_no_colours_in_about_so_many():
     images = noise(400, 2, 3, 3)
-    greyed = grey(images, np.random.default_rng(0), probability=0.25)
+    greyed = augment(images, np.random.default_rng(0), Augmentation(grey=0.25))
     is_grey = (greyed == greyed[..., :1]).all(axis=(1, 2, 3))
     assert 70 < is_grey.sum() < 130
     assert (greyed[~is_grey] == images[~is_grey]).all()
@@ -221,27 +251,9 @@ def test_grey_has_no_colours_in_about_so_many():
 # --- Details
 
 
-def test_blur_is_the_gaussian_that_its_formula_says():
-    images = np.zeros((1, 9, 9, 3), np.uint8)
-    images[0, 4, 4] = 255
-    sigma = np.random.default_rng(0).uniform(0, 0.1 * 9)
-    weights = np.exp(-(np.arange(-3, 4) ** 2) / (2 * sigma**2))
-    weights /= weights.sum()
-    blurred = blur(images, np.random.default_rng(0), strength=0.1)[0, 1:8, 1:8, 0]
-    np.testing.assert_allclose(blurred, 255 * np.outer(weights, weights), atol=0.51)
-
-
-def test_blur_continues_edges():
-    images = np.zeros((1, 4, 4, 3), np.uint8)
-    images[:, :, 2:] = 200
-    blurred = blur(images, np.random.default_rng(0), strength=0.2)
-    assert (blurred == blurred[:, :1]).all()  # rows are alike, also at the edge
-    assert (np.diff(blurred[0, 0, :, 0].astype(int)) >= 0).all()
-
-
 def test_cut_out_covers_one_rectangle_with_the_mean():
     images = noise(300, 20, 10, 3)
-    covered = cut_out(images, np.random.default_rng(0), strength=0.5)
+    covered = augment(images, np.random.default_rng(0), Augmentation(cut_out=0.5))
     means = np.rint(images.mean(axis=(1, 2))).astype(np.uint8)
     highest = widest = 0
     for image, result, mean in zip(images, covered, means):

@@ -25,6 +25,24 @@ def test_settings_of_task_preset_and_user():
 
 
 @pytest.mark.parametrize(
+    "choices, vision",
+    [
+        ({}, "resnet"),
+        ({"preset": "tiny"}, "resnet"),
+        ({"preset": "ViT-B/32"}, None),
+        ({"preset": "tutorial"}, None),
+        ({"shards": 1}, "resnet"),
+        ({"shards": 4}, None),
+        ({"shards": 4, "vision": "resnet"}, "resnet"),
+        ({"vision": "vit"}, "vit"),
+    ],
+)
+def test_the_vision_encoder_of_a_task_gives_way_where_it_cannot_be_used(choices, vision):
+    settings = {"preset": "small", "vision": "resnet"}
+    assert TrainingOptions.of(settings, **choices).vision == vision
+
+
+@pytest.mark.parametrize(
     "options, message",
     [
         ({"preset": "giant"}, "`preset` 'giant' is none of tiny, small"),
