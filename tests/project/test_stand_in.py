@@ -30,6 +30,7 @@ from clip_np.training import (
     Trainer,
     TrainingOptions,
     Validation,
+    loop,
     read_metrics,
     saving,
     tasks,
@@ -176,6 +177,7 @@ def test_a_logging_point_reads_once(small_task, tmp_path, monkeypatch):
     held_out = {"validation_loss": 1.0, "validation_recall_at_1": 0.0}
     monkeypatch.setattr(Validation, "measure", lambda *model: held_out)
     monkeypatch.setattr(saving, "write_checkpoint", lambda state: None)
+    monkeypatch.setattr(loop, "write_best", lambda state: None)
     with counting_reads() as reads:
         trainer.run()
     assert len(reads) == 10
