@@ -18,7 +18,14 @@ from paths import ROOT
 from PIL import Image
 from small_data import encoded, noise, pairs_on_disk, shard, some_pairs
 
-from clip_np.data import AUGMENTATIONS, DataError, Pairs, WorkerError, open_dataset
+from clip_np.data import (
+    AUGMENTATIONS,
+    DataError,
+    Pairs,
+    WorkerError,
+    open_dataset,
+    training_preprocess,
+)
 from clip_np.data import decoding_worker as worker
 from clip_np.data.frames import Frame, receive, send
 from clip_np.data.making import Recipe
@@ -207,7 +214,13 @@ def replies_to(*frames: Frame, recipe: Recipe) -> list:
 
 
 def test_what_a_worker_answers(monkeypatch):
-    recipe = Recipe(size=4, seed=2**100, augmentation=STRONG, tag_probability=0.1, skip_bad=False)
+    recipe = Recipe(
+        training_preprocess(4),
+        seed=2**100,
+        augmentation=STRONG,
+        tag_probability=0.1,
+        skip_bad=False,
+    )
     request = Frame(worker.Request(7, 1, ["a", "b\udcff"], ["a cat", "a dog"], None)._asdict())
     good = worker.row_frame(encoded())
     bad = worker.row_frame(DataError("b: cannot be read"))
