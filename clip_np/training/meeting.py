@@ -37,7 +37,7 @@ from clip_np.losses import Loss
 from clip_np.training.communicator.protocol import Communicator
 from clip_np.training.plan import Unit
 from clip_np.training.worker import Worker
-from minigrad.backend import Array, array_module, backend_of, move
+from minigrad.backend import Array, array_module, move
 from minigrad.nn import Parameter
 
 
@@ -125,6 +125,7 @@ def meet(
     batch: SortedBatch,
     positives: Array | None,
     comm: Communicator,
+    backend: str,
 ) -> Meeting:
     """Gather the embeddings of all ranks, and take the loss and its gradients.
 
@@ -137,7 +138,7 @@ def meet(
     if captions is not None:  # from the order of lengths to that of the batch
         order = np.argsort(batch.caption_order[positions_of("text", own_loads)])
         captions = captions[array_module(captions).asarray(order)]  # (k, E)
-    pieces = exchange([piece for piece in (images, captions) if piece is not None], comm)
+    pieces = exchange([piece for piece in (images, captions) if piece is not None], comm, backend)
     if comm.whole_batch:
         rows = [rows_of(loads, batch) for loads in plan]
     else:
@@ -172,17 +173,16 @@ def encoded(team: Sequence[Worker], encoder: str) -> Array | None:
     return array_module(arrays[0]).concatenate(arrays) if arrays else None  # (n, E)
 
 
-def exchange(own: Sequence[Array], comm: Communicator) -> list[Array]:
+def exchange(own: Sequence[Array], comm: Communicator, backend: str) -> list[Array]:
     """Everybody's embeddings, (m + k, E), by rank: first of images, then of captions.
 
     On a GPU they travel by way of the host.
     """
-    if not own:  # more workers than samples
-        return list(comm.all_gather(np.empty((0, 0))))
-    rows = array_module(own[0]).concatenate(own)  # (m + k, E)
+    rows = np.empty((0, 0))  # where there are more workers than samples
+    if own:
+        rows = array_module(own[0]).concatenate(own)  # (m + k, E)
     if comm.size == 1:
         return [rows]
-    backend = backend_of(rows)
     return [move(piece, backend) for piece in comm.all_gather(move(rows, "numpy"))]
 
 

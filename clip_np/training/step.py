@@ -55,7 +55,7 @@ from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.update import move_parameters
 from clip_np.training.worker import Worker
-from minigrad.backend import Array, move, use_device
+from minigrad.backend import Array, backend_of, move, use_device
 from minigrad.debug import explain_memory
 from minigrad.memory import Arena
 from minigrad.nn import Parameter
@@ -262,7 +262,15 @@ def loss_and_gradients(
     )
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
-        meeting = meet(loss_module, team, by_rank, batch, positives, comm)
+        meeting = meet(
+            loss=loss_module,
+            team=team,
+            plan=by_rank,
+            batch=batch,
+            positives=positives,
+            comm=comm,
+            backend=backend_of(model.logit_scale.data),
+        )
         sums = GradientSums(loads)
         run_workers(
             [

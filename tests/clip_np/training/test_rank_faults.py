@@ -11,6 +11,12 @@ SECONDS = 10.0
 """The most that an end may take where other tests run; alone it is 5."""
 
 
+@pytest.fixture(autouse=True)
+def on_the_host(request):
+    if request.config.getoption("--stand-in"):
+        pytest.skip("processes share the memory of the host")
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """The numbers of a training over two processes that nothing disturbs."""
