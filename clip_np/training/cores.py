@@ -41,8 +41,8 @@ def choose_processes(options: TrainingOptions) -> int:
     >>> choose_processes(TrainingOptions(workers=2))  # threads were asked for
     1
     """
-    is_chosen = options.workers is not None or options.text_weights is not None
-    if is_chosen or options.backend != "numpy":
+    is_published = options.text_weights is not None or options.init is not None  # and large
+    if is_published or options.workers is not None or options.backend != "numpy":
         return 1
     is_long = (options.steps or 0) >= LONG_STEPS or (options.seconds or 0.0) >= LONG_SECONDS
     vision = choose_encoders(options.preset, vision=options.vision, text=options.text).vision
