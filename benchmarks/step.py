@@ -11,8 +11,9 @@ first of --against, the quartiles, and the largest resident memory. The last lin
 JSON object.
 
 "ours" is this project with its defaults, which skip the work for tokens that nobody
-reads. "same_work" does not skip it. "checkout" is "ours" from another checkout of the
-project, such as the commit before a change.
+reads. "same_work" does not skip it. "processes" is "ours" on two processes in place of
+two threads: ask for it with --against torch processes. "checkout" is "ours" from
+another checkout of the project, such as the commit before a change.
 """
 
 import argparse
@@ -34,7 +35,12 @@ WARM_UP = 2
 SLOWING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Set on some machines for older BLAS libraries, they slow down a current one."""
 
-LIBRARIES = {"torch_compile": "torch", "ours": "clip_np", "same_work": "clip_np"}
+LIBRARIES = {
+    "torch_compile": "torch",
+    "ours": "clip_np",
+    "processes": "clip_np",
+    "same_work": "clip_np",
+}
 """The library that a side needs, if it has another name than the side."""
 
 Figures = dict[str, float]

@@ -57,7 +57,14 @@ class Flat:
             [parameter.size for parameter in self.parameters]
         ).tolist()
         self.starts = [0, *self.stops[:-1]]
-        self.data = array_module(first).empty(self.stops[-1], first.dtype)
+        self.move_to(array_module(first).empty(self.stops[-1], first.dtype))
+
+    def move_to(self, buffer: Array) -> None:
+        """Let the parameters be views of `buffer`, with the numbers that they have.
+
+        It may lie in memory that several processes see.
+        """
+        self.data = buffer
         for parameter, start, stop in zip(self.parameters, self.starts, self.stops):
             view = self.data[start:stop].reshape(parameter.shape)  # (n,) -> shape of it
             view[...] = parameter.data

@@ -91,8 +91,9 @@ def run_workers(jobs: Sequence[Callable[[], None]]) -> None:
     >>> sorted(seen)
     ['first', 'second']
     """
-    if len(jobs) == 1:
-        jobs[0]()
+    if len(jobs) <= 1:
+        for job in jobs:
+            job()
         return
     with ThreadPoolExecutor(len(jobs) - 1) as pool:
         running = []

@@ -9,6 +9,7 @@ the reader of the output went away. Any other exception is a bug, and shows its
 traceback.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -21,12 +22,17 @@ from clip_np.cli.messages import flags_of, name_flags, warnings_name_flags
 from clip_np.cli.mistyped import refuse_unknown
 from clip_np.cli.output import FAILED
 from clip_np.cli.parser import build_parser
+from clip_np.cli.runs import train_command
 from clip_np.data import WorkerError
 from clip_np.files import shown
-from clip_np.training import TrainingError
+from clip_np.training import RankError, TrainingError
+from clip_np.training.communicator import rank_of_launch
 from minigrad.backend import BackendError, move
 
-MISTAKES = (ValueError, OSError, ImportError, TrainingError, WorkerError, BackendError)
+MISTAKES = (
+    *(ValueError, OSError, ImportError, TrainingError, WorkerError, RankError),
+    BackendError,
+)
 INTERRUPTED = 130  # the exit status after Ctrl-C
 PIPE_CLOSED = 141  # the exit status after the reader of the output went away
 
@@ -47,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = flags_of(arguments.command_parser)
     try:
         _require_backend(getattr(arguments, "backend", None))
+        _require_one_process(arguments)
         with warnings_name_flags(flags):
             result = arguments.function(arguments)
         if arguments.json:
@@ -62,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     status: int = arguments.status
     return status
+
+
+def _require_one_process(arguments: argparse.Namespace) -> None:
+    """ValueError if a launcher has started several processes for a command of one."""
+    if arguments.function is not train_command and rank_of_launch() is not None:
+        raise ValueError("only `train` runs on several ranks: start this command without mpiexec")
 
 
 def _drop_output() -> None:

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import shlex
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,17 @@ from clip_np.training import (
     TrainingOptions,
     available_bytes,
     changes,
+    choose_processes,
     count_of_pairs,
+    follow_rank_0,
     memory_message,
     memory_of_run,
     open_task,
+    require_same_program,
     saved_training,
     write_description,
 )
+from clip_np.training.communicator import Communicator, rank_of_launch
 from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
@@ -63,18 +68,28 @@ SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on shapes or on your own images, measure it, and draw pictures."""
+    comm = rank_of_launch(arguments.deadline or TrainingOptions.deadline)
+    if comm is not None:
+        require_same_program(comm, sys.argv[1:])
+        if comm.rank > 0:  # rank 0 reads, writes and speaks
+            arguments.json = False
+            return {"steps": follow_rank_0(comm)}
     is_new = arguments.resume is None
     files = RunDirectory(_new_directory(arguments) if is_new else arguments.resume)
     if not is_new:
         _require_run_directory(arguments)
     with files.locked():  # from the reading of the checkpoint to the last picture
-        return _train_in(files, arguments)
+        return _train_in(files, arguments, comm)
 
 
-def _train_in(files: RunDirectory, arguments: argparse.Namespace) -> dict[str, Any]:
+def _train_in(
+    files: RunDirectory, arguments: argparse.Namespace, comm: Communicator | None
+) -> dict[str, Any]:
     """Train in a directory that is locked."""
-    is_new = arguments.resume is None
-    trainer = _new_run(arguments, files) if is_new else _resumed_run(arguments, files)
+    if arguments.resume is None:
+        trainer = _new_run(arguments, files, comm)
+    else:
+        trainer = _resumed_run(arguments, files, comm)
     _announce(arguments, trainer)
     result: dict[str, Any] = trainer.run()
     if trainer.interrupted:
@@ -121,14 +136,19 @@ def _new_directory(arguments: argparse.Namespace) -> Path:
     return Path(arguments.out or f"runs/{name}")
 
 
-def _new_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
+def _new_run(
+    arguments: argparse.Namespace, files: RunDirectory, comm: Communicator | None
+) -> Trainer:
     """A trainer at its first step."""
     options = chosen_options(arguments, TRAINING_OPTIONS)
     TrainingOptions.of({}, **options)  # mistakes in them show before the data is opened
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    return Trainer(task, TrainingOptions.of(task.settings, **options), files)
+    chosen = TrainingOptions.of(task.settings, **options)
+    if chosen.processes is None:
+        chosen = dataclasses.replace(chosen, processes=choose_processes(chosen))
+    return Trainer(task, chosen, files, comm=comm)
 
 
 def _open_data(arguments: argparse.Namespace) -> Task:
@@ -159,7 +179,9 @@ def _require_run_directory(arguments: argparse.Namespace) -> None:
         )
 
 
-def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
+def _resumed_run(
+    arguments: argparse.Namespace, files: RunDirectory, comm: Communicator | None
+) -> Trainer:
     """A trainer at the step where an earlier one was stopped."""
     checkpoint = files.read()
     saved = saved_training(checkpoint, files.path)
@@ -169,11 +191,20 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
     options = TrainingOptions.of(saved.options or {}, **chosen)
     task = open_task(_source_to_go_on(arguments, saved.source or {}))
     _look_at_data(arguments, task, saved)
+    if comm is not None and task.record != saved.data:
+        raise ValueError(f"{files.path}: over several ranks a run goes on with the same data only")
     try:
-        trainer = Trainer(task, options, files, checkpoint=checkpoint)
+        trainer = Trainer(task, options, files, checkpoint=checkpoint, comm=comm)
     except ValueError as error:
         raise FileError(f"{files.path}: {error}", files.path) from error
     before = TrainingOptions.of(saved.options or {})
+    if (before.processes or 1) != trainer.options.processes:
+        print_text(
+            arguments,
+            f"this run had {count_of(before.processes or 1)} and goes on with "
+            f"{trainer.options.processes}: sums are taken in another order, so it will differ "
+            "from a run that was not stopped, by rounding",
+        )
     changed = [
         name for name in RISKY_OPTIONS if getattr(trainer.options, name) != getattr(before, name)
     ]
@@ -182,6 +213,11 @@ def _resumed_run(arguments: argparse.Namespace, files: RunDirectory) -> Trainer:
         kept = files.keep_copy()
         print_text(arguments, f"before {flags} changes the run, it is kept in {shown(kept)}")
     return trainer
+
+
+def count_of(processes: int) -> str:
+    """The number of processes in words."""
+    return f"{processes} process" + ("es" if processes > 1 else "")
 
 
 def _source_to_go_on(arguments: argparse.Namespace, source: dict[str, Any]) -> dict[str, Any]:

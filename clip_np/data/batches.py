@@ -133,6 +133,7 @@ class BatchLoader:
       None: as `choose_data_workers` says.
     - preprocess: how images are prepared; None means `training_preprocess(size)`. They
       become RGB and upright before they are resized, whatever it says about that.
+    - part: (which, of how many) parts of each batch are made; (0, 1) is all of it.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -156,6 +157,7 @@ class BatchLoader:
     data_workers: int | None = 0
     threads: int = 2
     preprocess: Preprocess | None = None
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
@@ -187,7 +189,7 @@ class BatchLoader:
 
         def make(step_and_pairs: tuple[int, Future[Pairs]]) -> Batch:
             step, pairs = step_and_pairs
-            images, captions, names = maker.make(step, pairs.result())
+            images, captions, names = maker.make(step, self._own_part(pairs.result()))
             return Batch(images=images, captions=captions, names=names)
 
         steps = ((step, reader.submit(next, chosen)) for step in range(start_step, stop_step))
@@ -208,9 +210,13 @@ class BatchLoader:
 
     def _start_maker(self) -> Maker:
         """What makes the batches: processes if there are any, otherwise threads."""
+        which, parts = self.part
+        seed = self.seed
+        if parts > 1:  # each part is varied by numbers of its own
+            seed = int(np.random.SeedSequence([self.seed, which]).generate_state(1)[0])
         recipe = Recipe(
             preprocess=self.prepare,
-            seed=self.seed,
+            seed=seed,
             augmentation=self.augmentation,
             tag_probability=self.tag_probability,
             skip_bad=self.skip_bad,
@@ -218,6 +224,14 @@ class BatchLoader:
         if not self.data_workers:
             return InThisProcess(self.threads, recipe, self.kept)
         return WorkerProcesses(self.data_workers, recipe, self.batch_size, self.kept)
+
+    def _own_part(self, pairs: Pairs) -> Pairs:
+        """The rows of a batch that belong to `part`."""
+        which, parts = self.part
+        if parts == 1:
+            return pairs
+        start, stop = (len(pairs) * bound // parts for bound in (which, which + 1))
+        return pairs.select(list(range(start, stop)))
 
 
 def load_images(

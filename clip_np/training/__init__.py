@@ -29,6 +29,7 @@ Or a loop of one's own:
         print(step(images, tokens)["loss"])
 """
 
+from clip_np.training.communicator import RankError
 from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
@@ -37,6 +38,7 @@ from clip_np.training.shapes_figures import measure_shapes, shapes_report
 from clip_np.training.data_record import changes
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
+from clip_np.training.cores import choose_processes
 from clip_np.training.schedule import expected_steps, is_finished, learning_rate
 from clip_np.training.log import METRICS, count_of_pairs, describe_validation, read_metrics
 from clip_np.training.watch import (
@@ -61,6 +63,8 @@ from clip_np.training.memory_estimate import (
     memory_of_run,
 )
 from clip_np.training.spoiled import TrainingError
+from clip_np.training.process_team import ProcessTeam
+from clip_np.training.mpi_team import MpiTeam, follow_rank_0, require_same_program
 from clip_np.training.loop import Trainer
 
 __all__ = [
@@ -75,6 +79,9 @@ __all__ = [
     "FilesTask",
     "GradientSums",
     "MemoryNeed",
+    "MpiTeam",
+    "ProcessTeam",
+    "RankError",
     "RunDirectory",
     "SavedTraining",
     "ShapesTask",
@@ -90,9 +97,11 @@ __all__ = [
     "Worker",
     "available_bytes",
     "changes",
+    "choose_processes",
     "count_of_pairs",
     "describe_validation",
     "expected_steps",
+    "follow_rank_0",
     "is_finished",
     "learning_rate",
     "loss_and_gradients",
@@ -105,6 +114,7 @@ __all__ = [
     "read_description",
     "read_metrics",
     "read_run",
+    "require_same_program",
     "saved_training",
     "shapes_report",
     "train_tokenizer",

@@ -42,7 +42,7 @@ def describe_run(
     return {
         **({} if origin is None else {"init": dict(origin)}),
         "options": dataclasses.asdict(options),
-        "versions": _versions(),
+        "versions": versions(),
         "data": {
             **task.source,
             "training_pairs": len(task.train or ()),
@@ -81,7 +81,8 @@ def read_description(directory: Path) -> dict[str, dict[str, Any]]:
     return {name: content[name] for name in SECTIONS if isinstance(content.get(name), dict)}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of this program and what it stands on."""
     return {
         PROGRAM: _version(PROGRAM),
         "python": platform.python_version(),

@@ -33,29 +33,42 @@ a different one.
 """
 
 import contextlib
+import dataclasses
 import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from clip_np.data import Batch, BatchLoader, Pairs
+from clip_np.data import Batch
 from clip_np.losses import equal_captions
 from clip_np.training.bad_samples import BAD_SAMPLES, BadSamples
 from clip_np.training.best import Best
+from clip_np.training.communicator import Communicator, OneProcess
 from clip_np.training.directory import RunDirectory
 from clip_np.training.interrupts import Stop, stop_on_signals
+from clip_np.training.loading import make_loader
 from clip_np.training.log import METRICS, Log, Stopwatch
+from clip_np.training.mpi_team import MpiTeam
 from clip_np.training.options import TrainingOptions
+from clip_np.training.process_team import ProcessTeam
 from clip_np.training.replay import find_cause
 from clip_np.training.reporting import Reporter, load_validation
 from clip_np.training.saving import Saver, write_best, write_checkpoint
 from clip_np.training.schedule import is_finished, learning_rate
 from clip_np.training.spoiled import TrainingError, explained, problem_in, spoiled
 from clip_np.training.state import RunState, make_step
+from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task
 from clip_np.training.watch import warn_of_small_data
 from clip_np.weights import CHECKPOINT, Checkpoint
 from minigrad.backend import Array
+from minigrad.threads import available_cores
+
+
+def options_of_rank(options: TrainingOptions, comm: Communicator) -> TrainingOptions:
+    """The options with the number of ranks, and the threads of each."""
+    workers = options.workers or max(1, available_cores() // comm.ranks_here)
+    return dataclasses.replace(options, workers=workers, processes=comm.size)
 
 
 class Trainer(RunState):
@@ -71,38 +84,38 @@ class Trainer(RunState):
         options: TrainingOptions,
         directory: Path | RunDirectory,
         checkpoint: Checkpoint | None = None,
+        comm: Communicator | None = None,
     ) -> None:
         """Make a new model, or go on with the model of `checkpoint`.
 
-        Raises ValueError as `RunState` does.
+        comm connects rank 0 of an MPI launch, where this is, with the ranks that follow
+        it (mpi_team.py). Raises ValueError as `RunState` does.
         """
+        self.comm = comm or OneProcess()
+        if self.comm.size > 1:
+            options = options_of_rank(options, self.comm)
         super().__init__(task, options, directory, checkpoint)
         self.interrupted = False
         self.stopped_by: int | None = None
         self.guessing = math.nan  # the loss of guessing in the last batch
         self.best = Best(entries=(), kept_step=None)
         assert task.train is not None  # a state of a run has pairs to train on
-        self.loader = self._make_loader(task.train)
+        self.loader = make_loader(
+            pairs=task.train,
+            options=self.options,
+            size=self.model.config.vision.image_size,
+            skip_bad=task.skip_bad,
+            preprocess=self.start.preprocess,
+            rank=self.comm.rank,
+            ranks=self.comm.size,
+        )
         self.bad_samples = BadSamples(self.directory / BAD_SAMPLES)
         self.batch: Batch | None = None  # the last one
         # A GPU would have to be waited for at every step, so there the reports look.
         is_read_at_once = options.backend == "numpy"
-        self.take_step = make_step(self, check=self._require_finite if is_read_at_once else None)
-        self.loss = self.take_step.loss
-
-    def _make_loader(self, pairs: Pairs) -> BatchLoader:
-        """Batches of the training pairs, varied as the options say."""
-        return BatchLoader(
-            pairs=pairs,
-            size=self.model.config.vision.image_size,
-            batch_size=self.options.batch_size,
-            seed=self.options.seed,
-            augmentation=self.options.augmentation,
-            tag_probability=self.options.tag_probability,
-            skip_bad=self.task.skip_bad,
-            data_workers=self.options.data_workers,
-            preprocess=self.start.preprocess,
-        )
+        step = make_step(self, check=self._require_finite if is_read_at_once else None)
+        self.loss = step.loss
+        self.take_step: TrainingStep | ProcessTeam | MpiTeam = step
 
     def finished(self) -> bool:
         """Whether the steps, the seconds or the patience are used up."""
@@ -122,10 +135,44 @@ class Trainer(RunState):
         Raises TrainingError if the loss, the gradients or the weights are not finite
         any more, DataError for an image that cannot be read (see `FilesTask`), and
         LockedError if another run is in the directory. After an error the run can go on
-        from the step before it.
+        from the step before it. If the options name several `processes`, they start and
+        end here, and RankError says that one of them has failed.
         """
-        with self.files.locked():
+        with self.files.locked(), self._followers():
             return self._run()
+
+    @contextlib.contextmanager
+    def _followers(self) -> Iterator[None]:
+        """Within the block, steps are taken by as many processes as the options say."""
+        processes = self.options.processes or 1
+        if processes == 1:
+            yield
+            return
+        alone = self.take_step
+        assert isinstance(alone, TrainingStep)  # no other run goes on
+        self.model.train()  # before the followers get a copy
+        try:
+            if self.comm.size > 1:
+                self.take_step = self._mpi_team(alone)
+                yield
+                self.take_step.close()  # after an error, the launcher ends all ranks
+            else:
+                with ProcessTeam(alone, processes, self.options.deadline) as self.take_step:
+                    yield
+        finally:
+            self.take_step = alone
+
+    def _mpi_team(self, step: TrainingStep) -> MpiTeam:
+        """The ranks of this launch, told to take the steps of this run."""
+        return MpiTeam(
+            step=step,
+            comm=self.comm,
+            tokenizer=self.tokenizer,
+            options=self.options,
+            task=self.task,
+            preprocess=self.start.preprocess,
+            steps=(self.step, self.options.steps or sys.maxsize),
+        )
 
     def _run(self) -> dict[str, float]:
         self.model.train()
@@ -210,13 +257,16 @@ class Trainer(RunState):
         """One step, at the learning rate of the schedule."""
         self.optimizer.lr = learning_rate(self.options, self.step, self.elapsed)
         tokens = self.tokenizer(batch.captions, truncate=True)
-        positives = equal_captions(tokens)
-        self.guessing = self.loss.guessing(len(tokens), positives)
+        everybodys = tokens
+        if isinstance(self.take_step, MpiTeam):
+            everybodys = self.take_step.gather_tokens(tokens)
+        positives = equal_captions(everybodys)
+        self.guessing = self.loss.guessing(len(everybodys), positives)
         if positives is not None:
             twins = int((positives.sum(axis=1) > 1).sum())
             log.say_once(
                 "equal captions",
-                f"batches hold equal captions (here {twins} of {len(tokens)}): "
+                f"batches hold equal captions (here {twins} of {len(everybodys)}): "
                 "they are not taken for each other's wrong answers",
             )
         return self.take_step(batch.images, tokens, positives)

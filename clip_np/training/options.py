@@ -39,6 +39,8 @@ MUST_BE_POSITIVE = {
     "learning_rate": "without it no parameter moves",
     "layer_decay": "without it one layer alone would learn",
     "workers": "the work needs somebody to do it",
+    "processes": "the work needs somebody to do it",
+    "deadline": "no rank is there at once",
     "shards": "the batch itself is one piece",
     "log_every": "it counts steps",
     "validate_every": "it counts steps",
@@ -109,7 +111,8 @@ def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
     """Whether what a caller chose leaves room for the vision encoder of a task."""
     if vision is None:
         return True
-    if vision == "resnet" and choices.get("shards", 1) != 1:
+    is_cut = choices.get("shards", 1) != 1 or (choices.get("processes") or 1) != 1
+    if vision == "resnet" and is_cut:  # batch norm mixes the samples of a batch
         return False
     preset = choices.get("preset")
     return preset not in PRESETS or has_vision_encoder(preset, vision)
@@ -197,7 +200,13 @@ class TrainingOptions:
     seed: int = command_line_field(0, "N", "for all random numbers; same seed, same run (0)")
     backend: str = command_line_field("numpy", "NAME", BACKEND_HELP)
     workers: int | None = command_line_field(
-        None, "N", "threads (default: the cores, or one on a GPU)"
+        None, "N", "threads of a process (default: its share of the cores, one on a GPU)"
+    )
+    processes: int | None = command_line_field(
+        None, "N", "processes (default: the cores, for small models and long runs)"
+    )
+    deadline: float = command_line_field(
+        120.0, "S", "end if one process keeps the others waiting this long (120)"
     )
     data_workers: int | None = command_line_field(
         None, "N", "processes that decode images; 0: threads of the program (default: by need)"

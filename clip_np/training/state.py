@@ -61,11 +61,14 @@ class RunState:
         self.start = make_start(task.train, options, checkpoint)
         self.model, self.tokenizer = self.start.model, self.start.tokenizer
         self.model.to(options.backend)
-        # Settled here and saved, so that a resumed run uses as many threads.
+        # Settled here and saved, so that a resumed run has as many of both.
+        processes = options.processes or 1
         workers = options.workers
         if workers is None:
-            workers = count_workers(self.model.logit_scale.data, workers)
-        self.options = dataclasses.replace(self.start.options, workers=workers)
+            cores = count_workers(self.model.logit_scale.data, workers)
+            workers = max(1, cores // processes)
+        chosen = self.start.options
+        self.options = dataclasses.replace(chosen, workers=workers, processes=processes)
         self.optimizer = new_optimizer(self.model, self.options)
         if checkpoint is not None:
             self._go_on_from(checkpoint)

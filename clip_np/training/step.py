@@ -44,22 +44,22 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import numpy as np
 
 import minigrad as mg
 from clip_np.encoders import Encoder
 from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
+from clip_np.training.communicator import Communicator, OneProcess
+from clip_np.training.meeting import meet, sort_batch
 from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
+from clip_np.training.update import move_parameters
 from clip_np.training.worker import Worker
-from minigrad.backend import Array, array_module, move, use_device
+from minigrad.backend import Array, backend_of, move, use_device
 from minigrad.debug import explain_memory
 from minigrad.memory import Arena
 from minigrad.nn import Parameter
-from minigrad.optim import Optimizer, clip_grad_norm
+from minigrad.optim import Optimizer
 from minigrad.threads import blas_threads, count_workers, run_workers
 
 PARAMETERS_PER_THREAD = 2**20
@@ -81,11 +81,13 @@ class TrainingStep:
     loss is "clip", "sigmoid" (for a model with a logit_bias) or a
     `clip_np.losses.Loss`. If such a module has parameters of its
     own, they receive gradients too; hand them to the optimizer. For shards and workers
-    see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm must
-    be None: the parameter belongs to the public signature, but steps over several
-    machines do not exist yet. check(loss, grad_norm) is called before the update; if it
-    raises, the update is not made.
+    see `loss_and_gradients`. max_norm=None leaves the gradients as they are. comm
+    connects this process with others that take the same step: see communicator/. All of
+    them call the step at the same time, each with its model and optimizer.
+    check(loss, grad_norm) is called before the update; if it raises, the update is not
+    made.
 
+    >>> import numpy as np
     >>> import clip_np
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
     >>> optimizer = mg.optim.AdamW(model.parameters(), lr=1e-3)
@@ -105,20 +107,16 @@ class TrainingStep:
         loss: str | Loss = "clip",
         shards: int = 1,
         workers: int | None = None,
-        comm: None = None,
+        comm: Communicator | None = None,
         max_norm: float | None = 1.0,
         check: Callable[[Array, Array], None] | None = None,
     ) -> None:
-        if comm is not None:
-            raise ValueError(
-                f"training_step: `comm` must be None, got {comm!r}; "
-                "a step runs in one process, on its threads"
-            )
         self.model = model
         self.optimizer = optimizer
         self.loss = loss_for(model, loss)
         self.shards = shards
         self.workers = workers
+        self.comm = comm or OneProcess()
         self.max_norm = max_norm
         self.check = check
         self.arenas: list[Arena] = []
@@ -142,13 +140,18 @@ class TrainingStep:
                 positives=positives,
                 loss=self.loss,
                 arenas=self.arenas,
+                comm=self.comm,
             )
             parameters = trained_parameters(self.model, self.loss)
             threads = self._update_threads(parameters)
-            norm = clip_grad_norm(parameters, self.max_norm, threads)
-            if self.check is not None:
-                self.check(loss, norm)
-            self.optimizer.step(threads)
+            norm = move_parameters(
+                optimizer=self.optimizer,
+                parameters=parameters,
+                max_norm=self.max_norm,
+                threads=threads,
+                comm=self.comm,
+                check=None if self.check is None else functools.partial(self.check, loss),
+            )
         self.loss.clamp()
         for parameter in parameters:
             parameter.zero_grad()
@@ -157,7 +160,7 @@ class TrainingStep:
     def _update_threads(self, parameters: Sequence[Parameter]) -> int:
         """How many threads clip and update the parameters."""
         size = sum(parameter.size for parameter in parameters)
-        workers = count_workers(self.model.logit_scale.data, self.workers)
+        workers = threads_of_rank(self.model.logit_scale.data, self.workers, self.comm)
         return min(1 + size // PARAMETERS_PER_THREAD, workers)
 
 
@@ -176,13 +179,14 @@ def training_step(
     tokens: Array | mg.Tensor,
     shards: int = 1,
     workers: int | None = None,
-    comm: None = None,
+    comm: Communicator | None = None,
     loss: str | Loss = "clip",
     max_norm: float | None = 1.0,
     positives: Array | None = None,
 ) -> dict[str, Array]:
     """`TrainingStep` as a function: one whole step, for a loop written by hand.
 
+    >>> import numpy as np
     >>> import clip_np
     >>> model = clip_np.CLIP(clip_np.PRESETS["tiny"], np.random.default_rng(0))
     >>> optimizer = mg.optim.AdamW(model.parameters(), lr=1e-3)
@@ -215,6 +219,7 @@ def loss_and_gradients(
     positives: Array | None = None,
     loss: str | Loss = "clip",
     arenas: list[Arena] | None = None,
+    comm: Communicator | None = None,
 ) -> Array:
     """The loss of a batch, a 0-d array. It sets the .grad of every parameter.
 
@@ -224,34 +229,48 @@ def loss_and_gradients(
     which each encoder's batch is cut. workers is the number of threads; None means all
     cores. If there are more shards than workers, every piece is encoded twice and
     memory is saved. loss and positives are as in `TrainingStep`. arenas is a list that
-    keeps memory for the next call.
+    keeps memory for the next call. comm connects the ranks that take the step together:
+    the loss and the gradients are then those of the batch of all of them. shards counts
+    the pieces of the batch that this rank was handed.
 
     Raises ValueError for a batch that is empty or unequal, and for impossible shards
     and workers.
     """
+    comm = comm or OneProcess()
     loss_module = loss_for(model, loss)
     parameters = trained_parameters(model, loss_module)
     use_device(model.logit_scale.data)
-    threads = count_workers(model.logit_scale.data, workers)
+    threads = threads_of_rank(model.logit_scale.data, workers, comm)
     batch = sort_batch(model.encoders, images, tokens)
+    require_separate_samples(model.encoders, comm)
+    cuts = threads * comm.size if comm.whole_batch else threads
     plan = make_plan(
         encoders=model.encoders,
         lengths=batch.lengths,
         shards=shards,
-        workers=threads,
+        workers=cuts,
         parameter_count=sum(parameter.size for parameter in parameters),
     )
-    loads = [load for load in plan if load]
+    by_rank = [plan[first : first + threads] for first in range(0, cuts, threads)]
+    loads = [load for load in by_rank[comm.rank if comm.whole_batch else 0] if load]
     team = make_team(
         encoders=model.encoders,
         inputs=batch.inputs,
         loads=loads,
         arenas=[] if arenas is None else arenas,
-        recompute=shards > threads,
+        recompute=shards > cuts,
     )
     with blas_threads(1):
         run_workers([worker.forward for worker in team])
-        meeting = differentiate_loss(loss_module, team, batch, positives)
+        meeting = meet(
+            loss=loss_module,
+            team=team,
+            plan=by_rank,
+            batch=batch,
+            positives=positives,
+            comm=comm,
+            backend=backend_of(model.logit_scale.data),
+        )
         sums = GradientSums(loads)
         run_workers(
             [
@@ -259,49 +278,54 @@ def loss_and_gradients(
                 for worker in team
             ]
         )
-    totals = sums.finish()
-    for position, parameter in enumerate(parameters):
-        parameter.grad = totals.get(position)
-    for parameter, gradient in meeting.loss_gradients:
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    gradients = sums.finish()
+    if comm.rank == 0:  # those of the loss are the same on every rank, and count once
+        position_of = {id(parameter): index for index, parameter in enumerate(parameters)}
+        for parameter, gradient in meeting.loss_gradients:
+            position = position_of[id(parameter)]
+            before = gradients.get(position)
+            gradients[position] = gradient if before is None else before + gradient
+    totals = sum_over_ranks(gradients, parameters, comm)
+    for parameter, total in zip(parameters, totals):
+        parameter.grad = total
     return meeting.loss
 
 
-class SortedBatch(NamedTuple):
-    """A batch with its captions in the order of their lengths, by encoder.
+def sum_over_ranks(
+    gradients: Mapping[int, Array], parameters: Sequence[Parameter], comm: Communicator
+) -> list[Array | None]:
+    """The gradients by position, added over the ranks, by way of the host."""
+    own = [gradients.get(position) for position in range(len(parameters))]
+    if comm.size == 1:
+        return own
+    sent = [None if gradient is None else move(gradient, "numpy") for gradient in own]
+    totals = comm.all_reduce(sent, like=[parameter.data for parameter in parameters])
+    return [
+        None if total is None else move(total, parameter.backend)
+        for parameter, total in zip(parameters, totals)
+    ]
 
-    caption_order says which row of the batch comes first, second, and so on in the
-    sorted captions. caption_positions is its inverse: where each row of the batch is
-    among the sorted captions.
 
-        sorted = batch[caption_order]         batch = sorted[caption_positions]
+def threads_of_rank(array: Array, workers: int | None, comm: Communicator) -> int:
+    """How many threads a rank has: `workers`, or for None its share of the cores.
+
+    array is as in `count_workers`.
     """
-
-    inputs: dict[str, Array]
-    lengths: dict[str, Array]  # in tokens, (B,), rising
-    caption_order: np.ndarray  # (B,)
-    caption_positions: np.ndarray  # (B,)
+    if workers is None:
+        workers = max(1, count_workers(array, None) // comm.ranks_here)
+    return count_workers(array, workers)
 
 
-def sort_batch(
-    encoders: Mapping[str, Encoder], images: Array | mg.Tensor, tokens: Array | mg.Tensor
-) -> SortedBatch:
-    """Sort the captions by length. Images all have one length and stay in order."""
-    images = images.data if isinstance(images, mg.Tensor) else images
-    tokens = move(mg.tensor(tokens).data, "numpy")  # ids are looked at on the host
-    if len(images) != len(tokens) or len(tokens) == 0:
-        raise ValueError(f"training_step: {len(images)} images but {len(tokens)} captions")
-    caption_lengths = encoders["text"].lengths(tokens)  # (B,)
-    caption_order = np.argsort(caption_lengths, kind="stable")
-    return SortedBatch(
-        inputs={"vision": images, "text": tokens[caption_order]},
-        lengths={
-            "vision": encoders["vision"].lengths(images),
-            "text": caption_lengths[caption_order],
-        },
-        caption_order=caption_order,
-        caption_positions=np.argsort(caption_order),
-    )
+def require_separate_samples(encoders: Mapping[str, Encoder], comm: Communicator) -> None:
+    """ValueError for several ranks and an encoder that mixes samples."""
+    mixing = [name for name, encoder in encoders.items() if encoder.mixes_samples()]
+    if mixing and comm.size > 1:
+        raise ValueError(
+            f"training_step: `comm` has {comm.size} ranks, but the {mixing[0]} encoder mixes "
+            "samples. Its batch norms use the statistics of the whole batch, and the rows of one "
+            "rank have others. Train it in one process, or `eval()` that encoder, which makes "
+            "its statistics constants"
+        )
 
 
 def make_team(
@@ -325,55 +349,6 @@ def make_team(
         )
         team.append(worker)
     return team
-
-
-class Meeting(NamedTuple):
-    """What comes out where the samples meet: the loss, (), and its gradients.
-
-    feature_gradients are the gradients of the embeddings, (B, E), by encoder, in the
-    order in which the encoders saw the samples. loss_gradients are pairs of a parameter
-    of the loss and its gradient.
-    """
-
-    loss: Array
-    feature_gradients: dict[str, Array]
-    loss_gradients: list[tuple[Parameter, Array]]
-
-
-def differentiate_loss(
-    loss: Loss, team: Sequence[Worker], batch: SortedBatch, positives: Array | None
-) -> Meeting:
-    """Gather the embeddings of all workers, and take the loss and its gradients."""
-    image_features = gather(team, "vision")
-    text_features = gather(team, "text", order=batch.caption_positions)
-    value = loss(image_features, text_features, positives)
-    trained = [parameter for parameter in loss.parameters() if parameter.requires_grad]
-    leaves = [image_features, text_features, *trained]
-    image_gradient, text_gradient, *loss_gradients = mg.grad(value, leaves)
-    caption_order = array_module(text_gradient).asarray(batch.caption_order)
-    return Meeting(
-        loss=value.data,
-        feature_gradients={"vision": image_gradient, "text": text_gradient[caption_order]},
-        loss_gradients=list(zip(trained, loss_gradients)),
-    )
-
-
-def gather(team: Sequence[Worker], encoder: str, order: np.ndarray | None = None) -> mg.Tensor:
-    """The embeddings of a whole batch from all workers, as a leaf of the tape: (B, E).
-
-    order (B,), if there is one, says which row comes first, second, and so on.
-    """
-    pieces = []
-    for worker in team:
-        for unit, output in zip(worker.units, worker.outputs):
-            if unit.encoder == encoder:
-                pieces.append((unit.rows.start, output.data))
-    arrays = [data for _, data in sorted(pieces, key=lambda piece: piece[0])]
-    xp = array_module(arrays[0])
-    rows = xp.concatenate(arrays)  # (B, E)
-    if order is not None:
-        rows = rows[xp.asarray(order)]  # (B, E)
-    return mg.tensor(rows, requires_grad=True)
 
 
 def trained_parameters(model: CLIP, loss: Loss) -> list[Parameter]:

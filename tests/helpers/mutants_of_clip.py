@@ -23,17 +23,48 @@ SIGMOID_LOSS = of(
 STEP = of(
     "clip_np.training.step",
     ("temperature's gradient k times too large", "loss_and_gradients",
-     "parameter.grad = gradient if", "parameter.grad = gradient * len(loads) if",
+     "gradients[position] = gradient if", "gradients[position] = gradient * len(loads) if",
      "every shard replays the loss (open_clip's accumulation)"),
     ("the loss's gradient replaces the encoder's", "loss_and_gradients",
-     "parameter.grad + gradient", "gradient", "no parameter is expected to belong to both"),
-    ("captions' gradients in the batch's order", "differentiate_loss",
-     "text_gradient[caption_order]", "text_gradient", "the captions were sorted by length"),
-    ("captions' embeddings in their sorted order", "differentiate_loss",
-     ", order=batch.caption_positions", "", "captions and images no longer belong together"),
-    ("an order for its inverse", "differentiate_loss", "order=batch.caption_positions",
-     "order=batch.caption_order", "the two are equal for a batch of two"),
+     "before + gradient", "gradient", "no parameter is expected to belong to both"),
+    ("temperature's gradient n times too large", "loss_and_gradients", "if comm.rank == 0:",
+     "if True:", "every rank has the whole of it, and all of them are added"),
+    ("a missing factor n", "loss_and_gradients", "parameter.grad = total",
+     "parameter.grad = None if total is None else total / comm.size",
+     "gradients of ranks are averaged, as where each has a mean of its own"),
 )  # fmt: skip
+
+MEETING = of(
+    "clip_np.training.meeting",
+    ("captions' gradients in the batch's order", "meet",
+     "text_gradient[caption_order]", "text_gradient", "the captions were sorted by length"),
+    ("captions' embeddings in their sorted order", "meet",
+     "captions[array_module(captions).asarray(order)]", "captions",
+     "captions and images no longer belong together"),
+    ("an order for its inverse", "meet", "np.argsort(batch.caption_order[",
+     "(batch.caption_order[", "the two are equal for a batch of two"),
+    ("a gather without gradient", "differentiate_loss",
+     "value = loss(image_features, text_features, positives)",
+     "value = 0.5 * (loss(image_features, text_features.detach(), positives)"
+     " + loss(image_features.detach(), text_features, positives))",
+     "what came from other ranks is taken for constant; the loss is right"),
+    ("the first rank's rows for every rank", "meet",
+     "image_gradient[mine], text_gradient[mine]",
+     "image_gradient[: batch.size], text_gradient[: batch.size]", "right for rank 0"),
+)  # fmt: skip
+
+RANKS = [
+    *of(
+        "clip_np.training.communicator.process_ranks",
+        ("the last rank's gradients", "ProcessRank.all_reduce", "candidates[0] += other",
+         "candidates[0][...] = other", "= where += was meant"),
+    ),
+    *of(
+        "clip_np.training.communicator.thread_ranks",
+        ("the first rank's gradients", "add_in_order", "total += array", "pass",
+         "ranks that compute the same need no sum"),
+    ),
+]  # fmt: skip
 
 WORKER = of(
     "clip_np.training.worker",

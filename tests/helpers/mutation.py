@@ -45,8 +45,11 @@ TESTS_OF = {
     "minigrad.memory": ("attention", "layer_norm", "quick_gelu"),
     "clip_np.losses.similarity": ("test_model_gradients", "test_step"),
     "clip_np.losses.sigmoid": ("test_model_gradients", "test_step"),
+    "clip_np.training.communicator.process_ranks": ("test_rank_gradients",),
+    "clip_np.training.communicator.thread_ranks": ("test_rank_gradients",),
+    "clip_np.training.meeting": ("test_rank_gradients", "test_step"),
     "clip_np.training.plan": ("test_model_gradients", "test_step"),
-    "clip_np.training.step": ("test_model_gradients", "test_step"),
+    "clip_np.training.step": ("test_rank_gradients", "test_model_gradients", "test_step"),
     "clip_np.training.sums": ("test_model_gradients", "test_step"),
     "clip_np.training.worker": ("test_model_gradients", "test_step"),
 }

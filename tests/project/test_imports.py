@@ -215,6 +215,10 @@ def test_a_function_that_hides_a_module_is_noticed():
     assert shadowed("from package import search", {"search", "other"}) == set()
 
 
+# What processes of one program say to each other; no file is read with it.
+BETWEEN_PROCESSES = {"messages.py", "shared_block.py"}
+
+
 @each_file
 def test_minigrad_imports_no_clip_np_and_data_files_run_no_code(path):
     source = path.read_text(encoding="utf-8")
@@ -224,7 +228,7 @@ def test_minigrad_imports_no_clip_np_and_data_files_run_no_code(path):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
-    assert "pickle" not in imported
+    assert "pickle" not in imported or path.name in BETWEEN_PROCESSES
     if "minigrad" in path.parts:
         assert "clip_np" not in imported
 

@@ -218,7 +218,6 @@ def test_an_error_in_a_worker_comes_out():
         ({"shards": 5}, "got 5"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"loss": "triplet"}, "loss must be .clip., .sigmoid. or a module .*, got 'triplet'"),
-        ({"comm": object()}, "`comm` must be None, got <object .* one process"),
     ],
 )
 def test_impossible_steps(options, message):

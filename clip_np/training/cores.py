@@ -1,0 +1,54 @@
+"""Threads or processes: which of them use the cores of one machine better?
+
+Python lets one thread run at a time. NumPy lets go of that lock while it computes, so
+threads run at once as long as they are inside of NumPy. The time between two calls,
+some microseconds of Python, they wait for each other, and each handing over of the lock
+costs more. With large arrays that does not count. With small ones it is what a step
+consists of: two threads take a step of the preset `micro` of the benchmarks 1.3 times
+as fast as one thread, two processes 1.75 times.
+
+Processes have a price, too: a start of half a second, the import of this package, and
+memory for one more copy of it. So the rule for `clip-np train` is
+
+    processes    if the arrays of a step are small and the run is long
+    threads      else, and for encoders that mix samples
+
+A call of `Trainer` from Python uses threads unless `processes` is set, because a script
+that starts processes has to be written for it.
+"""
+
+from clip_np.encoders import VisionConfig, choose_encoders
+from clip_np.training.options import TrainingOptions
+from minigrad.threads import available_cores
+
+SMALL_ARRAY = 1 << 19
+"""Numbers in an activation, (B, T, width), up to which processes are chosen.
+
+`micro` has 70 thousand, `tiny` 174 thousand, `base32` 1.1 million. At `base32` threads
+keep both cores busy.
+"""
+
+LONG_STEPS = 300
+LONG_SECONDS = 20.0
+"""A run that is shorter does not win back the start of a process."""
+
+
+def choose_processes(options: TrainingOptions) -> int:
+    """How many processes a training on this machine should use.
+
+    >>> choose_processes(TrainingOptions(preset="ViT-B/32", batch_size=64))
+    1
+    >>> choose_processes(TrainingOptions(workers=2))  # threads were asked for
+    1
+    """
+    is_published = options.text_weights is not None or options.init is not None  # and large
+    if is_published or options.workers is not None or options.backend != "numpy":
+        return 1
+    is_long = (options.steps or 0) >= LONG_STEPS or (options.seconds or 0.0) >= LONG_SECONDS
+    vision = choose_encoders(options.preset, vision=options.vision, text=options.text).vision
+    if not is_long or not isinstance(vision, VisionConfig):
+        return 1
+    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
+    if options.batch_size * tokens * vision.width > SMALL_ARRAY:
+        return 1
+    return available_cores()

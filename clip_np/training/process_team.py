@@ -1,0 +1,337 @@
+"""How do several processes take the steps of one training?
+
+Rank 0 is the process that trains: it reads the data, looks after the run and writes all
+files. It starts the others, its *followers*. Each of them has a copy of the model whose
+parameters are the same memory as rank 0's, and waits for batches:
+
+    rank 0                                     follower
+    parameters, averages  -> shared memory
+    start  ----------------------------------> open the memory, unpack the model
+    batch  ----------------------------------> batch
+    step  <------------- (meeting.py) -------> step
+    ...                                        ...
+    close  ----------------------------------> end
+    parameters, averages <- own memory
+
+A follower is started anew by the system ("spawn"), which is possible everywhere and
+takes about as long as the import of this package.
+
+*If something fails, all ends.* A follower that fails writes its traceback into a pipe,
+and rank 0 raises it as a `RankError`. Rank 0 also looks whether followers are alive
+while it waits, and ends them whenever it leaves the team. A follower ends itself as
+soon as rank 0 is gone: a thread waits for that in the system.
+"""
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+from clip_np.training.communicator import (
+    Block,
+    ProcessRank,
+    RankError,
+    Sizes,
+    StalledError,
+    pack,
+    unpack,
+)
+from clip_np.training.communicator.shared_block import aligned
+from clip_np.training.step import TrainingStep, require_separate_samples, trained_parameters
+from minigrad.backend import Array, array_module
+from minigrad.optim import Optimizer
+
+DEADLINE = 120.0
+"""Seconds that a rank waits for another in a step before it takes it for stalled."""
+
+STARTING = 120.0
+"""Seconds for followers to start. They import this package, on a busy machine too."""
+
+WRITING = 0.3
+"""Seconds for a rank that has stalled to write where it is."""
+
+ENDING = 2.0
+"""Seconds for followers to end by themselves before they are ended."""
+
+
+class Settings(NamedTuple):
+    """What may change from step to step outside of a step: the optimizer's numbers."""
+
+    step_count: int
+    groups: list[dict[str, Any]]  # without their parameters
+
+    @classmethod
+    def of(cls, optimizer: Optimizer) -> "Settings":
+        groups = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.groups
+        ]
+        return cls(optimizer.step_count, groups)
+
+    def give_to(self, optimizer: Optimizer) -> None:
+        """Let another rank's optimizer have the same numbers."""
+        optimizer.step_count = self.step_count
+        for group, values in zip(optimizer.groups, self.groups):
+            group.update(values)
+
+
+class ProcessTeam:
+    """A training step that several processes take together: team(images, tokens).
+
+    step is rank 0's. While the team is open, the parameters and the optimizer's arrays
+    are in shared memory; `close` brings them back. Raises ValueError for arrays on a
+    GPU, and for encoders that mix samples.
+
+        with ProcessTeam(TrainingStep(model, optimizer), processes=2) as team:
+            for images, tokens in batches:
+                team(images, tokens)
+
+    Like all programs that start processes, a script needs
+    `if __name__ == "__main__":` around what it does.
+    """
+
+    def __init__(self, step: TrainingStep, processes: int, deadline: float = DEADLINE) -> None:
+        self.step = step
+        self.processes: list[Any] = []
+        self.is_open = True
+        self._pipes: list[Connection] = []
+        parameters = trained_parameters(step.model, step.loss)
+        if array_module(step.model.logit_scale.data) is not np:
+            raise ValueError("`processes` share the memory of the host, but the model is on a GPU")
+        sizes = Sizes(
+            ranks=processes,
+            gradient_bytes=sum(aligned(parameter.data.nbytes) for parameter in parameters),
+            parameters=len(parameters),
+        )
+        self._block = Block(sizes.total + bytes_of(step.optimizer))
+        context = multiprocessing.get_context("spawn")
+        lock = context.Lock()
+        self._comm = ProcessRank(0, sizes, self._block, lock, deadline, self._look)
+        self._comm_before, step.comm = step.comm, self._comm
+        self._is_unpacked = False
+        try:
+            require_separate_samples(step.model.encoders, self._comm)
+            move_into(step.optimizer, self._block)
+            for rank in range(1, processes):
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=follow,
+                    args=(rank, sizes, self._block.name, lock, deadline, there),
+                    daemon=True,
+                    name=f"rank {rank}",
+                )
+                process.start()
+                there.close()
+                self.processes.append(process)
+                self._pipes.append(here)
+        except BaseException:
+            self.close(at_once=True)
+            raise
+
+    def wait_until_ready(self) -> None:
+        """Return when all followers have the model. Else the first step waits."""
+        if self._is_unpacked:
+            return
+        self._is_unpacked = True
+        deadline, self._comm.deadline = self._comm.deadline, STARTING
+        step = self.step
+        self._comm.broadcast(
+            pack(
+                (step.model, step.optimizer, step.loss, step.shards, step.workers, step.max_norm),
+                self._block,
+            )
+        )
+        self._comm.barrier()
+        self._comm.deadline = deadline
+        self._block.forget_name()
+
+    def __call__(
+        self, images: Array | mg.Tensor, tokens: Array | mg.Tensor, positives: Array | None = None
+    ) -> dict[str, Array]:
+        """Take a step; see `TrainingStep`. After an error the team is closed."""
+        try:
+            self.wait_until_ready()
+            images = images.data if isinstance(images, mg.Tensor) else images
+            tokens = tokens.data if isinstance(tokens, mg.Tensor) else tokens
+            settings = Settings.of(self.step.optimizer)
+            self._comm.broadcast((settings, images, tokens, positives))
+            return self.step(images, tokens, positives)
+        except StalledError as error:
+            self._show_where(error.ranks)
+            self.close(at_once=True)
+            raise
+        except BaseException:
+            self.close(at_once=True)
+            raise
+
+    def _show_where(self, ranks: Sequence[int]) -> None:
+        """Let ranks that have stalled write to stderr where they are."""
+        for rank in ranks:
+            process = self.processes[rank - 1]
+            if hasattr(signal, "SIGUSR1") and process.exitcode is None:
+                print(f"rank {rank} has stalled here:", file=sys.stderr, flush=True)
+                os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(WRITING)
+
+    def _look(self) -> None:
+        """RankError if a follower has ended, with its traceback if it left one."""
+        for rank, (process, pipe) in enumerate(zip(self.processes, self._pipes), start=1):
+            exit_code = process.exitcode  # before the pipe: it may say why
+            with contextlib.suppress(EOFError, OSError):
+                if pipe.poll():
+                    raise RankError(f"rank {rank} has failed:\n{pipe.recv()}")
+            if exit_code is not None:
+                raise RankError(
+                    f"rank {rank} {how_it_ended(exit_code)} in the middle of the training"
+                )
+
+    def close(self, at_once: bool = False) -> None:
+        """End the followers, and bring the parameters back into this process's memory.
+
+        With at_once they are ended wherever they are.
+        """
+        if not self.is_open:
+            return
+        self.is_open = False
+        if not at_once and self.processes:
+            with contextlib.suppress(RankError):  # one that is gone needs no end
+                self.wait_until_ready()
+                self._comm.broadcast(None)
+        give_up = time.monotonic() + (0.0 if at_once else ENDING)
+        for process in self.processes:
+            process.join(max(0.0, give_up - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+            process.join()
+            process.close()
+        for pipe in self._pipes:
+            pipe.close()
+        move_out_of(self.step, self._block)
+        self.step.comm = self._comm_before
+        self._comm.close()
+        self._block.close()
+
+    def __enter__(self) -> "ProcessTeam":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close(at_once=error is not None)
+
+
+def how_it_ended(exit_code: int) -> str:
+    """What a process's exit status says, in words.
+
+    >>> how_it_ended(0), how_it_ended(-9)
+    ('ended with the exit status 0', 'was ended by the signal SIGKILL')
+    """
+    if exit_code >= 0:
+        return f"ended with the exit status {exit_code}"
+    return f"was ended by the signal {signal.Signals(-exit_code).name}"
+
+
+# --- the optimizer's arrays in shared memory ------------------------------------------
+
+
+def arrays_of(optimizer: Optimizer) -> list[Array]:
+    """The parameters and moments of an optimizer, as the long arrays that they are."""
+    moments = [moment for group in optimizer.moments for moment in group]
+    return [*(flat.data for flat in optimizer.flats), *moments]
+
+
+def bytes_of(optimizer: Optimizer) -> int:
+    """The room that these arrays need in a block."""
+    return sum(aligned(array.nbytes) for array in arrays_of(optimizer))
+
+
+def move_into(optimizer: Optimizer, block: Block) -> None:
+    """Lay parameters and moments into a block. The model's are views there."""
+    for flat, moments in zip(optimizer.flats, optimizer.moments):
+        flat.move_to(block.take(flat.data.shape, flat.data.dtype))
+        for number, moment in enumerate(moments):
+            moments[number] = block.take(moment.shape, moment.dtype)
+            moments[number][...] = moment
+
+
+def move_out_of(step: TrainingStep, block: Block) -> None:
+    """Give parameters and moments memory of their own again."""
+    for flat, moments in zip(step.optimizer.flats, step.optimizer.moments):
+        if block.place_of(flat.data) is not None:
+            flat.move_to(np.empty_like(flat.data))
+        moments[:] = [moment.copy() for moment in moments]
+    for parameter in trained_parameters(step.model, step.loss):
+        parameter.zero_grad()  # it may lie in the block
+
+
+# --- a follower -----------------------------------------------------------------------
+
+
+def follow(
+    rank: int, sizes: Sizes, name: str, lock: Any, deadline: float, failures: Connection
+) -> None:
+    """The whole life of a follower: take steps until rank 0 says that it was the last.
+
+    Ctrl-C and a request to end may reach all processes. Rank 0 answers them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        faulthandler.register(signal.SIGUSR1)  # writes a traceback; see `ProcessTeam`
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    comm: ProcessRank | None = None
+    try:
+        block = Block(sizes.total, name)
+        comm = ProcessRank(rank, sizes, block, lock, deadline, look=lambda: None)
+        step = receive_step(comm, block)
+        while (order := comm.broadcast(patient=True)) is not None:
+            settings, images, tokens, positives = order
+            settings.give_to(step.optimizer)
+            step(images, tokens, positives)
+    except BaseException:
+        failures.send(traceback.format_exc())
+        if comm is not None:
+            comm.abort("see the traceback")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def end_with_parent() -> None:
+    """End this process, whatever it does, when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a follower was started by rank 0
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def receive_step(comm: ProcessRank, block: Block) -> TrainingStep:
+    """The training step of rank 0, with the same parameters and moments."""
+    parts: Sequence[Any] = unpack(comm.broadcast(patient=True), block)
+    model, optimizer, loss, shards, workers, max_norm = parts
+    for flat in optimizer.flats:  # views of one array, which `intact` asks for
+        flat.move_to(flat.data)
+    comm.barrier()
+    return TrainingStep(
+        model=model,
+        optimizer=optimizer,
+        loss=loss,
+        shards=shards,
+        workers=workers,
+        max_norm=max_norm,
+        comm=comm,
+    )

@@ -1,0 +1,78 @@
+"""Who moves which parameter, once the gradient is known?
+
+One process moves all of them:
+
+    norm = clip_grad_norm(parameters)  ->  optimizer.step()
+
+Ranks that each have a copy of the parameters do the same, and all copies stay equal,
+because the gradients are the same to the last bit.
+
+Ranks that share one copy in memory divide the work. Each owns some of the parameters,
+about as many numbers as the others own. It forgets the gradients of all other
+parameters; an optimizer leaves a parameter without a gradient as it is. The norm is
+that of all gradients, so the sums of squares are exchanged first:
+
+    every rank    n_r = sum of g^2 over its own parameters
+    all_gather    norm = sqrt(n_0 + n_1 + ...), added in the order of the ranks
+    every rank    scales and moves its own parameters
+    barrier       nobody reads a parameter before it was moved
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from clip_np.training.communicator import Communicator, owned_by
+from minigrad.backend import Array
+from minigrad.nn import Parameter
+from minigrad.optim import Optimizer, clip_grad_norm
+
+
+def move_parameters(
+    optimizer: Optimizer,
+    parameters: Sequence[Parameter],
+    max_norm: float | None,
+    threads: int,
+    comm: Communicator,
+    check: Callable[[Array], None] | None = None,
+) -> Array:
+    """Clip the gradients and take the optimizer's step. Returns the norm before, ().
+
+    check is called with this norm, on the ranks that have one. If it raises, no
+    parameter of this process, or of the memory that it shares, is moved.
+    """
+    if not comm.shared_parameters:
+        norm = clip_grad_norm(parameters, max_norm, threads)
+        if check is not None:
+            check(norm)
+        optimizer.step(threads)
+        return norm
+    owned = owned_by(comm.rank, comm.size, [parameter.size for parameter in parameters])
+    for parameter in [*parameters[: owned.start], *parameters[owned.stop :]]:
+        parameter.grad = None
+    norm = clip_shared_norm(parameters[owned], max_norm, threads, comm)
+    if check is not None:
+        check(norm)
+    comm.barrier()  # nobody moves anything before rank 0 has checked
+    optimizer.step(threads)
+    comm.barrier()
+    return norm
+
+
+def clip_shared_norm(
+    own: Sequence[Parameter], max_norm: float | None, threads: int, comm: Communicator
+) -> Array:
+    """`clip_grad_norm` over all ranks, of which each passes the parameters it owns."""
+    dtype, square = np.dtype(np.float32), 0.0
+    if any(parameter.grad is not None for parameter in own):
+        measured = clip_grad_norm(own, None, threads)
+        dtype, square = measured.dtype, float(measured) ** 2
+    squares = comm.all_gather(np.array([square]))
+    norm = math.sqrt(float(np.concatenate(squares).sum()))
+    if max_norm is not None and norm > max_norm:
+        scale = max_norm / (norm + 1e-6)  # as in clip_grad_norm
+        for parameter in own:
+            if parameter.grad is not None:
+                parameter.grad *= scale
+    return np.asarray(norm, dtype)

@@ -1,0 +1,75 @@
+"""Steps that processes take together are those of one process."""
+
+import numpy as np
+import pytest
+from gradient_recorder import GradientRecorder
+from rank_checks import expected_gradients, model_for, require_equal, some_positives
+from small_models import batch, small_model
+from small_runs import numbers_of, trainer_of
+
+from clip_np.training import TrainingStep
+from clip_np.training.process_team import ProcessTeam
+from minigrad.optim import AdamW
+
+
+@pytest.fixture(autouse=True)
+def on_the_host(request):
+    if request.config.getoption("--stand-in"):
+        pytest.skip("processes share the memory of the host")
+
+
+@pytest.mark.parametrize("loss, ranks, shards", [("clip", 2, 1), ("sigmoid", 2, 1), ("clip", 4, 6)])
+def test_processes_have_the_gradient_of_one(loss, ranks, shards):
+    positives = some_positives(11)
+    expected = expected_gradients(loss, 11, positives)
+    model, (images, tokens) = model_for(loss), batch(11)
+    recorder = GradientRecorder(model.parameters())
+    step = TrainingStep(model, recorder, loss=loss, shards=shards, workers=1, max_norm=None)
+    with ProcessTeam(step, ranks) as team:
+        value = team(images, tokens, positives)["loss"].item()
+        again = team(images, tokens, positives)["loss"].item()  # no parameter was moved
+    assert value == again
+    require_equal((value, recorder.gradients(model.parameters())), expected)
+
+
+@pytest.mark.parametrize("max_norm", [None, 1e-2])
+def test_steps_of_two_processes_are_those_of_one(max_norm):
+    def run(processes):
+        model, (images, tokens) = small_model(), batch(11)
+        optimizer = AdamW(model.parameters(), lr=1e-3)
+        step = TrainingStep(model, optimizer, workers=1, max_norm=max_norm)
+        results = []
+        with ProcessTeam(step, processes) as team:
+            for number in range(3):
+                optimizer.lr = 1e-3 / (1 + number)  # as a schedule does
+                results.append(team(images, tokens))
+        norms = [result["grad_norm"].item() for result in results]
+        return norms, [p.data.copy() for p in model.parameters()], optimizer.state_dict()
+
+    norms, weights, state = run(1)
+    found_norms, found, found_state = run(2)
+    np.testing.assert_allclose(found_norms, norms, rtol=1e-12)
+    for got, want in zip(found, weights):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+    assert found_state["step_count"] == state["step_count"] == 3
+    again = run(2)
+    assert all((got == want).all() for got, want in zip(again[1], found))  # the same bits
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_over_processes_stops_and_goes_on_bit_by_bit(task, tmp_path):
+    trainer_of(task, tmp_path / "whole", processes=2, workers=1).run()
+    trainer_of(task, tmp_path / "parts", processes=2, workers=1, steps=24).run()
+    assert numbers_of(tmp_path / "whole") == numbers_of(tmp_path / "parts")
+
+
+def test_encoders_that_mix_samples_are_refused():
+    from small_models import SMALL
+
+    from clip_np import CLIP, CLIPConfig, ResNetConfig
+
+    vision = ResNetConfig(image_size=32, width=8, layers=(1, 1, 1, 1), heads=2)
+    config = CLIPConfig(embed_dim=8, vision=vision, text=SMALL.text)
+    model = CLIP(config, np.random.default_rng(0)).train()
+    with pytest.raises(ValueError, match="`comm` has 2 ranks, but the vision encoder mixes"):
+        ProcessTeam(TrainingStep(model, AdamW(model.parameters())), 2)

@@ -1,0 +1,98 @@
+"""Any number of ranks has the gradient of one process, the temperature's included."""
+
+import numpy as np
+import pytest
+from rank_checks import (
+    expected_gradients,
+    gradients_over,
+    own_rows,
+    require_equal,
+    run_process_ranks,
+    some_positives,
+)
+from small_models import batch, small_model
+
+from clip_np.training import TrainingStep
+from clip_np.training.communicator import run_thread_ranks
+from minigrad.optim import AdamW
+
+
+@pytest.mark.gradient
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("loss", ["clip", "sigmoid"])
+def test_every_number_of_ranks_gives_the_gradient_of_one_process(loss, ranks, whole_batch):
+    positives = some_positives(11)
+    expected = expected_gradients(loss, 11, positives)
+    results = run_thread_ranks(
+        lambda comm: gradients_over(comm, loss, 11, positives, workers=1), ranks, whole_batch
+    )
+    for found in results:
+        require_equal(found, expected)
+
+
+@pytest.mark.gradient
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize("shards, workers", [(1, 2), (3, 1), (2, 2)])
+def test_ranks_cut_their_parts_further(shards, workers, whole_batch):
+    expected = expected_gradients("clip", 11, None)
+    results = run_thread_ranks(
+        lambda comm: gradients_over(comm, "clip", 11, None, shards=shards, workers=workers),
+        2,
+        whole_batch,
+    )
+    for found in results:
+        require_equal(found, expected)
+
+
+@pytest.mark.gradient
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("loss", ["clip", "sigmoid"])
+def test_ranks_that_share_memory_have_the_gradient_of_one_process(loss, ranks):
+    positives = some_positives(11)
+    expected = expected_gradients(loss, 11, positives)
+    results = run_process_ranks(
+        lambda comm: gradients_over(comm, loss, 11, positives, shards=4, workers=1), ranks
+    )
+    for found in results:
+        require_equal(found, expected)
+
+
+@pytest.mark.gradient
+def test_more_ranks_than_samples():
+    expected = expected_gradients("clip", 2, None)
+    for found in run_thread_ranks(lambda comm: gradients_over(comm, "clip", 2, None, workers=1), 5):
+        require_equal(found, expected)
+
+
+@pytest.mark.parametrize("whole_batch", [True, False])
+def test_all_ranks_take_the_same_steps_again_and_again(whole_batch):
+    def run(comm):
+        model, arrays = small_model(np.float32), batch(11, np.float32)
+        images, tokens = own_rows(comm, *arrays)
+        step = TrainingStep(model, AdamW(model.parameters(), lr=1e-2), workers=1, comm=comm)
+        for _ in range(3):
+            step(images, tokens)
+        return b"".join(parameter.data.tobytes() for parameter in model.parameters())
+
+    first = run_thread_ranks(run, 3, whole_batch)
+    assert len(set(first)) == 1
+    assert run_thread_ranks(run, 3, whole_batch) == first
+
+
+def test_batch_norms_are_refused_over_ranks():
+    from small_models import SMALL
+
+    from clip_np import CLIP, ResNetConfig
+    from clip_np.encoders import CLIPConfig
+
+    vision = ResNetConfig(image_size=32, width=8, layers=(1, 1, 1, 1), heads=2)
+    config = CLIPConfig(embed_dim=8, vision=vision, text=SMALL.text)
+    model = CLIP(config, np.random.default_rng(0)).train()
+    images, tokens = np.zeros((4, 3, 32, 32), np.float32), batch(4)[1]
+
+    def step(comm):
+        return TrainingStep(model, AdamW(model.parameters()), comm=comm)(images, tokens)
+
+    with pytest.raises(ValueError, match="`comm` has 2 ranks, but the vision encoder mixes"):
+        run_thread_ranks(step, 2)
