@@ -76,18 +76,19 @@ def blocks(array: Array) -> Iterator[slice]:
     return blocks_of(rows, row_size=array.size // max(rows, 1), like=array)
 
 
-def blocks_of(rows: int, row_size: int, like: Array) -> Iterator[slice]:
+def blocks_of(rows: int, row_size: int, like: Array, times: int = 1) -> Iterator[slice]:
     """`blocks` of an array that is not there: `rows` rows of `row_size` numbers.
 
     An operation may make a large intermediate array block by block, so that the whole
-    of it never exists. `like` says whether it would lie on a GPU.
+    of it never exists. `like` says whether it would lie on a GPU. `times` makes the
+    blocks larger.
 
     >>> list(blocks_of(300, row_size=1024, like=np.zeros(3)))
     [slice(0, 128, None), slice(128, 256, None), slice(256, 300, None)]
     """
     step = rows
     if type(like) is np.ndarray:
-        step = BLOCK // max(row_size, 1)
+        step = times * BLOCK // max(row_size, 1)
     step = max(step, 1)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

@@ -34,7 +34,8 @@ falling cost, goes to the worker that has the least to do.
 **An encoder that mixes samples is never cut.** A ResNet's batch norms use, while they
 train, the statistics of the batch. Half a batch has other statistics. So this encoder
 is one unit. If it fills a worker's share, a worker has nothing else to do, and the rest
-is cut for the others. Several pieces are refused: they would be another training.
+is cut for the others. More threads help inside of its operations
+(minigrad/spreading.py). Several pieces are refused: they would be another training.
 
 **A frozen encoder is shared out by itself.** It takes part in the way forward only. In
 one line with the other encoder, one worker could have all of the way back. So each of

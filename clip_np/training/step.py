@@ -60,6 +60,7 @@ from minigrad.debug import explain_memory
 from minigrad.memory import Arena
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
+from minigrad.spreading import spreading
 from minigrad.threads import blas_threads, count_workers, run_workers
 
 PARAMETERS_PER_THREAD = 2**20
@@ -253,14 +254,17 @@ def loss_and_gradients(
     )
     by_rank = [plan[first : first + threads] for first in range(0, cuts, threads)]
     loads = [load for load in by_rank[comm.rank if comm.whole_batch else 0] if load]
+    helpers = threads - 1 if mixing_encoders(model.encoders) else 0
+    arenas = [] if arenas is None else arenas
+    arenas += [Arena() for _ in range(len(loads) + helpers - len(arenas))]
     team = make_team(
         encoders=model.encoders,
         inputs=batch.inputs,
         loads=loads,
-        arenas=[] if arenas is None else arenas,
+        arenas=arenas[: len(loads)],
         recompute=shards > cuts,
     )
-    with blas_threads(1):
+    with blas_threads(1), spreading(arenas[len(loads) : len(loads) + helpers]):
         run_workers([worker.forward for worker in team])
         meeting = meet(
             loss=loss_module,
@@ -318,7 +322,7 @@ def threads_of_rank(array: Array, workers: int | None, comm: Communicator) -> in
 
 def require_separate_samples(encoders: Mapping[str, Encoder], comm: Communicator) -> None:
     """ValueError for several ranks and an encoder that mixes samples."""
-    mixing = [name for name, encoder in encoders.items() if encoder.mixes_samples()]
+    mixing = mixing_encoders(encoders)
     if mixing and comm.size > 1:
         raise ValueError(
             f"training_step: `comm` has {comm.size} ranks, but the {mixing[0]} encoder mixes "
@@ -328,15 +332,19 @@ def require_separate_samples(encoders: Mapping[str, Encoder], comm: Communicator
         )
 
 
+def mixing_encoders(encoders: Mapping[str, Encoder]) -> list[str]:
+    """The encoders that mix samples, and are no worker's alone: all help with them."""
+    return [name for name, encoder in encoders.items() if encoder.mixes_samples()]
+
+
 def make_team(
     encoders: Mapping[str, Encoder],
     inputs: Mapping[str, Array],
     loads: Sequence[Sequence[Unit]],
-    arenas: list[Arena],
+    arenas: Sequence[Arena],
     recompute: bool,
 ) -> list[Worker]:
-    """A worker for each load. `arenas` grows until there is one for each worker."""
-    arenas += [Arena() for _ in range(len(loads) - len(arenas))]
+    """A worker for each load, with an arena."""
     team = []
     for number, (load, arena) in enumerate(zip(loads, arenas)):
         worker = Worker(

@@ -42,6 +42,7 @@ from minigrad.backend import Array, array_module, row_dot, row_sum
 from minigrad.inputs import coerce
 from minigrad.memory import blocks, empty
 from minigrad.recording import is_recording
+from minigrad.spreading import Run, spread, total
 from minigrad.tensor import Tensor, constant, record
 
 
@@ -104,11 +105,22 @@ def batch_norm(
         if not x_needs:
             return None, to_weight, to_bias
         # dL/dx = scale g, and while training: scale (g - mean(g) - h mean(g h))
-        to_x = g * scale
-        if training:
-            mean_g = to_bias[:, None] / max(count, 1)  # (C, 1)
-            mean_gh = to_weight[:, None] / max(count, 1)  # (C, 1)
-            to_x -= _normalised(data, mean, scale * inverse_std * mean_gh, scale * mean_g)
+        if not training:
+            return (g * scale).reshape(shape), to_weight, to_bias  # (N, C, ...)
+        mean_g = to_bias[:, None] / max(count, 1)  # (C, 1)
+        mean_gh = to_weight[:, None] / max(count, 1)  # (C, 1)
+        to_x = empty(g.shape, g)
+
+        def fill(run: Run) -> None:
+            for samples in run:
+                block = array_module(g).multiply(g[samples], scale, out=to_x[samples])
+                # scale (mean(g) + h mean(g h)), h = (x - mean) inverse_std
+                moved = data[samples] - mean
+                moved *= scale * inverse_std * mean_gh
+                moved += scale * mean_g
+                block -= moved
+
+        spread(fill, blocks(g))
         return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
 
     return record("batch_norm", y.reshape(shape), (x, weight, bias), vjp)
@@ -147,10 +159,14 @@ def _channels_apart(x: Array) -> Array:
 def _normalised(data: Array, mean: Array, scale: Array, shift: Array) -> Array:
     """(x - mean) scale + shift, in blocks: (N, C, L) and three times (C, 1)."""
     y = empty(data.shape, data)
-    for samples in blocks(data):
-        block = array_module(data).subtract(data[samples], mean, out=y[samples])
-        block *= scale
-        block += shift
+
+    def fill(run: Run) -> None:
+        for samples in run:
+            block = array_module(data).subtract(data[samples], mean, out=y[samples])
+            block *= scale
+            block += shift
+
+    spread(fill, blocks(data))
     return y
 
 
@@ -158,15 +174,23 @@ def _statistics(data: Array) -> Statistics:
     """Mean and variance over samples and numbers, (N, C, L) -> twice (C,)."""
     count = len(data) * data.shape[2]
     xp = array_module(data)
-    total = xp.zeros(data.shape[1], data.dtype)
-    for samples in blocks(data):
-        total += row_sum(data[samples]).sum(axis=0)
-    mean = total / count
-    squares = xp.zeros_like(mean)
-    for samples in blocks(data):
-        centred = data[samples] - mean[:, None]
-        squares += row_dot(centred, centred).sum(axis=0)
-    return Statistics(mean, squares / count)
+
+    def sum_over(run: Run) -> Array:
+        numbers = xp.zeros(data.shape[1], data.dtype)  # (C,)
+        for samples in run:
+            numbers += row_sum(data[samples]).sum(axis=0)
+        return numbers
+
+    mean = total(spread(sum_over, blocks(data))) / count
+
+    def squares_over(run: Run) -> Array:
+        squares = xp.zeros_like(mean)  # (C,)
+        for samples in run:
+            centred = data[samples] - mean[:, None]
+            squares += row_dot(centred, centred).sum(axis=0)
+        return squares
+
+    return Statistics(mean, total(spread(squares_over, blocks(data))) / count)
 
 
 def _live_statistics(
@@ -194,10 +218,13 @@ def _sums(g: Array, data: Array, mean: Array) -> tuple[Array, Array]:
 
     With h = (x - mean) / std, the first is std dL/dw. The second is dL/db.
     """
-    xp = array_module(g)
-    of_products = xp.zeros(g.shape[1], g.dtype)
-    of_g = xp.zeros(g.shape[1], g.dtype)
-    for samples in blocks(g):
-        of_products += row_dot(g[samples], data[samples] - mean).sum(axis=0)
-        of_g += row_sum(g[samples]).sum(axis=0)
+
+    def sum_over(run: Run) -> Array:
+        sums = array_module(g).zeros((2, g.shape[1]), g.dtype)  # (2, C)
+        for samples in run:
+            sums[0] += row_dot(g[samples], data[samples] - mean).sum(axis=0)
+            sums[1] += row_sum(g[samples]).sum(axis=0)
+        return sums
+
+    of_products, of_g = total(spread(sum_over, blocks(g)))
     return of_products, of_g

@@ -15,8 +15,9 @@ strided slice of the image, with one number for each place:
 
     x[..., i : i + stride H' : stride, j : j + stride W' : stride]
 
-`positions` yields these slices, nine for a window of 3 x 3. Convolution copies them
-side by side, and pooling adds or compares them.
+`positions` yields these slices, nine for a window of 3 x 3. Pooling adds or compares
+them. `seen` is all of them at once, without a copy: a view of the image in which the
+same number stands in several patches.
 
 Dumoulin, Visin 2016, "A guide to convolution arithmetic for deep learning",
 arXiv:1603.07285.
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import Array, array_module
 from minigrad.memory import empty
 from minigrad.tensor import Tensor
 
@@ -65,6 +66,22 @@ class Windows(NamedTuple):
                 down = slice(rows.start * step + i, rows.stop * step + i, step)
                 right = slice(j, self.columns * step + j, step)
                 yield i, j, (..., down, right)
+
+    def seen(self, x: Array) -> Array:
+        """What the places see of padded images, (n, C, H, W) -> (n, C, K, K, H', W').
+
+        It is a view of x, and not to be written to: patches overlap.
+
+        >>> windows = Windows(1, 2, stride=1, padding=0, rows=1, columns=3)
+        >>> windows.seen(np.arange(4.0).reshape(1, 1, 1, 4)).tolist()  # K W' = 2, 3
+        [[[[[[0.0, 1.0, 2.0]], [[1.0, 2.0, 3.0]]]]]]
+        """
+        samples, channels, down, right = x.strides  # bytes from one number to the next
+        return array_module(x).lib.stride_tricks.as_strided(
+            x,
+            shape=(*x.shape[:2], self.height, self.width, self.rows, self.columns),
+            strides=(samples, channels, down, right, down * self.stride, right * self.stride),
+        )
 
 
 def make_windows(

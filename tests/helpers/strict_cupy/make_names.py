@@ -110,6 +110,8 @@ def main():
         "cupy.random": describe(cupy.random),
         "cupy.random.Generator": describe(cupy.random.Generator),
         "cupy.linalg": describe(cupy.linalg),
+        "cupy.lib": {},
+        "cupy.lib.stride_tricks": describe(cupy.lib.stride_tricks, ["as_strided"]),
         "cupy.cuda": describe(cupy.cuda, ["Device", "is_available"]),
         "cupy.cuda.runtime": describe(cupy.cuda.runtime, RUNTIME),
         "cupyx": describe(cupyx, ["scatter_add", "scatter_max", "scatter_min", "rsqrt"]),

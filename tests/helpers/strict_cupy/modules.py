@@ -118,17 +118,19 @@ def make() -> dict[str, types.ModuleType]:
     cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=device.Device)
     random = Module("cupy.random", np.random, default_rng=Generator, Generator=Generator)
     linalg = Module("cupy.linalg", np.linalg)
+    stride_tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks)
+    lib = Module("cupy.lib", None, stride_tricks=stride_tricks)
     cupy = Module(
         "cupy",
         np,
-        **{"cuda": cuda, "random": random, "linalg": linalg, "ndarray": ndarray},
+        **{"cuda": cuda, "random": random, "linalg": linalg, "lib": lib, "ndarray": ndarray},
         **{"asarray": _asarray, "asanyarray": _asarray, "array": _array, "where": _where},
         **{"take": _take, "take_along_axis": _take_along_axis},
         asnumpy=lambda a: a.get(),
         get_default_memory_pool=lambda: device.pool,
     )
     cupyx = Module("cupyx", None, scatter_add=_scatter_add)
-    found = (cupy, cupyx, cuda, random, linalg)
+    found = (cupy, cupyx, cuda, random, linalg, lib, stride_tricks)
     return {module.__name__: module for module in found}
 
 
