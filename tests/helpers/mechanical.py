@@ -44,10 +44,6 @@ EQUIVALENT = {
         "a count of 1 is refused, and of 0 there is nothing to divide",
     "batch_norm: mean_gh = to_weight[:, None] / max(count, 2)":
         "a count of 1 is refused, and of 0 there is nothing to divide",
-    "_blocks_of_samples: size = _row_size(images, windows)":
-        "no value depends on the size of a block",
-    "_blocks_of_samples: size = windows.rows":
-        "no value depends on the size of a block",
     "_row_size: patch_size = images.shape[1] * windows.height":
         "no value depends on the size of a block",
     "_row_size: patch_size = windows.width":
@@ -62,9 +58,6 @@ EQUIVALENT = {
         "no value depends on the size of a block",
     "_row_size: return windows.columns":
         "no value depends on the size of a block",
-    "_gradient_of_images: if windows.stride == 0 and size == windows.width and "
-    "(windows.padding < size):":
-        "col2im gives the same sums, more slowly",
     "_add_patches: shape = (channels, windows.height, windows.width, samples, "
     "rows.start - rows.stop, windows.columns)":
         "reshape works a negative size out by itself",
@@ -99,7 +92,13 @@ EQUIVALENT = {
         "no value depends on the size of a block",
     "blocks: return blocks_of(rows, row_size=array.size // max(rows, 2), like=array)":
         "no value depends on the size of a block",
-    "blocks_of: step = BLOCK // max(row_size, 2)":
+    "blocks_of: step = times // max(row_size, 1)":
+        "no value depends on the size of a block",
+    "blocks_of: step = BLOCK // max(row_size, 1)":
+        "no value depends on the size of a block",
+    "blocks_of: step = times / BLOCK // max(row_size, 1)":
+        "no value depends on the size of a block",
+    "blocks_of: step = times * BLOCK // max(row_size, 2)":
         "no value depends on the size of a block",
     "blocks_of: step = max(step, 2)":
         "no value depends on the size of a block",
