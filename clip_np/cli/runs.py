@@ -4,9 +4,8 @@
 pictures of one training. `clip-np train --resume` goes on with it; `clip-np evaluate`
 and `clip-np plot` look at it again (evaluating.py, plotting.py).
 
-Every option that is not given is None. So the settings that suit a task, those of a
-preset, and those that a resumed run was started with all hold, unless an option
-replaces them.
+An option that nobody chose is None. Then the settings of the task hold, or those of the
+preset, or those that a resumed run was started with.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import dataclasses
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +145,29 @@ def _new_run(
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    chosen = TrainingOptions.of(task.settings, **options)
-    if chosen.processes is None:
-        chosen = dataclasses.replace(chosen, processes=choose_processes(chosen))
+    chosen = options_of_new_run(task.settings, options, ranks=1 if comm is None else comm.size)
     return Trainer(task, chosen, files, comm=comm)
+
+
+def options_of_new_run(
+    settings: Mapping[str, Any], choices: Mapping[str, Any], ranks: int
+) -> TrainingOptions:
+    """The options of a run of a task with these settings, over so many ranks of MPI.
+
+    Ranks cut each batch, as `processes` do. So the settings have to suit them: a ResNet
+    gives way to the vision encoder of the preset.
+
+    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=1).vision
+    'resnet'
+    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=2).vision is None
+    True
+    """
+    if ranks > 1:
+        return TrainingOptions.of(settings, **{**choices, "processes": ranks})
+    options = TrainingOptions.of(settings, **choices)
+    if options.processes is None:
+        options = dataclasses.replace(options, processes=choose_processes(options))
+    return options
 
 
 def _open_data(arguments: argparse.Namespace) -> Task:
