@@ -3,7 +3,7 @@
     tags            words that also describe the picture are added
     word dropout    some of the caption's words are left out
 
-So the model cannot lean on one word alone, and it meets more words for a picture than
+So the model cannot rely on one word alone, and it meets more words for a picture than
 its caption has.
 """
 
