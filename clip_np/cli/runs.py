@@ -22,11 +22,9 @@ from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE, Preprocess
+from clip_np.data import IMAGE_SIZE
 from clip_np.encoders import PRESETS
-from clip_np.evaluation import AnyTokenizer
 from clip_np.files import FileError, file_errors, shown
-from clip_np.model import CLIP
 from clip_np.training import (
     FilesTask,
     RunDirectory,
@@ -105,9 +103,7 @@ def _train_in(
         f"{result['steps']} steps in {result['train_seconds']:.0f} s, "
         f"{result['waited']:.0%} of it waiting for images",
     )
-    figures = _measure(
-        arguments, trainer.task, trainer.model, trainer.tokenizer, trainer.loader.prepare
-    )
+    figures = _measure(arguments, trainer)
     draw_pictures(arguments, lambda: draw_run(trainer))
     measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
@@ -187,7 +183,7 @@ def _open_data(arguments: argparse.Namespace) -> Task:
 
 
 def _require_run_directory(arguments: argparse.Namespace) -> None:
-    """Look at --resume before anything is made or locked there."""
+    """Refuse a wrong --resume before anything is made or locked there."""
     refuse_options(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
     directory = Path(arguments.resume)
     if directory.is_file():  # the files next to it would be overwritten
@@ -249,7 +245,7 @@ def _source_to_go_on(arguments: argparse.Namespace, source: dict[str, Any]) -> d
 
 
 def _look_at_data(arguments: argparse.Namespace, task: Task, saved: SavedTraining) -> None:
-    """ValueError if the data has changed since the run began, unless that was said."""
+    """ValueError if the data is not that of the run, unless --changed-data is set."""
     if isinstance(task, ShapesTask):
         return
     if saved.data is None or task.record is None:
@@ -299,15 +295,10 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
         print_text(arguments, memory_message(need, available_bytes()))
 
 
-def _measure(
-    arguments: argparse.Namespace,
-    task: Task,
-    model: CLIP,
-    tokenizer: AnyTokenizer,
-    preprocess: Preprocess | None,
-) -> dict[str, Any]:
-    """The figures of a model on the task's held-out data, also printed as a table."""
-    figures = task.report(model, tokenizer, preprocess)
+def _measure(arguments: argparse.Namespace, trainer: Trainer) -> dict[str, Any]:
+    """The figures of the model on the task's held-out data, also printed as a table."""
+    task = trainer.task
+    figures = task.report(trainer.model, trainer.tokenizer, trainer.loader.prepare)
     chances = task.chance()
     print_text(arguments, f"on {task.measured_on}:")
     print_figures(arguments, figures, chances, intervals={})
