@@ -7,13 +7,13 @@ can be *stored* as float16, and become float32 in the moment when a layer uses t
     stored (float16)  ->  data (float32), for one layer  ->  forgotten
 
 Computing in float16 itself would be slow: no processor that NumPy runs on multiplies
-matrices in it. The price is one conversion for each use. At no time are more weights
-there as float32 than those of the layers that threads compute at that moment.
+matrices in it. The price is one conversion for each use. So only
+the weights of the layers that threads compute at one moment are there as float32.
 
 *What is lost?* Published weights often come as float16. They fit exactly. Others are
-rounded to 11 binary digits, by at most one part in 2,048. Numbers below 6e-5 lose more,
-down to 6e-8, half of which is the least that is kept. A number above 65,504 has no
-float16, and is refused.
+rounded to 11 binary digits, by at most one part in 2,048. Numbers below 6e-5 keep fewer
+digits, and below 3e-8 they become 0. A number above 65,504 has no float16, and is
+refused.
 """
 
 import numpy as np
@@ -73,6 +73,11 @@ class HalfParameter(Parameter):
             raise RuntimeError("weights that are stored as float16 cannot learn")
 
     @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements in use, known without converting them."""
+        return np.dtype(np.float32)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The size of each axis."""
         return self.stored.shape
@@ -117,7 +122,7 @@ def store_in_half(module: Module) -> float:
     >>> type(layer.weight).__name__, type(layer.bias).__name__
     ('HalfParameter', 'Parameter')
     """
-    largest = 0.0
+    largest_error = 0.0
     made: dict[int, HalfParameter] = {}
     for part in module.modules():
         for name, value in list(vars(part).items()):
@@ -125,10 +130,16 @@ def store_in_half(module: Module) -> float:
                 continue
             if getattr(part, "is_table", False):
                 continue
-            if id(value) not in made:
-                made[id(value)] = HalfParameter(value.data)
-                error = abs(made[id(value)].data - value.data).max()
-                scale = abs(value.data).max()
-                largest = max(largest, float(move(error, "numpy")) / max(float(scale), 1e-30))
-            setattr(part, name, made[id(value)])
-    return largest
+            half = made.get(id(value))  # a matrix that two layers share is stored once
+            if half is None:
+                half = made[id(value)] = HalfParameter(value.data)
+                largest_error = max(largest_error, _relative_error(half.data, value.data))
+            setattr(part, name, half)
+    return largest_error
+
+
+def _relative_error(rounded: Array, exact: Array) -> float:
+    """The largest difference, in parts of the largest number; 0 for zeros alone."""
+    error = float(move(abs(rounded - exact).max(), "numpy"))
+    scale = float(move(abs(exact).max(), "numpy"))
+    return error / scale if scale > 0 else 0.0

@@ -1,7 +1,7 @@
 """Which options did somebody choose, and which of them make no sense here?
 
-An option that is not chosen is None. So a command can tell what was left open, and fill
-it in from the run or the task that it looks at.
+An option that nobody chose is None. So a command knows what was left open, and fills it
+in from the run or the task.
 """
 
 import argparse

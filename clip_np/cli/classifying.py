@@ -6,7 +6,7 @@ Three ways to name an image, all over the same list of classes and the same imag
     linear probe          by a matrix that is trained on labelled images
     nearest neighbours    by the classes of the most similar labelled images
 
-The last two learn from the training split, and are measured on the other one.
+The last two learn from the training split. All three are measured on the test split.
 """
 
 import argparse
@@ -78,7 +78,10 @@ def measure_naming(
     measured = Measurement(counts, {}, {}).joined(measure_classes("zero_shot", scores, test.labels))
     if arguments.probe:
         if pairs.train is None:
-            raise DataError("`probe`: the data have no training split to learn from")
+            raise DataError(
+                "`probe` learns from a training split, and the data have only "
+                f"{pairs.measured_on}: leave it out, or add a training split"
+            )
         train = _labelled(model, preprocess, pairs.train, classes, pairs.skip_bad)
         measured = measured.joined(_measure_learned(arguments, train, test, len(classes.names)))
 
@@ -119,7 +122,7 @@ def _templates(arguments: argparse.Namespace, pairs: PairsToMeasure) -> Sequence
     """The sentences around the name of a class."""
     if arguments.templates is not None:
         if arguments.template is not None:
-            raise ValueError("`templates` and `template` say the same: leave one out")
+            raise ValueError("`templates` and `template` are both sentences: leave one out")
         return read_templates(arguments.templates)
     return TEMPLATES if pairs.template is None else [pairs.template]
 
@@ -134,7 +137,7 @@ def _labelled(
         first = row_of.setdefault(name, row)
         if numbers[first] != numbers[row]:
             both = " and ".join(repr(classes.names[numbers[twin]]) for twin in (first, row))
-            raise DataError(f"{name} has two labels, {both}")
+            raise DataError(f"{name} has two labels, {both}: leave one of its rows out")
     features, readable = embed_readable(
         model, preprocess, pairs.select(list(row_of.values())), skip_bad
     )

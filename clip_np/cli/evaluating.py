@@ -1,13 +1,16 @@
 """How good is a model, on which data, and by which measure?
 
-`clip-np evaluate` asks one of two things. Without a word about classes, it measures how
-well images and captions find each other. With --classes or --label-column, it measures
-how well images are named: zero-shot, and with --probe also by what can be learned from
+`clip-np evaluate` answers one of two questions:
+
+    How well do images and captions find each other?    the default
+    How well are images named?                          --classes or --label-column
+
+The second is answered zero-shot, and with --probe also by what can be learned from
 labelled images (classifying.py).
 
 Which pairs are measured depends on the model. One that was trained on files is measured
-on what was held out from it. For any other model, no pair has been seen; so where the
-data name no test split, all pairs are measured.
+on what was held out from it. For any other model all pairs are new. So where the data
+name no test split, all of them are measured.
 """
 
 import argparse
@@ -171,9 +174,9 @@ def _open_pairs(
             raise ValueError(f"{arguments.run}: names no data to measure on; pass --data PATH")
         if not trained_on_files:
             raise ValueError("the built-in shapes have no labels of files; pass --data PATH")
-        refuse_options(arguments, set(DATA_OPTIONS) - {"template"}, "only for --data")
-        if not labelled:
-            refuse_options(arguments, ["template"], "only for --data")
+        # Classes of a run's own data may be put into another sentence.
+        refused = [name for name in DATA_OPTIONS if not (labelled and name == "template")]
+        refuse_options(arguments, refused, "only for --data")
         settings = {name: value for name, value in source.items() if name != "task"} | settings
         path = settings.pop("path")
     else:
@@ -214,10 +217,11 @@ def _unseen_pairs(
         path, validation_fraction=0.0, skipped=skipped if skip_bad else None, **settings
     )
     if list(splits) == ["train"] and needs_training:
+        # The rows that are left out are in `skipped` by now.
         splits = open_dataset(
             path, validation_fraction=PROBED_SHARE, skipped=[] if skip_bad else None, **settings
         )
-    (name, *_) = [name for name in ("test", "validation", "train") if name in splits]
+    name = next(name for name in ("test", "validation", "train") if name in splits)
     test = splits[name]
     place = f"all of {path}" if name == "train" else f"the {name} split"
     return PairsToMeasure(

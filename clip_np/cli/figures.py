@@ -1,11 +1,11 @@
 """How are figures printed so that nobody takes luck for knowledge?
 
-A line is a figure's name, its value, what a model scores that knows nothing, and
-between which values the figure may lie:
+A line holds the name of a figure, its value, what a model scores that knows nothing,
+and the two values between which the figure may lie:
 
     recall at 1        0.39   chance 0.001   95 %: 0.361 to 0.418
 
-A figure that is no better than chance says so.
+If chance lies between these two, the line says so.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from clip_np.cli.output import print_text
 from clip_np.evaluation import Interval
 from clip_np.evaluation.bootstrap import LEVEL
 
-MOST_CHANCE = 0.1  # of guessing right, for figures that mean something
-FIGURE_WIDTH = 36  # characters of a figure's name
+MOST_CHANCE = 0.1  # if guessing reaches this recall at 1, the pairs are too few
+NAME_WIDTH = 36  # characters for the name of a figure
 
 
 def print_figures(
@@ -28,7 +28,7 @@ def print_figures(
 ) -> None:
     """Print figures as a table, with chance and intervals where there are any."""
     for key, value in figures.items():
-        line = f"    {key.replace('_', ' '):<{FIGURE_WIDTH}}{round(value, 3):>10g}"
+        line = f"    {key.replace('_', ' '):<{NAME_WIDTH}}{round(value, 3):>10g}"
         if key in chances:
             line += f"   chance {round(chances[key], 3):g}"
             line += ": says nothing" if chances[key] == 1 else ""

@@ -1,4 +1,8 @@
-"""Which arguments do the commands that measure and compare have?"""
+"""Which arguments do the commands that measure and compare have?
+
+`clip-np evaluate` and `clip-np plot`, with the text of their help. What they do is in
+evaluating.py and plotting.py.
+"""
 
 from clip_np.cli.evaluating import evaluate_command
 from clip_np.cli.plotting import DEFAULT_PICTURE, plot_command
@@ -22,13 +26,13 @@ Measure a trained model on its test split, or any model on other data.
     clip-np evaluate MODEL --data FOLDER_OF_CLASSES --classes
     clip-np evaluate MODEL --data TABLE.csv --label-column kind --probe --picture mistakes.png
 
-Without a word about classes: how well images and captions find each other, both ways, and how
-often an image prefers its caption to a few others. With --classes or --label-column: how well
-images are named, by sentences alone, and with --probe also by what labelled images teach.
+Without --classes and --label-column: how well images and captions find each other, both ways,
+and how often an image prefers its caption to a few others. With one of them: how well images are
+named, by sentences alone, and with --probe also by what labelled images teach.
 
-Beside a figure stand chance, what a model scores that knows nothing, and between which values
-the figure may lie, since only so many images were measured. --json prints {figure: value, ...,
-"chance": {figure: value}, "intervals": {figure: [low, high]}}."""
+Beside a figure stand chance, which is what a model scores that knows nothing, and the two values
+between which the figure may lie, because only so many images were measured. --json prints
+{figure: value, ..., "chance": {figure: value}, "intervals": {figure: [low, high]}}."""
 
 PLOT = """\
 Draw the loss of a run again, also while it is training, or compare runs in one picture.

@@ -74,7 +74,11 @@ Write a model in another layout: for Hugging Face's transformers, or under OpenA
     clip-np convert MODEL DIRECTORY
     clip-np convert MODEL FILE.safetensors --layout openai
 
-The tokenizer goes into the directory; a single file has no room for it."""
+The tokenizer goes into the directory; a single file has no room for it.
+
+Hugging Face's CLIP has no ResNet, so a run whose image encoder is one is converted with
+--layout openai only. Training on other data than shapes makes a ResNet, unless
+--vision vit is chosen."""
 
 
 def build_parser() -> argparse.ArgumentParser:

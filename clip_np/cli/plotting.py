@@ -1,8 +1,8 @@
-"""How did a run go, and how did several, asked from a shell?
+"""How does somebody at a shell see the course of a run, or of several?
 
 `clip-np plot RUN` draws the loss of one run and writes its report again. With several
-runs it draws them into one picture, and prints a table: how they differ, and the best
-recall of each in validation, beside chance.
+runs it draws them into one picture. It also prints for every run how its options differ
+from the others', and its best recall in validation, beside chance.
 """
 
 import argparse
@@ -35,7 +35,10 @@ def plot_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw the loss of a run again, also while it is training, or compare runs."""
     if len(arguments.runs) == 1:
         if arguments.picture is not None:
-            raise ValueError("`picture` is for several runs; the picture of one lies in it")
+            raise ValueError(
+                f"`picture` is for several runs, got {arguments.runs[0]} alone: leave it out, the "
+                "pictures of one run are in its directory"
+            )
         return _plot_one(arguments, arguments.runs[0])
     runs = [_curves_of(name) for name in arguments.runs]
     result = _comparison(arguments, runs)

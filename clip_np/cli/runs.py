@@ -4,9 +4,8 @@
 pictures of one training. `clip-np train --resume` goes on with it; `clip-np evaluate`
 and `clip-np plot` look at it again (evaluating.py, plotting.py).
 
-Every option that is not given is None. So the settings that suit a task, those of a
-preset, and those that a resumed run was started with all hold, unless an option
-replaces them.
+An option that nobody chose is None. Then the settings of the task hold, or those of the
+preset, or those that a resumed run was started with.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import dataclasses
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,9 @@ from clip_np.cli.figures import print_figures, say_chance
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE, Preprocess
+from clip_np.data import IMAGE_SIZE
 from clip_np.encoders import PRESETS
-from clip_np.evaluation import AnyTokenizer
 from clip_np.files import FileError, file_errors, shown
-from clip_np.model import CLIP
 from clip_np.training import (
     FilesTask,
     RunDirectory,
@@ -105,9 +103,7 @@ def _train_in(
         f"{result['steps']} steps in {result['train_seconds']:.0f} s, "
         f"{result['waited']:.0%} of it waiting for images",
     )
-    figures = _measure(
-        arguments, trainer.task, trainer.model, trainer.tokenizer, trainer.loader.prepare
-    )
+    figures = _measure(arguments, trainer)
     draw_pictures(arguments, lambda: draw_run(trainer))
     measured = {"figures": figures, "chance": trainer.task.chance()}
     write_description(trainer.directory, trainer.description | measured)
@@ -145,10 +141,29 @@ def _new_run(
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    chosen = TrainingOptions.of(task.settings, **options)
-    if chosen.processes is None:
-        chosen = dataclasses.replace(chosen, processes=choose_processes(chosen))
+    chosen = options_of_new_run(task.settings, options, ranks=1 if comm is None else comm.size)
     return Trainer(task, chosen, files, comm=comm)
+
+
+def options_of_new_run(
+    settings: Mapping[str, Any], choices: Mapping[str, Any], ranks: int
+) -> TrainingOptions:
+    """The options of a run of a task with these settings, over so many ranks of MPI.
+
+    Ranks cut each batch, as `processes` do. So the settings have to suit them: a ResNet
+    gives way to the vision encoder of the preset.
+
+    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=1).vision
+    'resnet'
+    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=2).vision is None
+    True
+    """
+    if ranks > 1:
+        return TrainingOptions.of(settings, **{**choices, "processes": ranks})
+    options = TrainingOptions.of(settings, **choices)
+    if options.processes is None:
+        options = dataclasses.replace(options, processes=choose_processes(options))
+    return options
 
 
 def _open_data(arguments: argparse.Namespace) -> Task:
@@ -168,7 +183,7 @@ def _open_data(arguments: argparse.Namespace) -> Task:
 
 
 def _require_run_directory(arguments: argparse.Namespace) -> None:
-    """Look at --resume before anything is made or locked there."""
+    """Refuse a wrong --resume before anything is made or locked there."""
     refuse_options(arguments, NEW_RUN_OPTIONS, "a resumed run keeps its own")
     directory = Path(arguments.resume)
     if directory.is_file():  # the files next to it would be overwritten
@@ -230,7 +245,7 @@ def _source_to_go_on(arguments: argparse.Namespace, source: dict[str, Any]) -> d
 
 
 def _look_at_data(arguments: argparse.Namespace, task: Task, saved: SavedTraining) -> None:
-    """ValueError if the data has changed since the run began, unless that was said."""
+    """ValueError if the data is not that of the run, unless --changed-data is set."""
     if isinstance(task, ShapesTask):
         return
     if saved.data is None or task.record is None:
@@ -280,15 +295,10 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
         print_text(arguments, memory_message(need, available_bytes()))
 
 
-def _measure(
-    arguments: argparse.Namespace,
-    task: Task,
-    model: CLIP,
-    tokenizer: AnyTokenizer,
-    preprocess: Preprocess | None,
-) -> dict[str, Any]:
-    """The figures of a model on the task's held-out data, also printed as a table."""
-    figures = task.report(model, tokenizer, preprocess)
+def _measure(arguments: argparse.Namespace, trainer: Trainer) -> dict[str, Any]:
+    """The figures of the model on the task's held-out data, also printed as a table."""
+    task = trainer.task
+    figures = task.report(trainer.model, trainer.tokenizer, trainer.loader.prepare)
     chances = task.chance()
     print_text(arguments, f"on {task.measured_on}:")
     print_figures(arguments, figures, chances, intervals={})

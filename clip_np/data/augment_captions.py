@@ -3,7 +3,7 @@
     tags            words that also describe the picture are added
     word dropout    some of the caption's words are left out
 
-So the model cannot lean on one word alone, and it meets more words for a picture than
+So the model cannot rely on one word alone, and it meets more words for a picture than
 its caption has.
 """
 
@@ -16,7 +16,7 @@ def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: 
     """With this probability, `caption` with one to three of its `tags` added.
 
     tags are words or phrases separated by commas. Those that occur in the caption are
-    not added.
+    not added: they would bring nothing new.
 
     >>> rng = np.random.default_rng(0)
     >>> extra_words("a cat", "animal, cat, fur", rng, probability=1.0)
@@ -33,11 +33,14 @@ def extra_words(caption: str, tags: str, rng: np.random.Generator, probability: 
 def drop_words(caption: str, rng: np.random.Generator, probability: float) -> str:
     """`caption` without some words: any word is left out with this probability.
 
-    Words are separated by spaces. If none would be left, one stays, drawn at random.
+    Words are separated by spaces. If none would be left, one stays, drawn at random. A
+    caption without words stays as it is.
 
     >>> drop_words("a cat on a mat", np.random.default_rng(0), probability=0.3)
     'a mat'
     """
     words = caption.split()
+    if not words:
+        return caption
     kept = [word for word in words if rng.random() >= probability]
     return " ".join(kept or [words[rng.integers(len(words))]])

@@ -34,7 +34,7 @@ def draw_rectangles(
 
 
 def covered(planes: np.ndarray, rectangles: np.ndarray) -> np.ndarray:
-    """Images with the mean colour in these places: float32 (b, 3, H, W) -> the same.
+    """Images with their mean colour in rectangles: float32 (b, 3, H, W) -> the same.
 
     >>> planes = np.array([0, 0, 0, 80], np.float32).reshape(1, 1, 1, 4)
     >>> rectangles = np.array([True, True, False, False]).reshape(1, 1, 1, 4)

@@ -39,7 +39,7 @@ LOWEST_EXPONENT = -30.0
 class Lines:
     """Where B images of `length` rows (or columns) are copied from: start + slope * p.
 
-    start and slope are arrays (B,), the sigma (B,) of the blur is in pixels.
+    start, slope and sigma are arrays (B,); sigma is that of the blur, in pixels.
 
     >>> mirrored = Lines.unchanged(count=1, length=4).flip(np.array([True]))
     >>> mirrored.start.tolist(), mirrored.slope.tolist()
@@ -57,7 +57,7 @@ class Lines:
         return cls(length, start=np.zeros(count), slope=np.ones(count), sigma=np.zeros(count))
 
     def after(self, start: np.ndarray, slope: np.ndarray) -> "Lines":
-        """These lines, at start + slope * p in place of p."""
+        """One line after another: the source of p is now that of start + slope * p."""
         return dataclasses.replace(
             self, start=self.start + self.slope * start, slope=self.slope * slope
         )

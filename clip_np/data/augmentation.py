@@ -82,7 +82,8 @@ class Variation(NamedTuple):
 def augment(images: np.ndarray, rng: np.random.Generator, augmentation: Augmentation) -> np.ndarray:
     """Vary each image of a batch: uint8 (B, H, W, 3) -> the same shape and dtype.
 
-    Values that fall outside of 0 to 255 become the nearest of these.
+    Values that fall outside of 0 to 255 become the nearest of these. A batch without
+    pixels is returned as it is.
 
     >>> images = np.arange(8, dtype=np.uint8).repeat(3).reshape(1, 2, 4, 3)
     >>> images[0, :, :, 0].tolist()
@@ -92,7 +93,7 @@ def augment(images: np.ndarray, rng: np.random.Generator, augmentation: Augmenta
     [[0, 0, 1, 2], [0, 0, 1, 2]]
     """
     variation = draw_variation(rng, images.shape, augmentation)
-    if all(part is None for part in variation):
+    if images.size == 0 or all(part is None for part in variation):
         return images
     result = np.empty_like(images)
     at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))

@@ -46,9 +46,8 @@ BAR_SECONDS = 1.0
 def choose_data_workers(pairs: Pairs, size: int, cores: int) -> int:
     """How many processes should decode these images, if nobody has chosen?
 
-    None, if all of them will be kept: they are decoded once. Otherwise one for each two
-    cores, since the model computes on all of them (docs/figures.md, "How fast:
-    loading").
+    0 if all images will be kept, because they are decoded once. Otherwise one for two
+    cores, since the model computes on all cores (docs/figures.md, "How fast: loading").
 
     >>> pairs = Pairs.from_arrays(np.zeros((6, 8, 8, 3), np.uint8), list("abcdef"))
     >>> choose_data_workers(pairs, size=8, cores=8)
@@ -102,6 +101,7 @@ class InThisProcess:
     def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
         """Images (R, 3, size, size), captions and names of the readable pairs."""
         squares = []
+        # After `stop` nobody wants the batch, so no more images are decoded.
         for row in range(len(pairs)):
             if not self._stopping.is_set():
                 squares.append(self._square(pairs, row))
@@ -133,7 +133,7 @@ class BatchLoader:
       None: as `choose_data_workers` says.
     - preprocess: how images are prepared; None means `training_preprocess(size)`. They
       become RGB and upright before they are resized, whatever it says about that.
-    - part: (which, of how many) parts of each batch are made; (0, 1) is all of it.
+    - part: (p, n) makes part p of each batch that is cut into n; (0, 1) is all of it.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -189,7 +189,7 @@ class BatchLoader:
 
         def make(step_and_pairs: tuple[int, Future[Pairs]]) -> Batch:
             step, pairs = step_and_pairs
-            images, captions, names = maker.make(step, self._own_part(pairs.result()))
+            images, captions, names = maker.make(step, self._rows_of_part(pairs.result()))
             return Batch(images=images, captions=captions, names=names)
 
         steps = ((step, reader.submit(next, chosen)) for step in range(start_step, stop_step))
@@ -212,7 +212,7 @@ class BatchLoader:
         """What makes the batches: processes if there are any, otherwise threads."""
         which, parts = self.part
         seed = self.seed
-        if parts > 1:  # each part is varied by numbers of its own
+        if parts > 1:  # otherwise row i of all parts would be varied alike
             seed = int(np.random.SeedSequence([self.seed, which]).generate_state(1)[0])
         recipe = Recipe(
             preprocess=self.prepare,
@@ -225,7 +225,7 @@ class BatchLoader:
             return InThisProcess(self.threads, recipe, self.kept)
         return WorkerProcesses(self.data_workers, recipe, self.batch_size, self.kept)
 
-    def _own_part(self, pairs: Pairs) -> Pairs:
+    def _rows_of_part(self, pairs: Pairs) -> Pairs:
         """The rows of a batch that belong to `part`."""
         which, parts = self.part
         if parts == 1:

@@ -38,7 +38,7 @@ SLOTS = 2
 """Batches in the memory of a worker: one is made while the other is taken away."""
 
 IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""Signals that the program answers, on some system or other."""
+"""Signals that the program handles. No system has all of them."""
 
 NO_ROW = -1  # no image of the batch was begun
 
@@ -54,7 +54,7 @@ class Start(NamedTuple):
 
     def frame(self) -> Frame:
         """This message as it is sent."""
-        return Frame(self._replace(recipe=asdict(self.recipe))._asdict())  # type: ignore[arg-type]
+        return Frame({**self._asdict(), "recipe": asdict(self.recipe)})
 
     @classmethod
     def of(cls, frame: Frame) -> "Start":
@@ -101,8 +101,8 @@ Reply = Made | Refused | Failed
 REPLIES: dict[str, type[Reply]] = {"made": Made, "refused": Refused, "failed": Failed}
 
 Message = Path | str | bytes | np.ndarray | DataError | None
-"""What is sent for a row: where its image is, why there is none, or None: the square is
-in the slot already."""
+"""What is sent for a row: where its image is, or why there is none. None means that the
+square is in the slot already."""
 
 
 def reply_frame(reply: Reply) -> Frame:
@@ -132,7 +132,7 @@ def row_frame(message: Message) -> Frame:
         case np.ndarray():
             form = {"dtype": message.dtype.str, "shape": message.shape}
             return Frame({"kind": "array", **form}, message.tobytes())
-        case _:  # they make different error messages
+        case _:  # errors about a path and about the text of a path differ
             kind = "path" if isinstance(message, Path) else "name"
             return Frame({"kind": kind, "text": str(message)})
 
@@ -225,7 +225,8 @@ def _answer(request: Request, requests: BinaryIO, slots: Slots, recipe: Recipe) 
         if problem is None:
             slots.row[0] = row
             try:
-                squares.append(_square(message, name, slots.squares[request.slot, row], recipe))
+                in_slot = slots.squares[request.slot, row]  # (size, size, 3)
+                squares.append(_square(message, name, in_slot, recipe))
             except DataError as error:
                 problem = Refused(str(error))
             except Exception as error:  # sent to the program, which ends with it
@@ -239,10 +240,10 @@ def _failed(row: int, error: Exception) -> Failed:
     return Failed(row, f"{type(error).__name__}: {error}")
 
 
-def _square(message: Message, name: str, place: np.ndarray, recipe: Recipe) -> Square:
-    """The square of a row, also put in its place in the shared memory."""
+def _square(message: Message, name: str, in_slot: np.ndarray, recipe: Recipe) -> Square:
+    """The square of a row, which is also written to `in_slot` in the shared memory."""
     if message is None:
-        return place
+        return in_slot
     if isinstance(message, DataError):
         if recipe.skip_bad:
             return message
@@ -250,7 +251,7 @@ def _square(message: Message, name: str, place: np.ndarray, recipe: Recipe) -> S
     source = cast(ImageSource, message)  # a text is the path of a file, as in `opened`
     square = load_square(source, name, recipe.preprocess, recipe.skip_bad)
     if is_square(square):
-        place[...] = square
+        in_slot[...] = square
     return square
 
 

@@ -1,4 +1,4 @@
-"""Does the hub know this name, and does something here have nearly the same?
+"""Does the hub know this name, and does something here have a similar one?
 
 Models and data sets on the Hugging Face hub have names such as owner/name. A mistyped
 path looks the same. The libraries that fetch from the hub would ask it again and again,
@@ -26,8 +26,8 @@ KINDS = {"model": "model", "dataset": "data set"}
 def ask_hub(library: Any, kind: Literal["model", "dataset"], name: str) -> Exception | None:
     """Ask the hub once for a model or a data set; why it did not answer, or None.
 
-    library is the module huggingface_hub. FileNotFoundError, which names what is nearly
-    the same here, if the hub has no such thing.
+    library is the module huggingface_hub. If the hub has no such thing,
+    FileNotFoundError, which names what has a similar path here.
     """
     api = library.HfApi()
     ask = api.model_info if kind == "model" else api.dataset_info
@@ -37,7 +37,7 @@ def ask_hub(library: Any, kind: Literal["model", "dataset"], name: str) -> Excep
         raise FileNotFoundError(
             f"{name} is not here{near(name)}, and the hub has no {KINDS[kind]} of that name for you"
         ) from error
-    except Exception as error:  # each library for networks has errors of its own
+    except Exception as error:  # libraries for networks share no class of errors
         return error
     return None
 
@@ -52,13 +52,13 @@ def near(path: str) -> str:
     ...     near("pohtos/holiday.tar"), near("photos/holidya.tar"), near("x/y")
     (' (photos/holiday.tar is)', ' (photos/holiday.tar is)', '')
     """
-    found = Path()
+    reached = Path()
     for part in Path(path).parts:
-        entry = part if (found / part).exists() else _nearest(part, found)
+        entry = part if (reached / part).exists() else _nearest(part, reached)
         if entry is None:
             return ""
-        found /= entry
-    return f" ({found.as_posix()} is)"
+        reached /= entry
+    return f" ({reached.as_posix()} is)"
 
 
 def _nearest(part: str, folder: Path) -> str | None:

@@ -13,9 +13,10 @@ that, each image is read from its place in the shard when it is needed. Only pla
 count: a link, a device, or a path that leads out of the shard is an error. Hidden files
 (".name") are left out, as in folders. macOS writes such files next to the others.
 
-A tar file is a row of files, each after a header of 512 bytes with its name, size and
-type (POSIX.1-1988, ustar). Long names stand in headers of their own, as GNU's tar or
-POSIX.1-2001 (pax) write them.
+A tar file is a sequence of files. In front of each is a header of 512 bytes with its
+name, size and type (POSIX.1-1988, ustar). A name that is too long for the header comes
+before it, as a *note*: a file of a special type, as GNU's tar or POSIX.1-2001 (pax)
+write it.
 """
 
 import json
@@ -38,6 +39,7 @@ MAX_IMAGE = 2**28
 """Bytes of one encoded image: 256 MiB."""
 BLOCK = 512  # bytes; headers and files begin at multiples
 MAX_NOTE = 2**16  # bytes of a long name, or of notes about a file
+# Types in headers. PAX is about the next file, PAX_OF_ALL about all that follow.
 FILES = (b"0", b"\0")
 FOLDER = b"5"
 LONG_NAME, PAX, PAX_OF_ALL = b"L", b"x", b"g"
@@ -200,7 +202,7 @@ def _members(path: Path, file: BinaryIO, length: int) -> Iterator[Member]:
 
 def _parse_header(path: Path, place: int, header: bytes) -> tuple[bytes, str, int]:
     """The type, name and size in a header of 512 bytes. DataError if it is damaged."""
-    stated = header[148:156]
+    stated = header[148:156]  # the sum of all bytes, in which these eight count as spaces
     total = sum(header) - sum(stated) + 8 * ord(" ")
     try:
         sound = len(header) == BLOCK and int(stated.strip(b" \0"), 8) == total

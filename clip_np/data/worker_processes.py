@@ -1,16 +1,17 @@
 """How do several processes decode the images of a training?
 
-Decoding and varying images costs as much as a small model's step. Threads share one
-Python, so the model and its loader hold each other up. Processes do not:
+Decoding and varying images costs as much as a small model's step. Python lets one
+thread of a process run at a time, so the model and its loader wait for each other.
+Processes do not:
 
     this process                          pipe                 worker processes
     pairs of a step: captions, sources  ------->  decode, resize, vary
     normalise  <--  shared memory: squares and varied images, uint8  <--
 
 A worker gets what is left to read: the path of a file, or encoded bytes. A function
-that reads an image from a table or a tar file is called here, since it may not work
-elsewhere, and what it reads is kept once, not in each worker. Squares that were decoded
-before are put into the shared memory instead.
+that reads an image from a table or a tar file is called in this process: it may not
+work in another one, and its table is then in memory once, not in each worker. Squares
+that were decoded before are put into the shared memory instead.
 
 Each worker has the memory of two batches. While one is normalised here, the worker
 makes the next. All in all that is
@@ -21,9 +22,10 @@ of shared memory, and for each worker 46 MB for Python (Linux) and the picture t
 decodes. The batches that are ready are counted in batches.py.
 
 A worker is a fresh Python, which runs decoding_worker.py and never the script of the
-user. (`multiprocessing` would run that script again in each worker, unless it has the
-well-known guard.) It is started in a session of its own, so Ctrl-C in a terminal does
-not reach it. If it dies, or this process dies, see there and `WorkerError`.
+user. (`multiprocessing` would run that script again in each worker, unless its code
+stands below `if __name__ == "__main__"`.) It is started in a session of its own, so
+Ctrl-C in a terminal does not reach it. If this process dies, the worker ends with its
+input. If the worker dies, `WorkerError` ends the run.
 """
 
 import queue
@@ -67,7 +69,7 @@ class WorkerError(RuntimeError):
 class WorkerProcess:
     """One process that makes batches, one at a time.
 
-    free_slots: the places in its memory that hold nothing that is still wanted.
+    free_slots: the slots of its memory whose batch was taken away.
     """
 
     def __init__(self, number: int, recipe: Recipe, batch_size: int) -> None:
@@ -114,9 +116,9 @@ class WorkerProcess:
         if isinstance(reply, Refused):
             raise DataError(reply.text)
         if isinstance(reply, Failed):
-            place = _place(request, reply.row)
+            when = _when(request, reply.row)
             raise WorkerError(
-                f"data worker {self.number} failed {place} ({reply.report}). Where it failed is "
+                f"data worker {self.number} failed {when} ({reply.report}). Where it failed is "
                 "printed above. With 0 `data_workers` the program decodes by itself"
             )
         return reply
@@ -129,14 +131,14 @@ class WorkerProcess:
         """The error for a worker whose pipes have ended."""
         status = self.process.wait()
         who = f"data worker {self.number} (process {self.process.pid})"
-        place = _place(request, int(self.slots.row[0]))
+        when = _when(request, int(self.slots.row[0]))
         if status >= 0:
             return WorkerError(
-                f"{who} ended with status {status} {place}: its own message stands above. With 0 "
+                f"{who} ended with status {status} {when}: its own message stands above. With 0 "
                 "`data_workers` the program decodes by itself"
             )
         return WorkerError(
-            f"{who} was ended by signal {-status} {place}. Usual cause: too little memory. Fewer "
+            f"{who} was ended by signal {-status} {when}. Usual cause: too little memory. Fewer "
             "`data_workers` need less, and with 0 of them the program decodes by itself"
         )
 
@@ -149,8 +151,8 @@ class WorkerProcess:
         self.process.stdout.close()
 
 
-def _place(request: Request, row: int) -> str:
-    """Which image a worker was at."""
+def _when(request: Request, row: int) -> str:
+    """Which step and image a worker was working on, in words."""
     if row == NO_ROW:
         return f"in step {request.step}"
     return f"while it decoded {request.names[row]} in step {request.step}"
@@ -179,9 +181,9 @@ class WorkerProcesses:
             raise
 
     def stop(self) -> None:
-        """End all processes, whatever they are at."""
+        """End all processes, whatever they are doing."""
         for worker in self._workers:
-            worker.process.kill()  # it has nothing to lose
+            worker.process.kill()  # it has nothing to save
 
     def close(self) -> None:
         """Forget the processes; no thread may use them any more."""

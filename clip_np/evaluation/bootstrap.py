@@ -1,9 +1,9 @@
 """How far could a figure be off, because only so many images were measured?
 
-A recall of 0.30 on 200 images could as well have been 0.25 or 0.36, had other images
-been taken. The *bootstrap* asks what those might have said without taking any. It draws
-N of the N measured images again and again, with replacement, so that some come twice
-and others not at all. Each draw r gives the figure once more:
+A model has a recall of 0.30 on 200 images. On 200 other images it could have 0.25 or
+0.36. The *bootstrap* estimates this without other images. It draws N of the N measured
+images again and again, with replacement, so that some come twice and others not at all.
+Each draw r gives the figure once more:
 
     m_r = sum_i c_ri w_i x_i / sum_i c_ri w_i
 
@@ -11,14 +11,14 @@ Here x_i is what image i scored, w_i its weight (usually 1), and c_ri says how o
 was drawn. The middle 95 % of all m_r is the *interval*: from the quantile 0.025 to the
 quantile 0.975.
 
-If no image scored at all, every draw says 0, and the quantiles would claim certainty.
-Then the interval ends at the largest share p that misses N times in a row with a
-probability of 2.5 %:
+If no image scored at all, every draw gives 0, and both quantiles are 0. But a model
+that is right now and then may also miss N times in a row. The interval ends at the
+share p of right answers for which this has a probability of 2.5 %:
 
     (1 - p)^N = 0.025
 
-The same holds for 1, from the other side. The seed is fixed, so that the interval is
-the same today and tomorrow.
+The same holds for 1, from the other side. The seed is fixed, so the same scores always
+have the same interval.
 
 Efron 1979, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7;
 Clopper and Pearson 1934, Biometrika 26 (the interval at 0 and 1).
@@ -29,12 +29,12 @@ from typing import NamedTuple
 import numpy as np
 
 LEVEL = 0.95  # the share of draws that an interval holds
-RESAMPLES = 1000  # draws; the ends of an interval then waver by a fiftieth of its width
+RESAMPLES = 1000  # draws; the ends of an interval then vary by a fiftieth of its width
 DRAWN_TOGETHER = 2**22  # numbers of images that are in memory at a time: 32 MiB
 
 
 class Interval(NamedTuple):
-    """Between which figures the true one lies, most likely."""
+    """The ends between which the true figure most likely lies."""
 
     low: float
     high: float
@@ -58,14 +58,18 @@ def bootstrap_interval(
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"bootstrap_interval: expected `values` (N > 0,), got {values.shape}")
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("bootstrap_interval: expected `values` between 0 and 1")
+        raise ValueError(
+            "bootstrap_interval: expected `values` between 0 and 1, got "
+            f"{values.min():g} to {values.max():g}"
+        )
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(
             f"bootstrap_interval: expected 0 < `level` < 1 and `resamples` > 0, got {level} "
             f"and {resamples}"
         )
-    ones = np.ones((len(values), 1))
-    means = resampled_means(values[:, None], ones, resamples, seed)[:, 0]  # (R,)
+    ones = np.ones((len(values), 1))  # every image has the weight 1
+    sums = values[:, np.newaxis]  # (N, 1): one figure
+    means = resampled_means(sums, weights=ones, resamples=resamples, seed=seed)[:, 0]  # (R,)
     return interval_of(means, len(values), level)
 
 
@@ -87,14 +91,14 @@ def resampled_means(
     together = max(1, DRAWN_TOGETHER // count)
     means = np.zeros((resamples, sums.shape[1]))  # (R, F)
     for start in range(0, resamples, together):
-        rows = min(together, resamples - start)
-        drawn = rng.integers(count, size=(rows, count))
-        # Row r counts its own units: their numbers are moved by r * N.
-        numbers = drawn + count * np.arange(rows)[:, None]
-        counts = np.bincount(numbers.ravel(), minlength=rows * count).reshape(rows, count)
+        draws = min(together, resamples - start)  # D
+        drawn = rng.integers(count, size=(draws, count))  # (D, N)
+        # One count serves all draws, because unit i has the number r * N + i in draw r.
+        numbers = drawn + count * np.arange(draws)[:, np.newaxis]  # (D, N)
+        counts = np.bincount(numbers.ravel(), minlength=draws * count).reshape(draws, count)
         # A draw without any weight has no figure; 0 / tiny is 0.
-        below = np.maximum(counts @ weights, np.finfo(np.float64).tiny)  # (rows, F)
-        means[start : start + rows] = (counts @ sums) / below
+        denominators = np.maximum(counts @ weights, np.finfo(np.float64).tiny)  # (D, F)
+        means[start : start + draws] = (counts @ sums) / denominators
     return means
 
 
@@ -106,9 +110,9 @@ def interval_of(means: np.ndarray, units: int, level: float = LEVEL) -> Interval
     """
     tail = (1 - level) / 2
     low, high = (float(end) for end in np.quantile(means, [tail, 1 - tail]))
-    never_seen = 1 - tail ** (1 / units)  # p of (1 - p)^N = tail
+    unseen_share = 1 - tail ** (1 / units)  # the p of (1 - p)^N = tail
     if means.max() == 0:
-        return Interval(0.0, never_seen)
+        return Interval(low=0.0, high=unseen_share)
     if means.min() == 1:
-        return Interval(1 - never_seen, 1.0)
+        return Interval(low=1 - unseen_share, high=1.0)
     return Interval(low, high)

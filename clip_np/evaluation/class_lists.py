@@ -10,8 +10,8 @@ such as n01440764 and names beside them. So a list of classes comes in three for
                      {"0": ["n01440764", "tench"], ...}
                      the key and all words but the last are labels, the last is the name
 
-A label is matched exactly, but "_" and a space are the same, since folders seldom have
-spaces in their names. A label that is not in the list is an error.
+A label has to match exactly, but "_" and a space are the same, because folders seldom
+have spaces in their names. A label that is not in the list is an error.
 
 A list of templates is a text file or a JSON list, with {} where the name goes.
 """
@@ -36,7 +36,9 @@ TEMPLATES = (
 )
 """Sentences around the name of a class, if nobody chooses others. Several are better
 than one: their mean keeps what they have in common."""
+
 Words = list[str]
+"""The labels of a class, and its name at the end."""
 
 
 class ClassList(NamedTuple):
@@ -87,7 +89,7 @@ def classes_of(labels: Iterable[str]) -> ClassList:
 def read_classes(path: File) -> ClassList:
     """The classes of a file, in its order; see the forms above.
 
-    FileError, naming the file, for anything else, a class that comes twice, or less
+    FileError, naming the file, for anything else, a class that comes twice, or fewer
     than two classes.
 
     >>> import pathlib, tempfile
@@ -154,7 +156,7 @@ def _words(key: str, value: Any) -> Words:
 
 
 def _class_list(entries: Sequence[Words]) -> ClassList:
-    """The classes whose labels and names are given, the name at the end of each."""
+    """The classes with these labels and names. Labels of two classes are ambiguous."""
     number_of: dict[str, int] = {}
     ambiguous = set()
     for number, words in enumerate(entries):
@@ -165,6 +167,7 @@ def _class_list(entries: Sequence[Words]) -> ClassList:
 
 
 def _plain(label: str) -> str:
+    """A label as it is compared: with spaces, since folders have "_" in their place."""
     return label.replace("_", " ").strip()
 
 

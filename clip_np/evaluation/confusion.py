@@ -1,8 +1,8 @@
 """Which classes does a model take for which others?
 
-A share of right answers hides it. The *confusion matrix* counts it: the row is the
-class of an image, the column the class that the model named, and the entry says how
-many images that happened to. Right answers stand on the diagonal.
+The share of right answers does not tell. The *confusion matrix* does: the entry in row
+i and column j counts the images of class i that the model called class j. Right answers
+stand on the diagonal.
 """
 
 from collections.abc import Sequence

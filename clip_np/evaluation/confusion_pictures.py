@@ -1,9 +1,9 @@
 """At which classes does a model go wrong, at a glance?
 
-The confusion matrix as a table of shades. A row is a class, and its shades are the
-shares of its images that were called by the names of the columns. Right answers are
-blue, on the diagonal; mistakes are orange. A mistake that is rare in its row would be
-all but white, so the shade of a mistake is the square root of its share.
+The confusion matrix is drawn as a table of shades. A row is a class, and its shades are
+the shares of its images that were called by the names of the columns. Right answers are
+blue, on the diagonal; mistakes are orange. A rare mistake would be nearly white, so the
+shade of a mistake is the square root of its share.
 
 With few classes, the shares are written into the cells. With many, the cells shrink
 until names just fit beside them. Above MOST_CLASSES, the classes with the most mistakes
@@ -41,8 +41,8 @@ NAME_GAP = 0.06  # inches between a name and the table
 LINE_EVERY = 10  # small cells between two thin lines that guide the eye
 DARK = 0.6  # cells with a darker shade have white figures
 LEAST_SHOWN = 0.005  # of a row; smaller shares would be written as 0
-LIST_STEP = 0.16  # inches from one of them to the next
-SHOWN_PAIRS = 8  # most confused pairs below the table
+SHOWN_PAIRS = 8  # most confused pairs, listed below the table
+LIST_STEP = 0.16  # inches from one line of this list to the next
 
 
 class _Layout(NamedTuple):
@@ -71,8 +71,10 @@ def confusion_picture(
     names = [class_names[number] for number in kept]
     totals = np.maximum(matrix.sum(axis=1), 1)  # (C,)
     shares = (matrix / totals[:, None])[np.ix_(kept, kept)]
-    few = len(kept) <= FEW_CLASSES
-    layout = _Layout(LARGE_CELL, BODY_SIZE, True) if few else _Layout(SMALL_CELL, SMALL_SIZE, False)
+    if len(kept) <= FEW_CLASSES:
+        layout = _Layout(cell=LARGE_CELL, size=BODY_SIZE, has_figures=True)
+    else:
+        layout = _Layout(cell=SMALL_CELL, size=SMALL_SIZE, has_figures=False)
 
     figure = new_figure()
     side = len(kept) * layout.cell
@@ -126,9 +128,16 @@ def _draw_names(figure: Any, names: Sequence[str], layout: _Layout) -> float:
         middle = (number + 0.5) * layout.cell
         draw_text(figure, -NAME_GAP, -middle, line, INK, size=layout.size, ha="right", va="center")
         draw_text(
-            figure, middle, NAME_GAP, line, INK, size=layout.size, ha="center", va="bottom",
+            figure,
+            middle,
+            NAME_GAP,
+            line,
+            INK,
+            size=layout.size,
+            ha="center",
+            va="bottom",
             rotation=90,
-        )  # fmt: skip
+        )
     longest = max(map(len, lines)) * LETTER_WIDTH * layout.size / POINTS
     return float(longest + 2 * NAME_GAP)
 

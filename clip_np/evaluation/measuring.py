@@ -1,8 +1,9 @@
 """What do the figures of a model say, and how much of it is luck?
 
-A figure stands between two others. *Chance* is what a model scores that knows nothing
-(chance.py). The *interval* says how far the figure may be off, since only so many
-images were measured (bootstrap.py). A figure whose interval holds chance says nothing.
+A figure is printed beside two others. *Chance* is what a model scores that knows
+nothing (chance.py). The *interval* says how far the figure may be off, because only so
+many images were measured (bootstrap.py). A figure whose interval holds chance says
+nothing.
 
 In retrieval, the images are drawn again, each with all its captions, because captions
 of one image are right or wrong together. A draw changes who asks, and not what may be
@@ -25,11 +26,11 @@ from clip_np.evaluation.metrics import (
     multiple_choice_wins,
     number_names,
     ranks,
-    retrieval_metrics,
+    retrieval_figures,
     retrieval_ranks,
 )
 
-TOP_PLACES = (1, 5)  # a right answer among the first k counts
+TOP_RANKS = (1, 5)  # a right answer among the first k counts
 RANKED_TOGETHER = 2**22  # scores of images and classes that are compared at a time
 
 
@@ -72,11 +73,12 @@ def measure_pairs(
     >>> round(measured.intervals["recall_at_1"].low, 2)  # 3 of 3 may be luck
     0.29
     """
-    figures = retrieval_metrics(image_features, text_features, captions, image_names)
+    ranked = retrieval_ranks(image_features, text_features, captions, image_names)
     chance = chance_of_recall(len(captions), captions, image_names)
     chance |= chance_of_median_rank(len(captions), captions, image_names)
-    ranked = retrieval_ranks(image_features, text_features, captions, image_names)
-    measured = Measurement(figures, chance, _retrieval_intervals(ranked))
+    measured = Measurement(
+        figures=retrieval_figures(ranked), chance=chance, intervals=_retrieval_intervals(ranked)
+    )
     rows = number_names(image_names, len(captions)).first_rows  # one row for each image
     first_captions = [captions[row] for row in rows]
     if len(set(first_captions)) < choices:
@@ -95,26 +97,31 @@ def measure_pairs(
 def _retrieval_intervals(ranked: RetrievalRanks) -> dict[str, Interval]:
     """The intervals of the recalls, both ways and as the mean of both ways."""
     image_of, caption_of = ranked.image.numbers, ranked.caption.numbers  # (N,), of the pairs
-    units = len(ranked.image_to_text)  # M
-    shared = 1 / np.bincount(caption_of)  # (K,): the weight of a pair with this caption
-    weight = np.bincount(image_of, shared[caption_of], units)  # (M,), of an image's captions
+    image_count = len(ranked.image_to_text)  # M: the images are drawn
+    pair_weight = 1 / np.bincount(caption_of)  # (K,): 1/P for the pairs with this caption
+    caption_weight = np.bincount(image_of, pair_weight[caption_of], image_count)  # (M,)
+    image_weight = np.ones(image_count)  # (M,)
     image_sums, text_sums = [], []
     for k in RECALLS:
-        image_sums.append((ranked.image_to_text <= k).astype(np.float64))
-        hits = (ranked.text_to_image <= k) * shared  # (K,)
-        text_sums.append(np.bincount(image_of, hits[caption_of], units))
+        image_sums.append((ranked.image_to_text <= k).astype(np.float64))  # (M,)
+        hits = (ranked.text_to_image <= k) * pair_weight  # (K,)
+        text_sums.append(np.bincount(image_of, hits[caption_of], image_count))  # (M,)
+    weights = [image_weight] * len(RECALLS) + [caption_weight] * len(RECALLS)
     means = resampled_means(
-        np.stack([*image_sums, *text_sums], axis=1),  # (M, 6)
-        np.stack([np.ones(units)] * len(RECALLS) + [weight] * len(RECALLS), axis=1),
+        sums=np.stack([*image_sums, *text_sums], axis=1),  # (M, 6)
+        weights=np.stack(weights, axis=1),  # (M, 6)
     )
-    image_means, text_means = np.split(means, 2, axis=1)  # (R, 3) each
-    intervals = {}
-    for column, k in enumerate(RECALLS):
-        by_direction = (image_means[:, column], text_means[:, column])
-        intervals[f"image_to_text_recall_at_{k}"] = interval_of(by_direction[0], units)
-        intervals[f"text_to_image_recall_at_{k}"] = interval_of(by_direction[1], units)
-        intervals[f"recall_at_{k}"] = interval_of(np.mean(by_direction, axis=0), units)
-    return intervals
+    image_means, text_means = np.split(means, 2, axis=1)  # both (R, 3)
+    means_of = {
+        "image_to_text_recall": image_means,
+        "text_to_image_recall": text_means,
+        "recall": (image_means + text_means) / 2,
+    }
+    return {
+        f"{name}_at_{k}": interval_of(figure_means[:, column], image_count)
+        for column, k in enumerate(RECALLS)
+        for name, figure_means in means_of.items()
+    }
 
 
 # --- classes --------------------------------------------------------------------------
@@ -129,8 +136,9 @@ def measure_classes(
     figures are called `name` + "_top_1" and "_top_5"; with 5 classes or fewer, the
     latter would always be 1 and is left out. A tie is a wrong answer.
 
-    Chance: without `train_labels`, it names k of C classes blindly. With them, it has
-    seen how common each class was in training, and always names the k most common ones.
+    Chance is what somebody scores who does not look at the image. Without
+    `train_labels` that is k of C classes, named blindly. With them it is the k classes
+    that were the most common ones in training.
 
     >>> scores = np.array([[0.9, 0.1], [0.3, 0.2], [0.1, 0.4]])
     >>> measured = measure_classes("zero_shot", scores, np.array([0, 1, 1]))
@@ -138,22 +146,25 @@ def measure_classes(
     >>> round(measured.figures[name], 2), measured.chance[name]
     (0.67, 0.5)
     """
-    places = class_ranks(scores, labels)
+    right_ranks = class_ranks(scores, labels)  # (N,)
     classes = scores.shape[1]
-    measured = Measurement({}, {}, {})
-    for k in TOP_PLACES:
+    measured = Measurement(figures={}, chance={}, intervals={})
+    for k in TOP_RANKS:
         if k >= classes:
             continue
         key = f"{name}_top_{k}"
-        hits = places <= k  # (N,)
+        hits = right_ranks <= k  # (N,)
         if train_labels is None:
             chance = k / classes
         else:
-            common = np.argsort(-np.bincount(train_labels, minlength=classes), kind="stable")
-            chance = float(np.isin(labels, common[:k]).mean())
-        figure = float(hits.mean())
+            common_first = np.argsort(-np.bincount(train_labels, minlength=classes), kind="stable")
+            chance = float(np.isin(labels, common_first[:k]).mean())
         measured = measured.joined(
-            Measurement({key: figure}, {key: chance}, {key: bootstrap_interval(hits)})
+            Measurement(
+                figures={key: float(hits.mean())},
+                chance={key: chance},
+                intervals={key: bootstrap_interval(hits)},
+            )
         )
     return measured
 

@@ -106,20 +106,7 @@ def retrieval_metrics(
     >>> round(metrics["recall_at_1"], 3)
     0.833
     """
-    rank = retrieval_ranks(image_features, text_features, captions, image_names)
-    ranks_by_direction = {"image_to_text": rank.image_to_text, "text_to_image": rank.text_to_image}
-    metrics: dict[str, float] = {
-        "pairs": len(rank.image.numbers),
-        "distinct_captions": len(rank.caption.first_rows),
-    }
-    for direction, its_ranks in ranks_by_direction.items():
-        for k in RECALLS:
-            metrics[f"{direction}_recall_at_{k}"] = float((its_ranks <= k).mean())
-        metrics[f"{direction}_median_rank"] = float(np.median(its_ranks))
-    for k in RECALLS:
-        recalls = [metrics[f"{direction}_recall_at_{k}"] for direction in ranks_by_direction]
-        metrics[f"recall_at_{k}"] = float(np.mean(recalls))
-    return metrics
+    return retrieval_figures(retrieval_ranks(image_features, text_features, captions, image_names))
 
 
 class RetrievalRanks(NamedTuple):
@@ -150,7 +137,36 @@ def retrieval_ranks(
     scores = pairs.images[image.first_rows] @ pairs.texts[caption.first_rows].T
     is_right = np.zeros(scores.shape, bool)
     is_right[image.numbers, caption.numbers] = True
-    return RetrievalRanks(ranks(scores, is_right), ranks(scores.T, is_right.T), image, caption)
+    return RetrievalRanks(
+        image_to_text=ranks(scores, is_right),
+        text_to_image=ranks(scores.T, is_right.T),
+        image=image,
+        caption=caption,
+    )
+
+
+def retrieval_figures(ranked: RetrievalRanks) -> dict[str, float]:
+    """The figures of `retrieval_metrics`, from the ranks of its pairs.
+
+    >>> retrieval_figures(retrieval_ranks(np.eye(2), np.eye(2)))["recall_at_1"]
+    1.0
+    """
+    ranks_by_direction = {
+        "image_to_text": ranked.image_to_text,
+        "text_to_image": ranked.text_to_image,
+    }
+    figures: dict[str, float] = {
+        "pairs": len(ranked.image.numbers),
+        "distinct_captions": len(ranked.caption.first_rows),
+    }
+    for direction, ranks_of_questions in ranks_by_direction.items():
+        for k in RECALLS:
+            figures[f"{direction}_recall_at_{k}"] = float((ranks_of_questions <= k).mean())
+        figures[f"{direction}_median_rank"] = float(np.median(ranks_of_questions))
+    for k in RECALLS:
+        recalls = [figures[f"{direction}_recall_at_{k}"] for direction in ranks_by_direction]
+        figures[f"recall_at_{k}"] = float(np.mean(recalls))
+    return figures
 
 
 def multiple_choice_accuracy(
@@ -190,7 +206,7 @@ def multiple_choice_accuracy(
 def multiple_choice_wins(
     image_features: Features, text_features: Features, choices: int = 3, captions: Names = None
 ) -> np.ndarray:
-    """How likely each of N images prefers its caption: (N,), in (0, 1).
+    """How likely each of N images prefers its caption: (N,), from 0 to 1.
 
     The arguments are those of `multiple_choice_accuracy`, which is the mean.
 
@@ -204,8 +220,8 @@ def multiple_choice_wins(
     drawn = choices - 1
     if drawn < 1 or wrong < drawn:
         raise ValueError(
-            f"multiple choice: {choices} choices need 2 or more, and as many distinct captions; "
-            f"found {distinct}"
+            f"multiple choice: `choices` is {choices}, expected 2 or more, and as many distinct "
+            f"captions; found {distinct}"
         )
     scores = pairs.images @ pairs.texts[caption.first_rows].T  # (N, distinct)
     is_right = caption.numbers[:, None] == np.arange(distinct)  # (N, distinct)

@@ -9,8 +9,8 @@ one whose voters are nearer should win. So a vote counts a little more if it is 
 
     score_c = sum over neighbours j of class c: (1 + cos_j / 4k)
 
-All k additions together are at most 1/4, and at least -1/4, so they never outweigh a
-vote.
+The k additions sum up to a number from -1/4 to 1/4. The sums of two classes differ by
+less than one vote, so they decide between equal counts only.
 
 Fix and Hodges 1951; Wu et al. 2018, arXiv:1805.01978, section 3.4 (of image features).
 """
@@ -20,9 +20,9 @@ import numpy as np
 from clip_np.evaluation.metrics import unit_rows
 from clip_np.evaluation.probes import check_labelled
 
-NEIGHBOURS = 10
+NEIGHBOURS = 10  # that vote, if nobody chooses k
 CHUNK_BYTES = 2**26  # cosines that are in memory at a time: 64 MiB
-TIE_SHARE = 4  # of a vote, see above
+TIE_SHARE = 4  # all additions together are at most a fourth of a vote
 
 
 def nearest_neighbours(
@@ -56,6 +56,6 @@ def nearest_neighbours(
         cosines = rows[start : start + chunk] @ train_rows.T  # (m, N)
         nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # (m, k), in no order
         votes = 1 + np.take_along_axis(cosines, nearest, axis=1) / (TIE_SHARE * k)  # (m, k)
-        asking = np.arange(start, start + len(cosines))[:, None]  # (m, 1)
-        np.add.at(scores, (asking, train_labels[nearest]), votes)
+        image_rows = np.arange(start, start + len(cosines))[:, None]  # (m, 1)
+        np.add.at(scores, (image_rows, train_labels[nearest]), votes)
     return scores

@@ -1,7 +1,8 @@
 """Do the features of images hold what their classes are?
 
-A *linear probe* answers it. It learns the classes from N labelled images, with nothing
-but a matrix between features and classes. If that does well, the features were good.
+A *linear probe* answers this. It learns the classes from N labelled images, with
+nothing but a matrix between features and classes. If it does well, the features are
+good.
 
 Here the matrix is that of ridge regression, which has a closed form. Let Z (N, E) be
 the features, standardised: every column has mean 0 and spread 1. Let Y (N, C) be 1
@@ -17,8 +18,9 @@ so that
 and the class of an image with standardised features z is the largest of z W + b.
 
 The penalty is chosen by *leaving one out*: predict each training image with the weights
-that all others give, and take the penalty with the least squared error. Nobody has to
-solve N systems for that. With Z^T Z = V diag(d) V^T and P = Z V, the predictions are
+that all others give, and take the penalty with the least squared error. There is no
+need to solve N systems for this. With Z^T Z = V diag(d) V^T and P = Z V, the
+predictions are
 
     F = P diag(1 / (d + penalty * N)) P^T Y + b                (N, C)
 
@@ -39,8 +41,9 @@ from typing import NamedTuple
 import numpy as np
 
 PENALTIES = tuple(10.0**power for power in range(-5, 3))
-"""Penalties to choose from, beside a spread of 1 of the standardised features."""
-CHUNK_SIZE = 4096  # images whose predictions (C of each) are in memory together
+"""Penalties to choose from. They are added to the eigenvalues of Z^T Z / N, whose mean
+is 1, since the features are standardised."""
+CHUNK_SIZE = 4096  # images whose C predictions are in memory together
 
 
 class LinearProbe(NamedTuple):
@@ -87,15 +90,15 @@ def linear_probe(
         )
     mean = features.mean(axis=0)  # (E,)
     spread = features.std(axis=0)  # (E,)
-    spread[spread == 0] = 1.0  # a column of equal numbers says nothing; it stays 0
+    spread[spread == 0] = 1.0  # a column of equal numbers becomes 0, and has no weight
     standardised = (features - mean) / spread  # Z (N, E)
     bias = np.bincount(labels, minlength=class_count) / len(labels)  # b (C,)
 
     eigenvalues, directions = np.linalg.eigh(standardised.T @ standardised)  # d (E,), V (E, E)
-    eigenvalues = np.maximum(eigenvalues, 0.0)  # rounding may leave them below
+    eigenvalues = np.maximum(eigenvalues, 0.0)  # rounding may make them negative
     rotated = standardised @ directions  # P (N, E)
     moments = _class_sums(rotated, labels, class_count)
-    # P has column means of 0, so P^T Y needs no b; rounding is removed all the same.
+    # Y has b subtracted. The column means of P are 0, so this removes rounding only.
     moments -= rotated.sum(axis=0)[:, None] * bias  # P^T Y (E, C)
     errors = [
         _error_left_out(rotated, eigenvalues + penalty * len(labels), moments, labels, bias)
@@ -159,7 +162,7 @@ def _error_left_out(
         shares = 1 / len(rotated) + rows**2 @ (1 / denominators)  # h (n,)
         errors = -(rows @ shrunk + bias)  # (n, C): label - prediction, where the label is 0
         errors[np.arange(len(rows)), labels[start : start + CHUNK_SIZE]] += 1.0
-        # With as many directions as images, an image may decide its prediction alone.
+        # With as many directions as images, h may be 1 up to rounding.
         left_out = errors / np.maximum(1 - shares, np.finfo(np.float64).eps)[:, None]
         total += float((left_out**2).sum())
     return total / len(rotated)

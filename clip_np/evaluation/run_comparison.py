@@ -1,12 +1,12 @@
 """Which of several runs went best, and what was different about it?
 
-One picture with two charts: the validation loss over the steps, and the recall at 1 in
+One picture has two charts: the validation loss over the steps, and the recall at 1 in
 validation. The dashed lines are what a model scores that knows nothing. Runs that were
-measured on different pairs have different ones, so each run's is drawn in its colour;
-where all are the same, one grey line is enough.
+measured on different pairs have different ones, each in the colour of its run. If all
+are the same, one grey line is enough.
 
-The legend names a run by those of its options that differ between the runs. What they
-have in common tells nothing apart, and is left out.
+The legend names a run by those of its options that differ between the runs. Options
+that all runs share are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,8 @@ LABELS_WIDTH = 0.55  # inches to the left of the charts
 KEY_WIDTH = 0.35  # inches, a line in the legend
 LEGEND_DROP = 0.6  # inches between the charts and the legend
 LEGEND_LINES = 3  # of one run
-HEADROOM = 1.06
+HEADROOM = 1.06  # height of a chart, in heights of its highest point
+NOT_RECORDED = "not recorded"  # an option that other runs have
 
 
 class RunCurves(NamedTuple):
@@ -71,15 +72,12 @@ def option_differences(options: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> option_differences([{"seed": 0}, {"seed": 1, "patience": 3}])
     ['seed 0, patience not recorded', 'seed 1, patience 3']
     """
-    names = dict.fromkeys(name for run in options for name in run)
-    missing = "not recorded"
-    differing = [
-        name for name in names if any(run.get(name, missing) != options[0].get(name, missing)
-                                      for run in options)
-    ]  # fmt: skip
+    names = dict.fromkeys(name for run in options for name in run)  # in order, without repeats
+    whole = [{name: run.get(name, NOT_RECORDED) for name in names} for run in options]
+    differing = [name for name in names if any(run[name] != whole[0][name] for run in whole)]
     return [
-        ", ".join(f"{name.replace('_', ' ')} {_word(run.get(name, missing))}" for name in differing)
-        for run in options
+        ", ".join(f"{name.replace('_', ' ')} {_word(run[name])}" for name in differing)
+        for run in whole
     ]
 
 
@@ -124,24 +122,18 @@ def compare_runs(runs: Sequence[RunCurves], path: File) -> Path:
 def _draw_chart(figure: Any, runs: Sequence[RunCurves], chart: _Chart, foot: float) -> None:
     """Draw one value of all runs over the steps, its lower side at `foot`."""
     axes = figure.add_axes((0, foot, CHART_WIDTH, CHART_HEIGHT))
-    tops, steps_of_all = [0.0], []
+    tops, steps_of_all = [0.0], []  # with 0.0, a chart without values has a top, too
     for number, run in enumerate(runs):
         steps, values = entry_column(run.entries, chart.values)
         colour, style = _look(number)
         axes.plot(steps, values, style, color=colour, marker="o", markersize=3, linewidth=1.4)
         tops += values.tolist()
         steps_of_all.append(steps)
-    levels = [_level(run, chart.chance) for run in runs]
-    known = [level for level in levels if level is not None]
-    is_one = bool(known) and max(known) - min(known) <= SAME_LEVEL * max(known)
-    for number, level in enumerate(levels):
-        if level is not None and not (is_one and number != levels.index(known[0])):
-            colour = GREY if is_one else _look(number)[0]
-            axes.axhline(level, color=colour, linestyle="--", linewidth=1)
+    levels = _draw_chances(axes, runs, chart)
     shown_steps = np.concatenate(steps_of_all)
     if len(shown_steps):
         axes.set_xlim(step_range(shown_steps, shown_steps[:0]))
-    axes.set_ylim(0, HEADROOM * max([*tops, *known]) or 1.0)
+    axes.set_ylim(0, HEADROOM * max([*tops, *levels]) or 1.0)
     axes.set_ylabel(chart.label, size=BODY_SIZE)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -149,6 +141,25 @@ def _draw_chart(figure: Any, runs: Sequence[RunCurves], chart: _Chart, foot: flo
         axes.set_xlabel("step", size=BODY_SIZE)
     axes.tick_params(labelsize=BODY_SIZE, colors=INK)
     axes.grid(color="#e4e4e4", linewidth=0.6)
+
+
+def _draw_chances(axes: Any, runs: Sequence[RunCurves], chart: _Chart) -> list[float]:
+    """Draw dashed lines at what guessing scores, and return their levels.
+
+    One grey line if it is the same in all runs, and otherwise one in each run's colour.
+    """
+    level_of = {number: _level(run, chart.chance) for number, run in enumerate(runs)}
+    known = {number: level for number, level in level_of.items() if level is not None}
+    if not known:
+        return []
+    levels = list(known.values())
+    if max(levels) - min(levels) <= SAME_LEVEL * max(levels):
+        axes.axhline(levels[0], color=GREY, linestyle="--", linewidth=1)
+        return levels
+    for number, level in known.items():
+        colour, _ = _look(number)
+        axes.axhline(level, color=colour, linestyle="--", linewidth=1)
+    return levels
 
 
 def _draw_legend(figure: Any, labels: Sequence[str], top: float) -> None:

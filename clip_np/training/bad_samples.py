@@ -2,8 +2,8 @@
 
 A large data set has some images that cannot be read, and rows without a caption. A run
 that leaves them out (`skip_bad`) lists them in bad_samples.txt of its directory, one on
-a line: the name, a colon, the cause. The list is what somebody needs to mend the data,
-or to be sure that nothing else is missing.
+a line: the name, a colon, the cause. With the list somebody can mend the data, or check
+that nothing else is missing.
 
 The loop alone writes it, once in `log_every` steps. A run that is resumed meets some of
 the samples again; they are not listed twice.
@@ -31,8 +31,8 @@ class BadSamples:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._listed: set[str] | None = None  # None: the file was not looked at
-        self._seen = 0  # problems
+        self._listed: set[str] | None = None  # lines of the file; None: not read yet
+        self._seen = 0  # problems of the last call
 
     def write(self, problems: Sequence[str]) -> None:
         """Add those of the run's problems that are not listed yet."""

@@ -1,17 +1,17 @@
 """Threads or processes: which of them use the cores of one machine better?
 
-Python lets one thread run at a time. NumPy lets go of that lock while it computes, so
-threads run at once as long as they are inside of NumPy. The time between two calls,
-some microseconds of Python, they wait for each other, and each handing over of the lock
-costs more. With large arrays that does not count. With small ones it is what a step
-consists of: two threads take a step of the preset `micro` of the benchmarks 1.3 times
-as fast as one thread, two processes 1.75 times.
+Python's lock lets one thread run at a time. NumPy releases it while it computes, so
+threads run at once as long as they are inside NumPy. Between two calls they wait for
+each other. That is some microseconds, and handing over the lock costs more. With large
+arrays this does not count. With small ones it is most of a step: two threads take a
+step of the configuration `micro` (benchmarks/configs.py) 1.3 times as fast as one
+thread, and two processes 1.75 times.
 
-Processes have a price, too: a start of half a second, the import of this package, and
-memory for one more copy of it. So the rule for `clip-np train` is
+Processes have a price, too: a start of half a second, and memory for one more copy of
+Python and this package. So the rule for `clip-np train` is
 
     processes    if the arrays of a step are small and the run is long
-    threads      else, and for encoders that mix samples
+    threads      otherwise, and for encoders that mix samples
 
 A call of `Trainer` from Python uses threads unless `processes` is set, because a script
 that starts processes has to be written for it.
@@ -21,7 +21,7 @@ from clip_np.encoders import VisionConfig, choose_encoders
 from clip_np.training.options import TrainingOptions
 from minigrad.threads import available_cores
 
-SMALL_ARRAY = 1 << 19
+SMALL_ARRAY = 2**19
 """Numbers in an activation, (B, T, width), up to which processes are chosen.
 
 `micro` has 70 thousand, `tiny` 174 thousand, `base32` 1.1 million. At `base32` threads
@@ -30,7 +30,7 @@ keep both cores busy.
 
 LONG_STEPS = 300
 LONG_SECONDS = 20.0
-"""A run that is shorter does not win back the start of a process."""
+"""In a shorter run, processes save less time than it takes to start them."""
 
 
 def choose_processes(options: TrainingOptions) -> int:
@@ -41,7 +41,8 @@ def choose_processes(options: TrainingOptions) -> int:
     >>> choose_processes(TrainingOptions(workers=2))  # threads were asked for
     1
     """
-    is_published = options.text_weights is not None or options.init is not None  # and large
+    # Published models are large.
+    is_published = options.text_weights is not None or options.init is not None
     if is_published or options.workers is not None or options.backend != "numpy":
         return 1
     is_long = (options.steps or 0) >= LONG_STEPS or (options.seconds or 0.0) >= LONG_SECONDS

@@ -3,12 +3,14 @@
     init            any model that `load` opens: a run, a folder of Hugging Face's, a
                     file of weights, a name on the hub
     freeze          "image" or "text": this encoder keeps its weights
-    text            a new text encoder of this kind takes the place of the old one, as
-    text_weights    large as that one; or a published BERT does
+    text            a new text encoder of this kind, with the sizes of the old one,
+                    takes its place
+    text_weights    a published BERT takes its place
 
 The model comes with all that belongs to it: its sizes, its tokenizer with the context
 length, and the mean, deviation and form of its images. The run feeds it what it was
-trained with, and saves all of it.
+trained with, and saves all of it. A frozen encoder is used as in evaluation: the
+running statistics of a ResNet's batch norms stay as they are, too.
 
 *Locked-image tuning* is `freeze="image"` together with `text` or `text_weights`. The
 image encoder knows images already, and a text encoder learns to name what it sees.
@@ -20,7 +22,7 @@ knows. The larger the model, the smaller the steps have to be:
     rate = 1e-5 (768 / W)^2           W: the width of the wider encoder
 
 For ViT-B/32 that is the usual 1e-5 of CLIP's fine-tuning, and for the preset `small`
-3.6e-4. Between the two it is a rule of thumb. A rate of one's own replaces it.
+3.6e-4. Between the two it is a rule of thumb. `learning_rate` replaces it.
 
 *Which model was it?* `run.json` and the checkpoint name the source and a fingerprint of
 its weights. To go on with the run, the source is not needed: the checkpoint holds all
@@ -155,9 +157,17 @@ def _with_new_text(
     model = CLIP(config, np.random.default_rng(options.seed))
     model.vision = old.vision
     if bert is not None:
-        projection = {"text_projection": model.text.text_projection.data}
-        model.text.load_state_dict(bert.state_dict() | projection)
+        copy_bert(bert, model)
     return model, tokenizer
+
+
+def copy_bert(bert: BertEncoder, model: CLIP) -> None:
+    """Give the text encoder of a model the weights of a BERT with the same sizes.
+
+    A BERT alone has no projection to the space of images; that of the model stays.
+    """
+    projection = {"text_projection": model.text.text_projection.data}
+    model.text.load_state_dict(bert.state_dict() | projection)
 
 
 def text_of_kind(text: TextConfig, kind: str) -> TextConfig:

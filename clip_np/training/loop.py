@@ -23,13 +23,15 @@ What the loop changes, step by step, is a `RunState` (state.py).
 is a function of the seed and the step. A checkpoint holds the weights, the running
 statistics of batch norms, the optimizer's averages and the step, all of them exactly.
 So if `steps` alone ends the run, the resumed run ends with the same weights to the last
-bit, given the same data, options (`workers` and `shards` are among them), machine and
-libraries. If `seconds` is set,
-with `steps` or without, the learning rate follows the clock, and no clock runs the same
-way twice. Such a run goes on from the saved weights with the time that was left, but no
-two such runs are equal, whether they were stopped or not. And a run that is resumed
-with another number of steps, or another learning rate, is another run: its schedule is
-a different one.
+bit. The data, the options (`workers` and `shards` among them), the machine and the
+libraries have to be the same.
+
+If `seconds` is set, with `steps` or without, the learning rate follows the clock, and
+no clock runs the same way twice. Such a run goes on from the saved weights with the
+time that was left, but no two such runs are equal, whether they were stopped or not.
+
+A run that is resumed with another number of steps, or another learning rate, has
+another schedule. So it differs from the run that was not stopped.
 """
 
 import contextlib

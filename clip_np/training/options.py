@@ -40,7 +40,7 @@ MUST_BE_POSITIVE = {
     "layer_decay": "without it one layer alone would learn",
     "workers": "the work needs somebody to do it",
     "processes": "the work needs somebody to do it",
-    "deadline": "no rank is there at once",
+    "deadline": "ranks need some time to meet",
     "shards": "the batch itself is one piece",
     "log_every": "it counts steps",
     "validate_every": "it counts steps",
@@ -108,7 +108,7 @@ def augmentation_field(value: str, meaning: str) -> Any:
 
 
 def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
-    """Whether what a caller chose leaves room for the vision encoder of a task."""
+    """Whether a run with the caller's choices can have the vision encoder of a task."""
     if vision is None:
         return True
     is_cut = choices.get("shards", 1) != 1 or (choices.get("processes") or 1) != 1
@@ -120,7 +120,7 @@ def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train.
+    """What was chosen about a run, or holds because nobody chose.
 
     A run ends after `steps` steps or after `seconds` seconds. If both are set,
     whichever comes first ends it. Raises ValueError for values that no run can have.

@@ -10,6 +10,9 @@ behind it. In an encoder of L layers,
     depth i         block i = 1 .. L            rate lr d^(L + 1 - i)
     depth L + 1     the last norm, projection   rate lr
 
+A ResNet has four stages or fewer in place of blocks. Its stem, the convolutions in
+front of them, has depth 0, and its attention pooling depth L + 1.
+
 The temperature, and an encoder that is new, learn at the rate lr. The optimizer keeps
 the factor of a group by itself ("lr_factor"), so that the schedule sets one rate.
 
@@ -24,9 +27,10 @@ from typing import Any
 from clip_np.encoders import ENCODERS
 from clip_np.model import CLIP
 
-BLOCK = re.compile(r"resblocks\.(\d+)\.")
+BLOCK = re.compile(r"resblocks\.(\d+)\.")  # of a transformer, counted from 0
 STAGE = re.compile(r"layer(\d+)\.")  # of a ResNet, counted from 1
 LAST = ("ln_post.", "proj", "ln_final.", "text_projection", "attnpool.")
+"""How the names of what stands behind all blocks begin."""
 
 
 def parameter_groups(
@@ -79,7 +83,7 @@ def layer_distances(names: Sequence[str], new_encoders: Collection[str] = ()) ->
 
 
 def _depth(path: str) -> int | None:
-    """The depth of a parameter in its encoder; None: behind all blocks."""
+    """The depth of a parameter in its encoder; None means L + 1, behind all blocks."""
     if block := BLOCK.search(path):
         return int(block[1]) + 1
     if stage := STAGE.match(path):

@@ -163,7 +163,8 @@ def _require_one_shard(name: str, shards: int) -> None:
         raise ValueError(
             f"training_step: `shards` must be 1, got {shards}: the {name} encoder mixes samples. "
             "Its batch norms use the statistics of the whole batch, and pieces of it have others. "
-            "Use a smaller batch, or `eval()` that encoder, which makes its statistics constants"
+            "Use a smaller batch or another encoder (`vision` 'vit'), or `eval()` this one, which "
+            "makes its statistics constants"
         )
 
 

@@ -2,7 +2,7 @@
 
 A loss that is NaN names no cause. But a step can be taken again: a batch is a function
 of the seed and the step. With the same weights, the same operation gives the NaN again,
-and `minigrad.detect_anomaly` names it. There are two cases, a cheap and a dear one:
+and `minigrad.detect_anomaly` names it. There are two cases, a cheap and a costly one:
 
 - The loss or the gradients are not finite, and the update was not made. The weights are
   as they were: the batch is replayed once.
@@ -10,7 +10,8 @@ and `minigrad.detect_anomaly` names it. There are two cases, a cheap and a dear 
   and looked at one by one. That may cost as much time as they did, so it has a limit.
 
 If the steps do not repeat the fault, then something outside of them wrote the number.
-If `seconds` ends the run, the learning rate followed the clock, and is repeated nearly.
+If `seconds` ends the run, the learning rate follows the clock. Then it is repeated only
+approximately, from the mean time of a step.
 """
 
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def anomaly_in(action: Callable[[], object]) -> str:
 
 
 def replay(state: RunState, batch: Batch) -> str:
-    """What a batch does, forward and backward, with the weights as they are now."""
+    """Compute a batch again with the present weights; what is wrong, in words."""
     tokens = state.tokenizer(batch.captions, truncate=True)
     anomaly = anomaly_in(
         lambda: loss_and_gradients(
@@ -116,7 +117,7 @@ def find_cause(state: RunState, batch: Batch, loader: BatchLoader, log: Log, sto
         if cause is not None:
             return cause
         if again.step < state.step:
-            return f"Up to step {again.step} it was not so; the search was ended there"
+            return f"Up to step {again.step} all was finite; the search was ended there"
     return (
         "The steps since the last checkpoint, taken again, do not give it: the numbers were "
         f"changed outside of them. {replay(state, batch)}"

@@ -1,8 +1,9 @@
 """What does a run write about a step?
 
-Once in `log_every` steps, an entry of the metrics: the loss, the pace, the size of the
-gradients and so on. Now and then it also holds what the validation measured. Reading
-the numbers is the moment at which NaN and infinities are seen, and warnings are given.
+Once in `log_every` steps, it writes an entry of the metrics: the loss, the pace, the
+size of the gradients and so on. Once in `validate_every` steps, the entry also holds
+what the validation measured. When the numbers are read, NaN and infinities are noticed,
+and warnings are given.
 """
 
 import math

@@ -1,8 +1,8 @@
 """When is a run saved, and what is never saved?
 
-A checkpoint is written after the first step, then at least every minute, at the end, on
-Ctrl-C, and when an error ends the run. The pauses grow from seconds to a minute. So an
-early crash costs no more than about half of what was done.
+A checkpoint is written after the first step, at the end, on Ctrl-C, and when an error
+ends the run. In between the pauses grow from 4 seconds to a minute, each twice the one
+before. So a crash costs a minute, or if it comes early, about half of what was done.
 
 A model with a weight or a moment that is NaN, infinite or huge is never saved: the last
 good checkpoint stays. Nor is one whose update was cut short by an error.
@@ -93,7 +93,7 @@ def write_best(state: RunState) -> None:
 
 
 def _require_health(state: RunState) -> None:
-    """TrainingError if a weight or a moment is not such that it can be saved."""
+    """TrainingError if a weight or a moment is NaN, infinite or huge."""
     if (fault := fault_of(state.model, state.optimizer)) is not None:
         raise spoiled(state, fault)
 

@@ -1,16 +1,16 @@
 """With which weights does a run begin?
 
-With random ones, of the sizes that a preset names, and with a vocabulary that is
-learned from the captions (vocabulary.py). Or the text encoder begins with those of a
-published BERT, which has read far more text than any set of captions holds. Then its
-sizes and its vocabulary are the published ones, and only the projection to the shared
-space is random:
+There are four ways:
 
-    text_weights    a folder that `load_bert` opens
+    a new model     random weights, of the sizes that `preset` names, and a vocabulary
+                    that is learned from the captions (vocabulary.py)
+    text_weights    a new model, whose text encoder is a published BERT
+    init            a model that was trained before (finetuning.py)
+    a checkpoint    a run goes on
 
-Training goes on with all weights, those of the text encoder too. Or all of it begins
-with a model that was trained before (finetuning.py), and a part may stay as it is. Or a
-run goes on, with the weights of its checkpoint.
+A published BERT has read far more text than any set of captions holds. Its sizes and
+its vocabulary come with it, and only the projection to the shared space is random. All
+weights learn, unless `freeze` names an encoder that keeps its own.
 """
 
 import dataclasses
@@ -23,7 +23,13 @@ from clip_np.encoders import CLIPConfig, choose_encoders
 from clip_np.losses import LOSSES
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
-from clip_np.training.finetuning import ENCODER_OF, model_from_init, open_init, settled_options
+from clip_np.training.finetuning import (
+    ENCODER_OF,
+    copy_bert,
+    model_from_init,
+    open_init,
+    settled_options,
+)
 from clip_np.training.options import TrainingOptions
 from clip_np.training.parameter_groups import parameter_groups
 from clip_np.training.saved import SavedTraining
@@ -54,9 +60,9 @@ class Start(NamedTuple):
 
 
 def make_start(pairs: Pairs, options: TrainingOptions, checkpoint: Checkpoint | None) -> Start:
-    """A new model, the one that `init` names, or that of a checkpoint to go on with.
+    """What a run begins with: one of the four ways above.
 
-    What `freeze` names is frozen.
+    The encoder that `freeze` names is frozen.
     """
     preprocess, origin = None, None
     if checkpoint is not None:
@@ -128,6 +134,5 @@ def _model_with_bert(
     config = _chosen_sizes(options, text=None)
     config = dataclasses.replace(config, text=bert.config)
     model = CLIP(config, np.random.default_rng(options.seed))
-    projection = {"text_projection": model.text.text_projection.data}
-    model.text.load_state_dict(bert.state_dict() | projection)
+    copy_bert(bert, model)
     return model, tokenizer

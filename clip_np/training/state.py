@@ -61,7 +61,7 @@ class RunState:
         self.start = make_start(task.train, options, checkpoint)
         self.model, self.tokenizer = self.start.model, self.start.tokenizer
         self.model.to(options.backend)
-        # Settled here and saved, so that a resumed run has as many of both.
+        # Both numbers are settled here and saved, so that a resumed run has the same.
         processes = options.processes or 1
         workers = options.workers
         if workers is None:
@@ -77,6 +77,7 @@ class RunState:
         )
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Take over the optimizer's averages, the step and the seconds."""
         saved = SavedTraining.of(checkpoint.training)
         saved.require_all()
         self.optimizer.load_state_dict(checkpoint.optimizer_state)
@@ -87,7 +88,10 @@ class RunState:
 
 
 def make_step(state: RunState, check: Callable[[Array, Array], None] | None) -> TrainingStep:
-    """What takes the steps of a run, as its options say. check: see `TrainingStep`."""
+    """The object that takes the steps of a run, as its options say.
+
+    check: see `TrainingStep`.
+    """
     return TrainingStep(
         model=state.model,
         optimizer=state.optimizer,

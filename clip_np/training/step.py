@@ -327,8 +327,8 @@ def require_separate_samples(encoders: Mapping[str, Encoder], comm: Communicator
         raise ValueError(
             f"training_step: `comm` has {comm.size} ranks, but the {mixing[0]} encoder mixes "
             "samples. Its batch norms use the statistics of the whole batch, and the rows of one "
-            "rank have others. Train it in one process, or `eval()` that encoder, which makes "
-            "its statistics constants"
+            "rank have others. Train in one process or with another encoder (`vision` 'vit'), or "
+            "`eval()` this one, which makes its statistics constants"
         )
 
 

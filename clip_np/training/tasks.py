@@ -65,8 +65,8 @@ FILES_SETTINGS: dict[str, Any] = {
     "augment": "light",
 }
 """Settings for pairs from files. They are varied, because a real data set is small. The
-clock ends the run, because the time of a step depends on the preset. The ResNet knows a
-thing again in a style that it never saw: docs/figures.md."""
+clock ends the run, because the time of a step depends on the preset. In a style that it
+never saw, a ResNet recognises more than a vision transformer: docs/figures.md."""
 
 TAG_PROBABILITY = 0.6
 """How often a caption gets some of its tags added, if the data has tags."""
@@ -150,7 +150,7 @@ class FilesTask:
             **columns_and_split,
         }
         self.skip_bad = skip_bad
-        # As the names of images begin: without "./" and the like.
+        # The names of images begin with this, without "./" and the like.
         folder = Path(path)
         self.folder = str(folder.parent if folder.is_file() else folder)
         self.record: dict[str, Any] | None = None

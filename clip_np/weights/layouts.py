@@ -41,6 +41,18 @@ CLASS_TOKEN = "vision.class_embedding"  # vision transformers have it, and nothi
 # loss have both.
 OF_LOSSES = ("logit_scale", "logit_bias")
 
+# What to do with a kind of encoder that a layout has no names for.
+WITHOUT_NAMES = {
+    "resnet": (
+        "take another one (`layout` 'openai' has ResNets), or train a model that can be converted "
+        "(`vision` 'vit')"
+    ),
+    "bert": (
+        "keep the model as a checkpoint (save_checkpoint), which `load` opens, or train one that "
+        "can be converted (`text` 'gpt')"
+    ),
+}
+
 
 class Layout:
     """Names and forms of the arrays in a file; this base class has what all share.
@@ -61,9 +73,7 @@ class Layout:
             if kind not in kinds:
                 raise ValueError(
                     f"`layout` {name!r} has no names for a {encoder} encoder of kind "
-                    f"{kind!r}, only for {', '.join(kinds)}; take another one "
-                    "('openai' has ResNets), or keep the model as a checkpoint "
-                    "(save_checkpoint), which `load` opens"
+                    f"{kind!r}, only for {', '.join(kinds)}; {WITHOUT_NAMES[kind]}"
                 )
 
     def name_of(self, path: str) -> str:

@@ -35,12 +35,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def list_all() -> None:
     """Print every exercise under its chapter, with a mark if it is solved."""
     chapter = ""
-    for each in CATALOGUE:
-        if each.chapter != chapter:
-            chapter = each.chapter
+    for entry in CATALOGUE:
+        if entry.chapter != chapter:
+            chapter = entry.chapter
             print(f"\n{chapter}")
-        mark = "x" if verdict(each, problem_path(each)).is_right else " "
-        print(f"  [{mark}] {each.number:2}  {each.title}")
+        mark = "x" if verdict(entry, problem_path(entry)).is_right else " "
+        print(f"  [{mark}] {entry.number:2}  {entry.title}")
     print("\nBegin with: python -m examples.exercises show 1")
 
 

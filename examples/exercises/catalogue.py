@@ -93,7 +93,7 @@ CATALOGUE = _catalogue()
 
 def exercise(number: int) -> Exercise:
     """The exercise of a number. KeyError if there is none."""
-    for each in CATALOGUE:
-        if each.number == number:
-            return each
+    for entry in CATALOGUE:
+        if entry.number == number:
+            return entry
     raise KeyError(f"there is no exercise {number}; they are numbered 1 to {len(CATALOGUE)}")

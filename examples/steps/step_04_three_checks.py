@@ -35,7 +35,7 @@ for h in (1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12):
     one_sided = (f(x + h) - f(x)) / h
     central = (f(x + h) - f(x - h)) / (2 * h)
     complex_step = f(x + 1j * h).imag / h
-    errors = [abs(found - exact) for found in (one_sided, central, complex_step)]
+    errors = [abs(slope - exact) for slope in (one_sided, central, complex_step)]
     print(f"h = {h:.0e}    {errors[0]:8.0e}  {errors[1]:8.0e}       {errors[2]:8.0e}")
 
 # The same as one call, for functions of whole arrays.

@@ -42,6 +42,6 @@ for word, row in zip(words, probabilities):
     seen = ", ".join(f"{other} {share:.0%}" for other, share in zip(words, row) if share > 0)
     print(f"{word:>7} looks at {seen}")
 
-batched = [mg.tensor(each[None, None]) for each in (q, k, v)]  # (B, H, T, D) with B = H = 1
+batched = [mg.tensor(rows[None, None]) for rows in (q, k, v)]  # (B, H, T, D) with B = H = 1
 in_one_call = mg.attention(batched[0], batched[1], batched[2], mask="causal").numpy()[0, 0]
 print("mg.attention agrees:", np.allclose(in_one_call, result))

@@ -11,9 +11,11 @@ cutting it into square patches and writing the pixels of each patch as one row:
     tokens    (N, W)            rows @ a learned matrix (3 P^2, W)
 
 The matrix is what the model learns; cutting is only reshaping. Without something more,
-the tokens would be a bag without order, so a learned vector for its place is added to
-each. The picture shows the image, the cut patches, and the tokens as grey values, one
-column for each patch. The columns of empty patches are nearly the same.
+the tokens would have no order. So each token also gets a learned vector added, which
+stands for the place of its patch.
+
+The picture shows the image, the cut patches, and the tokens as grey values, one column
+for each patch. The columns of empty patches are nearly the same.
 
 Dosovitskiy et al. 2021, "An image is worth 16x16 words", arXiv:2010.11929.
 """

@@ -14,8 +14,8 @@ Each image chooses among the captions: softmax of the rows gives P, and the loss
     d loss / d logits = (P + Q - 2 I) / 2N
     d loss / d f      = s (d loss / d logits) g
 
-So an image is pulled toward its caption with the strength of the doubt that is left,
-and pushed from each other caption with the strength of the belief that it has.
+So an image is pulled toward its caption by 1 - P[i, i], the doubt that is left, and
+pushed from another caption j by P[i, j], the belief in it (and likewise with Q).
 
 Radford et al. 2021, arXiv:2103.00020, figure 3.
 """

@@ -6,11 +6,11 @@ The class token of a vision transformer reads the patches. In each layer and hea
 row of attention says how much it takes from each patch. `model.attention_maps` has all:
 
     maps          (layers, B, heads, T, T)    T = 1 class token + N patches
-    its row       maps[layer, image, :, 0, 1:]    of N numbers for each head
+    its row       maps[layer, image, :, 0, 1:]    N numbers for each head
 
 Here a small model trains for some seconds. Then five drawings are shown. Beside each
-one stands the last layer's attention, averaged over heads: what it reads is lit. The
-model was never told where the shapes are.
+one stands the last layer's attention, averaged over heads: what it reads is bright. No
+caption says where the shapes are.
 
 A warning: a map says what was read, not what was decisive. `clip-np explain` draws
 several answers to "why?" side by side.

@@ -110,3 +110,15 @@ def test_it_moves_with_its_module(backend="numpy"):
     model.to(backend)
     assert array_module(model[0].weight.stored) is np
     np.testing.assert_array_equal(in_full(model[0].weight).data, before)
+
+
+def test_the_type_is_known_without_converting_the_weights(monkeypatch):
+    weight = HalfParameter(np.ones((3, 2), np.float32))
+    monkeypatch.setattr(HalfParameter, "data", property(lambda self: pytest.fail("converted")))
+    assert (weight.dtype, weight.shape, weight.ndim, weight.size) == (np.float32, (3, 2), 2, 6)
+
+
+def test_a_matrix_of_zeros_has_no_error_of_rounding():
+    layer = frozen(Linear(3, 2, np.random.default_rng(0)))
+    layer.weight.data = layer.weight.data * 0
+    assert store_in_half(layer) == 0.0

@@ -68,7 +68,7 @@ def check_matmul(answer: ModuleType) -> None:
         "the gradient for a",
         result[0],
         g @ b.T,
-        {"the shape fits when it is transposed": (g @ b.T).T},
+        {"it is transposed: the product must have a's shape": (g @ b.T).T},
     )
     require_equal(
         "the gradient for b",

@@ -38,7 +38,7 @@ def check_contrastive(answer: ModuleType) -> None:
     )
     unscaled = unit_images @ unit_texts.T
     log_scaled = logit_scale * unscaled
-    lengthy = np.exp(logit_scale) * images @ texts.T
+    not_unit = np.exp(logit_scale) * images @ texts.T
 
     def both_ways(x: np.ndarray) -> float:
         ways = [-np.log(np.diagonal(_softmax(x, axis=axis))).mean() for axis in (1, 0)]
@@ -49,10 +49,10 @@ def check_contrastive(answer: ModuleType) -> None:
         answer.clip_loss(images, texts, logit_scale),
         right,
         {
-            "images choose among captions, and captions among images: the mean of both": one_way,
+            "that is the half in which images choose; take the mean of both halves": one_way,
             "that is the half in which captions choose; the other half is missing": other_way,
             "that is the sum of both halves, and the loss is their mean": one_way + other_way,
-            "features have any length; divide each by its length first": both_ways(lengthy),
+            "features have any length; divide each by its length first": both_ways(not_unit),
             "logit_scale is a logarithm: multiply by exp(logit_scale)": both_ways(log_scaled),
             "the cosines are not multiplied by exp(logit_scale)": both_ways(unscaled),
         },

@@ -2,8 +2,8 @@
 
 The loss needs all features at once, so each piece computes the loss of the whole batch,
 but lets only its own rows receive a gradient. All rows together get the right gradient
-this way. And yet one of the three results is wrong as soon as there are two pieces.
-Which one? Training hides it well: the loss is right in every piece.
+this way. But one of the three results is wrong as soon as there are two pieces. Which
+one? Training hides it well, because the loss is right in every piece.
 """
 
 import numpy as np

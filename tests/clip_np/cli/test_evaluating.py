@@ -123,7 +123,7 @@ def test_rows_that_are_left_out_are_counted(capsys, table):
     [
         ("--probe", "--probe: only with --classes or --label-column; leave it out"),
         ("--picture a.png --templates t", "--templates, --picture: only with --classes"),
-        ("--choices 1", "multiple choice: 1 choices need 2 or more"),
+        ("--choices 1", "multiple choice: --choices is 1, expected 2 or more"),
         ("--choices 13", "--choices is 13, and there are 12 distinct captions to choose from"),
         ("--label-column kind", "has no caption column: expected kind"),
         ("--label-column colour --choices 4", "--choices: not for classes"),

@@ -12,6 +12,7 @@ from PIL import Image
 import clip_np
 import minigrad as mg
 from clip_np.cli import run_pictures
+from clip_np.cli.runs import options_of_new_run
 from clip_np.data import shapes, to_model_input
 from clip_np.encoders import PRESETS
 from clip_np.training import METRICS, directory, read_metrics, tasks
@@ -356,3 +357,13 @@ def test_pictured_captions_are_the_likeliest_of_all(capsys, few_test_shapes, mon
         likeliest = np.argsort(-probabilities[row])[:3]
         assert three == [truth.captions[column] for column in likeliest]
         np.testing.assert_allclose(chances, probabilities[row, likeliest], rtol=1e-3)
+
+
+def test_ranks_of_a_launch_get_an_encoder_that_can_be_cut():
+    settings = dict(tasks.FILES_SETTINGS)
+    over_ranks = options_of_new_run(settings, {"steps": 5}, ranks=3)
+    assert (over_ranks.processes, over_ranks.vision, over_ranks.preset) == (3, None, "small")
+    asked_for = options_of_new_run(settings, {"steps": 5, "vision": "resnet"}, ranks=3)
+    assert asked_for.vision == "resnet"  # refused by the step, which says why
+    alone = options_of_new_run(settings, {"steps": 5}, ranks=1)
+    assert (alone.processes, alone.vision) == (1, "resnet")

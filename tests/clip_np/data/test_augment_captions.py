@@ -1,6 +1,7 @@
 """Captions that are varied at random."""
 
 import numpy as np
+import pytest
 
 from clip_np.data import Augmentation, extra_words
 from clip_np.data.augment_captions import drop_words
@@ -51,6 +52,11 @@ def test_some_word_stays():
     assert {drop_words("a black cat", rng, 1.0) for _ in range(60)} == {"a", "black", "cat"}
     assert drop_words("猫", rng, 1.0) == "猫"
     assert drop_words("a  black cat", rng, 0.0) == "a black cat"
+
+
+@pytest.mark.parametrize("caption", ["", " "])
+def test_a_caption_without_words_stays_as_it_is(caption):
+    assert drop_words(caption, np.random.default_rng(0), 0.5) == caption
 
 
 def test_tags_are_added_after_words_are_dropped():

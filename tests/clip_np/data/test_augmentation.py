@@ -74,6 +74,14 @@ def test_augment_applies_what_has_a_strength():
     assert augment(images, np.random.default_rng(0), AUGMENTATIONS["none"]) is images
 
 
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 0, 0, 3), (2, 0, 5, 3), (2, 5, 0, 3)])
+def test_a_batch_without_pixels_stays_as_it_is(part, shape):
+    images = np.zeros(shape, np.uint8)
+    varied = augment(images, np.random.default_rng(0), only(part, 0.4))
+    assert (varied.shape, varied.dtype) == (shape, np.uint8)
+
+
 def test_parts_that_are_left_out_draw_no_random_numbers():
     rng = np.random.default_rng(3)
     augment(noise(2, 4, 4, 3), rng, Augmentation())

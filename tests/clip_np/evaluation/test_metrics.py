@@ -225,7 +225,7 @@ def test_multiple_choice_is_the_mean_over_all_draws(count, choices, seed):
 @pytest.mark.parametrize(
     "images, texts, choices, captions, message",
     [
-        (normal(3, 2), normal(3, 2), 1, None, "1 choices need 2 or more"),
+        (normal(3, 2), normal(3, 2), 1, None, "`choices` is 1, expected 2 or more"),
         (normal(3, 2), normal(3, 2), 4, None, "as many distinct captions; found 3"),
         (normal(3, 2), normal(3, 2), 3, ["a", "b", "b"], "found 2"),
         (normal(3, 2), normal(4, 2), 3, None, "3 images but 4 captions"),

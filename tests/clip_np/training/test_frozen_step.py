@@ -7,9 +7,9 @@ import pytest
 from small_models import batch, small_model
 
 from clip_np import CLIP, CLIPConfig, TextConfig
-from clip_np.encoders import ResNetConfig
+from clip_np.encoders import ResNetConfig, choose_encoders
 from clip_np.training import loss_and_gradients, make_plan, training_step
-from clip_np.training.parameter_groups import parameter_groups
+from clip_np.training.parameter_groups import layer_distances, parameter_groups
 from minigrad.half import store_in_half
 from minigrad.optim import AdamW
 from minigrad.plain_adamw import adamw_update
@@ -138,3 +138,13 @@ def test_a_factor_of_the_rate_is_the_plain_formula_at_that_rate():
             weight_decay=0.1 if parameter.ndim >= 2 else 0.0,
         )
         np.testing.assert_allclose(parameter.data, plain.parameter, rtol=1e-10, err_msg=name)
+
+
+def test_layers_of_a_resnet_are_its_stages():
+    config = choose_encoders("tiny", vision="resnet")
+    model = CLIP(config, np.random.default_rng(0))
+    distances = layer_distances([name for name, _ in model.named_parameters()])
+    assert distances["vision.attnpool.c_proj.weight"] == distances["logit_scale"] == 0
+    assert distances["vision.layer2.0.bn3.bias"] == 1
+    assert distances["vision.layer1.0.downsample.0.weight"] == 2
+    assert distances["vision.conv1.weight"] == distances["vision.bn3.weight"] == 3

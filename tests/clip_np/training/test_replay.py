@@ -143,7 +143,7 @@ def test_the_search_has_a_limit(task, tmp_path, monkeypatch):
     trainer.take_step.check = None
     spoil_image(trainer)
     monkeypatch.setattr(replay, "REPLAY_SECONDS", -1.0)
-    assert "Up to step 1 it was not so; the search was ended there" in message_of(trainer)
+    assert "Up to step 1 all was finite; the search was ended there" in message_of(trainer)
 
 
 def test_ctrl_c_ends_the_run_without_a_search(task, tmp_path):

@@ -98,7 +98,8 @@ def test_double_precision_leaves_counters_whole(model, tmp_path):
 
 
 def test_hugging_face_has_no_resnet(model, tmp_path):
-    message = "no names for a vision encoder of kind 'resnet', only for vit; take another"
+    message = "no names for a vision encoder of kind 'resnet', only for vit; take another one "
+    message += r"\(`layout` 'openai' has ResNets\), or train .* \(`vision` 'vit'\)"
     with pytest.raises(ValueError, match=message):
         save_pretrained(model, tmp_path / "hf")
     with pytest.raises(ValueError, match=message):
