@@ -10,6 +10,7 @@ from clip_np import CLIP, CLIPConfig, TextConfig
 from clip_np.encoders import ResNetConfig, choose_encoders
 from clip_np.training import loss_and_gradients, make_plan, training_step
 from clip_np.training.parameter_groups import layer_distances, parameter_groups
+from minigrad.backend import move
 from minigrad.half import store_in_half
 from minigrad.optim import AdamW
 from minigrad.plain_adamw import adamw_update
@@ -120,7 +121,7 @@ def test_half_storage_takes_the_steps_of_rounded_weights():
 def test_a_factor_of_the_rate_is_the_plain_formula_at_that_rate():
     model = small_model()
     images, tokens = batch(6)
-    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    before = {name: move(p.data, "numpy").copy() for name, p in model.named_parameters()}
     groups = parameter_groups(model, layer_decay=0.5)
     optimizer = AdamW(groups, lr=0.01, weight_decay=0.1)
     factor_of = {id(p): group["lr_factor"] for group in groups for p in group["params"]}
@@ -130,14 +131,15 @@ def test_a_factor_of_the_rate_is_the_plain_formula_at_that_rate():
     for name, parameter in model.named_parameters():
         plain = adamw_update(
             before[name],
-            parameter.grad,
+            move(parameter.grad, "numpy"),
             mean=np.zeros(parameter.shape),
             square=np.zeros(parameter.shape),
             step=1,
             lr=0.01 * factor_of[id(parameter)],
             weight_decay=0.1 if parameter.ndim >= 2 else 0.0,
         )
-        np.testing.assert_allclose(parameter.data, plain.parameter, rtol=1e-10, err_msg=name)
+        moved = move(parameter.data, "numpy")
+        np.testing.assert_allclose(moved, plain.parameter, rtol=1e-10, err_msg=name)
 
 
 def test_layers_of_a_resnet_are_its_stages():
