@@ -101,6 +101,7 @@ class ProcessTeam:
         parameters = trained_parameters(step.model, step.loss)
         if array_module(step.model.logit_scale.data) is not np:
             raise ValueError("`processes` share the memory of the host, but the model is on a GPU")
+        step.optimizer.repack()  # the model may have been converted since
         sizes = Sizes(
             ranks=processes,
             gradient_bytes=sum(aligned(parameter.data.nbytes) for parameter in parameters),

@@ -70,18 +70,18 @@ def move_parameters(
 
 
 def clip_shared_norm(
-    own: Sequence[Parameter], max_norm: float | None, threads: int, comm: Communicator
+    owned: Sequence[Parameter], max_norm: float | None, threads: int, comm: Communicator
 ) -> Array:
     """`clip_grad_norm` over all ranks, of which each passes the parameters it owns."""
-    dtype, square = np.dtype(np.float32), 0.0
-    if any(parameter.grad is not None for parameter in own):
-        measured = clip_grad_norm(own, None, threads)
+    dtype, square = np.dtype(np.float32), 0.0  # of a rank that owns no gradient
+    if any(parameter.grad is not None for parameter in owned):
+        measured = clip_grad_norm(owned, None, threads)  # None: measure only
         dtype, square = measured.dtype, float(measured) ** 2
     squares = comm.all_gather(np.array([square]))
     norm = math.sqrt(float(np.concatenate(squares).sum()))
     if max_norm is not None and norm > max_norm:
         scale = max_norm / (norm + 1e-6)  # as in clip_grad_norm
-        for parameter in own:
+        for parameter in owned:
             if parameter.grad is not None:
                 parameter.grad *= scale
     return np.asarray(norm, dtype)
