@@ -22,8 +22,9 @@ last array is gone, so is the loan, and the weak reference is empty:
     buffer  <--  loan  <--  array, and views of it
                   ^ weak reference of the arena
 
-(The number of references to the buffer, `sys.getrefcount`, would be a little faster to
-ask for. On a Python without the lock it is not exact while other threads run.)
+(Why not ask for the number of references to the buffer, `sys.getrefcount`? On a Python
+without the lock it is not exact while other threads run. A loan costs 0.6 us more: of
+a step of the preset `tiny`, 16 pairs on one core, 0.1 ms of 16.)
 
     with using(arena):
         y = mg.gelu(x)          # y lies on a buffer of the arena

@@ -52,4 +52,4 @@ def choose_processes(options: TrainingOptions) -> int:
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
     if options.batch_size * tokens * vision.width > SMALL_ARRAY:
         return 1
-    return available_cores()
+    return min(available_cores(), options.batch_size)  # a process without a sample is idle
