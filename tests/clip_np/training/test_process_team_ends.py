@@ -48,6 +48,7 @@ def test_followers_leave_requests_to_end_to_rank_0():
         send_all_requests(team.processes[0])
         time.sleep(0.2)
         team(*batch(4, np.float32))
+        assert team.step.optimizer.step_count == 2
 
 
 def test_followers_wait_for_longer_than_the_deadline_between_steps():
@@ -55,6 +56,7 @@ def test_followers_wait_for_longer_than_the_deadline_between_steps():
         team(*batch(4, np.float32))
         time.sleep(1.0)  # a validation, a checkpoint
         team(*batch(4, np.float32))
+        assert team.step.optimizer.step_count == 2
 
 
 def test_a_closed_team_takes_no_step():
