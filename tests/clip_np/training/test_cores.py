@@ -4,7 +4,7 @@ import pytest
 
 from clip_np.training import TrainingOptions, choose_processes, cores
 
-LONG = {"preset": "tiny", "steps": 1000, "batch_size": 16}
+LONG = {"preset": "tiny", "backend": "numpy", "steps": 1000, "batch_size": 16}
 
 
 @pytest.mark.parametrize(
