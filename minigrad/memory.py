@@ -22,8 +22,9 @@ last array is gone, so is the loan, and the weak reference is empty:
     buffer  <--  loan  <--  array, and views of it
                   ^ weak reference of the arena
 
-(The number of references to the buffer, `sys.getrefcount`, would be a little faster to
-ask for. On a Python without the lock it is not exact while other threads run.)
+(Why not ask for the number of references to the buffer, `sys.getrefcount`? On a Python
+without the lock it is not exact while other threads run. A loan costs 0.6 us more: of
+a step of the preset `tiny`, 16 pairs on one core, 0.1 ms of 16.)
 
     with using(arena):
         y = mg.gelu(x)          # y lies on a buffer of the arena
@@ -112,8 +113,9 @@ def round_up(count: int) -> int:
 class Loan(np.ndarray):
     """A view of a buffer that is alive as long as any array on the buffer is.
 
-    NumPy cuts a chain of views short, but only among arrays of one class. Therefore it
-    is a class of its own.
+    A view of a view refers to the first array of the chain, past those in between: but
+    only past arrays of its own class. So a loan has another class than the arrays on
+    it, and the memory has the same class as the loan. Then an array refers to its loan.
     """
 
 
@@ -122,8 +124,8 @@ class Buffer:
 
     __slots__ = ("loan", "memory")
 
-    def __init__(self, memory: np.ndarray) -> None:
-        self.memory = memory
+    def __init__(self, size: int, dtype: np.dtype) -> None:
+        self.memory = np.empty(size, dtype).view(Loan)
         self.loan: weakref.ref[Loan] | None = None
 
     def is_free(self) -> bool:
@@ -131,10 +133,10 @@ class Buffer:
         return self.loan is None or self.loan() is None
 
     def lend(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of this shape on the memory."""
-        loan = self.memory[: math.prod(shape)].view(Loan)
+        """An array of this shape on the beginning of the memory."""
+        loan = Loan(shape, self.memory.dtype, buffer=self.memory)
         self.loan = weakref.ref(loan)
-        return loan.reshape(shape).view(np.ndarray)  # shape
+        return loan.view(np.ndarray)
 
 
 class Arena:
@@ -165,7 +167,7 @@ class Arena:
             if buffer.is_free():
                 break
         else:
-            buffer = Buffer(np.empty(size, dtype))
+            buffer = Buffer(size, dtype)
             candidates.append(buffer)
         self.used.add(id(buffer))
         return buffer.lend(shape)

@@ -86,9 +86,7 @@ class Optimizer:
     def step(self, workers: int = 1) -> None:
         """Update every parameter that has a gradient, on `workers` threads."""
         self.step_count += 1
-        for index, flat in enumerate(self.flats):
-            if not flat.intact():
-                self._pack_again(index)
+        self.repack()
         work = [(index, block) for index, flat in enumerate(self.flats) for block in flat.blocks()]
 
         def update_block(item: tuple[int, slice]) -> None:
@@ -99,6 +97,20 @@ class Optimizer:
             self.update(flat.data[block], flat.gradient(block), moments, self.groups[index])
 
         parallel_map(update_block, work, workers)
+
+    def repack(self) -> None:
+        """Follow parameters that were moved or converted since the last step.
+
+        >>> gain = Parameter(np.ones(3, np.float32))
+        >>> optimizer = SGD([gain], lr=0.1)
+        >>> gain.data = gain.data.astype(np.float64)  # no view of the buffer any more
+        >>> optimizer.repack()
+        >>> optimizer.flats[0].data.dtype, optimizer.flats[0].intact()
+        (dtype('float64'), True)
+        """
+        for index, flat in enumerate(self.flats):
+            if not flat.intact():
+                self._pack_again(index)
 
     def _pack_again(self, index: int) -> None:
         """A new buffer for a group of parameters that were moved or converted."""

@@ -38,7 +38,6 @@ the cost of two forward runs. Four decisions keep it short and fast:
 - **With each gradient goes a flag, `owned`,** which is true if nobody else holds this
   array. Then a second gradient is added to it in place. Otherwise the sum is a new
   array.
-
 - **A vjp holds the arrays themselves, not copies.** So an array must not change between
   the forward pass and the backward pass: the gradient would be wrong. `detect_anomaly`
   (minigrad/debug) notices a change and names the operation.
@@ -87,12 +86,13 @@ class Leaf:
 class Node:
     """One recorded operation.
 
-    `parents` holds the place on the tape of each input, None for an input that needs no
-    gradient. `shape` is the shape of the result, or a list of shapes if the operation
-    has several results. `source` is the line of the program that called the operation,
-    and `checksums` are those of the arrays that vjp holds. Only anomaly mode fills them
-    in. A walk that frees the graph sets `parents` and `vjp`
-    to None.
+    - parents: the place on the tape of each input, None for one without a gradient.
+    - vjp: see above. A walk that frees the graph sets `parents` and `vjp` to None.
+    - shape: the shape of the result, or a list of shapes if there are several results.
+    - source: the line of the program that called the operation.
+    - checksums: those of the arrays that vjp holds.
+
+    Only anomaly mode (minigrad/debug) fills `source` and `checksums` in.
     """
 
     __slots__ = ("checksums", "name", "order", "parents", "shape", "source", "vjp")

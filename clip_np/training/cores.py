@@ -5,7 +5,7 @@ threads run at once as long as they are inside NumPy. Between two calls they wai
 each other. That is some microseconds, and handing over the lock costs more. With large
 arrays this does not count. With small ones it is most of a step: two threads take a
 step of the configuration `micro` (benchmarks/configs.py) 1.3 times as fast as one
-thread, and two processes 1.75 times.
+thread, and two processes 1.75 times: see docs/figures.md, "How fast: processes".
 
 Processes have a price, too: a start of half a second, and memory for one more copy of
 Python and this package. So the rule for `clip-np train` is
@@ -22,10 +22,10 @@ from clip_np.training.options import TrainingOptions
 from minigrad.threads import available_cores
 
 SMALL_ARRAY = 2**19
-"""Numbers in an activation, (B, T, width), up to which processes are chosen.
+"""Numbers in an activation of the vision encoder, (B, T, width), that is still small.
 
-`micro` has 70 thousand, `tiny` 174 thousand, `base32` 1.1 million. At `base32` threads
-keep both cores busy.
+Of the models in docs/figures.md, "How fast: processes", `micro` has 70 thousand, `tiny`
+174 thousand and `base32` 1.1 million. At `base32`, threads keep both cores busy.
 """
 
 LONG_STEPS = 300
@@ -52,4 +52,4 @@ def choose_processes(options: TrainingOptions) -> int:
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
     if options.batch_size * tokens * vision.width > SMALL_ARRAY:
         return 1
-    return available_cores()
+    return min(available_cores(), options.batch_size)  # a process without a sample is idle

@@ -232,11 +232,12 @@ class Trainer(RunState):
             self._take_steps(batches, stop, reporter, saver)
         except TrainingError:
             raise
-        except BaseException:
+        except BaseException as error:
             # A second Ctrl-C ends the run at once. And a step that was cut short in
             # the update has moved some weights and not others: never saved.
+            is_second_ctrl_c = stop.is_set() and isinstance(error, KeyboardInterrupt)
             is_torn = self.optimizer.step_count - self.step != steps_before
-            if not stop.is_set() and not is_torn:
+            if not is_second_ctrl_c and not is_torn:
                 saver.save_after_error()
             raise
 

@@ -132,16 +132,17 @@ def meet(
     team are the workers of this rank. plan has, for each rank whose samples are known
     here, the loads of its workers: all ranks if `comm.whole_batch`, else this one.
     """
-    own_loads = plan[comm.rank if comm.whole_batch else 0]
+    loads = plan[comm.rank if comm.whole_batch else 0]  # of this rank
     images = encoded(team, "vision")
     captions = encoded(team, "text")
-    if captions is not None:  # from the order of lengths to that of the batch
-        order = np.argsort(batch.caption_order[positions_of("text", own_loads)])
+    if captions is not None:  # from the order of their lengths to that of the batch
+        rows_of_captions = batch.caption_order[positions_of("text", loads)]  # (k,)
+        order = np.argsort(rows_of_captions)
         captions = captions[array_module(captions).asarray(order)]  # (k, E)
     pieces = exchange([piece for piece in (images, captions) if piece is not None], comm, backend)
     if comm.whole_batch:
-        rows = [rows_of(loads, batch) for loads in plan]
-    else:
+        rows = [rows_of(loads_of_rank, batch) for loads_of_rank in plan]
+    else:  # a rank encodes all that it is handed: as many captions as images
         rows = rows_in_turn([len(piece) // 2 for piece in pieces])
     image_features, text_features = arrange(pieces, rows)
     value, image_gradient, text_gradient, loss_gradients = differentiate_loss(
@@ -149,8 +150,8 @@ def meet(
     )
     if not comm.whole_batch:
         first = int(rows[comm.rank].images[0])
-        mine = slice(first, first + batch.size)
-        image_gradient, text_gradient = image_gradient[mine], text_gradient[mine]
+        handed = slice(first, first + batch.size)  # the rows that this rank was handed
+        image_gradient, text_gradient = image_gradient[handed], text_gradient[handed]
     caption_order = array_module(text_gradient).asarray(batch.caption_order)
     return Meeting(
         loss=value,
@@ -173,14 +174,15 @@ def encoded(team: Sequence[Worker], encoder: str) -> Array | None:
     return array_module(arrays[0]).concatenate(arrays) if arrays else None  # (n, E)
 
 
-def exchange(own: Sequence[Array], comm: Communicator, backend: str) -> list[Array]:
-    """Everybody's embeddings, (m + k, E), by rank: first of images, then of captions.
+def exchange(embeddings: Sequence[Array], comm: Communicator, backend: str) -> list[Array]:
+    """The embeddings of all ranks, (m + k, E): of m images, then of k captions.
 
-    On a GPU they travel by way of the host.
+    embeddings are this rank's: of images, of captions, of both, or of neither, where
+    there are more workers than samples. On a GPU they travel by way of the host.
     """
-    rows = np.empty((0, 0))  # where there are more workers than samples
-    if own:
-        rows = array_module(own[0]).concatenate(own)  # (m + k, E)
+    rows = np.empty((0, 0))
+    if embeddings:
+        rows = array_module(embeddings[0]).concatenate(embeddings)  # (m + k, E)
     if comm.size == 1:
         return [rows]
     return [move(piece, backend) for piece in comm.all_gather(move(rows, "numpy"))]
@@ -206,9 +208,10 @@ def arrange(pieces: Sequence[Array], rows: Sequence[Rows]) -> tuple[mg.Tensor, m
     xp = array_module(filled[0])
     everything = xp.concatenate(filled)  # (2B, E)
     count = len(everything) // 2
-    # places[i]: where row i of `everything` belongs, with the captions after the images
-    places = np.concatenate([np.r_[part.images, part.captions + count] for part in rows])
-    ordered = everything[xp.asarray(np.argsort(places))]  # (2B, E)
+    # Row i of `everything` belongs into row targets[i]; captions come after the images.
+    targets = np.concatenate([np.r_[part.images, part.captions + count] for part in rows])
+    sources = np.argsort(targets)  # row j comes from row sources[j] of `everything`
+    ordered = everything[xp.asarray(sources)]  # (2B, E)
     return (
         mg.tensor(ordered[:count], requires_grad=True),
         mg.tensor(ordered[count:], requires_grad=True),

@@ -18,37 +18,28 @@ takes about as long as the import of this package.
 
 *If something fails, all ends.* A follower that fails writes its traceback into a pipe,
 and rank 0 raises it as a `RankError`. Rank 0 also looks whether followers are alive
-while it waits, and ends them whenever it leaves the team. A follower ends itself as
-soon as rank 0 is gone: a thread waits for that in the system.
+while it waits, and ends them whenever it leaves the team, at the latest when the
+program ends. What a follower does is in follower.py.
 """
 
+import atexit
 import contextlib
-import faulthandler
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import minigrad as mg
-from clip_np.training.communicator import (
-    Block,
-    ProcessRank,
-    RankError,
-    Sizes,
-    StalledError,
-    pack,
-    unpack,
-)
+from clip_np.training.communicator import Block, ProcessRank, RankError, Sizes, StalledError, pack
 from clip_np.training.communicator.shared_block import aligned
+from clip_np.training.follower import follow, signals_blocked
 from clip_np.training.step import TrainingStep, require_separate_samples, trained_parameters
 from minigrad.backend import Array, array_module
 from minigrad.optim import Optimizer
@@ -110,6 +101,7 @@ class ProcessTeam:
         parameters = trained_parameters(step.model, step.loss)
         if array_module(step.model.logit_scale.data) is not np:
             raise ValueError("`processes` share the memory of the host, but the model is on a GPU")
+        step.optimizer.repack()  # the model may have been converted since
         sizes = Sizes(
             ranks=processes,
             gradient_bytes=sum(aligned(parameter.data.nbytes) for parameter in parameters),
@@ -120,7 +112,8 @@ class ProcessTeam:
         lock = context.Lock()
         self._comm = ProcessRank(0, sizes, self._block, lock, deadline, self._look)
         self._comm_before, step.comm = step.comm, self._comm
-        self._is_unpacked = False
+        self._is_sent = False  # what the followers start with
+        self._is_ready = False  # all of them have it
         try:
             require_separate_samples(step.model.encoders, self._comm)
             move_into(step.optimizer, self._block)
@@ -132,19 +125,23 @@ class ProcessTeam:
                     daemon=True,
                     name=f"rank {rank}",
                 )
-                process.start()
+                with signals_blocked():
+                    process.start()
                 there.close()
                 self.processes.append(process)
                 self._pipes.append(here)
+            # At the end of a program, multiprocessing waits for its processes. If the
+            # program has not closed the team, they would wait for batches for ever.
+            atexit.register(self.close, at_once=True)
         except BaseException:
             self.close(at_once=True)
             raise
 
     def wait_until_ready(self) -> None:
         """Return when all followers have the model. Else the first step waits."""
-        if self._is_unpacked:
+        if self._is_sent:
             return
-        self._is_unpacked = True
+        self._is_sent = True
         deadline, self._comm.deadline = self._comm.deadline, STARTING
         step = self.step
         self._comm.broadcast(
@@ -155,12 +152,18 @@ class ProcessTeam:
         )
         self._comm.barrier()
         self._comm.deadline = deadline
+        self._is_ready = True
         self._block.forget_name()
 
     def __call__(
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor, positives: Array | None = None
     ) -> dict[str, Array]:
-        """Take a step; see `TrainingStep`. After an error the team is closed."""
+        """Take a step; see `TrainingStep`. After an error the team is closed.
+
+        RuntimeError if it is closed.
+        """
+        if not self.is_open:
+            raise RuntimeError("ProcessTeam: the team is closed; make a new one")
         try:
             self.wait_until_ready()
             images = images.data if isinstance(images, mg.Tensor) else images
@@ -192,10 +195,15 @@ class ProcessTeam:
             with contextlib.suppress(EOFError, OSError):
                 if pipe.poll():
                     raise RankError(f"rank {rank} has failed:\n{pipe.recv()}")
-            if exit_code is not None:
-                raise RankError(
-                    f"rank {rank} {how_it_ended(exit_code)} in the middle of the training"
-                )
+            if exit_code is None:
+                continue
+            ended = f"rank {rank} {how_it_ended(exit_code)}"
+            if self._is_ready:
+                raise RankError(f"{ended} in the middle of the training")
+            raise RankError(
+                f"{ended} before the first step. Its own message stands above. A script that "
+                'starts processes needs `if __name__ == "__main__":` around what it does'
+            )
 
     def close(self, at_once: bool = False) -> None:
         """End the followers, and bring the parameters back into this process's memory.
@@ -205,11 +213,24 @@ class ProcessTeam:
         if not self.is_open:
             return
         self.is_open = False
-        if not at_once and self.processes:
-            with contextlib.suppress(RankError):  # one that is gone needs no end
-                self.wait_until_ready()
-                self._comm.broadcast(None)
-        give_up = time.monotonic() + (0.0 if at_once else ENDING)
+        patience = 0.0
+        try:
+            if not at_once and self.processes:
+                with contextlib.suppress(RankError):  # one that is gone needs no end
+                    self.wait_until_ready()
+                    self._comm.broadcast(None)
+                patience = ENDING
+        finally:  # a Ctrl-C too leaves no process behind
+            self._end_followers(patience)
+            move_out_of(self.step, self._block)
+            self.step.comm = self._comm_before
+            self._comm.close()
+            self._block.close()
+            atexit.unregister(self.close)
+
+    def _end_followers(self, patience: float) -> None:
+        """Wait `patience` seconds in all for followers to end, then end them."""
+        give_up = time.monotonic() + patience
         for process in self.processes:
             process.join(max(0.0, give_up - time.monotonic()))
             if process.exitcode is None:
@@ -218,10 +239,6 @@ class ProcessTeam:
             process.close()
         for pipe in self._pipes:
             pipe.close()
-        move_out_of(self.step, self._block)
-        self.step.comm = self._comm_before
-        self._comm.close()
-        self._block.close()
 
     def __enter__(self) -> "ProcessTeam":
         return self
@@ -277,61 +294,3 @@ def move_out_of(step: TrainingStep, block: Block) -> None:
         moments[:] = [moment.copy() for moment in moments]
     for parameter in trained_parameters(step.model, step.loss):
         parameter.zero_grad()  # it may lie in the block
-
-
-# --- a follower -----------------------------------------------------------------------
-
-
-def follow(
-    rank: int, sizes: Sizes, name: str, lock: Any, deadline: float, failures: Connection
-) -> None:
-    """The whole life of a follower: take steps until rank 0 says that it was the last.
-
-    Ctrl-C and a request to end may reach all processes. Rank 0 answers them.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "SIGUSR1"):  # not on Windows
-        faulthandler.register(signal.SIGUSR1)  # writes a traceback; see `ProcessTeam`
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    comm: ProcessRank | None = None
-    try:
-        block = Block(sizes.total, name)
-        comm = ProcessRank(rank, sizes, block, lock, deadline, look=lambda: None)
-        step = receive_step(comm, block)
-        while (order := comm.broadcast(patient=True)) is not None:
-            settings, images, tokens, positives = order
-            settings.give_to(step.optimizer)
-            step(images, tokens, positives)
-    except BaseException:
-        failures.send(traceback.format_exc())
-        if comm is not None:
-            comm.abort("see the traceback")
-        sys.stderr.flush()
-        os._exit(1)
-
-
-def end_with_parent() -> None:
-    """End this process, whatever it does, when the one that started it is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # a follower was started by rank 0
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def receive_step(comm: ProcessRank, block: Block) -> TrainingStep:
-    """The training step of rank 0, with the same parameters and moments."""
-    parts: Sequence[Any] = unpack(comm.broadcast(patient=True), block)
-    model, optimizer, loss, shards, workers, max_norm = parts
-    for flat in optimizer.flats:  # views of one array, which `intact` asks for
-        flat.move_to(flat.data)
-    comm.barrier()
-    return TrainingStep(
-        model=model,
-        optimizer=optimizer,
-        loss=loss,
-        shards=shards,
-        workers=workers,
-        max_norm=max_norm,
-        comm=comm,
-    )

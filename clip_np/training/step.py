@@ -299,10 +299,10 @@ def sum_over_ranks(
     gradients: Mapping[int, Array], parameters: Sequence[Parameter], comm: Communicator
 ) -> list[Array | None]:
     """The gradients by position, added over the ranks, by way of the host."""
-    own = [gradients.get(position) for position in range(len(parameters))]
+    in_order = [gradients.get(position) for position in range(len(parameters))]
     if comm.size == 1:
-        return own
-    sent = [None if gradient is None else move(gradient, "numpy") for gradient in own]
+        return in_order
+    sent = [None if gradient is None else move(gradient, "numpy") for gradient in in_order]
     totals = comm.all_reduce(sent, like=[parameter.data for parameter in parameters])
     return [
         None if total is None else move(total, parameter.backend)

@@ -13,9 +13,14 @@ parameters; an optimizer leaves a parameter without a gradient as it is. The nor
 that of all gradients, so the sums of squares are exchanged first:
 
     every rank    n_r = sum of g^2 over its own parameters
-    all_gather    norm = sqrt(n_0 + n_1 + ...), added in the order of the ranks
-    every rank    scales and moves its own parameters
+    all_gather    norm = sqrt(n_0 + n_1 + ...), and scales its own gradients
+    barrier       nobody moves a parameter before rank 0 has looked at the norm
+    every rank    moves its own parameters
     barrier       nobody reads a parameter before it was moved
+
+If a rank fails between the two barriers, some parameters were moved and others not. Who
+sees that the optimizer has counted a step, and that the step has raised an error, knows
+that its parameters are torn (loop.py does not save them).
 """
 
 import math
@@ -54,25 +59,29 @@ def move_parameters(
     norm = clip_shared_norm(parameters[owned], max_norm, threads, comm)
     if check is not None:
         check(norm)
-    comm.barrier()  # nobody moves anything before rank 0 has checked
+    # A rank that passes the barrier moves its parameters, even if this one fails in it.
+    # So the step counts from here on.
+    optimizer.step_count += 1
+    comm.barrier()
+    optimizer.step_count -= 1  # `step` counts it again
     optimizer.step(threads)
     comm.barrier()
     return norm
 
 
 def clip_shared_norm(
-    own: Sequence[Parameter], max_norm: float | None, threads: int, comm: Communicator
+    owned: Sequence[Parameter], max_norm: float | None, threads: int, comm: Communicator
 ) -> Array:
     """`clip_grad_norm` over all ranks, of which each passes the parameters it owns."""
-    dtype, square = np.dtype(np.float32), 0.0
-    if any(parameter.grad is not None for parameter in own):
-        measured = clip_grad_norm(own, None, threads)
+    dtype, square = np.dtype(np.float32), 0.0  # of a rank that owns no gradient
+    if any(parameter.grad is not None for parameter in owned):
+        measured = clip_grad_norm(owned, None, threads)  # None: measure only
         dtype, square = measured.dtype, float(measured) ** 2
     squares = comm.all_gather(np.array([square]))
     norm = math.sqrt(float(np.concatenate(squares).sum()))
     if max_norm is not None and norm > max_norm:
         scale = max_norm / (norm + 1e-6)  # as in clip_grad_norm
-        for parameter in own:
+        for parameter in owned:
             if parameter.grad is not None:
                 parameter.grad *= scale
     return np.asarray(norm, dtype)

@@ -62,6 +62,15 @@ def test_views_of_views_hold_the_memory():
         assert not np.shares_memory(view, arena.empty((100, 100), FLOAT))
 
 
+def test_a_view_outlives_the_arena_of_its_memory():
+    arena = memory.Arena()
+    view = arena.empty((100, 100), FLOAT)[2:].T[5:]
+    view[...] = 7.0
+    del arena
+    others = [np.zeros((100, 100), np.float32) for _ in range(20)]  # they would get it
+    assert (view == 7.0).all() and not any(other.any() for other in others)
+
+
 def test_a_thread_that_inherits_the_setting_does_not_get_the_arena():
     """So threads begin on Python 3.14 without the lock, and in asyncio.to_thread."""
     arena, outcome = memory.Arena(), []

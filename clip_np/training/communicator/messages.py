@@ -39,7 +39,17 @@ def encode(value: Any) -> list[Any]:
 
 def size_of(parts: list[Any]) -> int:
     """The bytes that a message from `encode` fills."""
-    return int(np.frombuffer(parts[0], np.int64)[0])
+    return size_in(parts[0])
+
+
+def size_in(memory: Any) -> int:
+    """The bytes of the message that begins with `memory`.
+
+    >>> parts = encode("a text")
+    >>> size_in(parts[0]), len(parts)  # the numbers, and a pickle, which is short
+    (320, 2)
+    """
+    return int(np.frombuffer(memory[:8], np.int64)[0])
 
 
 def write(parts: list[Any], memory: Any) -> None:

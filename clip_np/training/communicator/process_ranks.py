@@ -4,14 +4,23 @@ They lay them into memory that all of them see (shared_block.py), tell that they
 ready, and read what the others have laid there.
 
 *Barrier.* Each rank has a counter that it alone writes. To come to barrier number k is
-to set it to k; to pass is to see that all counters are k or more. A rank takes a lock
-for an instant when it sets its counter, and once more when it has seen the others'. So
-what a rank wrote before the barrier is there for those who have passed it, also on
-processors that write in another order than the program says.
+to set it to k; to pass is to see that all counters are k or more.
+
+*Why is there a lock?* Some processors (ARM) let others see writes in another order than
+the program made them: the counter first, and the gradients later. A lock forbids that.
+What a rank wrote before it let go of the lock is seen by whoever gets the lock later.
+
+    rank A:  writes data   [lock]  sets its counter
+    rank B:                        sees the counter   [lock]   reads the data
+
+Why must B have the lock after A? If B had it first, all that B did before would have
+come before A got the lock. But B saw a counter that A sets after that. So B reads the
+data of A. No rank holds the lock for longer than an instant.
 
 *Messages.* Each rank has two places for messages and uses them in turn. What it wrote
-into one is safe until all others have come to the next collective. A message that is
-too long for its place is sent in several rounds.
+into one is safe until all others have come to the next collective: only then can it
+pass that one, and write into the same place in the collective after it. A message that
+is too long for its place is sent in several rounds.
 
 *Sums.* Each rank lays its gradients into a region of its own. Rank r adds up those of
 the parameters that it owns (owning.py), in the order of the ranks, into the region of
@@ -149,19 +158,36 @@ class ProcessRank:
     def _exchange(
         self, parts: list[Any] | None, senders: Sequence[int], patient: bool = False
     ) -> list[Any]:
-        """The messages of the senders, as they lie in memory."""
-        capacity = len(self._regions.messages[0][0])
-        size = 0 if parts is None else messages.size_of(parts)
-        if parts is not None and size <= capacity:
-            messages.write(parts, self._next_place())
-            self.barrier(patient)
-            places = self._places(senders)
-        else:
-            places = self._first_round(parts, size, senders, patient)
-        rounds = max(-(-messages.size_of([place[: messages.HEAD]]) // capacity) for place in places)
+        """The messages of the senders, as they lie in memory; of long ones, copies.
+
+        parts is this rank's message, if it is a sender.
+        """
+        place = self._next_place()
+        capacity = len(place)
+        too_long: memoryview | None = None
+        if parts is not None:
+            if messages.size_of(parts) <= capacity:
+                messages.write(parts, place)
+            else:
+                too_long = memoryview(bytearray(messages.size_of(parts)))
+                messages.write(parts, too_long)
+                place[:] = too_long[:capacity]
+        self.barrier(patient)
+        first = self._places(senders)
+        sizes = [messages.size_in(place) for place in first]
+        rounds = -(-max(sizes) // capacity)
         if rounds == 1:
-            return places
-        return self._more_rounds(parts, places, rounds, senders)
+            return [place[:size] for place, size in zip(first, sizes)]
+        received = [bytearray(place) for place in first]
+        for number in range(1, rounds):
+            place = self._next_place()
+            if too_long is not None:
+                piece = too_long[number * capacity : (number + 1) * capacity]
+                place[: len(piece)] = piece
+            self.barrier()
+            for stream, place in zip(received, self._places(senders)):
+                stream += place  # beyond a message's end: what was there before
+        return [memoryview(stream)[:size] for stream, size in zip(received, sizes)]
 
     def _next_place(self) -> Any:
         """Where this rank's next message goes."""
@@ -169,42 +195,8 @@ class ProcessRank:
         return self._regions.messages[self._turn][self.rank]
 
     def _places(self, senders: Sequence[int]) -> list[Any]:
+        """Where the messages of the senders lie."""
         return [self._regions.messages[self._turn][sender] for sender in senders]
-
-    def _first_round(
-        self, parts: list[Any] | None, size: int, senders: Sequence[int], patient: bool
-    ) -> list[Any]:
-        """Send nothing, or the beginning of a message that is too long."""
-        place = self._next_place()
-        if parts is not None:
-            place[:] = self._stream(parts, size)[: len(place)]
-        self.barrier(patient)
-        return self._places(senders)
-
-    @staticmethod
-    def _stream(parts: list[Any], size: int) -> memoryview:
-        """A message in memory of its own."""
-        memory = memoryview(bytearray(size))
-        messages.write(parts, memory)
-        return memory
-
-    def _more_rounds(
-        self, parts: list[Any] | None, first: list[Any], rounds: int, senders: Sequence[int]
-    ) -> list[Any]:
-        """The rest of messages of which some are too long for one round."""
-        sizes = [messages.size_of([place[: messages.HEAD]]) for place in first]
-        received = [bytearray(place) for place in first]
-        capacity = len(first[0])
-        own = self._stream(parts, messages.size_of(parts)) if parts is not None else None
-        for number in range(1, rounds):
-            place = self._next_place()
-            if own is not None:
-                piece = own[number * capacity : (number + 1) * capacity]
-                place[: len(piece)] = piece
-            self.barrier()
-            for stream, other in zip(received, self._places(senders)):
-                stream += other
-        return [memoryview(stream)[:size] for stream, size in zip(received, sizes)]
 
     def all_reduce(
         self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]

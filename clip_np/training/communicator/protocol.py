@@ -76,7 +76,7 @@ class Communicator(Protocol):
     def all_gather(self, rows: np.ndarray) -> list[np.ndarray]:
         """The rows of all ranks, by rank. Their numbers may differ, and may be 0.
 
-        The arrays are to be read, until the next collective but one.
+        The arrays are to be read, and only until this rank calls the next collective.
         """
 
     def all_reduce(

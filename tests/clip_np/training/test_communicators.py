@@ -1,5 +1,7 @@
 """What every communicator has to do, whatever it is made of."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from rank_checks import run_process_ranks
@@ -8,6 +10,7 @@ from clip_np.training.communicator import (
     OneProcess,
     RankError,
     StalledError,
+    messages,
     run_thread_ranks,
     waiting,
 )
@@ -65,6 +68,22 @@ def test_sums_are_those_of_the_ranks_that_have_anything(run):
         assert (first == 6.0).all() and first.shape == (2, 3)
         assert second == 7.0 and second.dtype == np.float32
         assert third is None
+
+
+def test_a_short_message_is_not_copied_with_all_the_room_for_long_ones():
+    def work(comm):
+        lengths = [len(stream) for stream in comm._exchange(messages.encode("x"), senders=[0, 1])]
+        tracemalloc.start()
+        comm.broadcast("x", patient=True)
+        return lengths, tracemalloc.get_traced_memory()[1]
+
+    try:
+        results = run_process_ranks(work, 2, message_bytes=1 << 22)
+    finally:
+        tracemalloc.stop()
+    for lengths, most in results:
+        assert lengths == [messages.size_of(messages.encode("x"))] * 2
+        assert most < 1 << 16
 
 
 def test_one_process_has_only_itself():

@@ -33,6 +33,19 @@ def test_a_second_ctrl_c_interrupts_at_once(task, tmp_path):
     assert not any(thread.name.startswith("clip-") for thread in threading.enumerate())
 
 
+def test_an_error_between_ctrl_c_and_the_end_of_the_step_loses_no_step(task, tmp_path):
+    trainer = trainer_of(task, tmp_path)
+
+    def stop_and_fail() -> None:
+        press_ctrl_c()
+        raise OSError("the disk of the metrics is full")
+
+    at_step(trainer, 10, stop_and_fail)
+    with pytest.raises(OSError, match="the disk"):
+        trainer.run()
+    assert read_checkpoint(tmp_path).training["step"] == 10
+
+
 def test_weights_that_are_no_numbers_are_not_saved_on_ctrl_c(task, tmp_path):
     trainer = trainer_of(task, tmp_path)
 

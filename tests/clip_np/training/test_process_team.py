@@ -63,6 +63,15 @@ def test_a_run_over_processes_stops_and_goes_on_bit_by_bit(task, tmp_path):
     assert numbers_of(tmp_path / "whole") == numbers_of(tmp_path / "parts")
 
 
+def test_a_model_that_was_converted_after_its_optimizer_was_made_stays_so():
+    model = small_model(np.float32)
+    optimizer = AdamW(model.parameters())
+    model.astype(np.float64)
+    with ProcessTeam(TrainingStep(model, optimizer, workers=1), 2) as team:
+        team(*batch(4, np.float64))
+    assert {parameter.dtype for parameter in model.parameters()} == {np.dtype(np.float64)}
+
+
 def test_encoders_that_mix_samples_are_refused():
     from small_models import SMALL
 
