@@ -5,27 +5,31 @@
 writes synthetic unit rows of 512 numbers to an index, adds more of them to it and to an
 index that is a tenth as large, and asks the large one. A million rows need 2 GB of
 disk, and as much memory for the product that the search is compared with: the same rows
-as one array. The files of the index are in the system's cache, as they are after a
-first search.
+as one array. In the searches that are compared, the files of the index are in the
+system's cache, as they are after a first search.
 """
 
 import argparse
+import os
 import secrets
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from clip_np.evaluation import Index, IndexedFile, append_to_index, read_index, write_index
-from clip_np.evaluation.index_parts import Part
+from clip_np.evaluation.index_parts import Part, parts_folder
 from clip_np.evaluation.index_table import FileTable
 from clip_np.evaluation.search import best_rows, cosines_of
 
 WIDTH = 512
 PIECE = 100_000  # rows that are made and added at a time
-REPEATS = 7
+REPEATS = 15
+QUERIES = (1, 16)  # at once
+BLAS_REST = 0.2  # seconds; an idle thread of OpenBLAS spins for some 0.03 s before it sleeps
 BEST = 12
 
 
@@ -65,26 +69,55 @@ def make_index(path: Path, count: int, rows: np.ndarray) -> Path:
     return path
 
 
-def compare_search(path: Path) -> None:
-    """Time a search and the bare product of the same rows, taking turns."""
-    started = time.perf_counter()
-    index = read_index(path)
-    print(f"opened in {time.perf_counter() - started:.3f} s: {len(index.parts)} parts")
-    features = np.concatenate([part.features for part in index.parts])  # (N, E)
-    query = unit_rows(1, np.random.default_rng(1))[0]
-    products, searches = [], []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        features @ query
-        products.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        best_rows(cosines_of(index, query), BEST)
-        searches.append(time.perf_counter() - started)
-    product, search = statistics.median(products), statistics.median(searches)
-    print(
-        f"{len(index):,} rows of {WIDTH}: product {product:.3f} s, search {search:.3f} s, "
-        f"ratio {search / product:.2f}"
-    )
+def forget_files(path: Path) -> None:
+    """Let the system drop what it keeps of an index in memory (Linux)."""
+    os.sync()
+    for file in [path, *parts_folder(path).iterdir()]:
+        with open(file, "rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def time_opening(path: Path) -> Index:
+    """Open an index from the disk, and then from what the system has kept in memory."""
+    if hasattr(os, "posix_fadvise"):
+        forget_files(path)
+        print(f"opened from the disk in {timed(lambda: read_index(path)):.3f} s")
+    print(f"opened from memory in {timed(lambda: read_index(path)):.3f} s")
+    return read_index(path)
+
+
+def timed(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """The seconds of one call, when the BLAS library's threads are asleep again."""
+    time.sleep(BLAS_REST)
+    started = clock()
+    function()
+    return clock() - started
+
+
+def compare_search(index: Index) -> None:
+    """Time searches and the bare product of the same rows, taking turns."""
+    features = index.features  # (N, E), a copy
+    for count in QUERIES:
+        queries = unit_rows(count, np.random.default_rng(1)).T.copy()  # (E, count)
+        query = queries[:, 0] if count == 1 else queries
+
+        def search(query: np.ndarray = query) -> None:
+            cosines = cosines_of(index, query)
+            for column in cosines.reshape(len(index), -1).T:
+                best_rows(column, BEST)
+
+        def product(query: np.ndarray = query) -> np.ndarray:
+            return features @ query
+
+        print(f"the first search after the start: {timed(search):.3f} s")
+        for name, clock in {"clock": time.perf_counter, "processor": time.process_time}.items():
+            turns = [(timed(product, clock), timed(search, clock)) for _ in range(REPEATS)]
+            products, searches = zip(*turns)
+            print(
+                f"{len(index):,} rows of {WIDTH}, {count} at once, by the {name}: product "
+                f"{statistics.median(products):.3f} s, search {statistics.median(searches):.3f} s, "
+                f"ratio {statistics.median(searches) / statistics.median(products):.2f}"
+            )
 
 
 def main() -> None:
@@ -105,7 +138,7 @@ def main() -> None:
                     f"turn {turn}: {arguments.added:,} rows added to the {path.stem} index in "
                     f"{seconds:.2f} s, {processor_seconds:.2f} s of the processor"
                 )
-        compare_search(large)
+        compare_search(time_opening(large))
 
 
 if __name__ == "__main__":

@@ -92,12 +92,16 @@ class Index:
 
         They are a view if they lie in one part.
         """
-        pieces = [
+        pieces = self.pieces(first, last)
+        filled = [piece for piece in pieces if len(piece)]
+        return filled[0] if len(filled) == 1 else np.concatenate(pieces)  # (last - first, E)
+
+    def pieces(self, first: int, last: int) -> list[np.ndarray]:
+        """The same rows as views, one for each part, which may be empty."""
+        return [
             part.features[max(first - start, 0) : max(last - start, 0)]
             for part, start in zip(self.parts, self.starts.tolist())
         ]
-        filled = [piece for piece in pieces if len(piece)]
-        return filled[0] if len(filled) == 1 else np.concatenate(pieces)  # (last - first, E)
 
     def row(self, number: int) -> np.ndarray:
         """The features of one image, (E,)."""

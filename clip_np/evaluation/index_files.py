@@ -5,8 +5,10 @@ and the features of the files. Its header may list parts (index_parts.py), which
 files of the same kind without a list of their own.
 
 Everything may come from a stranger. The arrays are mapped, never copied, whatever sizes
-they claim; the table is checked as a whole, and of the features a few rows. A part must
-have as many files as the index says, rows of the same width, and the same model.
+they claim; the table is checked as a whole, and of the features a few rows. These lie
+together at few places: each place of a file that the system has not kept in memory is a
+reading of the disk, of up to 8 MiB. A part must have as many files as the index
+says, rows of the same width, and the same model.
 """
 
 import json
@@ -43,8 +45,9 @@ from clip_np.files import (
 FORMAT = "clip_np index 2"  # what a file calls itself that is whole in itself
 FORMAT_WITH_PARTS = "clip_np index 3"
 HEADER_LIMIT = 1 << 20  # bytes; a header holds a path, a seal and a list of parts
-CHECKED_ROWS = 256  # that are measured when an index is opened, evenly spread
-CHECKED_ROWS_OF_A_PART = 16
+CHECKED_PLACES = 4  # evenly spread over an index file, where rows are measured
+CHECKED_PLACES_OF_A_PART = 1
+CHECKED_ROWS = 8  # that are measured at each place
 LENGTH_TOLERANCE = 2e-3  # of the squared length of a unit row in float32
 
 
@@ -181,7 +184,7 @@ def read_index_file(path: File, root: File = "") -> tuple[Index, list[PartEntry]
             index, entries = _parse(arrays, str(path), moved_to)
         else:
             index, entries = _parse_old(arrays, str(path), moved_to), []
-        _check(index.parts[-1], CHECKED_ROWS)
+        _check(index.parts[-1], CHECKED_PLACES)
     return index, entries
 
 
@@ -213,7 +216,7 @@ def open_part(path: File, checksum: str, folder: str, entry: PartEntry) -> Part:
         if settings["format"] != FORMAT or str(settings["checksum"]) != checksum:
             raise ValueError("another format or another model")
         part = Part(_parse_table(arrays, folder), arrays["features"], entry)
-        _check(part, CHECKED_ROWS_OF_A_PART)
+        _check(part, CHECKED_PLACES_OF_A_PART)
         if (len(part.table.names), part.table.readable) != (entry.files, entry.images):
             raise ValueError(
                 f"expected {entry.files} files, {entry.images} of them readable, got "
@@ -289,7 +292,7 @@ def _parse_old(arrays: Mapping[str, np.ndarray], path: str, moved_to: str) -> In
     )
 
 
-def _check(part: Part, checked_rows: int) -> None:
+def _check(part: Part, places: int) -> None:
     """ValueError unless the table is whole, and there is a unit row for each path.
 
     Of many rows only some are looked at; `search_index` notices the others.
@@ -298,7 +301,9 @@ def _check(part: Part, checked_rows: int) -> None:
     features, count = part.features, part.table.readable
     if features.dtype != np.float32 or features.ndim != 2 or len(features) != count:
         raise ValueError(f"expected {count} rows of float32, got {features.dtype} {features.shape}")
-    some = features[:: count // checked_rows + 1]
+    # The first place is the beginning: to find the array has brought it into memory.
+    starts = np.linspace(0, max(count - CHECKED_ROWS, 0), places).astype(int)
+    some = np.concatenate([features[start : start + CHECKED_ROWS] for start in starts])
     with np.errstate(over="ignore", invalid="ignore"):
         squared_lengths = np.einsum("ne,ne->n", some, some)  # (N,)
     if not np.allclose(squared_lengths, 1, atol=LENGTH_TOLERANCE):

@@ -272,7 +272,8 @@ def test_rows_that_were_not_looked_at_when_an_index_was_opened(model, photos, mo
     arrays = read_npz("index.npz")
     arrays["features"][1] *= np.float32(value)
     write_npz("bad.npz", arrays)
-    monkeypatch.setattr(index_files, "CHECKED_ROWS", 2)
+    monkeypatch.setattr(index_files, "CHECKED_PLACES", 1)
+    monkeypatch.setattr(index_files, "CHECKED_ROWS", 1)
     with pytest.raises(FileError, match=r"^bad\.npz: damaged: its rows are no unit rows"):
         search_index(read_index("bad.npz"), "red", *model)
 

@@ -18,6 +18,7 @@ from clip_np.evaluation import (
     index_files,
     index_writer,
     read_index,
+    search,
     search_index,
     write_index,
 )
@@ -39,6 +40,18 @@ def test_parts_hold_what_one_file_would(model, photos, parted, monkeypatch):
     assert index.is_own
     found, expected = (search_index(one, "red circle", *model, k=5) for one in (index, whole))
     assert [match.path for match in found] == [match.path for match in expected]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5, 20])
+def test_cosines_are_the_same_for_any_number_of_threads(parted, monkeypatch, cores):
+    monkeypatch.setattr(search, "SHARE_NUMBERS", 1)
+    monkeypatch.setattr(search, "available_cores", lambda: cores)
+    queries = unit_rows(4).T  # (E, 4)
+    assert parted.width == len(queries)
+    expected = parted.features @ queries
+    np.testing.assert_allclose(search.cosines_of(parted, queries), expected, atol=1e-6)
+    one = np.ascontiguousarray(queries[:, 0])
+    np.testing.assert_allclose(search.cosines_of(parted, one), expected[:, 0], atol=1e-6)
 
 
 def test_copies_are_seen_across_parts(model, photos, small_parts):

@@ -31,7 +31,7 @@ def test_weights_gradients_and_moments_are_counted():
 
 
 @pytest.mark.parametrize("freeze", [None, "vision", "text"])
-@pytest.mark.parametrize("shards, workers", [(1, 1), (8, 1)])
+@pytest.mark.parametrize("shards, workers", [(1, 1), (8, 1), (8, 2)])
 def test_a_step_needs_what_was_announced(freeze, shards, workers):
     model = CLIP(PRESETS["small"], np.random.default_rng(0))
     if freeze is not None:
@@ -54,6 +54,23 @@ def test_a_step_needs_what_was_announced(freeze, shards, workers):
     learning = 4 * sum(parameter.size for parameter in trained)
     announced = learning + need.gradients + need.moments + need.activations
     assert 0.8 * peak < announced < 1.3 * peak
+
+
+def test_each_thread_has_the_sum_and_the_newest_gradients():
+    model = small_model(np.float32)
+    vision, text = (
+        sum(parameter.size for parameter in encoder.parameters())
+        for encoder in model.encoders.values()
+    )
+    need = memory_need(model, batch_size=64, shards=8, workers=2, caption_length=12)
+    turn = 2 * vision + max(2 * vision + text, vision + 2 * text)
+    assert need.gradients == 4 * max(turn, vision + 4 * text)
+    need = memory_need(model, batch_size=64, shards=2, workers=2, caption_length=12)
+    learning = sum(parameter.size for parameter in model.parameters())
+    assert need.gradients == 4 * (learning + max(vision, text))
+    model.freeze("vision")
+    need = memory_need(model, batch_size=64, shards=8, workers=2, caption_length=12)
+    assert need.gradients == 4 * 4 * text
 
 
 def test_measuring_changes_nothing():
