@@ -110,8 +110,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills",
         type=int,
-        default=5,
-        help="how often tests/attack/test_killed_runs.py kills a run of each kind",
+        help="how often tests/attack/test_killed_runs.py kills a run (2 or 3 times)",
     )
 
 

@@ -29,6 +29,7 @@ from clip_np.evaluation import (
     confusion_matrix,
     confusion_picture,
     embed_readable,
+    is_follower,
     linear_probe,
     measure_classes,
     most_confused,
@@ -39,6 +40,7 @@ from clip_np.evaluation import (
 )
 from clip_np.files import shown
 from clip_np.model import CLIP
+from clip_np.training.communicator import Communicator
 
 CLASS_OPTIONS = ("templates", "probe", "neighbours", "picture")
 
@@ -67,22 +69,26 @@ def measure_naming(
     preprocess: Preprocess,
     tokenizer: AnyTokenizer,
     pairs: PairsToMeasure,
+    comm: Communicator | None = None,
 ) -> dict[str, Any]:
-    """Measure a model on the classes of labelled images, and print the figures."""
+    """Measure a model on the classes of labelled images, and print the figures.
+
+    With comm, all ranks share the work, and rank 0 prints.
+    """
     classes = _class_list(arguments, pairs)
     templates = _templates(arguments, pairs)
-    test = _labelled(model, preprocess, pairs.test, classes, pairs.skip_bad)
-    classifier = zero_shot_classifier(model, tokenizer, classes.names, templates)  # (E, C)
+    train_pairs = _pairs_to_learn_from(pairs) if arguments.probe else None
+    test = _labelled(model, preprocess, pairs.test, classes, pairs.skip_bad, comm)
+    train = None
+    if train_pairs is not None:
+        train = _labelled(model, preprocess, train_pairs, classes, pairs.skip_bad, comm)
+    classifier = zero_shot_classifier(model, tokenizer, classes.names, templates, comm)  # (E, C)
+    if is_follower(comm):
+        return {}
     scores = test.features @ classifier  # (N, C)
     counts: dict[str, float] = {"images": len(test.labels), "classes": len(classes.names)}
     measured = Measurement(counts, {}, {}).joined(measure_classes("zero_shot", scores, test.labels))
-    if arguments.probe:
-        if pairs.train is None:
-            raise DataError(
-                "`probe` learns from a training split, and the data have only "
-                f"{pairs.measured_on}: leave it out, or add a training split"
-            )
-        train = _labelled(model, preprocess, pairs.train, classes, pairs.skip_bad)
+    if train is not None:
         measured = measured.joined(_measure_learned(arguments, train, test, len(classes.names)))
 
     matrix = confusion_matrix(test.labels, scores.argmax(axis=1), len(classes.names))
@@ -107,6 +113,16 @@ def measure_naming(
     }
 
 
+def _pairs_to_learn_from(pairs: PairsToMeasure) -> Pairs:
+    """The training split; DataError if there is none."""
+    if pairs.train is None:
+        raise DataError(
+            "`probe` learns from a training split, and the data have only "
+            f"{pairs.measured_on}: leave it out, or add a training split"
+        )
+    return pairs.train
+
+
 def _class_list(arguments: argparse.Namespace, pairs: PairsToMeasure) -> ClassList:
     """The classes of the file, or those that the images have."""
     if arguments.classes:
@@ -128,7 +144,12 @@ def _templates(arguments: argparse.Namespace, pairs: PairsToMeasure) -> Sequence
 
 
 def _labelled(
-    model: CLIP, preprocess: Preprocess, pairs: Pairs, classes: ClassList, skip_bad: bool
+    model: CLIP,
+    preprocess: Preprocess,
+    pairs: Pairs,
+    classes: ClassList,
+    skip_bad: bool,
+    comm: Communicator | None,
 ) -> LabelledImages:
     """Each image once, with its class. DataError if an image has two classes."""
     numbers = classes.numbers(pairs.captions, pairs.names)  # (N,)
@@ -139,7 +160,7 @@ def _labelled(
             both = " and ".join(repr(classes.names[numbers[twin]]) for twin in (first, row))
             raise DataError(f"{name} has two labels, {both}: leave one of its rows out")
     features, readable = embed_readable(
-        model, preprocess, pairs.select(list(row_of.values())), skip_bad
+        model, preprocess, pairs.select(list(row_of.values())), skip_bad, comm
     )
     return LabelledImages(features, numbers[[row_of[name] for name in readable.names]])
 

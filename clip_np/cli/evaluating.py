@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
 from clip_np.cli.classifying import CLASS_OPTIONS, PairsToMeasure, measure_naming
 from clip_np.cli.figures import print_figures, say_chance
+from clip_np.cli.launch import EMBEDDING_DEADLINE, join_launch
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
 from clip_np.data import DataWarning, Preprocess, a_few, is_shapes_split, open_dataset
@@ -28,7 +29,9 @@ from clip_np.evaluation import (
     AnyTokenizer,
     Measurement,
     embed_readable,
-    embed_texts,
+    embed_texts_over,
+    fingerprint,
+    is_follower,
     measure_pairs,
 )
 from clip_np.model import CLIP
@@ -39,7 +42,10 @@ from clip_np.training import (
     count_of_pairs,
     measure_shapes,
     read_run,
+    require_alike,
+    require_same_data,
 )
+from clip_np.training.communicator import Communicator
 from clip_np.weights import load
 
 CLASSES_BECOME_CAPTIONS = ".* become captions"  # a warning that is no news here
@@ -66,19 +72,26 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"`neighbours` is {arguments.neighbours}, expected 1 or more")
     else:
         refuse_options(arguments, CLASS_OPTIONS, "only with --classes or --label-column")
+    comm = join_launch(arguments, EMBEDDING_DEADLINE)
     opened = _open_model(arguments)
+    if comm is not None:
+        require_alike(comm, "models", fingerprint(opened.model, opened.preprocess))
     if asks_for_classes:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", CLASSES_BECOME_CAPTIONS, DataWarning)
-            pairs = _open_pairs(arguments, opened.source, labelled=True)
-        _say_skipped(arguments, pairs)
-        return measure_naming(arguments, opened.model, opened.preprocess, opened.tokenizer, pairs)
+            pairs = _open_pairs(arguments, opened.source, comm, labelled=True)
+        return measure_naming(
+            arguments, opened.model, opened.preprocess, opened.tokenizer, pairs, comm
+        )
     if _is_about_shapes(arguments, opened.source):
+        if is_follower(comm):
+            return {}  # the shapes are too few to be shared
         measured, measured_on = _measure_shapes(arguments, opened)
     else:
-        pairs = _open_pairs(arguments, opened.source, labelled=False)
-        _say_skipped(arguments, pairs)
-        measured, measured_on = _measure_pairs(arguments, opened, pairs), pairs.measured_on
+        pairs = _open_pairs(arguments, opened.source, comm, labelled=False)
+        measured, measured_on = _measure_pairs(arguments, opened, pairs, comm), pairs.measured_on
+    if is_follower(comm):
+        return {}
     print_text(arguments, f"on {measured_on}:")
     print_figures(arguments, measured.figures, measured.chance, measured.intervals)
     if measured.chance.get("recall_at_1") == 1:
@@ -134,13 +147,16 @@ def _measure_shapes(arguments: argparse.Namespace, opened: OpenedModel) -> tuple
 
 
 def _measure_pairs(
-    arguments: argparse.Namespace, opened: OpenedModel, pairs: PairsToMeasure
+    arguments: argparse.Namespace,
+    opened: OpenedModel,
+    pairs: PairsToMeasure,
+    comm: Communicator | None,
 ) -> Measurement:
     """Retrieval and multiple choice over pairs from files."""
     image_features, readable = embed_readable(
-        opened.model, opened.preprocess, pairs.test, pairs.skip_bad
+        opened.model, opened.preprocess, pairs.test, pairs.skip_bad, comm
     )
-    text_features = embed_texts(opened.model, opened.tokenizer, readable.captions)
+    text_features = embed_texts_over(comm, opened.model, opened.tokenizer, readable.captions)
     choices = CHOICES if arguments.choices is None else arguments.choices
     measured = measure_pairs(
         image_features,
@@ -161,12 +177,27 @@ def _measure_pairs(
 
 
 def _open_pairs(
-    arguments: argparse.Namespace, source: dict[str, Any], labelled: bool
+    arguments: argparse.Namespace, source: dict[str, Any], comm: Communicator | None, labelled: bool
 ) -> PairsToMeasure:
     """The pairs of --data, or those that the run's `source` names.
 
-    labelled: read the labels of classes in place of captions.
+    labelled: read the labels of classes in place of captions. With comm, ValueError if
+    not all ranks have the same pairs.
     """
+    pairs = _pairs_of_data(arguments, source, labelled)
+    if comm is not None:
+        require_same_data(comm, pairs.test)
+        if pairs.train is not None:
+            require_same_data(comm, pairs.train)
+    if not is_follower(comm):
+        _say_skipped(arguments, pairs)
+    return pairs
+
+
+def _pairs_of_data(
+    arguments: argparse.Namespace, source: dict[str, Any], labelled: bool
+) -> PairsToMeasure:
+    """The pairs of `_open_pairs`, as this rank sees them."""
     settings = chosen_options(arguments, DATA_OPTIONS)
     trained_on_files = source.get("task") == "files"
     if arguments.data is None:

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clip_np.cli.evaluating import evaluate_command
 from clip_np.cli.messages import flags_of, name_flags, warnings_name_flags
 from clip_np.cli.mistyped import refuse_unknown
 from clip_np.cli.output import FAILED
 from clip_np.cli.parser import build_parser
 from clip_np.cli.runs import train_command
+from clip_np.cli.searching import embed_command
 from clip_np.data import WorkerError
 from clip_np.files import shown
 from clip_np.training import RankError, TrainingError
@@ -33,6 +35,7 @@ MISTAKES = (
     *(ValueError, OSError, ImportError, TrainingError, WorkerError, RankError),
     BackendError,
 )
+ON_SEVERAL_RANKS = (train_command, embed_command, evaluate_command)
 INTERRUPTED = 130  # the exit status after Ctrl-C
 PIPE_CLOSED = 141  # the exit status after the reader of the output went away
 
@@ -73,8 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _require_one_process(arguments: argparse.Namespace) -> None:
     """ValueError if a launcher has started several processes for a command of one."""
-    if arguments.function is not train_command and rank_of_launch() is not None:
-        raise ValueError("only `train` runs on several ranks: start this command without mpiexec")
+    if arguments.function not in ON_SEVERAL_RANKS and rank_of_launch() is not None:
+        raise ValueError(
+            "only `train`, `embed` and `evaluate` run on several ranks: start this command "
+            "without mpiexec"
+        )
 
 
 def _drop_output() -> None:

@@ -12,13 +12,13 @@ import argparse
 import dataclasses
 import shlex
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
 from clip_np.cli.figures import print_figures, say_chance
+from clip_np.cli.launch import join_launch
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
@@ -41,11 +41,10 @@ from clip_np.training import (
     memory_message,
     memory_of_run,
     open_task,
-    require_same_program,
     saved_training,
     write_description,
 )
-from clip_np.training.communicator import Communicator, rank_of_launch
+from clip_np.training.communicator import Communicator
 from clip_np.weights import CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
@@ -66,12 +65,9 @@ SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on shapes or on your own images, measure it, and draw pictures."""
-    comm = rank_of_launch(arguments.deadline or TrainingOptions.deadline)
-    if comm is not None:
-        require_same_program(comm, sys.argv[1:])
-        if comm.rank > 0:  # rank 0 reads, writes and speaks
-            arguments.json = False
-            return {"steps": follow_rank_0(comm)}
+    comm = join_launch(arguments, arguments.deadline or TrainingOptions.deadline)
+    if comm is not None and comm.rank > 0:  # rank 0 writes and speaks
+        return {"steps": follow_rank_0(comm)}
     is_new = arguments.resume is None
     files = RunDirectory(_new_directory(arguments) if is_new else arguments.resume)
     if not is_new:

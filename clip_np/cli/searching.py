@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from clip_np.cli.launch import EMBEDDING_DEADLINE, join_launch
 from clip_np.cli.models import load_model
 from clip_np.cli.output import (
     LabelledFile,
@@ -29,6 +30,8 @@ from clip_np.evaluation import (
     build_index,
     export_index,
     find_duplicates,
+    fingerprint,
+    help_to_embed,
     html_page,
     is_there,
     names_an_image,
@@ -36,6 +39,7 @@ from clip_np.evaluation import (
     search_index,
 )
 from clip_np.files import shown
+from clip_np.training import require_alike
 from clip_np.weights import load
 
 ASKED = "query"  # the mark of an image that was asked with
@@ -43,7 +47,13 @@ ASKED = "query"  # the mark of an image that was asked with
 
 def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Look at images once and keep what the model sees, for clip-np search."""
+    comm = join_launch(arguments, EMBEDDING_DEADLINE)
     loaded = load_model(arguments)
+    if comm is not None:
+        require_alike(comm, "models", fingerprint(loaded.model, loaded.preprocess))
+        if comm.rank > 0:
+            help_to_embed(comm, loaded.model, loaded.preprocess)
+            return {}
     try:
         index = build_index(
             arguments.index,
@@ -54,6 +64,7 @@ def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
             allow_outside=bool(arguments.allow_outside),
             root=arguments.root or "",
             drop_missing=bool(arguments.drop_missing),
+            comm=comm,
         )
     except KeyboardInterrupt:
         print_text(arguments, "stopped, all that was seen is saved; the same command goes on")

@@ -17,6 +17,7 @@ tape belongs to one thread. A training step shares out its work in another way
 (clip_np/training).
 """
 
+import contextlib
 from itertools import pairwise
 
 import numpy as np
@@ -29,19 +30,26 @@ from minigrad.recording import is_recording
 from minigrad.threads import blas_threads, count_workers, parallel_map
 
 
-def encode_on_all_cores(encoder: Encoder, inputs: Array | mg.Tensor) -> mg.Tensor:
-    """encoder(inputs), shared among the cores if no tape is recorded: -> (B, E)."""
+def encode_on_all_cores(
+    encoder: Encoder, inputs: Array | mg.Tensor, workers: int | None = None
+) -> mg.Tensor:
+    """encoder(inputs), shared among the cores if no tape is recorded: -> (B, E).
+
+    workers: how many cores there are; None means those of this process. With 1, another
+    process may use the others, so BLAS has one thread, too.
+    """
     weights = encoder.parameters()[0].data
-    workers = min(count_workers(weights, workers=None), len(inputs))
-    if is_recording() or workers < 2 or encoder.mixes_samples():
-        return encoder(inputs)
+    pieces = min(count_workers(weights, workers), len(inputs))
+    if is_recording() or pieces < 2 or encoder.mixes_samples():
+        with blas_threads(workers) if workers else contextlib.nullcontext():
+            return encoder(inputs)
 
     def encode(chunk: slice) -> Array:
         with using(Arena()):
             return encoder(inputs[chunk]).data
 
-    bounds = np.linspace(0, len(inputs), workers + 1).astype(int).tolist()
+    bounds = np.linspace(0, len(inputs), pieces + 1).astype(int).tolist()
     chunks = [slice(start, stop) for start, stop in pairwise(bounds)]
     with blas_threads(1):
-        features = parallel_map(encode, chunks, workers)
+        features = parallel_map(encode, chunks, pieces)
     return mg.tensor(np.concatenate(features))  # (B, E)

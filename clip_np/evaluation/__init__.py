@@ -24,6 +24,7 @@ confusion           which classes are taken for which others
 measuring           figures with chance and intervals
 reports             the figures of a set of pairs
 folders             image files as unit rows, decoded by threads
+rank_embedding      the same, by several processes on one machine or many
 index, search       the rows kept in files, and asked for the nearest
 queries             sentences and images, added up and taken away
 duplicates          images that are the same
@@ -73,6 +74,12 @@ from clip_np.evaluation.neighbours import NEIGHBOURS, nearest_neighbours
 from clip_np.evaluation.confusion import Confusion, confusion_matrix, most_confused
 from clip_np.evaluation.measuring import Measurement, class_ranks, measure_classes, measure_pairs
 from clip_np.evaluation.folders import embed_files, image_files
+from clip_np.evaluation.rank_embedding import (
+    ConnectedRank,
+    embed_texts_over,
+    help_to_embed,
+    is_follower,
+)
 from clip_np.evaluation.reports import (
     CHOICES,
     embed_readable,
@@ -113,6 +120,7 @@ __all__ = [
     "Chart",
     "ClassList",
     "Confusion",
+    "ConnectedRank",
     "CutTextWarning",
     "Explanation",
     "Growth",
@@ -143,13 +151,16 @@ __all__ = [
     "embed_images",
     "embed_readable",
     "embed_texts",
+    "embed_texts_over",
     "explain",
     "explanation_picture",
     "export_index",
     "find_duplicates",
     "fingerprint",
+    "help_to_embed",
     "html_page",
     "image_files",
+    "is_follower",
     "is_index",
     "is_there",
     "labelled_images",

@@ -27,13 +27,14 @@ import numpy as np
 from clip_np.data import DataError, Preprocess, a_few
 from clip_np.evaluation.contents import UNKNOWN, digest_of
 from clip_np.evaluation.fingerprints import fingerprint
-from clip_np.evaluation.folders import embed_files, image_files
+from clip_np.evaluation.folders import image_files
 from clip_np.evaluation.index import NOTHING_DONE, Growth, Index
 from clip_np.evaluation.index_files import Settings, read_index
 from clip_np.evaluation.index_parts import Part, PartEntry
 from clip_np.evaluation.index_paths import folder_of, is_below, is_inside
 from clip_np.evaluation.index_table import IndexedFile
 from clip_np.evaluation.index_writer import IndexWriter, open_writer
+from clip_np.evaluation.rank_embedding import ConnectedRank, embed_files_over
 from clip_np.files import File, exclusive, lock_path
 from clip_np.model import CLIP
 
@@ -49,6 +50,7 @@ def build_index(
     allow_outside: bool = False,
     root: File = "",
     drop_missing: bool = False,
+    comm: ConnectedRank | None = None,
 ) -> Index:
     """Embed images, given as files and folders, into the index file `path`.
 
@@ -64,6 +66,9 @@ def build_index(
 
     allow_outside: whether an index that somebody else made may list files outside of
     its folder, of `root` and of `sources`.
+
+    comm: connects this rank, rank 0, with others that embed images too. They call
+    `help_to_embed`.
 
     FileError or ValueError if `path` is no index of this model, or lists such files;
     FileNotFoundError for a source that is missing, DataError for a folder without
@@ -84,7 +89,7 @@ def build_index(
             writer.settings = writer.settings._replace(model=os.path.abspath(name))
         elif str(name):
             writer.settings = writer.settings._replace(model=str(name))
-        return _grow(growing, sources, model, preprocess, drop_missing)
+        return _grow(growing, sources, model, preprocess, drop_missing, comm)
 
 
 @dataclass
@@ -210,6 +215,7 @@ def _grow(
     model: CLIP,
     preprocess: Preprocess,
     drop_missing: bool,
+    comm: ConnectedRank | None,
 ) -> Index:
     """Bring the index up to date, and save it as it grows."""
     now = {file: _look_at(file) for file in map(os.path.abspath, image_files(sources))}
@@ -229,7 +235,7 @@ def _grow(
     saved = growing.save()  # a folder that cannot be written to is noticed before the work
     saved_at, is_saved = monotonic(), True
     try:
-        for file, result in embed_files(model, preprocess, to_see):
+        for file, result in embed_files_over(comm, model, preprocess, to_see):
             growing.add(file, now[file]._replace(digest=digest_of(file)), result)
             is_saved = False
             if monotonic() > saved_at + SAVE_SECONDS:

@@ -94,11 +94,20 @@ def embed_texts(model: CLIP, tokenizer: AnyTokenizer, texts: str | Sequence[str]
 
     What exceeds the context length is cut off, and a CutTextWarning names the texts.
     """
+    tokens = tokens_of_texts(model, tokenizer, texts)  # (N, T)
+    return unit_features(model, model.encode_text, tokens)
+
+
+def tokens_of_texts(model: CLIP, tokenizer: AnyTokenizer, texts: str | Sequence[str]) -> np.ndarray:
+    """The tokens (N, T) that a model sees of N texts; one text is a list of one.
+
+    A CutTextWarning names the texts that are cut off.
+    """
     context_length = model.config.text.context_length
     texts = as_list(texts)
     tokens = tokenizer(texts, context_length=context_length, truncate=True)  # (N, T)
     _warn_of_cuts(tokenizer, texts, tokens)
-    return unit_features(model, model.encode_text, tokens)
+    return tokens
 
 
 def _warn_of_cuts(tokenizer: AnyTokenizer, texts: Sequence[str], tokens: np.ndarray) -> None:
@@ -120,5 +129,5 @@ def _warn_of_cuts(tokenizer: AnyTokenizer, texts: Sequence[str], tokens: np.ndar
             f"{number} longer than the {room} tokens that the model sees, and the rest is cut "
             f"off: {a_few(cut)}",
             CutTextWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

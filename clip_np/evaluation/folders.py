@@ -7,12 +7,13 @@ one. No more than two batches of images are in memory at any time.
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from warnings import warn
 
 import numpy as np
 
+import minigrad as mg
 from clip_np.data import (
     BAR_SECONDS,
     DataError,
@@ -87,12 +88,19 @@ def embed_files(
 
 
 def embed_sources(
-    model: CLIP, preprocess: Preprocess, sources: Sequence[ImageSource], names: Sequence[str]
+    model: CLIP,
+    preprocess: Preprocess,
+    sources: Sequence[ImageSource],
+    names: Sequence[str],
+    encode: Callable[[np.ndarray], mg.Tensor] | None = None,
+    shows_bar: bool = True,
 ) -> Generator[np.ndarray | DataError, None, None]:
     """The unit features (E,) of each source, or the error it raised; as `embed_files`.
 
     A source is a path, the bytes of a file, or an array; its name is for the error.
+    encode stands for `model.encode_image`.
     """
+    encode = model.encode_image if encode is None else encode
 
     def decode(row: int) -> np.ndarray | DataError:
         """The preprocessed image (3, S, S), or why it cannot be read."""
@@ -102,12 +110,12 @@ def embed_sources(
 
     rows = range(len(sources))
     decoded = map_ahead(decode, rows, workers=DECODING_THREADS, ahead=BATCH_SIZE)
-    bar = tqdm(total=len(rows), desc="images", delay=BAR_SECONDS)
+    bar = tqdm(total=len(rows), desc="images", delay=BAR_SECONDS, disable=not shows_bar)
     with bar, contextlib.closing(decoded):
         for start in range(0, len(rows), BATCH_SIZE):
             results = list(itertools.islice(decoded, len(rows[start : start + BATCH_SIZE])))
             images = [result for result in results if isinstance(result, np.ndarray)]
-            features = iter(unit_features(model, model.encode_image, np.array(images)))
+            features = iter(unit_features(model, encode, np.array(images)))
             for result in results:
                 yield next(features) if isinstance(result, np.ndarray) else result
             bar.update(len(results))

@@ -14,9 +14,9 @@ import numpy as np
 from clip_np.data import DataError, Pairs, Preprocess, a_few
 from clip_np.evaluation.chance import chance_of_median_rank, chance_of_recall
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
-from clip_np.evaluation.folders import embed_sources
 from clip_np.evaluation.measuring import measure_pairs
 from clip_np.evaluation.metrics import Names
+from clip_np.evaluation.rank_embedding import ConnectedRank, embed_sources_over
 from clip_np.model import CLIP
 
 CHOICES = 3  # captions in a multiple choice: the right one and two wrong ones
@@ -54,16 +54,22 @@ def prepared_pairs_report(
 
 
 def embed_readable(
-    model: CLIP, preprocess: Preprocess, pairs: Pairs, skip_bad: bool = False
+    model: CLIP,
+    preprocess: Preprocess,
+    pairs: Pairs,
+    skip_bad: bool = False,
+    comm: ConnectedRank | None = None,
 ) -> tuple[np.ndarray, Pairs]:
     """The unit features (N, E) of the images of pairs, and the N pairs.
 
     The images are opened one batch after the other. DataError for an unreadable one;
     with skip_bad only if all are, and some make a warning that names them.
+    With comm, all ranks share the work and get the result.
     """
     features: dict[int, np.ndarray] = {}
     problems: list[DataError] = []
-    for row, result in enumerate(embed_sources(model, preprocess, pairs.sources, pairs.names)):
+    results = embed_sources_over(comm, model, preprocess, pairs.sources, pairs.names)
+    for row, result in enumerate(results):
         if isinstance(result, DataError):
             problems.append(result)
         else:

@@ -20,18 +20,24 @@ import numpy as np
 import minigrad as mg
 from clip_np.data import Preprocess
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
+from clip_np.evaluation.rank_embedding import ConnectedRank, embed_texts_over
 from clip_np.losses import match_probabilities
 from clip_np.model import CLIP
 
 
 def zero_shot_classifier(
-    model: CLIP, tokenizer: AnyTokenizer, class_names: Sequence[str], templates: Sequence[str]
+    model: CLIP,
+    tokenizer: AnyTokenizer,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    comm: ConnectedRank | None = None,
 ) -> np.ndarray:
     """A column for each class, the unit mean of its embedded sentences: (E, n_classes).
 
     A template is a sentence with {} where the class name goes: "a photo of a {}." The
     class of an image with unit features u (E,) is argmax(u @ classifier). ValueError
     without a class or a template, or for a template without exactly one {}.
+    With comm, all ranks share the work and get the result.
 
     >>> from clip_np.encoders import PRESETS
     >>> from clip_np.tokens import Tokenizer
@@ -49,7 +55,7 @@ def zero_shot_classifier(
     sentences = [
         template.replace("{}", class_name) for class_name in class_names for template in templates
     ]
-    features = embed_texts(model, tokenizer, sentences)  # (classes * templates, E)
+    features = embed_texts_over(comm, model, tokenizer, sentences)  # (classes * templates, E)
     means = features.reshape(len(class_names), len(templates), -1).mean(axis=1)  # (classes, E)
     return mg.normalize(mg.tensor(means)).numpy().T  # (E, classes)
 

@@ -64,7 +64,13 @@ from clip_np.training.memory_estimate import (
 )
 from clip_np.training.spoiled import TrainingError
 from clip_np.training.process_team import ProcessTeam
-from clip_np.training.mpi_team import MpiTeam, follow_rank_0, require_same_program
+from clip_np.training.mpi_team import (
+    MpiTeam,
+    follow_rank_0,
+    require_alike,
+    require_same_data,
+    require_same_program,
+)
 from clip_np.training.loop import Trainer
 
 __all__ = [
@@ -114,6 +120,8 @@ __all__ = [
     "read_description",
     "read_metrics",
     "read_run",
+    "require_alike",
+    "require_same_data",
     "require_same_program",
     "saved_training",
     "shapes_report",

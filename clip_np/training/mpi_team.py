@@ -76,7 +76,7 @@ class MpiTeam:
         self.comm = comm
         parts = (step.model, step.optimizer, step.loss, step.shards, step.workers, step.max_norm)
         comm.broadcast(Start(parts, tokenizer.to_json(), options, task.source, preprocess, steps))
-        require_alike(comm, "data", digest_of(task.train))
+        require_same_data(comm, task.train)
         step.comm = comm
 
     def gather_tokens(self, tokens: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def follow_rank_0(comm: Communicator) -> int:
     tokenizer = tokenizer_from_json(start.tokenizer)
     task = open_task(start.source)
     assert task.train is not None  # rank 0 has opened the same data
-    require_alike(comm, "data", digest_of(task.train))
+    require_same_data(comm, task.train)
     loader = make_loader(
         pairs=task.train,
         options=start.options,
@@ -154,6 +154,11 @@ def require_same_program(comm: Communicator, arguments: Sequence[str]) -> None:
     """ValueError on every rank if versions or arguments differ."""
     require_alike(comm, "versions", json.dumps(versions()))
     require_alike(comm, "options", json.dumps(list(arguments)))
+
+
+def require_same_data(comm: Communicator, pairs: Pairs) -> None:
+    """ValueError on every rank if they have different pairs, or another order."""
+    require_alike(comm, "data", digest_of(pairs))
 
 
 def digest_of(pairs: Pairs) -> str:
