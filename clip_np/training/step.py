@@ -43,15 +43,16 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import minigrad as mg
 from clip_np.encoders import Encoder
 from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.training.communicator import Communicator, OneProcess
+from clip_np.training.division import divide
 from clip_np.training.meeting import meet, sort_batch
-from clip_np.training.plan import Unit, make_plan
+from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
 from clip_np.training.update import move_parameters
 from clip_np.training.worker import Worker
@@ -244,55 +245,54 @@ def loss_and_gradients(
     threads = threads_of_rank(model.logit_scale.data, workers, comm)
     batch = sort_batch(model.encoders, images, tokens)
     require_separate_samples(model.encoders, comm)
-    cuts = threads * comm.size if comm.whole_batch else threads
-    plan = make_plan(
-        encoders=model.encoders,
-        lengths=batch.lengths,
-        shards=shards,
-        workers=cuts,
-        parameter_count=sum(parameter.size for parameter in parameters),
-    )
-    by_rank = [plan[first : first + threads] for first in range(0, cuts, threads)]
-    loads = [load for load in by_rank[comm.rank if comm.whole_batch else 0] if load]
+    parameter_count = sum(parameter.size for parameter in parameters)
+    division = divide(model.encoders, batch.lengths, shards, threads, comm, parameter_count)
+    loads = division.loads
     helpers = threads - 1 if mixing_encoders(model.encoders) else 0
     arenas = [] if arenas is None else arenas
     arenas += [Arena() for _ in range(len(loads) + helpers - len(arenas))]
-    team = make_team(
-        encoders=model.encoders,
-        inputs=batch.inputs,
-        loads=loads,
-        arenas=arenas[: len(loads)],
-        recompute=shards > cuts,
-    )
+    team = make_team(model.encoders, batch.inputs, loads, arenas, division.recompute)
     with blas_threads(1), spreading(arenas[len(loads) : len(loads) + helpers]):
         run_workers([worker.forward for worker in team])
         meeting = meet(
             loss=loss_module,
             team=team,
-            plan=by_rank,
+            plan=division.by_rank,
             batch=batch,
             positives=positives,
             comm=comm,
             backend=backend_of(model.logit_scale.data),
         )
         sums = GradientSums(loads)
-        run_workers(
-            [
-                functools.partial(worker.backward, meeting.feature_gradients, parameters, sums)
-                for worker in team
-            ]
-        )
+        push_back = [
+            functools.partial(worker.backward, meeting.feature_gradients, parameters, sums)
+            for worker in team
+        ]
+        run_workers(push_back)
     gradients = sums.finish()
     if comm.rank == 0:  # those of the loss are the same on every rank, and count once
-        position_of = {id(parameter): index for index, parameter in enumerate(parameters)}
-        for parameter, gradient in meeting.loss_gradients:
-            position = position_of[id(parameter)]
-            before = gradients.get(position)
-            gradients[position] = gradient if before is None else before + gradient
-    totals = sum_over_ranks(gradients, parameters, comm)
+        add_gradients(gradients, meeting.loss_gradients, parameters)
+    set_gradients(parameters, sum_over_ranks(gradients, parameters, comm))
+    return meeting.loss
+
+
+def set_gradients(parameters: Sequence[Parameter], totals: Sequence[Array | None]) -> None:
+    """Put the gradients of a step in the place of those from before."""
     for parameter, total in zip(parameters, totals):
         parameter.grad = total
-    return meeting.loss
+
+
+def add_gradients(
+    gradients: dict[int, Array],
+    more: Iterable[tuple[Parameter, Array]],
+    parameters: Sequence[Parameter],
+) -> None:
+    """Add gradients of single parameters to `gradients`, which has them by position."""
+    position_of = {id(parameter): index for index, parameter in enumerate(parameters)}
+    for parameter, gradient in more:
+        position = position_of[id(parameter)]
+        before = gradients.get(position)
+        gradients[position] = gradient if before is None else before + gradient
 
 
 def sum_over_ranks(

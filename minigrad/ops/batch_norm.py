@@ -109,18 +109,7 @@ def batch_norm(
             return (g * scale).reshape(shape), to_weight, to_bias  # (N, C, ...)
         mean_g = to_bias[:, None] / max(count, 1)  # (C, 1)
         mean_gh = to_weight[:, None] / max(count, 1)  # (C, 1)
-        to_x = empty(g.shape, g)
-
-        def fill(run: Run) -> None:
-            for samples in run:
-                block = array_module(g).multiply(g[samples], scale, out=to_x[samples])
-                # scale (mean(g) + h mean(g h)), h = (x - mean) inverse_std
-                moved = data[samples] - mean
-                moved *= scale * inverse_std * mean_gh
-                moved += scale * mean_g
-                block -= moved
-
-        spread(fill, blocks(g))
+        to_x = _scaled_without(g, scale, data, mean, scale * inverse_std * mean_gh, scale * mean_g)
         return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
 
     return record("batch_norm", y.reshape(shape), (x, weight, bias), vjp)
@@ -168,6 +157,24 @@ def _normalised(data: Array, mean: Array, scale: Array, shift: Array) -> Array:
 
     spread(fill, blocks(data))
     return y
+
+
+def _scaled_without(
+    g: Array, scale: Array, data: Array, mean: Array, factor: Array, shift: Array
+) -> Array:
+    """scale g - ((x - mean) factor + shift), in blocks: (N, C, L)."""
+    to_x = empty(g.shape, g)
+
+    def fill(run: Run) -> None:
+        for samples in run:
+            block = array_module(g).multiply(g[samples], scale, out=to_x[samples])
+            moved = data[samples] - mean
+            moved *= factor
+            moved += shift
+            block -= moved
+
+    spread(fill, blocks(g))
+    return to_x
 
 
 def _statistics(data: Array) -> Statistics:

@@ -23,13 +23,14 @@ SIGMOID_LOSS = of(
 STEP = of(
     "clip_np.training.step",
     ("temperature's gradient k times too large", "loss_and_gradients",
-     "gradients[position] = gradient if", "gradients[position] = gradient * len(loads) if",
+     "meeting.loss_gradients, parameters)",
+     "[(p, g * len(loads)) for p, g in meeting.loss_gradients], parameters)",
      "every shard replays the loss (open_clip's accumulation)"),
-    ("the loss's gradient replaces the encoder's", "loss_and_gradients",
+    ("the loss's gradient replaces the encoder's", "add_gradients",
      "before + gradient", "gradient", "no parameter is expected to belong to both"),
     ("temperature's gradient n times too large", "loss_and_gradients", "if comm.rank == 0:",
      "if True:", "every rank has the whole of it, and all of them are added"),
-    ("a missing factor n", "loss_and_gradients", "parameter.grad = total",
+    ("a missing factor n", "set_gradients", "parameter.grad = total",
      "parameter.grad = None if total is None else total / comm.size",
      "gradients of ranks are averaged, as where each has a mean of its own"),
 )  # fmt: skip
@@ -41,15 +42,15 @@ MEETING = of(
     ("captions' embeddings in their sorted order", "meet",
      "captions[array_module(captions).asarray(order)]", "captions",
      "captions and images no longer belong together"),
-    ("an order for its inverse", "meet", "np.argsort(batch.caption_order[",
-     "(batch.caption_order[", "the two are equal for a batch of two"),
+    ("an order for its inverse", "meet", "np.argsort(rows_of_captions)",
+     "rows_of_captions", "the two are equal for a batch of two"),
     ("a gather without gradient", "differentiate_loss",
      "value = loss(image_features, text_features, positives)",
      "value = 0.5 * (loss(image_features, text_features.detach(), positives)"
      " + loss(image_features.detach(), text_features, positives))",
      "what came from other ranks is taken for constant; the loss is right"),
     ("the first rank's rows for every rank", "meet",
-     "image_gradient[mine], text_gradient[mine]",
+     "image_gradient[handed], text_gradient[handed]",
      "image_gradient[: batch.size], text_gradient[: batch.size]", "right for rank 0"),
 )  # fmt: skip
 
