@@ -41,9 +41,9 @@ same bits.
 Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.06983.
 """
 
-import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import minigrad as mg
 from clip_np.encoders import Encoder
@@ -152,7 +152,7 @@ class TrainingStep:
                 max_norm=self.max_norm,
                 threads=threads,
                 comm=self.comm,
-                check=None if self.check is None else functools.partial(self.check, loss),
+                check=None if self.check is None else partial(self.check, loss),
             )
         self.loss.clamp()
         for parameter in parameters:
@@ -264,11 +264,8 @@ def loss_and_gradients(
             backend=backend_of(model.logit_scale.data),
         )
         sums = GradientSums(loads)
-        push_back = [
-            functools.partial(worker.backward, meeting.feature_gradients, parameters, sums)
-            for worker in team
-        ]
-        run_workers(push_back)
+        by_encoder = meeting.feature_gradients
+        run_workers([partial(worker.backward, by_encoder, parameters, sums) for worker in team])
     gradients = sums.finish()
     if comm.rank == 0:  # those of the loss are the same on every rank, and count once
         add_gradients(gradients, meeting.loss_gradients, parameters)
