@@ -1,6 +1,7 @@
 """A stranger's index chooses neither pictures to open nor a model to fetch."""
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -382,20 +383,16 @@ def test_all_commands_run_without_docstrings_and_assertions(model, photos):
         "evaluate trained",
         "plot trained",
     ]
-    ended = subprocess.run(
-        [sys.executable, "-OO", "-c", program, *commands],
+    run = functools.partial(
+        subprocess.run,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=100,
     )
+    ended = run([sys.executable, "-OO", "-c", program, *commands])
     assert ended.returncode == 0, ended.stderr
-    ended = subprocess.run(
-        [sys.executable, "-OO", "-m", "clip_np", "search", "index.npz", "red", "--json"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=100,
-    )
+    query = ("-m", "clip_np", "search", "index.npz", "red", "--json")
+    ended = run([sys.executable, "-OO", *query])
     assert len(json.loads(ended.stdout)) == 9
     assert fingerprint(*model[:2]) == read_index("index.npz").checksum

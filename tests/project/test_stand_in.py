@@ -379,8 +379,8 @@ MISTAKES = {  # function, what stands there, what is put there, what notices, wh
         *(five_steps, "unexpected keyword argument 'where'"),
     ),
     "a device Generator.permutation": (
-        *("clip_np.training.step.gather", "xp.asarray(order)"),
-        *("xp.random.default_rng(0).permutation(len(order))", five_steps),
+        *("clip_np.training.meeting.arrange", "xp.asarray(sources)"),
+        *("xp.random.default_rng(0).permutation(len(sources))", five_steps),
         "'cupy.random.Generator' has no attribute 'permutation'",
     ),
     "a checkpoint that stores a device array": (

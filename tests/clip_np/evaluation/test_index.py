@@ -215,15 +215,16 @@ def test_an_interrupted_run_goes_on(model, photos, looked_at, monkeypatch):
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="Linux shows what is mapped")
 def test_no_index_is_replaced_while_it_is_mapped(model, photos, monkeypatch):
     """Windows cannot replace a mapped file."""
-    build_index("index.npz", [photos / "0.png"], *model[:2])
+    index = pathlib.Path("index.npz").absolute()
+    build_index(index, [photos / "0.png"], *model[:2])
     mapped, write = [], index_writer.write_index_file
 
     def spy(path, *rest):
-        mapped.append("index.npz" in pathlib.Path("/proc/self/maps").read_text())
+        mapped.append(str(path) in pathlib.Path("/proc/self/maps").read_text())
         write(path, *rest)
 
     monkeypatch.setattr(index_writer, "write_index_file", spy)
-    build_index("index.npz", [photos], *model[:2])
+    build_index(index, [photos], *model[:2])
     assert mapped == [False, False]
 
 
