@@ -48,7 +48,7 @@ from clip_np.training.options import TrainingOptions
 from clip_np.training.vocabulary import fit_context, train_tokenizer
 from clip_np.training.watch import warn_of_truncation
 from clip_np.weights import Loaded, load, load_bert
-from minigrad.backend import move
+from minigrad.backend import array_module, move
 from minigrad.nn import Module, Parameter
 
 BASE_RATE = 1e-5
@@ -90,7 +90,7 @@ def open_init(options: TrainingOptions) -> tuple[Loaded, dict[str, Any]]:
     assert options.init is not None
     loaded = load(options.init)
     for tensor in [*loaded.model.parameters(), *dict(loaded.model.named_buffers()).values()]:
-        tensor.data = np.array(tensor.data)
+        tensor.data = array_module(tensor.data).array(tensor.data)
     is_on_disk = os.path.exists(options.init)  # if not, it is a name on a hub
     source = os.path.abspath(options.init) if is_on_disk else options.init
     return loaded, {"source": source, "fingerprint": fingerprint(loaded.model)}
