@@ -3,9 +3,9 @@
 Python's lock lets one thread run at a time. NumPy releases it while it computes, so
 threads run at once as long as they are inside NumPy. Between two calls they wait for
 each other. That is some microseconds, and handing over the lock costs more. With large
-arrays this does not count. With small ones it is most of a step: two threads take a
-step of the configuration `micro` (benchmarks/configs.py) 1.3 times as fast as one
-thread, and two processes 1.75 times: see docs/figures.md, "How fast: processes".
+arrays this does not count. With small ones it is a good part of a step: two processes
+take one of the configuration `micro` (benchmarks/configs.py) in 0.69 of the time of two
+threads. See docs/figures.md, "How fast: processes".
 
 Processes have a price, too: a start of half a second, and memory for one more copy of
 Python and this package. So the rule for `clip-np train` is
