@@ -107,14 +107,18 @@ def test_features_gradients_and_statistics(maker, training, dtype):
 
 
 @makers
-@precisions
-def test_ten_steps(maker, dtype):
-    """Gradient descent: parameters and running statistics stay together."""
+@pytest.mark.parametrize("dtype, steps", [("float64", 10), ("float32", 3)])
+def test_some_steps(maker, dtype, steps):
+    """Gradient descent: parameters and running statistics stay together.
+
+    In float32, rounding sooner or later moves a number across relu's kink. From there
+    on the gradients differ, by more with each step.
+    """
     there = spread(their_resnet(maker, **SIZES)).to(getattr(torch, dtype)).train()
     here = our_resnet(there, **SIZES).train()
     our_optimizer = mg.optim.SGD(here.parameters(), lr=1e-4)
     their_optimizer = torch.optim.SGD(there.parameters(), lr=1e-4)
-    for step in range(10):
+    for step in range(steps):
         # Off 0: a mean of 0 would be the rounding errors of a sum.
         images = (image_batch(4, 64, seed=step) + 0.5).astype(dtype)
         their_optimizer.zero_grad()
@@ -123,7 +127,7 @@ def test_ten_steps(maker, dtype):
         here.zero_grad()
         (here(images) ** 2).mean().backward()
         our_optimizer.step()
-    assert int(there.bn1.num_batches_tracked) == 10
+    assert int(there.bn1.num_batches_tracked) == steps
     assert_same_buffers(there, here, dtype)
     parameters = dict(here.named_parameters())
     for name, parameter in there.named_parameters():
