@@ -297,6 +297,15 @@ def test_copies_are_leaves_of_their_own():
     assert np.array_equal(result.data, model(x).data)
 
 
+@pytest.mark.parametrize("extreme", [mg.max, mg.min])
+def test_the_extremes_of_nothing_are_nothing(extreme):
+    """NumPy's own refuse an axis without elements, even if there are no results."""
+    x = leaf(0, 0)
+    y = extreme(x, axis=1)
+    assert y.shape == (0,)
+    assert mg.grad(mg.sum(y), [x])[0].shape == (0, 0)
+
+
 def test_a_repeated_gradient_is_not_added_to_in_place():
     """A vjp may return one number, seen many times. No walk may write into it."""
 
