@@ -37,7 +37,7 @@ CHECKERS = ("gradcheck", "hvp", "jvp", "taylor_slope")
 # Tests that say something about NumPy or about tests, by pattern: folder, file, test.
 # The ordinary suite has them.
 HOST_ONLY = {
-    "clip_np/training/test_finetuning.py::test_a_stopped_run*[[]*float16*": "weights are rounded on the host",
+    "clip_np/training/test_finetuning.py::test_a_stopped_run*[[]*float16*": "rounds on the host",
     "clip_np/training/test_finetuning.py::*published_bert": "files are opened on the host",
     "minigrad/*::test_hvp_is_the_slope*[[]to]": "moves to NumPy",
     "clip_np/training/test_memory_estimate.py::test_a_step_needs*": "counts the host's memory",
