@@ -136,7 +136,11 @@ def is_index(path: File) -> bool:
     if not os.path.isfile(path):  # a pipe would never end
         return False
     try:
-        with file_errors(path, "no zip archive"), open_zip(path) as archive:
+        with (
+            file_errors(path, "no zip archive"),
+            open(path, "rb") as file,
+            open_zip(file) as archive,
+        ):
             return {"header.npy", "features.npy"} <= set(archive.namelist())
     except FileError:
         return False

@@ -13,6 +13,7 @@ one.
 """
 
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
@@ -39,8 +40,8 @@ DTYPES = {
 MAX_DIMENSIONS = 32
 
 
-def map_file(path: File) -> np.ndarray:
-    """The bytes of a file, (n,) uint8, mapped copy-on-write.
+def map_file(file: File | BinaryIO) -> np.ndarray:
+    """The bytes of a file, given by its path or open, (n,) uint8, mapped copy-on-write.
 
     ValueError for an empty file, because no bytes cannot be mapped.
 
@@ -52,7 +53,7 @@ def map_file(path: File) -> np.ndarray:
     ...     map_file(path).tolist()
     [97, 98, 99]
     """
-    return np.asarray(np.memmap(path, np.uint8, mode="c"))
+    return np.asarray(np.memmap(file, np.uint8, mode="c"))
 
 
 def as_numbers(name: str, content: np.ndarray, code: str) -> np.ndarray:

@@ -78,7 +78,7 @@ def map_npz(path: File) -> dict[str, np.ndarray]:
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise FileError(f"{path}: not a regular file", path)
     with file_errors(path, "damaged, or not an .npz file"), open(path, "rb") as file:
-        with open_zip(path) as archive:
+        with open_zip(file) as archive:
             entries = archive.infolist()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         for entry in entries:

@@ -102,8 +102,12 @@ class NpzReader:
 @contextlib.contextmanager
 def npz_reader(path: File) -> Iterator[NpzReader]:
     """A reader of the file `path`; whatever is wrong in the block is a FileError."""
-    with file_errors(path, "damaged, or not an .npz file"), open_zip(path) as archive:
-        yield NpzReader(archive, os.path.getsize(path))
+    with (
+        file_errors(path, "damaged, or not an .npz file"),
+        open(path, "rb") as file,
+        open_zip(file) as archive,
+    ):
+        yield NpzReader(archive, os.fstat(file.fileno()).st_size)
 
 
 def read_npz(path: File) -> dict[str, np.ndarray]:

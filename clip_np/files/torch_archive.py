@@ -47,14 +47,15 @@ def read_entries(path: File) -> dict[str, np.ndarray]:
     Each is (n,) uint8, a view of the mapped file. FileError and others for a file that
     is not such an archive.
     """
-    content = map_file(path)
-    if content[: len(LEGACY_START)].tobytes() == LEGACY_START:
-        raise FileError(
-            "written in the format before PyTorch 1.6; load it and save it again with a newer one, "
-            "or as safetensors"
-        )
-    with open_zip(path) as archive:
-        entries = _find_entries(content, archive.infolist())
+    with open(path, "rb") as file:
+        content = map_file(file)
+        if content[: len(LEGACY_START)].tobytes() == LEGACY_START:
+            raise FileError(
+                "written in the format before PyTorch 1.6; load it and save it again with a newer "
+                "one, or as safetensors"
+            )
+        with open_zip(file) as archive:
+            entries = _find_entries(content, archive.infolist())
     if BYTE_ORDER in entries and entries[BYTE_ORDER].tobytes() != b"little":
         raise FileError("its numbers are not little-endian")
     if len(entries[PICKLE]) > PICKLE_LIMIT:

@@ -7,11 +7,11 @@ table is refused before it is read, if it is longer than that of any archive of 
 
 import contextlib
 import io
-import os
 import zipfile
 from collections.abc import Iterator
+from typing import BinaryIO
 
-from clip_np.files.errors import File, FileError
+from clip_np.files.errors import FileError
 
 DIRECTORY_LIMIT = 4 << 20
 """Bytes of the table of contents. An entry takes about 100, so there is room for 40,000
@@ -33,11 +33,24 @@ class _LimitedFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def open_zip(path: File) -> Iterator[zipfile.ZipFile]:
-    """An archive, open for reading in the block.
+def open_zip(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """The archive in an open file, for reading in the block.
 
+    It takes a file and not a path: another program may replace a file at any time, and
+    then a second opening would find another one.
     FileError for a table of contents over DIRECTORY_LIMIT, BadZipFile for damage.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryFile() as file:
+    ...     with zipfile.ZipFile(file, "w") as archive:
+    ...         archive.writestr("a.txt", "some text")
+    ...     with open_zip(file) as archive:
+    ...         archive.read("a.txt")
+    b'some text'
     """
-    with _LimitedFile(os.fspath(path)) as file, zipfile.ZipFile(file) as archive:
-        file.limit = None
+    with (
+        _LimitedFile(file.fileno(), closefd=False) as limited,
+        zipfile.ZipFile(limited) as archive,
+    ):
+        limited.limit = None
         yield archive
