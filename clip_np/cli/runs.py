@@ -137,25 +137,18 @@ def _new_run(
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    chosen = options_of_new_run(task.settings, options, ranks=1 if comm is None else comm.size)
+    chosen = options_of_new_run(task.settings, options)
     return Trainer(task, chosen, files, comm=comm)
 
 
 def options_of_new_run(
-    settings: Mapping[str, Any], choices: Mapping[str, Any], ranks: int
+    settings: Mapping[str, Any], choices: Mapping[str, Any]
 ) -> TrainingOptions:
-    """The options of a run of a task with these settings, over so many ranks of MPI.
+    """The options of a run of a task with these settings, on this machine.
 
-    Ranks cut each batch, as `processes` do. So the settings have to suit them: a ResNet
-    gives way to the vision encoder of the preset.
-
-    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=1).vision
-    'resnet'
-    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}, ranks=2).vision is None
-    True
+    >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}).processes  # a short run
+    1
     """
-    if ranks > 1:
-        return TrainingOptions.of(settings, **{**choices, "processes": ranks})
     options = TrainingOptions.of(settings, **choices)
     if options.processes is None:
         options = dataclasses.replace(options, processes=choose_processes(options))

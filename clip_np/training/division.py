@@ -49,6 +49,7 @@ def divide(
         lengths=lengths,
         shards=shards,
         workers=count,
+        ranks=comm.size if comm.whole_batch else 1,
         parameter_count=parameter_count,
     )
     by_rank = [plan[first : first + threads] for first in range(0, count, threads)]

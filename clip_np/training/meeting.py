@@ -178,14 +178,24 @@ def exchange(embeddings: Sequence[Array], comm: Communicator, backend: str) -> l
     """The embeddings of all ranks, (m + k, E): of m images, then of k captions.
 
     embeddings are this rank's: of images, of captions, of both, or of neither, where
-    there are more workers than samples. On a GPU they travel by way of the host.
+    there are more workers than samples.
     """
     rows = np.empty((0, 0))
     if embeddings:
         rows = array_module(embeddings[0]).concatenate(embeddings)  # (m + k, E)
+    return gather_arrays(rows, comm, backend)
+
+
+def gather_arrays(part: Array, comm: Communicator, backend: str) -> list[Array]:
+    """The arrays of all ranks. On a GPU they travel by way of the host.
+
+    >>> from clip_np.training.communicator import OneProcess
+    >>> gather_arrays(np.ones(1), OneProcess(), backend="numpy")
+    [array([1.])]
+    """
     if comm.size == 1:
-        return [rows]
-    return [move(piece, backend) for piece in comm.all_gather(move(rows, "numpy"))]
+        return [part]
+    return [move(piece, backend) for piece in comm.all_gather(move(part, "numpy"))]
 
 
 def rows_in_turn(counts: Sequence[int]) -> list[Rows]:

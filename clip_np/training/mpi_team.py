@@ -35,7 +35,7 @@ from clip_np.training.description import versions
 from clip_np.training.loading import make_loader
 from clip_np.training.options import TrainingOptions
 from clip_np.training.process_team import Settings
-from clip_np.training.step import TrainingStep, require_separate_samples
+from clip_np.training.step import TrainingStep
 from clip_np.training.tasks import Task, open_task
 from minigrad.backend import Array
 
@@ -70,7 +70,6 @@ class MpiTeam:
                 f"`batch_size` {options.batch_size} is too small for {comm.size} ranks: "
                 "each needs a row of its own"
             )
-        require_separate_samples(step.model.encoders, comm)
         assert task.train is not None  # a training has pairs
         self.step = step
         self.comm = comm

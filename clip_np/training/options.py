@@ -111,8 +111,7 @@ def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
     """Whether a run with the caller's choices can have the vision encoder of a task."""
     if vision is None:
         return True
-    is_cut = choices.get("shards", 1) != 1 or (choices.get("processes") or 1) != 1
-    if vision == "resnet" and is_cut:  # batch norm mixes the samples of a batch
+    if vision == "resnet" and choices.get("shards", 1) != 1:  # batch norm mixes samples
         return False
     preset = choices.get("preset")
     return preset not in PRESETS or has_vision_encoder(preset, vision)
@@ -309,8 +308,8 @@ class TrainingOptions:
         drops the other: both are limits, and the new one is meant to count. Choosing
         `init` drops the task's preset and learning rate, which are for new models. The
         vision encoder of the settings gives way to the preset's where it cannot be
-        used: if a chosen preset has none of that kind, or if the batch is cut, which a
-        ResNet does not allow.
+        used: if a chosen preset has none of that kind, or if there are several shards,
+        which a ResNet does not allow.
 
         >>> options = TrainingOptions.of({"seconds": 240.0, "steps": None}, steps=7)
         >>> options.steps, options.seconds

@@ -31,11 +31,13 @@ the end of a unit, moves onto the seam.
 **Several pieces (shards > 1): the most expensive first.** Each unit, in the order of
 falling cost, goes to the worker that has the least to do.
 
-**An encoder that mixes samples is never cut.** A ResNet's batch norms use, while they
-train, the statistics of the batch. Half a batch has other statistics. So this encoder
-is one unit. If it fills a worker's share, a worker has nothing else to do, and the rest
-is cut for the others. More threads help inside of its operations
+**An encoder that mixes samples is one unit of a process.** A ResNet's batch norms use,
+while they train, the statistics of the batch. Half a batch has other statistics. So
+this encoder is one unit. If it fills a worker's share, a worker has nothing else to do,
+and the rest is cut for the others. More threads help inside of its operations
 (minigrad/spreading.py). Several pieces are refused: they would be another training.
+Several processes ("ranks") exchange their statistics in the middle of the encoder
+(minigrad/gathering.py). There each of them has an equal part of every encoder's rows.
 
 **A frozen encoder is shared out by itself.** It takes part in the way forward only. In
 one line with the other encoder, one worker could have all of the way back. So each of
@@ -100,6 +102,7 @@ def make_plan(
     shards: int,
     workers: int,
     parameter_count: int,
+    ranks: int = 1,
 ) -> list[list[Unit]]:
     """A list of units for each thread. Together the units cover every row once.
 
@@ -107,7 +110,8 @@ def make_plan(
     is the number of pieces into which each encoder's batch is cut at least.
     parameter_count is the number of all parameters of the model. It stands for the
     parameters of one encoder, for which two workers make gradients if they share it,
-    and is an upper bound for them. PRICE_PER_PARAMETER is set for that bound.
+    and is an upper bound for them. PRICE_PER_PARAMETER is set for that bound. The
+    workers belong to `ranks` processes, in this order, each with as many.
 
     Raises ValueError if the batch is empty or `shards` does not lie in 1..B, and for
     several shards if an encoder mixes samples.
@@ -128,13 +132,19 @@ def make_plan(
         raise ValueError(
             f"training_step: `shards` must lie in 1..{batch_size} (the batch), got {shards}"
         )
+    mixing = [name for name, encoder in encoders.items() if encoder.mixes_samples()]
+    if mixing and ranks > batch_size:
+        raise ValueError(
+            f"training_step: {batch_size} samples for {ranks} ranks, but each rank needs one: the "
+            f"{mixing[0]} encoder mixes samples, so all ranks compute it together"
+        )
     bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
     whole: list[Unit] = []
     units: list[Unit] = []
     frozen: list[Unit] = []
     for name, encoder in encoders.items():
         is_fixed = is_frozen(encoder)
-        if encoder.mixes_samples():
+        if name in mixing:
             _require_one_shard(name, shards)
             whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size)))
             continue
@@ -146,7 +156,7 @@ def make_plan(
         loads, frozen_loads = share_out(units, workers), share_out(frozen, workers)
     else:
         price = PRICE_PER_PARAMETER * parameter_count
-        loads = cut_around(whole, units, workers, price)
+        loads = cut_for_ranks(whole, units, workers, ranks, price)
         frozen_loads = cut_evenly(frozen, workers, price=0.0)
     return [[*load, *frozen_load] for load, frozen_load in zip(loads, frozen_loads)]
 
@@ -188,6 +198,30 @@ def cut_by_length(lengths: Array, rows: slice) -> list[slice]:
     short = cut_by_length(lengths, slice(rows.start, middle))
     long = cut_by_length(lengths, slice(middle, rows.stop))
     return short + long
+
+
+def cut_for_ranks(
+    whole: list[Unit], units: list[Unit], workers: int, ranks: int, price: float
+) -> list[list[Unit]]:
+    """As `cut_around`, where the units in `whole` are cut only between ranks.
+
+    >>> images = Unit("vision", slice(0, 8), cost=80.0)
+    >>> captions = Unit("text", slice(0, 8), cost=40.0)
+    >>> for load in cut_for_ranks([images], [captions], workers=2, ranks=2, price=0.0):
+    ...     print([(unit.encoder, unit.rows.start, unit.rows.stop) for unit in load])
+    [('vision', 0, 4), ('text', 0, 4)]
+    [('vision', 4, 8), ('text', 4, 8)]
+    """
+    if not whole or ranks == 1:
+        return cut_around(whole, units, workers, price)
+    loads = []
+    for rank, units_of_rank in enumerate(cut_evenly(units, ranks, price=0.0)):
+        whole_of_rank = []
+        for unit in whole:
+            first, last = rank * unit.size // ranks, (rank + 1) * unit.size // ranks
+            whole_of_rank.append(unit.part(unit.rows.start + first, unit.rows.start + last))
+        loads += cut_around(whole_of_rank, units_of_rank, workers // ranks, price)
+    return loads
 
 
 def cut_around(

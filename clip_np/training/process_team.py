@@ -40,7 +40,7 @@ import minigrad as mg
 from clip_np.training.communicator import Block, ProcessRank, RankError, Sizes, StalledError, pack
 from clip_np.training.communicator.shared_block import aligned
 from clip_np.training.follower import follow, signals_blocked
-from clip_np.training.step import TrainingStep, require_separate_samples, trained_parameters
+from clip_np.training.step import TrainingStep, trained_parameters
 from minigrad.backend import Array, array_module
 from minigrad.optim import Optimizer
 
@@ -83,7 +83,7 @@ class ProcessTeam:
 
     step is rank 0's. While the team is open, the parameters and the optimizer's arrays
     are in shared memory; `close` brings them back. Raises ValueError for arrays on a
-    GPU, and for encoders that mix samples.
+    GPU.
 
         with ProcessTeam(TrainingStep(model, optimizer), processes=2) as team:
             for images, tokens in batches:
@@ -115,7 +115,6 @@ class ProcessTeam:
         self._is_sent = False  # what the followers start with
         self._is_ready = False  # all of them have it
         try:
-            require_separate_samples(step.model.encoders, self._comm)
             move_into(step.optimizer, self._block)
             for rank in range(1, processes):
                 here, there = context.Pipe(duplex=False)

@@ -51,13 +51,14 @@ from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.training.communicator import Communicator, OneProcess
 from clip_np.training.division import divide
-from clip_np.training.meeting import meet, sort_batch
+from clip_np.training.meeting import gather_arrays, meet, sort_batch
 from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
 from clip_np.training.update import move_parameters
 from clip_np.training.worker import Worker
 from minigrad.backend import Array, backend_of, move, use_device
 from minigrad.debug import explain_memory
+from minigrad.gathering import gathering
 from minigrad.memory import Arena
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
@@ -244,7 +245,7 @@ def loss_and_gradients(
     use_device(model.logit_scale.data)
     threads = threads_of_rank(model.logit_scale.data, workers, comm)
     batch = sort_batch(model.encoders, images, tokens)
-    require_separate_samples(model.encoders, comm)
+    backend = backend_of(model.logit_scale.data)
     parameter_count = sum(parameter.size for parameter in parameters)
     division = divide(model.encoders, batch.lengths, shards, threads, comm, parameter_count)
     loads = division.loads
@@ -253,7 +254,8 @@ def loss_and_gradients(
     arenas += [Arena() for _ in range(len(loads) + helpers - len(arenas))]
     team = make_team(model.encoders, batch.inputs, loads, arenas, division.recompute)
     with blas_threads(1), spreading(arenas[len(loads) : len(loads) + helpers]):
-        run_workers([worker.forward for worker in team])
+        with gathering(partial(gather_arrays, comm=comm, backend=backend)):
+            run_workers([worker.forward for worker in team])
         meeting = meet(
             loss=loss_module,
             team=team,
@@ -261,7 +263,7 @@ def loss_and_gradients(
             batch=batch,
             positives=positives,
             comm=comm,
-            backend=backend_of(model.logit_scale.data),
+            backend=backend,
         )
         sums = GradientSums(loads)
         by_encoder = meeting.feature_gradients
@@ -315,18 +317,6 @@ def threads_of_rank(array: Array, workers: int | None, comm: Communicator) -> in
     if workers is None:
         workers = max(1, count_workers(array, None) // comm.ranks_here)
     return count_workers(array, workers)
-
-
-def require_separate_samples(encoders: Mapping[str, Encoder], comm: Communicator) -> None:
-    """ValueError for several ranks and an encoder that mixes samples."""
-    mixing = mixing_encoders(encoders)
-    if mixing and comm.size > 1:
-        raise ValueError(
-            f"training_step: `comm` has {comm.size} ranks, but the {mixing[0]} encoder mixes "
-            "samples. Its batch norms use the statistics of the whole batch, and the rows of one "
-            "rank have others. Train in one process or with another encoder (`vision` 'vit'), or "
-            "`eval()` this one, which makes its statistics constants"
-        )
 
 
 def mixing_encoders(encoders: Mapping[str, Encoder]) -> list[str]:

@@ -29,6 +29,19 @@ operations are recorded, and in no other. A pass under `no_grad` is not training
 also makes recomputation right: a checkpointed stretch (minigrad/recompute.py) runs
 twice, and only the second run is recorded.
 
+**What if the batch is divided among processes?** Then each knows the sums of its own
+samples, and they exchange them (minigrad/gathering.py). Of its n_k numbers, process k
+has the mean m_k and the sum of squares s_k about that mean. About the mean m of all
+numbers, its squares are larger, because m_k is not m:
+
+    n = sum of n_k        m = sum of n_k m_k / n
+    var = sum of (s_k + n_k (m_k - m)^2) / n
+
+The sums of g and of g h in dL/dx are over the whole batch as well. dL/dw and dL/db stay
+those of the process's own samples: as with any layer, the gradients of all processes
+are added up later. Chan, Golub, LeVeque 1979, "Updating Formulae and a Pairwise
+Algorithm for Computing Sample Variances".
+
 The plain form: minigrad/plain_images.py. Ioffe, Szegedy 2015, "Batch Normalization",
 arXiv:1502.03167.
 """
@@ -39,6 +52,7 @@ import math
 from typing import Any, NamedTuple
 
 from minigrad.backend import Array, array_module, row_dot, row_sum
+from minigrad.gathering import Gather, current_gather, only_part
 from minigrad.inputs import coerce
 from minigrad.memory import blocks, empty
 from minigrad.recording import is_recording
@@ -47,10 +61,11 @@ from minigrad.tensor import Tensor, constant, record
 
 
 class Statistics(NamedTuple):
-    """Mean (C,) and population variance (C,) of each channel."""
+    """Mean (C,) and population variance (C,) of each channel, of `count` numbers."""
 
     mean: Array
     var: Array
+    count: int
 
 
 def batch_norm(
@@ -85,12 +100,12 @@ def batch_norm(
     eps = float(constant("batch_norm", "eps", eps))
     shape = x.shape
     data = _channels_apart(x.data)  # (N, C, L)
-    count = len(data) * data.shape[2]
-    if training and count:
-        statistics = _live_statistics(data, running_mean, running_var, momentum)
+    gather = current_gather()
+    if training and data.size:
+        statistics = _live_statistics(data, gather, running_mean, running_var, momentum)
     else:
         # Copies: a later pass may move the running ones before the walk back.
-        statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy())
+        statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy(), count=1)
     mean = statistics.mean[:, None]  # (C, 1)
     inverse_std = (statistics.var[:, None] + eps) ** -0.5  # (C, 1)
     scale = weight.data[:, None] * inverse_std  # (C, 1)
@@ -100,15 +115,18 @@ def batch_norm(
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = g.reshape(data.shape)  # (N, C, L)
         # dL/dw = sum of g h, dL/db = sum of g
-        to_weight, to_bias = _sums(g, data, mean)
-        to_weight *= inverse_std[:, 0]
-        if not x_needs:
-            return None, to_weight, to_bias
+        sums = _sums(g, data, mean)  # (2, C)
+        sums[0] *= inverse_std[:, 0]
+        to_weight, to_bias = sums
         # dL/dx = scale g, and while training: scale (g - mean(g) - h mean(g h))
         if not training:
-            return (g * scale).reshape(shape), to_weight, to_bias  # (N, C, ...)
-        mean_g = to_bias[:, None] / max(count, 1)  # (C, 1)
-        mean_gh = to_weight[:, None] / max(count, 1)  # (C, 1)
+            to_x = (g * scale).reshape(shape) if x_needs else None  # (N, C, ...)
+            return to_x, to_weight, to_bias
+        # The other processes wait for these sums, whether this one needs theirs or not.
+        of_all = sum(gather(sums))  # (2, C)
+        if not x_needs:
+            return None, to_weight, to_bias
+        mean_gh, mean_g = of_all[:, :, None] / statistics.count  # (C, 1) each
         to_x = _scaled_without(g, scale, data, mean, scale * inverse_std * mean_gh, scale * mean_g)
         return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
 
@@ -133,7 +151,8 @@ def _check_batch_norm(
             "batch_norm: `running_mean` and `running_var` must be tensors, because they are "
             "updated in place; pass mg.tensor(array)"
         )
-    if training and len(x) * math.prod(x.shape[2:]) == 1:
+    is_whole = current_gather() is only_part  # of a divided batch others have more numbers
+    if training and is_whole and len(x) * math.prod(x.shape[2:]) == 1:
         raise ValueError(
             f"batch_norm: x {x.shape} has one number for each channel, which has no variance; "
             "pass more samples, or use training=False"
@@ -177,8 +196,8 @@ def _scaled_without(
     return to_x
 
 
-def _statistics(data: Array) -> Statistics:
-    """Mean and variance over samples and numbers, (N, C, L) -> twice (C,)."""
+def _own_moments(data: Array) -> tuple[Array, Array]:
+    """The mean of each channel, and the sum of squares about it: twice (C,)."""
     count = len(data) * data.shape[2]
     xp = array_module(data)
 
@@ -197,15 +216,35 @@ def _statistics(data: Array) -> Statistics:
             squares += row_dot(centred, centred).sum(axis=0)
         return squares
 
-    return Statistics(mean, total(spread(squares_over, blocks(data))) / count)
+    return mean, total(spread(squares_over, blocks(data)))
+
+
+def _statistics(data: Array, gather: Gather) -> Statistics:
+    """Mean and variance over samples and numbers, of all processes: (N, C, L)."""
+    samples, _, length = data.shape
+    own_mean, own_squares = _own_moments(data)  # (C,) each
+    if gather is only_part:
+        count = samples * length
+        return Statistics(own_mean, own_squares / count, count)
+    xp = array_module(data)
+    # A whole number of samples is exact in float32. A number of pixels may be too large.
+    own_samples = xp.full(len(own_mean), samples, data.dtype)  # (C,)
+    parts = xp.stack(gather(xp.stack([own_samples, own_mean, own_squares])))  # (K, 3, C)
+    samples_of, means, squares = parts.swapaxes(0, 1)  # (K, C) each, of K processes
+    all_samples = int(samples_of[:, 0].real.sum())
+    mean = (samples_of * means).sum(axis=0) / all_samples  # (C,)
+    # s_k + n_k (m_k - m)^2
+    about_mean = squares + samples_of * length * (means - mean) ** 2  # (K, C)
+    count = all_samples * length
+    return Statistics(mean, about_mean.sum(axis=0) / count, count)
 
 
 def _live_statistics(
-    data: Array, running_mean: Tensor, running_var: Tensor, momentum: float
+    data: Array, gather: Gather, running_mean: Tensor, running_var: Tensor, momentum: float
 ) -> Statistics:
     """Mean and variance of the batch (N, C, L); the running ones move towards them."""
-    count = len(data) * data.shape[2]
-    statistics = _statistics(data)
+    statistics = _statistics(data, gather)
+    count = statistics.count
     _move(running_mean, statistics.mean, momentum)
     _move(running_var, statistics.var * (count / (count - 1)), momentum)
     return statistics
@@ -220,8 +259,8 @@ def _move(running: Tensor, batch: Array, momentum: float) -> None:
     array += momentum * batch.real
 
 
-def _sums(g: Array, data: Array, mean: Array) -> tuple[Array, Array]:
-    """The sums of g (x - mean) and of g for each channel, (N, C, L) -> twice (C,).
+def _sums(g: Array, data: Array, mean: Array) -> Array:
+    """The sums of g (x - mean) and of g for each channel, (N, C, L) -> (2, C).
 
     With h = (x - mean) / std, the first is std dL/dw. The second is dL/db.
     """
@@ -233,5 +272,4 @@ def _sums(g: Array, data: Array, mean: Array) -> tuple[Array, Array]:
             sums[1] += row_sum(g[samples]).sum(axis=0)
         return sums
 
-    of_products, of_g = total(spread(sum_over, blocks(g)))
-    return of_products, of_g
+    return total(spread(sum_over, blocks(g)))

@@ -21,6 +21,9 @@ def gradients(comm):
         expected = expected_gradients(loss, 11, positives)
         found = gradients_over(comm, loss, 11, positives, shards=2, workers=1)
         require_equal(found, expected)
+    expected = expected_gradients("resnet", 11, None)
+    found = gradients_over(comm, "resnet", 11, None, workers=1)
+    require_equal(found, expected, tolerance=1e-11)
 
 
 def steps(comm):

@@ -1,13 +1,15 @@
 """A step over ranks, compared with the step of one process."""
 
 import copy
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from small_models import batch, small_model
+from small_models import SMALL, batch, small_model
 
 import minigrad as mg
+from clip_np import CLIP, ResNetConfig
 from clip_np.losses import loss_for
 from clip_np.training import loss_and_gradients
 from clip_np.training.communicator import Block, ProcessRank, RankError, Sizes
@@ -29,17 +31,33 @@ def some_positives(count):
 
 
 def model_for(loss):
-    """A small model with the bias that the sigmoid loss needs."""
+    """A small model with the bias that the sigmoid loss needs; for "resnet" with one."""
+    if loss == "resnet":
+        return small_resnet()
     model = small_model()
     if loss == "sigmoid":
         model.logit_bias = mg.nn.Parameter(np.array(-1.5))
     return model
 
 
+def small_resnet():
+    """A model whose batch norms mix samples, with weights that let all gradients through."""
+    vision = ResNetConfig(image_size=8, width=4, layers=(1, 1), heads=2)
+    model = CLIP(dataclasses.replace(SMALL, vision=vision), np.random.default_rng(0))
+    for number, parameter in enumerate(model.parameters()):
+        parameter.data[...] += 0.1 * np.random.default_rng(number).standard_normal(parameter.shape)
+    return model.astype(np.float64)
+
+
+def loss_named(loss, model):
+    """The loss of a model; that of "resnet" is CLIP's."""
+    return loss_for(model, "clip" if loss == "resnet" else loss)
+
+
 def expected_gradients(loss, count, positives):
     """The loss and the gradients of one process, without any cut."""
     model, (images, tokens) = model_for(loss), batch(count)
-    module = loss_for(model, loss)
+    module = loss_named(loss, model)
     value = module(model.encode_image(images), model.encode_text(tokens), positives)
     return value.item(), mg.grad(value, model.parameters())
 
@@ -49,7 +67,13 @@ def gradients_over(comm, loss, count, positives, **options):
     model, (images, tokens) = model_for(loss), batch(count)
     images, tokens = own_rows(comm, images, tokens)
     value = loss_and_gradients(
-        model, images, tokens, loss=loss, positives=positives, comm=comm, **options
+        model,
+        images,
+        tokens,
+        loss=loss_named(loss, model),
+        positives=positives,
+        comm=comm,
+        **options,
     )
     return value.item(), [copy.copy(parameter.grad) for parameter in model.parameters()]
 

@@ -48,7 +48,7 @@ ROWS = (
         "ops.noise",
         "ops.attention",
     ),
-    ("spreading", "ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
+    ("spreading", "gathering", "ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
     ("module", "half", "nn", "flat", "optim"),
     ("recompute", "numpy_functions"),
     ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),

@@ -63,7 +63,7 @@ class ThreadRank:
         return self._exchange(value)[0]
 
     def all_gather(self, rows: np.ndarray) -> list[np.ndarray]:
-        return self._exchange(rows)
+        return self._exchange(rows.copy())  # the rank may go on and change its own
 
     def all_reduce(
         self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]

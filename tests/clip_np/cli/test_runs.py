@@ -359,11 +359,11 @@ def test_pictured_captions_are_the_likeliest_of_all(capsys, few_test_shapes, mon
         np.testing.assert_allclose(chances, probabilities[row, likeliest], rtol=1e-3)
 
 
-def test_ranks_of_a_launch_get_an_encoder_that_can_be_cut():
+def test_pairs_from_files_have_a_resnet_however_many_processes_train():
     settings = dict(tasks.FILES_SETTINGS)
-    over_ranks = options_of_new_run(settings, {"steps": 5}, ranks=3)
-    assert (over_ranks.processes, over_ranks.vision, over_ranks.preset) == (3, None, "small")
-    asked_for = options_of_new_run(settings, {"steps": 5, "vision": "resnet"}, ranks=3)
-    assert asked_for.vision == "resnet"  # refused by the step, which says why
-    alone = options_of_new_run(settings, {"steps": 5}, ranks=1)
-    assert (alone.processes, alone.vision) == (1, "resnet")
+    short = options_of_new_run(settings, {"steps": 5})
+    assert (short.processes, short.vision) == (1, "resnet")
+    several = options_of_new_run(settings, {"steps": 5, "processes": 2})
+    assert (several.processes, several.vision) == (2, "resnet")
+    in_shards = options_of_new_run(settings, {"steps": 5, "shards": 2})
+    assert (in_shards.vision, in_shards.preset) == (None, "small")

@@ -72,13 +72,12 @@ def test_a_model_that_was_converted_after_its_optimizer_was_made_stays_so():
     assert {parameter.dtype for parameter in model.parameters()} == {np.dtype(np.float64)}
 
 
-def test_encoders_that_mix_samples_are_refused():
-    from small_models import SMALL
-
-    from clip_np import CLIP, CLIPConfig, ResNetConfig
-
-    vision = ResNetConfig(image_size=32, width=8, layers=(1, 1, 1, 1), heads=2)
-    config = CLIPConfig(embed_dim=8, vision=vision, text=SMALL.text)
-    model = CLIP(config, np.random.default_rng(0)).train()
-    with pytest.raises(ValueError, match="`comm` has 2 ranks, but the vision encoder mixes"):
-        ProcessTeam(TrainingStep(model, AdamW(model.parameters())), 2)
+def test_an_encoder_that_mixes_samples_sees_those_of_all_processes():
+    arrays = batch(6, np.float64)
+    alone, together = model_for("resnet"), model_for("resnet")
+    step = TrainingStep(alone, AdamW(alone.parameters(), lr=1e-2), workers=1)
+    with ProcessTeam(TrainingStep(together, AdamW(together.parameters(), lr=1e-2)), 2) as team:
+        for _ in range(2):
+            np.testing.assert_allclose(team(*arrays)["loss"], step(*arrays)["loss"], rtol=1e-11)
+    for name, array in alone.state_dict().items():
+        np.testing.assert_allclose(together.state_dict()[name], array, rtol=1e-6, atol=1e-9)

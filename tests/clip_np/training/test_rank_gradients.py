@@ -5,6 +5,7 @@ import pytest
 from rank_checks import (
     expected_gradients,
     gradients_over,
+    model_for,
     own_rows,
     require_equal,
     run_process_ranks,
@@ -12,7 +13,7 @@ from rank_checks import (
 )
 from small_models import batch, small_model
 
-from clip_np.training import TrainingStep
+from clip_np.training import TrainingStep, loss_and_gradients
 from clip_np.training.communicator import run_thread_ranks
 from minigrad.optim import AdamW
 
@@ -80,19 +81,40 @@ def test_all_ranks_take_the_same_steps_again_and_again(whole_batch):
     assert run_thread_ranks(run, 3, whole_batch) == first
 
 
-def test_batch_norms_are_refused_over_ranks():
-    from small_models import SMALL
+@pytest.mark.gradient
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize("ranks, workers", [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)])
+def test_batch_norms_use_the_samples_of_all_ranks(ranks, workers, whole_batch):
+    expected = expected_gradients("resnet", 11, None)
+    results = run_thread_ranks(
+        lambda comm: gradients_over(comm, "resnet", 11, None, workers=workers), ranks, whole_batch
+    )
+    for found in results:
+        require_equal(found, expected, tolerance=1e-11)
 
-    from clip_np import CLIP, ResNetConfig
-    from clip_np.encoders import CLIPConfig
 
-    vision = ResNetConfig(image_size=32, width=8, layers=(1, 1, 1, 1), heads=2)
-    config = CLIPConfig(embed_dim=8, vision=vision, text=SMALL.text)
-    model = CLIP(config, np.random.default_rng(0)).train()
-    images, tokens = np.zeros((4, 3, 32, 32), np.float32), batch(4)[1]
+@pytest.mark.gradient
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_batch_norms_over_ranks_that_share_memory(ranks):
+    expected = expected_gradients("resnet", 11, None)
+    for found in run_process_ranks(
+        lambda comm: gradients_over(comm, "resnet", 11, None, workers=1), ranks
+    ):
+        require_equal(found, expected, tolerance=1e-11)
 
-    def step(comm):
-        return TrainingStep(model, AdamW(model.parameters()), comm=comm)(images, tokens)
 
-    with pytest.raises(ValueError, match="`comm` has 2 ranks, but the vision encoder mixes"):
-        run_thread_ranks(step, 2)
+def test_all_ranks_keep_the_statistics_of_the_whole_batch():
+    def statistics(comm):
+        model, (images, tokens) = model_for("resnet"), batch(11)
+        loss_and_gradients(model, images, tokens, workers=1, comm=comm)
+        return {name: buffer.data.copy() for name, buffer in model.named_buffers()}
+
+    (alone,) = run_thread_ranks(statistics, 1)
+    for found in run_thread_ranks(statistics, 3):
+        for name, array in alone.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-15)
+
+
+def test_ranks_without_a_sample_are_refused():
+    with pytest.raises(ValueError, match="2 samples for 3 ranks, but each rank needs one"):
+        run_thread_ranks(lambda comm: gradients_over(comm, "resnet", 2, None, workers=1), 3)
