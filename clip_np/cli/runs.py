@@ -141,9 +141,7 @@ def _new_run(
     return Trainer(task, chosen, files, comm=comm)
 
 
-def options_of_new_run(
-    settings: Mapping[str, Any], choices: Mapping[str, Any]
-) -> TrainingOptions:
+def options_of_new_run(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> TrainingOptions:
     """The options of a run of a task with these settings, on this machine.
 
     >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}).processes  # a short run

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clip_np.evaluation.index_table import FileTable
-from clip_np.files import File, remove_stale, replace_file
+from clip_np.files import File, remove_stale, replace_file, sync_folder
 
 PART_NAME = re.compile(r"[0-9a-f]{32}\.npz")
 UNFINISHED = re.compile(rf"\.({PART_NAME.pattern})\..*\.tmp")  # see `replace_file`
@@ -133,6 +133,7 @@ def link_part(path: File, entry: PartEntry) -> None:
     folder.mkdir(exist_ok=True)
     try:
         os.link(os.path.realpath(path), folder / entry.name)
+        sync_folder(folder)  # before an index is written that relies on the name
     except OSError:
         with open(path, "rb") as source, replace_file(folder / entry.name) as target:
             shutil.copyfileobj(source, target)

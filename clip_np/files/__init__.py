@@ -47,7 +47,7 @@ from clip_np.files.stale import remove_stale
 from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
-from clip_np.files.whole import replace_file
+from clip_np.files.whole import replace_file, sync_folder
 from clip_np.files.zip_files import open_zip
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "require_finite",
     "shown",
     "shown_lines",
+    "sync_folder",
     "with_dtype",
     "write_archive",
     "write_json",

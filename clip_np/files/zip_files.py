@@ -48,9 +48,6 @@ def open_zip(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
     ...         archive.read("a.txt")
     b'some text'
     """
-    with (
-        _LimitedFile(file.fileno(), closefd=False) as limited,
-        zipfile.ZipFile(limited) as archive,
-    ):
+    with _LimitedFile(file.fileno(), closefd=False) as limited, zipfile.ZipFile(limited) as archive:
         limited.limit = None
         yield archive

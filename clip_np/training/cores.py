@@ -4,28 +4,33 @@ Python's lock lets one thread run at a time. NumPy releases it while it computes
 threads run at once as long as they are inside NumPy. Between two calls they wait for
 each other. That is some microseconds, and handing over the lock costs more. With large
 arrays this does not count. With small ones it is a good part of a step: two processes
-take one of the configuration `micro` (benchmarks/configs.py) in 0.69 of the time of two
+take one of the configuration `micro` (benchmarks/configs.py) in 0.66 of the time of two
 threads. See docs/figures.md, "How fast: processes".
+
+An encoder that mixes samples, such as a ResNet, is one piece for one thread, and the
+others only help inside of its operations. Processes cut it, because they exchange the
+statistics of its batch norms.
 
 Processes have a price, too: a start of half a second, and memory for one more copy of
 Python and this package. So the rule for `clip-np train` is
 
     processes    if the arrays of a step are small and the run is long
-    threads      otherwise, and for encoders that mix samples
+    threads      otherwise
 
 A call of `Trainer` from Python uses threads unless `processes` is set, because a script
 that starts processes has to be written for it.
 """
 
-from clip_np.encoders import VisionConfig, choose_encoders
+from clip_np.encoders import CLIPConfig, VisionConfig, choose_encoders
 from clip_np.training.options import TrainingOptions
 from minigrad.threads import available_cores
 
-SMALL_ARRAY = 2**19
-"""Numbers in an activation of the vision encoder, (B, T, width), that is still small.
+SMALL_ARRAY = 2_000_000
+"""Numbers in an activation of the vision encoder that is still small.
 
 Of the models in docs/figures.md, "How fast: processes", `micro` has 70 thousand, `tiny`
-174 thousand and `base32` 1.1 million. At `base32`, threads keep both cores busy.
+174 thousand and `base32` 1.1 million. With `tutorial`, of 3.2 million, two threads keep
+both cores as busy as two processes.
 """
 
 LONG_STEPS = 300
@@ -46,10 +51,21 @@ def choose_processes(options: TrainingOptions) -> int:
     if is_published or options.workers is not None or options.backend != "numpy":
         return 1
     is_long = (options.steps or 0) >= LONG_STEPS or (options.seconds or 0.0) >= LONG_SECONDS
-    vision = choose_encoders(options.preset, vision=options.vision, text=options.text).vision
-    if not is_long or not isinstance(vision, VisionConfig):
-        return 1
-    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    if options.batch_size * tokens * vision.width > SMALL_ARRAY:
+    config = choose_encoders(options.preset, vision=options.vision, text=options.text)
+    if not is_long or options.batch_size * activation_size(config) > SMALL_ARRAY:
         return 1
     return min(available_cores(), options.batch_size)  # a process without a sample is idle
+
+
+def activation_size(config: CLIPConfig) -> int:
+    """Numbers in a large activation of the vision encoder, for one image.
+
+    Of a transformer they are (T, width), of a ResNet the (width, S/2, S/2) of its stem.
+
+    >>> activation_size(choose_encoders("small")), activation_size(choose_encoders("RN50"))
+    (2176, 802816)
+    """
+    vision = config.vision
+    if isinstance(vision, VisionConfig):
+        return ((vision.image_size // vision.patch_size) ** 2 + 1) * vision.width
+    return vision.width * (vision.image_size // 2) ** 2

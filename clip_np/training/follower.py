@@ -24,13 +24,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from clip_np.training.communicator import Block, ProcessRank, Sizes, unpack
 from clip_np.training.interrupts import ENDINGS
-from clip_np.training.step import TrainingStep
+from clip_np.training.step import StepParts, TrainingStep
 
 SIGNALS_FOR_RANK_0 = [
     getattr(signal, name) for name in ("SIGINT", *ENDINGS) if hasattr(signal, name)
@@ -95,17 +95,8 @@ def end_with_parent() -> None:
 
 def receive_step(comm: ProcessRank, block: Block) -> TrainingStep:
     """The training step of rank 0, with the same parameters and moments."""
-    parts: Sequence[Any] = unpack(comm.broadcast(patient=True), block)
-    model, optimizer, loss, shards, workers, max_norm = parts
-    for flat in optimizer.flats:  # views of one array, which `intact` asks for
+    parts: StepParts = unpack(comm.broadcast(patient=True), block)
+    for flat in parts.optimizer.flats:  # views of one array, which `intact` asks for
         flat.move_to(flat.data)
     comm.barrier()
-    return TrainingStep(
-        model=model,
-        optimizer=optimizer,
-        loss=loss,
-        shards=shards,
-        workers=workers,
-        max_norm=max_norm,
-        comm=comm,
-    )
+    return parts.step(comm)

@@ -35,7 +35,7 @@ from clip_np.training.description import versions
 from clip_np.training.loading import make_loader
 from clip_np.training.options import TrainingOptions
 from clip_np.training.process_team import Settings
-from clip_np.training.step import TrainingStep
+from clip_np.training.step import StepParts, TrainingStep
 from clip_np.training.tasks import Task, open_task
 from minigrad.backend import Array
 
@@ -43,7 +43,7 @@ from minigrad.backend import Array
 class Start(NamedTuple):
     """What a rank needs to follow rank 0."""
 
-    parts: tuple  # of the training step: model, optimizer, loss, ...
+    parts: StepParts
     tokenizer: str  # as in a checkpoint
     options: TrainingOptions
     source: dict[str, Any]  # of the data
@@ -73,8 +73,15 @@ class MpiTeam:
         assert task.train is not None  # a training has pairs
         self.step = step
         self.comm = comm
-        parts = (step.model, step.optimizer, step.loss, step.shards, step.workers, step.max_norm)
-        comm.broadcast(Start(parts, tokenizer.to_json(), options, task.source, preprocess, steps))
+        start = Start(
+            parts=step.parts,
+            tokenizer=tokenizer.to_json(),
+            options=options,
+            source=task.source,
+            preprocess=preprocess,
+            steps=steps,
+        )
+        comm.broadcast(start)
         require_same_data(comm, task.train)
         step.comm = comm
 
@@ -97,16 +104,7 @@ class MpiTeam:
 def follow_rank_0(comm: Communicator) -> int:
     """What all ranks but 0 do in a training. Returns the number of steps."""
     start = comm.broadcast(patient=True)
-    model, optimizer, loss, shards, workers, max_norm = start.parts
-    step = TrainingStep(
-        model=model,
-        optimizer=optimizer,
-        loss=loss,
-        shards=shards,
-        workers=workers,
-        max_norm=max_norm,
-        comm=comm,
-    )
+    step = start.parts.step(comm)
     tokenizer = tokenizer_from_json(start.tokenizer)
     task = open_task(start.source)
     assert task.train is not None  # rank 0 has opened the same data
@@ -114,7 +112,7 @@ def follow_rank_0(comm: Communicator) -> int:
     loader = make_loader(
         pairs=task.train,
         options=start.options,
-        size=model.config.vision.image_size,
+        size=step.model.config.vision.image_size,
         skip_bad=task.skip_bad,
         preprocess=start.preprocess,
         rank=comm.rank,
@@ -123,12 +121,12 @@ def follow_rank_0(comm: Communicator) -> int:
     first, last = start.steps
     with contextlib.closing(loader.batches(start_step=first, stop_step=last)) as batches:
         while (settings := comm.broadcast(patient=True)) is not None:
-            settings.give_to(optimizer)
+            settings.give_to(step.optimizer)
             batch = next(batches)
             tokens = tokenizer(batch.captions, truncate=True)
             everybodys = np.concatenate(comm.all_gather(tokens))  # (B, T)
             step(batch.images, tokens, equal_captions(everybodys))
-    return optimizer.step_count
+    return step.optimizer.step_count
 
 
 # --- are all ranks alike? -------------------------------------------------------------

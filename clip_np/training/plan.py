@@ -132,20 +132,15 @@ def make_plan(
         raise ValueError(
             f"training_step: `shards` must lie in 1..{batch_size} (the batch), got {shards}"
         )
-    mixing = [name for name, encoder in encoders.items() if encoder.mixes_samples()]
-    if mixing and ranks > batch_size:
-        raise ValueError(
-            f"training_step: {batch_size} samples for {ranks} ranks, but each rank needs one: the "
-            f"{mixing[0]} encoder mixes samples, so all ranks compute it together"
-        )
     bounds = np.linspace(0, batch_size, shards + 1).astype(int).tolist()
     whole: list[Unit] = []
     units: list[Unit] = []
     frozen: list[Unit] = []
     for name, encoder in encoders.items():
         is_fixed = is_frozen(encoder)
-        if name in mixing:
+        if encoder.mixes_samples():
             _require_one_shard(name, shards)
+            _require_rows(name, batch_size, ranks)
             whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size)))
             continue
         for start, stop in itertools.pairwise(bounds):
@@ -175,6 +170,15 @@ def _require_one_shard(name: str, shards: int) -> None:
             "Its batch norms use the statistics of the whole batch, and pieces of it have others. "
             "Use a smaller batch or another encoder (`vision` 'vit'), or `eval()` this one, which "
             "makes its statistics constants"
+        )
+
+
+def _require_rows(name: str, batch_size: int, ranks: int) -> None:
+    """ValueError if a rank would have no part of an encoder that mixes samples."""
+    if batch_size < ranks:
+        raise ValueError(
+            f"training_step: {batch_size} samples for {ranks} ranks, but each rank needs one: the "
+            f"{name} encoder mixes samples, so all ranks compute it together"
         )
 
 

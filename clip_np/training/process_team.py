@@ -142,13 +142,7 @@ class ProcessTeam:
             return
         self._is_sent = True
         deadline, self._comm.deadline = self._comm.deadline, STARTING
-        step = self.step
-        self._comm.broadcast(
-            pack(
-                (step.model, step.optimizer, step.loss, step.shards, step.workers, step.max_norm),
-                self._block,
-            )
-        )
+        self._comm.broadcast(pack(self.step.parts, self._block))
         self._comm.barrier()
         self._comm.deadline = deadline
         self._is_ready = True

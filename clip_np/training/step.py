@@ -44,6 +44,7 @@ Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size", arXiv:2101.0698
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import minigrad as mg
 from clip_np.encoders import Encoder
@@ -71,6 +72,29 @@ PARAMETERS_PER_THREAD = 2**20
 At 361,025 parameters a second thread costs more than it saves: one thread needs 0.9 ms,
 two need 2.0 ms. 2^20 is a round number above that.
 """
+
+
+class StepParts(NamedTuple):
+    """What a rank needs to take the steps of another one. It can be sent (pickled)."""
+
+    model: CLIP
+    optimizer: Optimizer
+    loss: Loss
+    shards: int
+    workers: int | None
+    max_norm: float | None
+
+    def step(self, comm: Communicator) -> "TrainingStep":
+        """The training step, as the rank of `comm`."""
+        return TrainingStep(
+            model=self.model,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            shards=self.shards,
+            workers=self.workers,
+            max_norm=self.max_norm,
+            comm=comm,
+        )
 
 
 class TrainingStep:
@@ -123,6 +147,18 @@ class TrainingStep:
         self.max_norm = max_norm
         self.check = check
         self.arenas: list[Arena] = []
+
+    @property
+    def parts(self) -> StepParts:
+        """What other ranks need to take the same step."""
+        return StepParts(
+            model=self.model,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            shards=self.shards,
+            workers=self.workers,
+            max_norm=self.max_norm,
+        )
 
     def __call__(
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor, positives: Array | None = None

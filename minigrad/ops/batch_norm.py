@@ -61,11 +61,11 @@ from minigrad.tensor import Tensor, constant, record
 
 
 class Statistics(NamedTuple):
-    """Mean (C,) and population variance (C,) of each channel, of `count` numbers."""
+    """Mean (C,) and population variance (C,) of each channel of `numbers` numbers."""
 
     mean: Array
     var: Array
-    count: int
+    numbers: int
 
 
 def batch_norm(
@@ -101,11 +101,7 @@ def batch_norm(
     shape = x.shape
     data = _channels_apart(x.data)  # (N, C, L)
     gather = current_gather()
-    if training and data.size:
-        statistics = _live_statistics(data, gather, running_mean, running_var, momentum)
-    else:
-        # Copies: a later pass may move the running ones before the walk back.
-        statistics = Statistics(inputs[3].data.copy(), inputs[4].data.copy(), count=1)
+    statistics = _live_or_running(data, gather, running_mean, running_var, training, momentum)
     mean = statistics.mean[:, None]  # (C, 1)
     inverse_std = (statistics.var[:, None] + eps) ** -0.5  # (C, 1)
     scale = weight.data[:, None] * inverse_std  # (C, 1)
@@ -123,10 +119,10 @@ def batch_norm(
             to_x = (g * scale).reshape(shape) if x_needs else None  # (N, C, ...)
             return to_x, to_weight, to_bias
         # The other processes wait for these sums, whether this one needs theirs or not.
-        of_all = sum(gather(sums))  # (2, C)
+        of_all = array_module(sums).stack(gather(sums)).sum(axis=0)  # (K, 2, C) -> (2, C)
         if not x_needs:
             return None, to_weight, to_bias
-        mean_gh, mean_g = of_all[:, :, None] / statistics.count  # (C, 1) each
+        mean_gh, mean_g = of_all[:, :, None] / statistics.numbers  # (C, 1) each
         to_x = _scaled_without(g, scale, data, mean, scale * inverse_std * mean_gh, scale * mean_g)
         return to_x.reshape(shape), to_weight, to_bias  # (N, C, ...)
 
@@ -227,7 +223,7 @@ def _statistics(data: Array, gather: Gather) -> Statistics:
         count = samples * length
         return Statistics(own_mean, own_squares / count, count)
     xp = array_module(data)
-    # A whole number of samples is exact in float32. A number of pixels may be too large.
+    # A number of samples is exact in float32. A number of pixels may be too large.
     own_samples = xp.full(len(own_mean), samples, data.dtype)  # (C,)
     parts = xp.stack(gather(xp.stack([own_samples, own_mean, own_squares])))  # (K, 3, C)
     samples_of, means, squares = parts.swapaxes(0, 1)  # (K, C) each, of K processes
@@ -239,12 +235,23 @@ def _statistics(data: Array, gather: Gather) -> Statistics:
     return Statistics(mean, about_mean.sum(axis=0) / count, count)
 
 
-def _live_statistics(
-    data: Array, gather: Gather, running_mean: Tensor, running_var: Tensor, momentum: float
+def _live_or_running(
+    data: Array,
+    gather: Gather,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
 ) -> Statistics:
-    """Mean and variance of the batch (N, C, L); the running ones move towards them."""
+    """Mean and variance for a batch (N, C, L): its own, or the running ones.
+
+    While training they are its own, and the running ones move towards them.
+    """
+    if not training or data.size == 0:
+        # Copies: a later pass may move the running ones before the walk back.
+        return Statistics(running_mean.data.copy(), running_var.data.copy(), numbers=1)
     statistics = _statistics(data, gather)
-    count = statistics.count
+    count = statistics.numbers
     _move(running_mean, statistics.mean, momentum)
     _move(running_var, statistics.var * (count / (count - 1)), momentum)
     return statistics

@@ -31,7 +31,7 @@ def some_positives(count):
 
 
 def model_for(loss):
-    """A small model with the bias that the sigmoid loss needs; for "resnet" with one."""
+    """A small model, with a bias for the sigmoid loss or a ResNet for "resnet"."""
     if loss == "resnet":
         return small_resnet()
     model = small_model()
@@ -41,7 +41,7 @@ def model_for(loss):
 
 
 def small_resnet():
-    """A model whose batch norms mix samples, with weights that let all gradients through."""
+    """A model whose batch norms mix samples. Its noise lets all gradients through."""
     vision = ResNetConfig(image_size=8, width=4, layers=(1, 1), heads=2)
     model = CLIP(dataclasses.replace(SMALL, vision=vision), np.random.default_rng(0))
     for number, parameter in enumerate(model.parameters()):

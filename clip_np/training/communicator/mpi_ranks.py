@@ -79,7 +79,7 @@ class MpiRank:
 
     def broadcast(self, value: Any = None, patient: bool = False) -> Any:
         stream = _stream_of(value) if self.rank == 0 else np.empty(0, np.uint8)
-        length = np.array([len(stream)])
+        length = np.array([len(stream)], np.int64)
         self._wait(self._world.Ibcast(length), patient)
         if self.rank != 0:
             stream = np.empty(int(length[0]), np.uint8)
@@ -93,7 +93,7 @@ class MpiRank:
     def all_gather(self, rows: np.ndarray) -> list[np.ndarray]:
         stream = _stream_of(rows)
         lengths = np.empty(self.size, np.int64)
-        self._wait(self._world.Iallgather(np.array([len(stream)]), lengths))
+        self._wait(self._world.Iallgather(np.array([len(stream)], np.int64), lengths))
         received = np.empty(int(lengths.sum()), np.uint8)
         starts = np.cumsum(lengths) - lengths
         self._wait(self._world.Iallgatherv(stream, [received, (lengths, starts), None]))

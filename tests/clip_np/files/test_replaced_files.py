@@ -1,4 +1,4 @@
-"""A file may be replaced while it is read: then the old one or the new one is read, whole."""
+"""A file may be replaced while it is read: then one of the two is read, whole."""
 
 import itertools
 import threading
