@@ -118,3 +118,16 @@ class CLIP(Module):
         token that is read looks at the N patches.
         """
         return self.vision.attention_maps(images)
+
+    def text_attention_maps(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """How the tokens of captions look at each other: (layers, B, heads, T, T).
+
+        Row i of a map is what token i takes from each token. It sums to 1.
+
+        >>> from clip_np.encoders import PRESETS
+        >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+        >>> maps = model.text_attention_maps(np.array([[512, 72, 73, 513]]))
+        >>> maps.shape, maps.numpy().sum(axis=-1).round(5).min() == 1
+        ((3, 1, 4, 4, 4), np.True_)
+        """
+        return self.text.attention_maps(tokens)

@@ -5,6 +5,7 @@
     clip-np evaluate RUN                          the figures of a run, once more
     clip-np plot RUN                              the loss so far
     clip-np plot RUN RUN                          which of two runs went better
+    clip-np explore RUN                           a page on which a model can be clicked
     clip-np info RUN                              what a model is
     clip-np classify RUN cat.jpg "a cat" "a dog"  which caption fits an image
     clip-np embed RUN FOLDER -o index.npz         see all images once ...
@@ -28,6 +29,7 @@ output       lines, pictures and warnings for people
 runs         train
 evaluating, classifying                measuring_arguments: evaluate
 plotting     plot
+exploring    explore
 chosen       which options were chosen
 figures      figures beside chance
 asking       info, classify

@@ -73,7 +73,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         refuse_options(arguments, CLASS_OPTIONS, "only with --classes or --label-column")
     comm = join_launch(arguments, EMBEDDING_DEADLINE)
-    opened = _open_model(arguments)
+    opened = open_model(arguments)
     if comm is not None:
         require_alike(comm, "models", fingerprint(opened.model, opened.preprocess))
     if asks_for_classes:
@@ -83,7 +83,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         return measure_naming(
             arguments, opened.model, opened.preprocess, opened.tokenizer, pairs, comm
         )
-    if _is_about_shapes(arguments, opened.source):
+    if is_about_shapes(arguments, opened.source):
         if is_follower(comm):
             return {}  # the shapes are too few to be shared
         measured, measured_on = _measure_shapes(arguments, opened)
@@ -112,7 +112,7 @@ def _say_skipped(arguments: argparse.Namespace, pairs: PairsToMeasure) -> None:
         print_text(arguments, f"rows that are left out: {count}: {a_few(pairs.skipped_rows)}")
 
 
-def _open_model(arguments: argparse.Namespace) -> OpenedModel:
+def open_model(arguments: argparse.Namespace) -> OpenedModel:
     """The model that is measured, whoever made it."""
     backend = arguments.backend or "numpy"
     if not is_run(arguments.run):
@@ -125,7 +125,7 @@ def _open_model(arguments: argparse.Namespace) -> OpenedModel:
     return OpenedModel(model, checkpoint.prepare, checkpoint.tokenizer, source)
 
 
-def _is_about_shapes(arguments: argparse.Namespace, source: dict[str, Any]) -> bool:
+def is_about_shapes(arguments: argparse.Namespace, source: dict[str, Any]) -> bool:
     """Whether a model is measured on the task of the built-in shapes."""
     if source.get("task") != "shapes":
         return False
@@ -134,15 +134,19 @@ def _is_about_shapes(arguments: argparse.Namespace, source: dict[str, Any]) -> b
     return not chosen_options(arguments, DATA_OPTIONS) and is_shapes_split(arguments.data)
 
 
+def shapes_task(arguments: argparse.Namespace, source: dict[str, Any]) -> ShapesTask:
+    """The task that a model of the built-in shapes is measured on."""
+    if arguments.data is not None:
+        return ShapesTask(test=arguments.data, training=False)
+    refuse_options(arguments, DATA_OPTIONS, "only for --data")
+    settings = {name: value for name, value in source.items() if name != "task"}
+    return ShapesTask(training=False, **settings)
+
+
 def _measure_shapes(arguments: argparse.Namespace, opened: OpenedModel) -> tuple[Measurement, str]:
     """The figures of the shapes task, and what they are about."""
     refuse_options(arguments, ["choices"], "the built-in shapes have their own questions")
-    if arguments.data is None:
-        refuse_options(arguments, DATA_OPTIONS, "only for --data")
-        settings = {name: value for name, value in opened.source.items() if name != "task"}
-        task = ShapesTask(training=False, **settings)
-    else:
-        task = ShapesTask(test=arguments.data, training=False)
+    task = shapes_task(arguments, opened.source)
     return measure_shapes(opened.model, opened.tokenizer, task.splits), task.measured_on
 
 
@@ -184,7 +188,7 @@ def _open_pairs(
     labelled: read the labels of classes in place of captions. With comm, ValueError if
     not all ranks have the same pairs.
     """
-    pairs = _pairs_of_data(arguments, source, labelled)
+    pairs = pairs_of_data(arguments, source, labelled)
     if comm is not None:
         require_same_data(comm, pairs.test)
         if pairs.train is not None:
@@ -194,7 +198,7 @@ def _open_pairs(
     return pairs
 
 
-def _pairs_of_data(
+def pairs_of_data(
     arguments: argparse.Namespace, source: dict[str, Any], labelled: bool
 ) -> PairsToMeasure:
     """The pairs of `_open_pairs`, as this rank sees them."""
@@ -230,7 +234,8 @@ def _pairs_of_data(
             skip_bad=task.skip_bad,
             skipped_rows=task.skipped_rows,
         )
-    return _unseen_pairs(path, settings, template, bool(arguments.probe))
+    needs_training = bool(chosen_options(arguments, ["probe"]))
+    return _unseen_pairs(path, settings, template, needs_training)
 
 
 def _unseen_pairs(

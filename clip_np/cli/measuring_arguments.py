@@ -1,10 +1,11 @@
 """Which arguments do the commands that measure and compare have?
 
-`clip-np evaluate` and `clip-np plot`, with the text of their help. What they do is in
-evaluating.py and plotting.py.
+`clip-np evaluate`, `clip-np plot` and `clip-np explore`, with the text of their help.
+What they do is in evaluating.py, plotting.py and exploring.py.
 """
 
 from clip_np.cli.evaluating import evaluate_command
+from clip_np.cli.exploring import DEFAULT_IMAGES, DEFAULT_PAGE, explore_command
 from clip_np.cli.plotting import DEFAULT_PICTURE, plot_command
 from clip_np.cli.shared_arguments import (
     MODEL_HELP,
@@ -42,6 +43,16 @@ Draw the loss of a run again, also while it is training, or compare runs in one 
 
 Several runs: their validation loss and recall, beside what a model scores that knows nothing.
 The legend names the options in which they differ."""
+
+EXPLORE = """\
+Write a page on which a model can be looked at by clicking: one HTML file, without a server.
+
+    clip-np explore RUN
+    clip-np explore MODEL --data FOLDER --images 100 --out page.html
+
+The images are those that `clip-np evaluate` measures, a few of them. On the page are the
+similarity of every image and caption, what lies nearest to what, both in one plane, the attention
+of all layers and heads in image and caption, and the curves of the training."""
 
 
 def add_evaluate(commands: Commands) -> None:
@@ -104,4 +115,23 @@ def add_plot(commands: Commands) -> None:
     command.add_argument(
         "--picture", metavar="FILE", help=f"where to draw several runs (default: {DEFAULT_PICTURE})"
     )
+    add_json(command)
+
+
+def add_explore(commands: Commands) -> None:
+    """Add `clip-np explore` and its arguments."""
+    command = add_command(commands, "explore", explore_command, EXPLORE)
+    command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
+    add_data_options(command)
+    command.add_argument(
+        "--images",
+        metavar="N",
+        type=int,
+        help=f"how many different test images the page holds (default: {DEFAULT_IMAGES})",
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help=f"where to write the page (default: {DEFAULT_PAGE})"
+    )
+    add_activation(command)
+    add_backend(command)
     add_json(command)

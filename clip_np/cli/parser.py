@@ -18,7 +18,7 @@ from typing import Any
 from clip_np.cli.asking import classify_command, info_command
 from clip_np.cli.converting import convert_command
 from clip_np.cli.explaining import explain_command
-from clip_np.cli.measuring_arguments import add_evaluate, add_plot
+from clip_np.cli.measuring_arguments import add_evaluate, add_explore, add_plot
 from clip_np.cli.mistyped import Parser
 from clip_np.cli.runs import train_command
 from clip_np.cli.search_arguments import add_duplicates, add_embed, add_export, add_search
@@ -95,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_evaluate(commands)
     add_plot(commands)
+    add_explore(commands)
     add_info(commands)
     add_classify(commands)
     add_explain(commands)

@@ -26,7 +26,7 @@ def write_report(directory: Path) -> Path:
     if figures:
         title = f"Figures on {data.get('measured_on', 'held-out pairs')}"
         parts.append(Table(title, ("", "value", "chance"), _figure_rows(figures, chances)))
-    parts += [_loss_chart(entries), _recall_chart(entries)]
+    parts += training_charts(entries)
     for name in PICTURES:
         if name != "loss.png":  # the chart shows the same
             parts.append(Picture(Path(name).stem, directory / name))
@@ -74,6 +74,11 @@ def _figure_rows(
             beside = "1: says nothing"
         rows.append((name.replace("_", " "), _value(value), beside))
     return rows
+
+
+def training_charts(entries: Entries) -> list[Chart]:
+    """The curves of a run: its loss, and its recall in validation beside chance."""
+    return [_loss_chart(entries), _recall_chart(entries)]
 
 
 def _loss_chart(entries: Entries) -> Chart:

@@ -160,6 +160,22 @@ class BertEncoder(Module):
             rows = self._pool(last_block(x, mask), visible)  # (B, W)
         return self._project(rows)  # (B, E)
 
+    def attention_maps(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """Who looks at whom in captions (B, T), layer by layer: (layers, B, H, T, T).
+
+        Nobody looks at padding, so its columns are 0.
+        """
+        ids = self._checked(tokens)  # (B, T)
+        visible = np.arange(ids.shape[1]) < self.lengths(ids)[:, None]  # (B, T)
+        mask = visible[:, None, None, :]  # (B, 1, 1, T)
+        maps = []
+        with mg.no_grad():
+            x = self._embed(ids)  # (B, T, W)
+            for block in self.transformer.resblocks:
+                maps.append(block.attn.probabilities(x, mask))  # (B, H, T, T)
+                x = block(x, mask)  # (B, T, W)
+            return mg.stack(maps)  # (layers, B, H, T, T)
+
     def cost(self, length: int) -> float:
         """Multiplications in the blocks for one caption; look-ups need none."""
         if self.config.pooling == "cls":

@@ -111,6 +111,22 @@ class TextTransformer(Module):
         """The tokens up to the end token, the last one that matters: (B, T) -> (B,)."""
         return self.end_positions(inputs) + 1  # (B,)
 
+    def attention_maps(self, tokens: Array | mg.Tensor) -> mg.Tensor:
+        """Who looks at whom in captions (B, T), layer by layer: (layers, B, H, T, T).
+
+        A token sees itself and those before it, so what is above the diagonal is 0.
+        """
+        ids = checked_ids(tokens, self.config.context_length)  # (B, T)
+        length = ids.shape[1]
+        visible = np.tril(np.ones((length, length), bool))  # (T, T)
+        maps = []
+        with mg.no_grad():
+            x = self.token_embedding(ids) + self.positional_embedding[:length]  # (B, T, W)
+            for block in self.transformer.resblocks:
+                maps.append(block.attn.probabilities(block.ln_1(x), visible))  # (B, H, T, T)
+                x = block(x, mask="causal")  # (B, T, W)
+            return mg.stack(maps)  # (layers, B, H, T, T)
+
     def cost(self, length: int) -> float:
         """Multiplications in the blocks for one caption; look-ups need none."""
         return pooled_cost(self.config, length)

@@ -40,13 +40,14 @@ Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762; Xiong et al.
 arXiv:2002.04745 (pre-LN).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TransformerConfig
-from minigrad.backend import Array
+from minigrad.backend import Array, move
 from minigrad.nn import LayerNorm, Linear, Module, ModuleList
 
 
@@ -91,13 +92,19 @@ class MultiHeadAttention(Module):
         qkv = self.in_proj(x)  # (B, T, 3*W)
         return self.out_proj(mg.self_attention(qkv, self.heads, mask))
 
-    def probabilities(self, x: mg.Tensor) -> mg.Tensor:
-        """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T)."""
+    def probabilities(self, x: mg.Tensor, visible: Array | None = None) -> mg.Tensor:
+        """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T).
+
+        visible, booleans that broadcast to this shape, says which tokens may be looked
+        at: p_ij is 0 for the others. None means all.
+        """
         qkv = self._by_heads(x)  # (3, B, H, T, D)
         queries = qkv[0]  # (B, H, T, D)
         keys = qkv[1]  # (B, H, T, D)
         depth = keys.shape[-1]
         scores = queries @ keys.swapaxes(-1, -2) * depth**-0.5  # (B, H, T, T)
+        if visible is not None:
+            scores = mg.where(move(visible, x.backend), scores, -math.inf)
         return mg.softmax(scores)
 
     def mix(self, probabilities: mg.Tensor, x: mg.Tensor) -> mg.Tensor:

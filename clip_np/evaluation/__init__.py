@@ -38,6 +38,7 @@ drawing             figures whose coordinates are inches
 curves, matrices, galleries, attention_pictures      a kind of picture each
 run_comparison, confusion_pictures                   two more
 explaining          where an image speaks for a text: maps, and a picture of them
+exploring           a page on which a model can be clicked, and its numbers
 page                a web page of results
 run_pages           a web page about a run
 

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 from command_line import run
+from exploring import data_of_page
 from image_folders import untrained_run, write_photos
 from PIL import Image
 
@@ -68,6 +69,20 @@ def test_a_title_and_a_mark_on_the_page(tmp_path):
     assert page.count(SHOWN) == 4
     assert "<b>&lt;b&gt;" in page
     assert not ACTING.search(page)
+
+
+def test_captions_and_names_in_the_explorer(capsys, photos):
+    words = f"a {EVIL} ring</script><b>"
+    for number in (0, 1):
+        Image.new("RGB", (32, 32), ["red", "blue"][number]).save(photos / f"{number}{EVIL}.png")
+        (photos / f"{number}{EVIL}.txt").write_text(words, encoding="utf-8", newline="")
+    run(capsys, "explore", "run", "--data", photos, "--out", f"page{EVIL}.html", "--images", 5)
+    page = pathlib.Path(f"page{EVIL}.html").read_text(encoding="utf-8")
+    assert not ACTING.search(page)
+    assert "ring</script" not in page and r"ring\u003c/script\u003e" in page
+    data = data_of_page(page)
+    assert any(SHOWN in caption for caption in data["captions"])
+    assert any(SHOWN in name for name in data["names"])
 
 
 def test_errors_and_warnings(capsys, photos, monkeypatch):

@@ -63,6 +63,9 @@ CLASSIFY_FLAGS = [
 EXPLAIN_FLAGS = ["--model", "--activation", "--image-size", "--picture", *COMMON]
 
 
+EXPLORE_FLAGS = [*DATA_FLAGS, "--activation", "--images", "--out"]
+
+
 EMBED_FLAGS = [
     "--model",
     "--activation",
@@ -102,6 +105,7 @@ SEARCH_FLAGS = [
                 "info",
                 "classify",
                 "explain",
+                "explore",
                 "embed",
                 "search",
                 "convert",
@@ -111,6 +115,7 @@ SEARCH_FLAGS = [
         (["duplicates"], ["INDEX", "--cosine", "--root", "--json", "--help"]),
         (["train"], TRAIN_FLAGS),
         (["evaluate"], ["MODEL", *EVALUATE_FLAGS]),
+        (["explore"], ["MODEL", *EXPLORE_FLAGS]),
         (["info"], ["MODEL", "--activation", "--json", "--help"]),
         (["classify"], ["MODEL", "[IMAGE", *CLASSIFY_FLAGS]),
         (["embed"], ["MODEL", "[IMAGE", *EMBED_FLAGS]),
@@ -131,6 +136,7 @@ def test_help_names_every_flag(capsys, command, flags):
 def test_every_flag_is_explained():
     commands = {"train": TRAIN_FLAGS, "evaluate": EVALUATE_FLAGS, "classify": CLASSIFY_FLAGS}
     commands |= {"explain": EXPLAIN_FLAGS, "embed": EMBED_FLAGS, "search": SEARCH_FLAGS}
+    commands |= {"explore": EXPLORE_FLAGS}
     for command, flags in commands.items():
         parser = build_parser()._subparsers._group_actions[0].choices[command]
         found = {flag for action in parser._actions for flag in action.option_strings}
