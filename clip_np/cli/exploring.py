@@ -51,7 +51,7 @@ def explore_command(arguments: argparse.Namespace) -> dict[str, Any]:
         path=arguments.out or DEFAULT_PAGE,
         exploration=exploration,
         title=f"Explorer: {Path(arguments.run).resolve().name}",
-        note=f"{images} images of {test.measured_on}, and {captions} captions.",
+        note=f"{images} images and {captions} captions from {test.measured_on}.",
         charts=_charts(arguments.run),
     )
     size = path.stat().st_size

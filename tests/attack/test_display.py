@@ -72,11 +72,13 @@ def test_a_title_and_a_mark_on_the_page(tmp_path):
 
 
 def test_captions_and_names_in_the_explorer(capsys, photos):
-    words = f"a {EVIL} ring</script><b>"
-    for number in (0, 1):
-        Image.new("RGB", (32, 32), ["red", "blue"][number]).save(photos / f"{number}{EVIL}.png")
-        (photos / f"{number}{EVIL}.txt").write_text(words, encoding="utf-8", newline="")
-    run(capsys, "explore", "run", "--data", photos, "--out", f"page{EVIL}.html", "--images", 5)
+    folder = photos.with_name("strange")
+    folder.mkdir()
+    for colour in ("red", "blue"):
+        Image.new("RGB", (32, 32), colour).save(folder / f"{colour}{EVIL}.png")
+        text = f"a {colour} {EVIL} ring</script><b>"
+        (folder / f"{colour}{EVIL}.txt").write_text(text, encoding="utf-8", newline="")
+    run(capsys, "explore", "run", "--data", folder, "--out", f"page{EVIL}.html")
     page = pathlib.Path(f"page{EVIL}.html").read_text(encoding="utf-8")
     assert not ACTING.search(page)
     assert "ring</script" not in page and r"ring\u003c/script\u003e" in page

@@ -26,7 +26,7 @@ def test_a_run_of_shapes(capsys):
     assert [line["name"] for line in recall["lines"]] == ["recall", "chance"]
     assert "knows nothing" in [line["name"] for line in loss["lines"]]
     text = pathlib.Path("explore.html").read_text(encoding="utf-8")
-    assert "<h1>Explorer: run</h1>" in text and "7 images of the test split" in text
+    assert "<h1>Explorer: run</h1>" in text and "7 images and " in text
 
 
 @pytest.mark.usefixtures("no_pictures")

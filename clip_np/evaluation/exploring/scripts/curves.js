@@ -5,16 +5,20 @@
 
 const CHART_HEIGHT = 240;
 const EDGE = { left: 46, right: 10, top: 8, bottom: 24 }; // pixels around the lines
-const GRID_LINES = 4;
+const GRID_LINES = 4; // about
+const HEADROOM = 1.04;
 const LINE_COLOURS = ["accent", "caption", "quiet", "quiet"];
 
 function isGuessing(name) {
   return name.startsWith("knows nothing") || name === "chance";
 }
 
-/** A number of a chart in a few letters. */
-function brief(value) {
-  return Number(value.toPrecision(2)).toString();
+/** Round numbers from 0 to `top`: multiples of 1, 2 or 5 times a power of ten. */
+function ticks(top) {
+  const power = 10 ** Math.floor(Math.log10(top / GRID_LINES));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power * GRID_LINES >= top);
+  const count = Math.floor(top / step);
+  return Array.from({ length: count + 1 }, (_, number) => Number((number * step).toPrecision(3)));
 }
 
 /** A chart: its drawing, what its colours mean, and the values of a step. */
@@ -29,7 +33,8 @@ function makeChart({ title, lines }) {
   });
   const steps = [...new Set(lines.flatMap(({ points }) => points.map(([step]) => step)))].sort((a, b) => a - b);
   const last = steps.at(-1) || 1;
-  const top = Math.max(...lines.flatMap(({ points }) => points.map(([, value]) => value))) || 1;
+  const values = lines.flatMap(({ points }) => points.map(([, value]) => value));
+  const top = HEADROOM * Math.max(...values) || 1;
   const reading = { at: steps.length - 1 };
 
   function draw() {
@@ -37,10 +42,9 @@ function makeChart({ title, lines }) {
     const x = (step) => EDGE.left + ((width - EDGE.left - EDGE.right) * step) / last;
     const y = (value) => EDGE.top + (CHART_HEIGHT - EDGE.top - EDGE.bottom) * (1 - value / top);
     const marks = [];
-    for (let line = 0; line <= GRID_LINES; line++) {
-      const value = (top * line) / GRID_LINES;
+    for (const value of ticks(top)) {
       const label = shape("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" });
-      label.textContent = brief(value);
+      label.textContent = value;
       marks.push(label, shape("path", { d: `M${EDGE.left} ${y(value)}H${width - EDGE.right}`, class: "grid" }));
     }
     const end = shape("text", { x: width - EDGE.right, y: CHART_HEIGHT - 6, "text-anchor": "end" });
@@ -62,11 +66,11 @@ function makeChart({ title, lines }) {
   /** Read all lines at a step: their last values up to it. */
   function tell(at) {
     reading.at = at;
-    const values = lines.map(({ name, points }) => {
+    const told = lines.map(({ name, points }) => {
       const before = points.filter(([step]) => step <= steps[at]);
       return before.length ? `${name} ${before.at(-1)[1].toPrecision(3)}` : "";
     });
-    read.textContent = `step ${steps[at].toLocaleString("en")}: ${values.filter(Boolean).join(", ")}`;
+    read.textContent = `step ${steps[at].toLocaleString("en")}: ${told.filter(Boolean).join(", ")}`;
     draw();
   }
 

@@ -4,7 +4,8 @@
    plane is seen: its middle, and how much it is enlarged. Pictures keep their size on the
    screen, so zooming in takes them apart. */
 
-const PICTURE_SIDE = 34; // pixels on the screen
+const PICTURE_SIDE = 36; // pixels on a wide screen
+const PICTURES_ACROSS = 15; // on a narrow one
 const POINT_RADIUS = 5;
 const MARGIN = 30; // pixels around the outermost points
 const LABELS_FROM = 2.5; // the enlargement at which captions are written out
@@ -66,7 +67,7 @@ function drawMap() {
 
 function pictureOnMap(image, [x, y]) {
   const isChosen = image === choice.image;
-  const side = PICTURE_SIDE * (isChosen ? 1.4 : 1);
+  const side = Math.min(PICTURE_SIDE, part("map").clientWidth / PICTURES_ACROSS) * (isChosen ? 1.4 : 1);
   const box = { x: x - side / 2, y: y - side / 2, width: side, height: side };
   const group = thing("image", image, captionOf(image));
   const drawn = shape("image", { ...box, href: data.thumbnails[image] });
@@ -82,7 +83,8 @@ function pointOnMap(caption, [x, y]) {
   group.append(shape("circle", { cx: x, cy: y, r, class: isChosen ? "point chosen" : "point" }));
   if (view.zoom >= LABELS_FROM || isChosen) {
     const words = data.captions[caption];
-    const label = shape("text", { x: x + 9, y: y + 4 });
+    const isLeft = x < part("map").clientWidth / 2; // a label points to the middle
+    const label = shape("text", { x: x + (isLeft ? 9 : -9), y: y + 4, "text-anchor": isLeft ? "start" : "end" });
     label.textContent = words.length > LABEL_LETTERS ? `${words.slice(0, LABEL_LETTERS - 1)}…` : words;
     group.append(label);
   }

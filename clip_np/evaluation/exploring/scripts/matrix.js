@@ -1,7 +1,9 @@
 /* Which caption fits which picture?
 
    A canvas with a row for every picture and a column for every caption. `pointed` is the
-   cell under the pointer, or the one that the arrow keys came to. */
+   cell under the pointer, or the one that the arrow keys came to. `rowOrder` and
+   `columnOrder` say which picture stands in which row, and which caption in which
+   column. */
 
 const RING = 4; // pixels of a cell from which a ring fits into it
 const LARGEST_CELL = 40; // pixels
@@ -11,6 +13,8 @@ const columns = data.captions.length;
 const cosines = data.cosines.flat();
 const lowest = cosines.reduce((a, b) => Math.min(a, b));
 const highest = cosines.reduce((a, b) => Math.max(a, b));
+let rowOrder = [];
+let columnOrder = [];
 const pointed = { image: choice.image, caption: choice.caption };
 
 /** The width and height of a cell, in CSS pixels. */
@@ -23,38 +27,48 @@ function drawMatrix() {
   const side = cellSize();
   const pen = prepared(canvas, canvas.clientWidth, rows * side);
   const span = highest - lowest || 1;
-  for (let image = 0; image < rows; image++) {
-    for (let caption = 0; caption < columns; caption++) {
+  for (const [row, image] of rowOrder.entries()) {
+    for (const [column, caption] of columnOrder.entries()) {
       pen.fillStyle = shade((data.cosines[image][caption] - lowest) / span);
       // Rounded to whole pixels, so that no seam shows between two cells.
-      const [left, top] = [Math.floor(caption * side), Math.floor(image * side)];
-      const [right, bottom] = [Math.ceil((caption + 1) * side), Math.ceil((image + 1) * side)];
+      const [left, top] = [Math.floor(column * side), Math.floor(row * side)];
+      const [right, bottom] = [Math.ceil((column + 1) * side), Math.ceil((row + 1) * side)];
       pen.fillRect(left, top, right - left, bottom - top);
     }
   }
-  for (let image = 0; image < rows; image++) drawRing(pen, image, data.captionOf[image], side);
-  drawCross(pen, side);
+  for (const [row, image] of rowOrder.entries()) {
+    drawRing(pen, row, columnOrder.indexOf(data.captionOf[image]), side);
+  }
+  drawCross(pen, rowOrder.indexOf(pointed.image), columnOrder.indexOf(pointed.caption), side);
+}
+
+/** Pictures in the order of the map's first axis, and captions as their pictures come. */
+function orderMatrix() {
+  const alike = part("order").value === "map";
+  const place = (image) => (alike ? data.planes.centred.images[image][0] : image);
+  rowOrder = data.thumbnails.map((_, image) => image).sort((a, b) => place(a) - place(b));
+  columnOrder = [...new Set(rowOrder.map((image) => data.captionOf[image]))];
 }
 
 /** The mark of a picture and its caption: white around black is seen on every colour. */
-function drawRing(pen, image, caption, side) {
+function drawRing(pen, row, column, side) {
   for (const [style, width] of [["#000", 3], ["#fff", 1.5]]) {
     pen.strokeStyle = style;
     pen.lineWidth = side < 2 * RING ? width / 2 : width;
     pen.beginPath();
-    pen.arc((caption + 0.5) * side, (image + 0.5) * side, Math.max(side / 2 - 1, 1), 0, 7);
+    pen.arc((column + 0.5) * side, (row + 0.5) * side, Math.max(side / 2 - 1, 1), 0, 7);
     pen.stroke();
   }
 }
 
 /** A frame around the row, the column and the cell that is pointed at. */
-function drawCross(pen, side) {
+function drawCross(pen, row, column, side) {
   pen.strokeStyle = colour("focus");
   pen.lineWidth = 1;
-  pen.strokeRect(0.5, pointed.image * side, columns * side - 1, side);
-  pen.strokeRect(pointed.caption * side, 0.5, side, rows * side - 1);
+  pen.strokeRect(0.5, row * side, columns * side - 1, side);
+  pen.strokeRect(column * side, 0.5, side, rows * side - 1);
   pen.lineWidth = 3;
-  pen.strokeRect(pointed.caption * side - 1, pointed.image * side - 1, side + 2, side + 2);
+  pen.strokeRect(column * side - 1, row * side - 1, side + 2, side + 2);
 }
 
 /** Say what there is to know of the cell that is pointed at. */
@@ -84,12 +98,12 @@ function point(image, caption) {
   tellPair();
 }
 
-/** The cell under the pointer, or null outside of all cells. */
+/** The picture and the caption of the cell under the pointer, or null outside of all cells. */
 function cellAt(event) {
   const side = cellSize();
-  const [image, caption] = [Math.floor(event.offsetY / side), Math.floor(event.offsetX / side)];
-  const isInside = image >= 0 && image < rows && caption >= 0 && caption < columns;
-  return isInside ? [image, caption] : null;
+  const [row, column] = [Math.floor(event.offsetY / side), Math.floor(event.offsetX / side)];
+  const isInside = row >= 0 && row < rows && column >= 0 && column < columns;
+  return isInside ? [rowOrder[row], columnOrder[column]] : null;
 }
 
 function makeMatrix() {
@@ -108,10 +122,15 @@ function makeMatrix() {
       chooseImage(pointed.image, pointed.caption);
       return;
     }
-    const cell = movedCell(event.key, pointed.image, pointed.caption, rows, columns);
+    const at = [rowOrder.indexOf(pointed.image), columnOrder.indexOf(pointed.caption)];
+    const cell = movedCell(event.key, ...at, rows, columns);
     if (!cell) return;
     event.preventDefault();
-    point(...cell);
+    point(rowOrder[cell[0]], columnOrder[cell[1]]);
+  });
+  part("order").addEventListener("change", () => {
+    orderMatrix();
+    drawMatrix();
   });
   followers.push(() => {
     Object.assign(pointed, { image: choice.image, caption: choice.caption });
@@ -133,4 +152,5 @@ function drawScale() {
 }
 
 makeMatrix();
+orderMatrix();
 drawings.push(drawMatrix, drawScale);

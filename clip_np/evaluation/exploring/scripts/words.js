@@ -36,25 +36,25 @@ function tellWords() {
   const { words, read } = data.textAttention[choice.caption];
   const asking = seen.asking === null ? read : seen.asking;
   const shares = wordShares(choice.caption, seen.layer, seen.head, asking);
+  const largest = Math.max(...shares);
   const buttons = words.map((word, token) => {
     const bar = element("span", { className: "bar" });
-    bar.style.width = `${100 * shares[token]}%`;
+    bar.style.width = `${(100 * shares[token]) / largest}%`;
     const button = element("button", { type: "button" }, word, element("small", {}, percent(shares[token])), bar);
     button.setAttribute("aria-pressed", String(token === asking));
     button.addEventListener("click", () => ask(token));
     return button;
   });
   part("words").replaceChildren(...buttons);
-  const who = asking === null ? "All tokens, on average," : `“${words[asking]}”`;
-  const largest = shares.indexOf(Math.max(...shares));
+  const who = asking === null ? "The mean of all tokens" : `“${words[asking]}”`;
   part("words-read").textContent =
-    `${who} looks most at “${words[largest]}”, with ${percent(shares[largest])}.`;
+    `${who} looks most at “${words[shares.indexOf(largest)]}”, with ${percent(largest)}.`;
   part("words-note").textContent = noteOnWords(read, words);
 }
 
 /** How to read the tokens of an encoder of this kind. */
 function noteOnWords(read, words) {
-  const same = "The caption as the model sees it, in tokens. The bar below a token is its share. Click a token to let it ask.";
+  const same = "The caption as the model sees it, in tokens. The bar below a token is its share, compared with the largest. Click a token to let it ask.";
   if (read === null) return `${same} The caption's vector is the mean of all tokens, so their mean row is shown first.`;
   if (read === 0) return `${same} The caption's vector is read from the first token, which sees all others.`;
   return `${same} A token sees itself and those before it, and the vector is read from “${words[read]}”, the last. ` +

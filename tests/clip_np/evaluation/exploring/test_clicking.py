@@ -52,27 +52,38 @@ def words_of(page, selector: str) -> str:
     return page.locator(selector).inner_text()
 
 
-def cell(page, image: int, caption: int, data) -> dict[str, float]:
+def cell(page, image: int, caption: int) -> dict[str, float]:
     """The middle of a cell of the matrix, inside of the canvas."""
     width = page.evaluate("cellSize()")
-    return {"x": (caption + 0.5) * width, "y": (image + 0.5) * width}
+    row = page.evaluate(f"rowOrder.indexOf({image})")
+    column = page.evaluate(f"columnOrder.indexOf({caption})")
+    return {"x": (column + 0.5) * width, "y": (row + 0.5) * width}
 
 
-def test_a_cell_tells_its_pair(window, data):
+@pytest.mark.parametrize("order", ["map", "data"])
+def test_a_cell_tells_its_pair(window, data, order):
     page = window.page
+    page.select_option("#order", order)
     image, caption = 4, 7
-    page.hover("#matrix", position=cell(page, image, caption, data))
+    page.hover("#matrix", position=cell(page, image, caption))
     told = words_of(page, "#pair")
     assert data["captions"][caption] in told
     assert f"similarity {data['cosines'][image][caption]:.3f}" in told
     assert f"no. {data['captionRanks'][image][caption]} of 12 captions" in told
     assert f"no. {data['imageRanks'][image][caption]} of 12 pictures" in told
     assert page.get_attribute("#pair img", "src") == data["thumbnails"][image]
+    columns = page.evaluate("columnOrder")
+    if order == "map":  # along the first axis, a caption below its picture
+        along = [data["planes"]["centred"]["images"][row][0] for row in page.evaluate("rowOrder")]
+        assert along == sorted(along)
+    else:
+        assert columns == list(range(12))
     page.focus("#matrix")
     page.keyboard.press("ArrowRight")
-    assert data["captions"][caption + 1] in words_of(page, "#pair")
+    right = columns[min(columns.index(caption) + 1, 11)]
+    assert data["captions"][right] in words_of(page, "#pair")
     page.keyboard.press("Enter")
-    assert page.input_value("#caption-choice") == str(caption + 1)
+    assert page.input_value("#caption-choice") == str(right)
 
 
 def test_a_picture_shows_what_lies_nearest(window, data):
@@ -103,9 +114,9 @@ def test_the_row_of_pictures_is_one_stop_of_the_keyboard(window):
     page.keyboard.press("End")
     assert page.get_attribute("#gallery button >> nth=11", "aria-checked") == "true"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "caption-choice"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "matrix"
+    for part in ("caption-choice", "order", "matrix"):
+        assert page.evaluate("document.activeElement.id") == part
+        page.keyboard.press("Tab")
 
 
 def test_layers_and_heads(window):

@@ -1,13 +1,17 @@
 """The page of the explorer: one file, no network, and words that stay words."""
 
 import base64
+import configparser
 import hashlib
 import html.parser
 import math
 import re
+from importlib.resources import files
+from pathlib import PurePath
 
 import pytest
 from exploring import data_of_page, small
+from paths import ROOT
 
 from clip_np.evaluation import Chart, Line
 from clip_np.evaluation.exploring import explore, explorer_page
@@ -128,8 +132,6 @@ def test_half_a_character_in_a_file_name_can_be_written(tmp_path, exploration):
 def test_the_scripts_make_no_html_of_words():
     """Words are put on the page as text: the ways in which a string becomes markup are
     not used."""
-    from importlib.resources import files
-
     folder = files("clip_np.evaluation.exploring")
     for name in SCRIPTS:
         script = folder.joinpath("scripts", name).read_text(encoding="utf-8")
@@ -142,10 +144,19 @@ def test_the_scripts_make_no_html_of_words():
 
 
 def test_every_script_is_on_the_page_and_in_the_folder():
-    from importlib.resources import files
-
     folder = files("clip_np.evaluation.exploring").joinpath("scripts")
     assert sorted(SCRIPTS) == sorted(path.name for path in folder.iterdir())
+
+
+def test_all_files_of_the_page_are_in_a_wheel():
+    """setup.cfg names what is no Python."""
+    configuration = configparser.ConfigParser()
+    configuration.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = configuration["options.package_data"]["clip_np"].split()
+    folder = ROOT / "clip_np" / "evaluation" / "exploring"
+    for path in [*folder.glob("*.html"), *folder.glob("*.css"), *folder.rglob("*.js")]:
+        name = PurePath(path.relative_to(ROOT / "clip_np"))
+        assert any(name.match(pattern) for pattern in patterns), name
 
 
 def test_a_failed_page_leaves_the_old_one(tmp_path, exploration):
