@@ -5,7 +5,7 @@
 
 const CHART_HEIGHT = 240;
 const EDGE = { left: 46, right: 10, top: 8, bottom: 24 }; // pixels around the lines
-const GRID_LINES = 4; // about
+const GRID_LINES = 5; // at most
 const HEADROOM = 1.04;
 const LINE_COLOURS = ["accent", "caption", "quiet", "quiet"];
 
