@@ -72,6 +72,18 @@ def explore(
 
     DataError for an unreadable image; with skip_bad it is left out, with a warning.
     ValueError for a count below 1 or above MOST_IMAGES.
+
+    >>> from clip_np.data import training_preprocess
+    >>> from clip_np.encoders import PRESETS
+    >>> from clip_np.tokens import Tokenizer
+    >>> captions = ["a red ring", "a blue ring", "a blue ring"]
+    >>> pairs = Pairs.from_arrays(np.zeros((3, 32, 32, 3), np.uint8), captions)
+    >>> tokenizer = Tokenizer.train(captions, vocab_size=520)
+    >>> config = PRESETS["tiny"].for_tokenizer(tokenizer)
+    >>> model = CLIP(config, np.random.default_rng(0))
+    >>> seen = explore(model, training_preprocess(32), tokenizer, pairs, count=3)
+    >>> seen.captions, seen.caption_of.tolist(), seen.cosines.shape
+    (['a red ring', 'a blue ring'], [0, 1, 1], (3, 2))
     """
     if not 1 <= count <= MOST_IMAGES:
         raise ValueError(

@@ -19,8 +19,12 @@ function sharesOf(image, layer, head) {
 
 /** The shares (1 + N) that are looked at. The rollout says nothing of the token itself. */
 function sharesShown(image, layer, head) {
-  if (layer === layers) return [0, ...rollouts.subarray(image * grid * grid, (image + 1) * grid * grid)];
-  return head < heads ? sharesOf(image, layer, head) : meanOver(heads, (one) => sharesOf(image, layer, one));
+  if (layer === layers) {
+    const start = image * grid * grid;
+    return [0, ...rollouts.subarray(start, start + grid * grid)];
+  }
+  if (head < heads) return sharesOf(image, layer, head);
+  return meanOver(heads, (one) => sharesOf(image, layer, one));
 }
 
 /** The mean of `count` rows of numbers. */
@@ -45,7 +49,8 @@ function drawLight(pen, image, shares, left, top, side) {
     const edge = (position) => Math.round((position * side) / grid);
     const [column, row] = [patch % grid, Math.floor(patch / grid)];
     pen.fillStyle = `rgba(255, 217, 26, ${(0.7 * shares[1 + patch]) / largest})`;
-    pen.fillRect(left + edge(column), top + edge(row), edge(column + 1) - edge(column), edge(row + 1) - edge(row));
+    const [width, height] = [edge(column + 1) - edge(column), edge(row + 1) - edge(row)];
+    pen.fillRect(left + edge(column), top + edge(row), width, height);
   }
 }
 
@@ -84,8 +89,10 @@ function drawAttention() {
 function tellAttention(patch = null) {
   const isPool = data.imageAttention.kind === "attention pool";
   const asking = isPool
-    ? "This encoder is a ResNet. Its last part is an attention pool: the mean of all positions asks, and the positions answer."
-    : "In every layer and head, the class token asks all patches, and a softmax deals out what it takes from which: the shares sum to 1, with its share of itself.";
+    ? "This encoder is a ResNet. Its last part is an attention pool: the mean of all positions " +
+      "asks, and the positions answer."
+    : "In every layer and head, the class token asks all patches, and a softmax deals out what " +
+      "it takes from which: the shares sum to 1, with its share of itself.";
   const missing = choice.image < imagesWithMaps
     ? ""
     : ` This page holds the maps of the first ${imagesWithMaps} pictures only, to stay small.`;
@@ -95,17 +102,19 @@ function tellAttention(patch = null) {
   const shown = [...shares].slice(1);
   const at = patch === null ? shown.indexOf(Math.max(...shown)) : patch;
   const where = `row ${1 + Math.floor(at / grid)}, column ${1 + (at % grid)}`;
-  const self = look.layer === layers ? "" : ` It keeps ${percent(shares[0])} for ${isPool ? "the mean" : "itself"}.`;
+  const kept = ` It keeps ${percent(shares[0])} for ${isPool ? "the mean" : "itself"}.`;
+  const which = patch === null ? "The brightest patch" : "The patch";
   part("attention-read").textContent =
-    `${patch === null ? "The brightest patch" : "The patch"} (${where}) gets ${percent(shown[at])}.${self}`;
-  part("attention").setAttribute(
-    "aria-label", `${captionOf(choice.image)}: where ${nameOfLayer(look.layer)}, ${nameOfHead(look.head)} looks`,
-  );
+    `${which} (${where}) gets ${percent(shown[at])}.` +
+    (look.layer === layers ? "" : kept);
+  const map = `${nameOfLayer(look.layer)}, ${nameOfHead(look.head)}`;
+  part("attention").setAttribute("aria-label", `${captionOf(choice.image)}: where ${map} looks`);
 }
 
 function nameOfLayer(layer) {
   if (layer === layers) return "all layers together (rollout)";
-  return data.imageAttention.kind === "attention pool" ? "the attention pool" : `layer ${layer + 1} of ${layers}`;
+  const isPool = data.imageAttention.kind === "attention pool";
+  return isPool ? "the attention pool" : `layer ${layer + 1} of ${layers}`;
 }
 
 function nameOfHead(head) {
@@ -131,7 +140,8 @@ function makeAttention() {
   part("attention").addEventListener("pointermove", (event) => {
     const step = part("attention").clientWidth / grid;
     const [row, column] = [Math.floor(event.offsetY / step), Math.floor(event.offsetX / step)];
-    if (row >= 0 && column >= 0 && row < grid && column < grid) tellAttention(row * grid + column);
+    const isInside = row >= 0 && column >= 0 && row < grid && column < grid;
+    if (isInside) tellAttention(row * grid + column);
   });
   part("attention").addEventListener("pointerleave", () => tellAttention());
   part("heads").addEventListener("click", (event) => {
@@ -140,7 +150,9 @@ function makeAttention() {
     if (layer >= 0 && head >= 0 && layer < layers && head < heads) lookAt(layer, head);
   });
   part("heads").addEventListener("keydown", (event) => {
-    const cell = movedCell(event.key, Math.min(look.layer, layers - 1), look.head % heads, layers, heads);
+    // From the rollout the keys go on in the last layer, from the mean in the first head.
+    const at = [Math.min(look.layer, layers - 1), look.head % heads];
+    const cell = movedCell(event.key, ...at, layers, heads);
     if (!cell) return;
     event.preventDefault();
     lookAt(...cell);

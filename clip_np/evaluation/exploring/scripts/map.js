@@ -6,10 +6,12 @@
 
 const PICTURE_SIDE = 36; // pixels on a wide screen
 const PICTURES_ACROSS = 15; // on a narrow one
+const CHOSEN_LARGER = 1.4; // how much larger what was chosen is
 const POINT_RADIUS = 5;
 const MARGIN = 30; // pixels around the outermost points
 const LABELS_FROM = 2.5; // the enlargement at which captions are written out
 const LABEL_LETTERS = 28;
+const LABEL_GAP = 9; // pixels between a point and its label
 const LARGEST_ZOOM = 40;
 const DRAG = 4; // pixels that a pointer moves before a click is a drag
 
@@ -67,7 +69,8 @@ function drawMap() {
 
 function pictureOnMap(image, [x, y]) {
   const isChosen = image === choice.image;
-  const side = Math.min(PICTURE_SIDE, part("map").clientWidth / PICTURES_ACROSS) * (isChosen ? 1.4 : 1);
+  const usual = Math.min(PICTURE_SIDE, part("map").clientWidth / PICTURES_ACROSS);
+  const side = usual * (isChosen ? CHOSEN_LARGER : 1);
   const box = { x: x - side / 2, y: y - side / 2, width: side, height: side };
   const group = thing("image", image, captionOf(image));
   const drawn = shape("image", { ...box, href: data.thumbnails[image] });
@@ -79,16 +82,22 @@ function pictureOnMap(image, [x, y]) {
 function pointOnMap(caption, [x, y]) {
   const isChosen = caption === choice.caption;
   const group = thing("caption", caption, data.captions[caption]);
-  const r = POINT_RADIUS * (isChosen ? 1.6 : 1);
+  const r = POINT_RADIUS * (isChosen ? CHOSEN_LARGER : 1);
   group.append(shape("circle", { cx: x, cy: y, r, class: isChosen ? "point chosen" : "point" }));
   if (view.zoom >= LABELS_FROM || isChosen) {
-    const words = data.captions[caption];
-    const isLeft = x < part("map").clientWidth / 2; // a label points to the middle
-    const label = shape("text", { x: x + (isLeft ? 9 : -9), y: y + 4, "text-anchor": isLeft ? "start" : "end" });
-    label.textContent = words.length > LABEL_LETTERS ? `${words.slice(0, LABEL_LETTERS - 1)}…` : words;
-    group.append(label);
+    group.append(labelOnMap(data.captions[caption], x, y));
   }
   return group;
+}
+
+/** The beginning of a caption beside its point, on the side of the map's middle. */
+function labelOnMap(words, x, y) {
+  const isLeft = x < part("map").clientWidth / 2;
+  const made = shape("text", { x: x + (isLeft ? LABEL_GAP : -LABEL_GAP), y: y + 4 });
+  made.setAttribute("text-anchor", isLeft ? "start" : "end");
+  const isLong = words.length > LABEL_LETTERS;
+  made.textContent = isLong ? `${words.slice(0, LABEL_LETTERS - 1)}…` : words;
+  return made;
 }
 
 /** A group that can be pointed at and clicked. */
@@ -103,17 +112,17 @@ function thing(kind, number, words) {
 function tellMap() {
   const { share } = plane();
   part("map-note").textContent =
-    "Pictures stand where their vectors fall, captions are dots. The plane is the one on which all " +
-    `vectors have the longest shadows (principal components); it shows ${percent(share)} of them, so ` +
-    `things that are close here need not be close. Pictures and captions lie apart by ${data.gap.toFixed(2)} ` +
-    "on average (the modality gap), so each kind is shifted by its own mean first; the box below " +
-    "shows the plane without this shift.";
+    "Pictures stand where their vectors fall, captions are dots. The plane is the one on which " +
+    "all vectors have the longest shadows (principal components); it shows " +
+    `${percent(share)} of them, so things that are close here need not be close. Pictures and ` +
+    `captions lie apart by ${data.gap.toFixed(2)} on average (the modality gap), so each kind is ` +
+    "shifted by its own mean first; the box below shows the plane without this shift.";
   const at = under || { kind: choice.asked, number: choice[choice.asked] };
   const isImage = at.kind === "image";
   const words = isImage ? captionOf(at.number) : data.captions[at.number];
   part("map-read").textContent =
-    `${isImage ? "Picture of" : "Caption"} “${words}”. Click to choose. Drag to move, + and − to zoom, ` +
-    "arrow keys to move; the wheel zooms while the map has the focus.";
+    `${isImage ? "Picture of" : "Caption"} “${words}”. Click to choose. + and − zoom, dragging ` +
+    "and arrow keys move; the wheel zooms while the map has the focus.";
 }
 
 /** Zoom by a factor so that the point (x, y) of the screen stays where it is. */
@@ -167,7 +176,9 @@ function makeMap() {
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.offsetX, event.offsetY);
   }, { passive: false });
-  map.addEventListener("pointerdown", (event) => (drag = { x: event.clientX, y: event.clientY, far: false }));
+  map.addEventListener("pointerdown", (event) => {
+    drag = { x: event.clientX, y: event.clientY, far: false };
+  });
   map.addEventListener("pointermove", (event) => {
     if (drag && event.buttons) {
       const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];

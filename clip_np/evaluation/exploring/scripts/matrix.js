@@ -75,20 +75,18 @@ function drawCross(pen, row, column, side) {
 function tellPair() {
   const { image, caption } = pointed;
   const belongs = data.captionOf[image] === caption;
-  part("pair").replaceChildren(
-    picture(image),
-    element(
-      "div",
-      {},
-      element("p", {}, data.captions[caption]),
-      element("p", {}, "similarity ", element("strong", {}, data.cosines[image][caption].toFixed(3))),
-      element("p", {}, `no. ${data.captionRanks[image][caption]} of ${columns} captions for the picture`),
-      element("p", {}, `no. ${data.imageRanks[image][caption]} of ${rows} pictures for the caption`),
-      element("p", { className: "quiet" }, data.names[image]),
-      element("p", {}, belongs ? "They belong together." : `The picture's caption: ${captionOf(image)}`),
-    ),
-  );
-  part("matrix").setAttribute("aria-label", `Similarity of ${rows} pictures and ${columns} captions`);
+  const captionRank = data.captionRanks[image][caption];
+  const imageRank = data.imageRanks[image][caption];
+  const similarity = element("strong", {}, data.cosines[image][caption].toFixed(3));
+  const lines = [
+    element("p", {}, data.captions[caption]),
+    element("p", {}, "similarity ", similarity),
+    element("p", {}, `no. ${captionRank} of ${columns} captions for the picture`),
+    element("p", {}, `no. ${imageRank} of ${rows} pictures for the caption`),
+    element("p", { className: "quiet" }, data.names[image]),
+    element("p", {}, belongs ? "They belong together." : `The picture's: ${captionOf(image)}`),
+  ];
+  part("pair").replaceChildren(picture(image), element("div", {}, ...lines));
 }
 
 function point(image, caption) {
@@ -108,6 +106,7 @@ function cellAt(event) {
 
 function makeMatrix() {
   const canvas = part("matrix");
+  canvas.setAttribute("aria-label", `Similarity of ${rows} pictures and ${columns} captions`);
   canvas.addEventListener("pointermove", (event) => {
     const cell = cellAt(event);
     if (cell) point(...cell);

@@ -7,7 +7,8 @@
 function captionList({ rows: captions, cosines: values }, isRight) {
   const entries = captions.map((caption, place) => {
     const words = element("span", {}, data.captions[caption]);
-    const button = element("button", { type: "button" }, element("b", {}, values[place].toFixed(2)), words);
+    const cosine = element("b", {}, values[place].toFixed(2));
+    const button = element("button", { type: "button" }, cosine, words);
     if (isRight(caption)) {
       button.className = "right";
       words.append(" ✓");
@@ -44,14 +45,15 @@ function tellNearest() {
   const isImage = choice.asked === "image";
   const asked = isImage ? choice.image : choice.caption;
   const tables = data.nearest[choice.asked];
-  const belongsToAsked = (image, caption) => data.captionOf[image] === caption;
+  const isRightCaption = (caption) => isImage && data.captionOf[asked] === caption;
+  const isRightPicture = (image) => !isImage && data.captionOf[image] === asked;
   const head = isImage ? [picture(asked), captionOf(asked)] : [`“${data.captions[asked]}”`];
   part("nearest").replaceChildren(
     element("div", { className: "asked" }, ...head),
     element("h3", {}, "Captions"),
-    captionList(neighboursOf(tables.captions, asked), (caption) => isImage && belongsToAsked(asked, caption)),
+    captionList(neighboursOf(tables.captions, asked), isRightCaption),
     element("h3", {}, "Pictures"),
-    pictureList(neighboursOf(tables.images, asked), (image) => !isImage && belongsToAsked(image, asked)),
+    pictureList(neighboursOf(tables.images, asked), isRightPicture),
   );
 }
 

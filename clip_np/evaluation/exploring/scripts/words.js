@@ -29,7 +29,8 @@ function tellWords() {
   part("words-controls").hidden = part("words").hidden = !hasMaps;
   if (!hasMaps) {
     part("words-note").textContent =
-      `This page holds the attention of the first ${data.textAttention.length} captions only, to stay small.`;
+      "To stay small, this page holds the attention of the first " +
+      `${data.textAttention.length} captions only.`;
     part("words-read").textContent = "";
     return;
   }
@@ -40,7 +41,8 @@ function tellWords() {
   const buttons = words.map((word, token) => {
     const bar = element("span", { className: "bar" });
     bar.style.width = `${(100 * shares[token]) / largest}%`;
-    const button = element("button", { type: "button" }, word, element("small", {}, percent(shares[token])), bar);
+    const told = element("small", {}, percent(shares[token]));
+    const button = element("button", { type: "button" }, word, told, bar);
     button.setAttribute("aria-pressed", String(token === asking));
     button.addEventListener("click", () => ask(token));
     return button;
@@ -54,11 +56,20 @@ function tellWords() {
 
 /** How to read the tokens of an encoder of this kind. */
 function noteOnWords(read, words) {
-  const same = "The caption as the model sees it, in tokens. The bar below a token is its share, compared with the largest. Click a token to let it ask.";
-  if (read === null) return `${same} The caption's vector is the mean of all tokens, so their mean row is shown first.`;
-  if (read === 0) return `${same} The caption's vector is read from the first token, which sees all others.`;
-  return `${same} A token sees itself and those before it, and the vector is read from “${words[read]}”, the last. ` +
-    "Shares that a head has no use for often go to the first token, which says nothing of the caption.";
+  const same =
+    "The caption as the model sees it, in tokens. The bar below a token is its share, compared " +
+    "with the largest. Click a token to let it ask.";
+  if (read === null) {
+    return `${same} The caption's vector is the mean of all tokens: their mean row comes first.`;
+  }
+  if (read === 0) {
+    return `${same} The caption's vector is read from the first token, which sees all others.`;
+  }
+  return (
+    `${same} A token sees itself and those before it, and the vector is read from ` +
+    `“${words[read]}”, the last. Shares that a head has no use for often go to the first token, ` +
+    "which says nothing of the caption."
+  );
 }
 
 /** Let a token ask; null: the one that is read. The focus stays on the token. */
@@ -71,15 +82,16 @@ function ask(token) {
 function makeWords() {
   if (data.textAttention.length > 0) {
     const [layerCount, headCount] = data.textAttention[0].shape;
-    const named = (word, count) => Array.from({ length: count }, (_, number) => `${word} ${number + 1}`);
-    fill(part("words-layer"), named("layer", layerCount));
-    fill(part("words-head"), [...named("head", headCount), "mean of all heads"]);
+    const numbered = (word, count) => [...Array(count).keys()].map((at) => `${word} ${at + 1}`);
+    fill(part("words-layer"), numbered("layer", layerCount));
+    fill(part("words-head"), [...numbered("head", headCount), "mean of all heads"]);
     Object.assign(seen, { layer: layerCount - 1, head: headCount });
     part("words-layer").value = seen.layer;
     part("words-head").value = seen.head;
   }
   const change = () => {
-    Object.assign(seen, { layer: Number(part("words-layer").value), head: Number(part("words-head").value) });
+    seen.layer = Number(part("words-layer").value);
+    seen.head = Number(part("words-head").value);
     tellWords();
   };
   part("words-layer").addEventListener("change", change);
