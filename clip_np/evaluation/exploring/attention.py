@@ -30,6 +30,8 @@ from clip_np.tokens import MissingTokenizer
 STEPS = 255  # the largest byte
 IMAGE_BYTES = 1_000_000  # of all maps of images, before base64, which adds a third
 TEXT_BYTES = 750_000  # of all maps of captions
+MEMORY = 2**26  # bytes of maps that are computed at a time; those of one image may be more
+MOST_TOGETHER = 16  # images at a time, since a ResNet needs memory for more than its map
 
 
 class ImageAttention(NamedTuple):
@@ -70,26 +72,28 @@ def pack_shares(shares: np.ndarray) -> str:
 
 
 def image_attention(model: CLIP, images: np.ndarray, budget: int = IMAGE_BYTES) -> ImageAttention:
-    """The attention of images as the model sees them: (M, 3, S, S) float32.
+    """The attention of images as the model sees them: (N, 3, S, S) float32, N > 0.
 
-    Those at the end that are beyond the budget of bytes are left out. The encoder gets
-    one image at a time: the maps of one may be 100 MB.
+    Those at the end that are beyond the budget of bytes are left out.
     """
     is_resnet = isinstance(model.config.vision, ResNetConfig)
-    shares: list[np.ndarray] = []
-    rollouts: list[np.ndarray] = []
     with in_eval_mode(model):
-        for row in range(len(images)):
-            maps = model.attention_maps(images[row : row + 1]).numpy()[:, 0]  # (L, H, T or 1, T)
-            if (len(shares) + 1) * maps[:, :, 0].size > budget:
-                break
-            shares.append(maps[:, :, 0])  # (L, H, T)
-            if not is_resnet:
-                rollouts.append(rollout(list(maps)))  # (N,)
+        first = model.attention_maps(images[:1]).numpy()  # (layers, 1, H, T or 1, T)
+        layers, _, heads, _, length = first.shape
+        kept = images[: budget // (layers * heads * length)]  # (M, 3, S, S)
+        together = min(MOST_TOGETHER, max(1, MEMORY // first.nbytes))
+        shares = np.zeros((len(kept), layers, heads, length), np.float32)
+        rollouts = np.zeros((len(kept), length - 1), np.float32)
+        for start in range(0, len(kept), together):
+            maps = model.attention_maps(kept[start : start + together]).numpy()
+            for row, of_image in enumerate(maps.swapaxes(0, 1), start):  # (layers, H, T or 1, T)
+                shares[row] = of_image[:, :, 0]  # (layers, H, T): the token that is read asks
+                if not is_resnet:
+                    rollouts[row] = rollout(list(of_image))  # (N,)
     return ImageAttention(
         kind="attention pool" if is_resnet else "class token",
-        shares=np.stack(shares) if shares else np.zeros((0, 1, 1, 1)),
-        rollout=None if is_resnet else np.array(rollouts),
+        shares=shares,
+        rollout=None if is_resnet else rollouts,
     )
 
 
