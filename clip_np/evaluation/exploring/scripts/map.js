@@ -10,7 +10,8 @@ const CHOSEN_LARGER = 1.4; // how much larger what was chosen is
 const POINT_RADIUS = 5;
 const MARGIN = 30; // pixels around the outermost points
 const LABELS_FROM = 2.5; // the enlargement at which captions are written out
-const LABEL_LETTERS = 28;
+const LABEL_LETTERS = 28; // at most
+const LETTER_WIDTH = 7; // pixels, about
 const LABEL_GAP = 9; // pixels between a point and its label
 const LARGEST_ZOOM = 40;
 const DRAG = 4; // pixels that a pointer moves before a click is a drag
@@ -92,11 +93,12 @@ function pointOnMap(caption, [x, y]) {
 
 /** The beginning of a caption beside its point, on the side of the map's middle. */
 function labelOnMap(words, x, y) {
-  const isLeft = x < part("map").clientWidth / 2;
+  const half = part("map").clientWidth / 2;
+  const isLeft = x < half;
+  const letters = Math.min(LABEL_LETTERS, Math.floor((half - LABEL_GAP) / LETTER_WIDTH));
   const made = shape("text", { x: x + (isLeft ? LABEL_GAP : -LABEL_GAP), y: y + 4 });
   made.setAttribute("text-anchor", isLeft ? "start" : "end");
-  const isLong = words.length > LABEL_LETTERS;
-  made.textContent = isLong ? `${words.slice(0, LABEL_LETTERS - 1)}…` : words;
+  made.textContent = words.length > letters ? `${words.slice(0, letters - 1)}…` : words;
   return made;
 }
 

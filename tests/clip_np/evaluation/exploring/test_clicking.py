@@ -246,14 +246,16 @@ def test_images_beyond_the_budget_say_so(browser, folder):
 
 def test_words_of_strangers_do_nothing(browser, folder):
     exploration = explore(*small(count=5), count=5)
-    evil = exploration._replace(captions=[EVIL + caption for caption in exploration.captions])
+    captions = [EVIL + "x" * 500 + caption for caption in exploration.captions]
+    evil = exploration._replace(captions=captions, names=["y" * 300] * 5)
     path = explorer_page(folder / "evil.html", evil, EVIL, EVIL, charts=CURVES)
-    with opened(browser, path) as result:
+    with opened(browser, path, width=390) as result:
         page = result.page
         page.click("#gallery button >> nth=3")
         assert EVIL in words_of(page, "#nearest") and EVIL in words_of(page, "h1")
         assert page.locator("b", has_text="bold").count() == 0
         assert page.evaluate("window.hacked") is None
+        assert overflow(page) <= 0  # a word of 500 letters is broken
         assert result.complaints == []
 
 
