@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 15_000  # milliseconds, until something on a page is taken for missing
 REASON = "needs the package playwright and Chromium: see tests/helpers/browser.py"
 
 
@@ -49,6 +50,7 @@ def opened(
 ) -> Iterator[Opened]:
     """A file in a window of its own, that wide, in the light or the dark scheme."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     result = Opened(page, complaints=[], asked=[])
     page.on("console", lambda message: _note(result, message))

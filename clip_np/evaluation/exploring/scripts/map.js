@@ -197,7 +197,9 @@ function makeMap() {
     tellMap();
   });
   map.addEventListener("click", (event) => {
-    const at = drag && drag.far ? null : thingAt(event);
+    // `detail` is 0 for a click without a pointer, such as that of a screen reader.
+    const isDrag = drag && drag.far && event.detail > 0;
+    const at = isDrag ? null : thingAt(event);
     if (at) (at.kind === "image" ? chooseImage : chooseCaption)(at.number);
   });
   part("zoom-in").addEventListener("click", () => zoom(1.5));

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from browser import chromium, contrast, opened, overflow
 from exploring import data_of_page, small
@@ -28,8 +29,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def path(folder):
-    exploration = explore(*small(count=12), count=12)
+def exploration():
+    return explore(*small(count=12), count=12)
+
+
+@pytest.fixture(scope="module")
+def path(folder, exploration):
     return explorer_page(folder / "page.html", exploration, "Explorer: a run", "Test.", CURVES)
 
 
@@ -46,6 +51,29 @@ def window(browser, path):
         yield result
         assert result.complaints == []
         assert {address.partition(":")[0] for address in result.asked} <= {"file", "data"}
+
+
+def near(numbers, expected) -> bool:
+    """Whether shares are those that were packed as bytes."""
+    return np.allclose(numbers, np.asarray(expected).ravel(), atol=1 / 255)
+
+
+def test_the_scripts_read_the_shares_that_were_computed(window, exploration):
+    page = window.page
+    looks = exploration.image_attention
+    for image, layer, head in ((0, 0, 0), (3, 1, 0), (11, 0, 1)):
+        shares = looks.shares[image, layer]
+        row = f"[...sharesShown({image}, {layer}, {head})]"
+        assert near(page.evaluate(row), shares[head])
+        mean = f"[...sharesShown({image}, {layer}, 2)]"
+        assert near(page.evaluate(mean), shares.mean(axis=0))
+    assert near(page.evaluate("sharesShown(5, 2, 2).slice(1)"), looks.rollout[5])
+    for caption, layer, head, asking in ((0, 0, 0, 2), (7, 1, 1, 4), (9, 1, 0, 1)):
+        shares = exploration.text_attention[caption].shares[layer]
+        place = f"{caption}, {layer}, {head}, {asking}"
+        assert near(page.evaluate(f"wordShares({place})"), shares[head, asking])
+        place = f"{caption}, {layer}, 2, null"  # all heads, all tokens
+        assert near(page.evaluate(f"wordShares({place})"), shares.mean(axis=(0, 1)))
 
 
 def words_of(page, selector: str) -> str:
@@ -113,7 +141,8 @@ def test_the_row_of_pictures_is_one_stop_of_the_keyboard(window):
     assert page.get_attribute("#gallery button >> nth=2", "aria-checked") == "true"
     page.keyboard.press("End")
     assert page.get_attribute("#gallery button >> nth=11", "aria-checked") == "true"
-    page.keyboard.press("Tab")
+    page.keyboard.press("Home")
+    page.keyboard.press("Tab")  # past all other pictures
     for part in ("caption-choice", "order", "matrix"):
         assert page.evaluate("document.activeElement.id") == part
         page.keyboard.press("Tab")
@@ -171,6 +200,18 @@ def test_the_map_zooms_pans_and_chooses(window):
     page.keyboard.press("ArrowLeft")
     panned = places()
     assert panned != near and [y for _, y in panned] == [y for _, y in near]
+    box = page.locator("#map").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    chosen = page.evaluate("JSON.stringify(choice)")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 25)
+    page.mouse.up()
+    assert places() != panned
+    assert page.evaluate("JSON.stringify(choice)") == chosen  # a drag is no click
+    zoom = page.evaluate("view.zoom")
+    page.mouse.wheel(0, -100)  # the map has the focus
+    page.wait_for_function(f"view.zoom > {zoom}")
     page.keyboard.press("0")
     assert places() == whole
     page.click("#zoom-in")
