@@ -31,13 +31,16 @@ def chromium() -> Iterator[Any]:
     """A browser; the test is skipped if there is none."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip(REASON)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         if program is None and not pathlib.Path(playwright.chromium.executable_path).exists():
             pytest.skip(REASON)
-        browser = playwright.chromium.launch(executable_path=program)
+        try:
+            browser = playwright.chromium.launch(executable_path=program)
+        except Error as error:  # a library of the system is missing
+            pytest.skip(f"Chromium does not start: {error}")
         try:
             yield browser
         finally:

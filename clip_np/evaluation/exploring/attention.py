@@ -29,7 +29,7 @@ from clip_np.tokens import MissingTokenizer
 
 STEPS = 255  # the largest byte
 IMAGE_BYTES = 1_000_000  # of all maps of images, before base64, which adds a third
-TEXT_BYTES = 750_000  # of all maps of captions
+TEXT_BYTES = 1_400_000  # of all maps of captions
 MEMORY = 2**26  # bytes of maps that are computed at a time; those of one image may be more
 MOST_TOGETHER = 16  # images at a time, since a ResNet needs memory for more than its map
 
