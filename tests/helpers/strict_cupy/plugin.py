@@ -63,7 +63,7 @@ HOST_ONLY = {
     "minigrad/*::test_ten_thousand*": "counts bytes; the stand-in's arrays have more of them",
     "clip_np/test_model*::test_*complex_step*": "gives parameters arrays by assignment",
     "minigrad/*::test_layers_compute_what_they_say": "asks for the same NumPy array",
-    "minigrad/*::test_rows_with_squares*": "on a GPU such rows become zeros",
+    "minigrad/*::test_vectors_with_squares*": "on a GPU such vectors become zeros",
     "minigrad/*::test_optimizer_errors": "expects the word numpy",
     "minigrad/*::test_what_tensor_makes_of_data": "asks for the same NumPy array",
     "minigrad/*::test_tensor_converts_what_only*": "an array-like class, unknown to CuPy",
