@@ -77,7 +77,7 @@ def forward(x: Array, labels: Array) -> tuple[Array, Array, Array]:
     x (N, C). labels (N,) may lie on the host.
     """
     x = contiguous(x)
-    on_device = array_module(x).asarray(labels).astype(np.int64)
+    on_device = contiguous(array_module(x).asarray(labels, dtype=np.int64))
     rows, width = x.shape
     losses = empty((rows,), x)
     p = empty(x.shape, x)

@@ -50,7 +50,7 @@ import numpy as np
 from minigrad.backend import Array, array_module, on_host, row_dot
 from minigrad.inputs import coerce
 from minigrad.kernels import softmax_rows
-from minigrad.kernels.launching import choose
+from minigrad.kernels.launching import choose, contiguous
 from minigrad.memory import blocks, empty, times
 from minigrad.ops.basic import unbroadcast
 from minigrad.ops.noise import RandomSource, dropout_mask
@@ -161,7 +161,8 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
             f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
         )
     batch, length, width = qkv.shape
-    inputs = QKV._make(_split_heads(qkv.data, 3, heads))
+    split = choose(qkv.data, portable=_split_heads, on_gpu=_copied_heads)
+    inputs = QKV._make(split(qkv.data, 3, heads))
     added = choose(qkv.data, portable=additive_mask, on_gpu=_mask_for_kernel)(
         "self_attention", mask, inputs.q, length, length
     )
@@ -171,8 +172,11 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
 
     def vjp(g: Array) -> Array:
         to_qkv = empty((batch, length, width), g)
-        gradients = QKV._make(_split_heads(to_qkv, 3, heads))  # views of to_qkv
-        _backward(_split_heads(g, 1, heads)[0], inputs, output, p, gradients)
+        to_heads = _split_heads(to_qkv, 3, heads)  # views of to_qkv
+        gradients = choose(p, portable=_as_it_is, on_gpu=_without_gaps)(to_heads)
+        _backward(split(g, 1, heads)[0], inputs, output, p, QKV._make(gradients))
+        if gradients is not to_heads:
+            to_heads[...] = gradients
         return to_qkv
 
     return record("self_attention", mixed, (qkv,), vjp)
@@ -188,6 +192,24 @@ def _split_heads(x: Array, parts: int, heads: int) -> Array:
     # (B, T, parts, H, D)
     split = x.reshape(batch, length, parts, heads, width // (parts * heads))
     return split.transpose(2, 0, 3, 1, 4)  # (parts, B, H, T, D)
+
+
+def _copied_heads(x: Array, parts: int, heads: int) -> Array:
+    """`_split_heads` with a copy, for a GPU, whose products want no gaps.
+
+    CuPy would copy each of the matrices before each product.
+    """
+    return contiguous(_split_heads(x, parts, heads))  # (parts, B, H, T, D)
+
+
+def _as_it_is(heads: Array) -> Array:
+    """Products on a CPU write into views."""
+    return heads
+
+
+def _without_gaps(heads: Array) -> Array:
+    """An array to write products into, on a GPU: all are copied at once then."""
+    return empty(heads.shape, heads)
 
 
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:

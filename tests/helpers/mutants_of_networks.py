@@ -134,8 +134,8 @@ ATTENTION = of(
      "the values were mixed by what dropout left"),
     ("dropout missing in dP", "_backward", "d_p *= dropout_factors[samples]", "pass",
      "dropped probabilities have no gradient"),
-    ("queries and values exchanged", "self_attention", "_split_heads(to_qkv, 3, heads))",
-     "_split_heads(to_qkv, 3, heads)[::-1])", "the parts of the projection in reverse"),
+    ("queries and values exchanged", "self_attention", "QKV._make(gradients)",
+     "QKV._make(gradients[::-1])", "the parts of the projection in reverse"),
     ("shared keys keep the last gradient", "attention", "unbroadcast(gradients.k[0], shapes.k)",
      "gradients.k[0].reshape((-1, *shapes.k))[-1]", "what is used n times collects a sum"),
 )  # fmt: skip
