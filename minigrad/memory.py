@@ -229,8 +229,8 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     arena, thread = _in_use.get()
     if (
         arena is None
-        or not on_host(like)
         or math.prod(shape) < SMALL
+        or not on_host(like)
         or thread != get_ident()  # inherited, and the arena is another thread's
     ):
         return array_module(like).empty(shape, like.dtype)

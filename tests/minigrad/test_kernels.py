@@ -53,8 +53,8 @@ def compare(function, arrays, names, backend="cupy"):
         f"{name}_backward" for name in reversed(names)
     ]
     tolerance = 1e-5 if arrays[0].dtype == np.float32 else 1e-12
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+    for result, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
