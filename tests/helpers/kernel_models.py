@@ -32,10 +32,10 @@ def layer_norm_backward(g, h, inverse_std, weight, to_x, sums, rows, width, *, b
     gw = g * weight
     removed = gw.mean(axis=1, keepdims=True) + h * (gw * h).mean(axis=1, keepdims=True)
     to_x.reshape(rows, width)[...] = (gw - removed) * inverse_std.reshape(rows, 1)
+    gh = g * h
     for block in range(blocks):
-        of_block = slice(block, None, blocks)
-        sums[block, 0] = (g * h)[of_block].sum(axis=0)
-        sums[block, 1] = g[of_block].sum(axis=0)
+        sums[block, 0] = gh[block::blocks].sum(axis=0)
+        sums[block, 1] = g[block::blocks].sum(axis=0)
 
 
 def softmax_forward(p, mask, rows, width, scale, mask_kind, queries, mask_rows, sharing, *, blocks):
@@ -46,16 +46,20 @@ def softmax_forward(p, mask, rows, width, scale, mask_kind, queries, mask_rows, 
         scores += mask.reshape(-1, width)[matrix * mask_rows + query % mask_rows]
     if mask_kind == softmax_rows.CAUSAL:
         scores += np.where(np.arange(width) > query[:, None], -np.inf, 0.0)
-    exponentials, sums = _exponentials(scores)
-    p.reshape(rows, width)[...] = exponentials / sums
+    exponentials, sums, _ = _exponentials(scores)
+    exponentials /= sums
+    p.reshape(rows, width)[...] = exponentials
 
 
 def _exponentials(scores):
-    """exp(s - max(s)) and its row sums, 1 for rows of -inf alone."""
+    """exp(s - m) over the scores, its row sums, 1 for rows of -inf alone, and m."""
     largest = scores.max(axis=1, keepdims=True)
-    exponentials = np.exp(scores - np.where(np.isfinite(largest), largest, 0.0))
+    largest[~np.isfinite(largest)] = 0.0
+    scores -= largest
+    exponentials = np.exp(scores, out=scores)
     sums = exponentials.sum(axis=1, keepdims=True)
-    return exponentials, np.where(sums == 0.0, 1.0, sums)
+    sums[sums == 0.0] = 1.0
+    return exponentials, sums, largest
 
 
 def softmax_backward(p, d, rows, width, scale, *, blocks):
@@ -65,12 +69,11 @@ def softmax_backward(p, d, rows, width, scale, *, blocks):
 
 def cross_entropy_forward(x, labels, losses, p, rows, width, *, blocks):
     x = x.reshape(rows, width).astype(float)
-    exponentials, sums = _exponentials(x)
-    p.reshape(rows, width)[...] = exponentials / sums
-    # exp(x - m) of the label, in logarithms: x - m, which may be -inf
-    largest = x.max(axis=1)
-    at_label = x[np.arange(rows), labels] - np.where(np.isfinite(largest), largest, 0.0)
-    losses[...] = np.log(sums[:, 0]) - at_label
+    at_label = x[np.arange(rows), labels]
+    exponentials, sums, largest = _exponentials(x)
+    losses[...] = np.log(sums[:, 0]) - (at_label - largest[:, 0])
+    exponentials /= sums
+    p.reshape(rows, width)[...] = exponentials
 
 
 def cross_entropy_backward(p, labels, g, to_x, rows, width, g_step, scale, *, blocks):
