@@ -14,8 +14,8 @@ imported only if a caller asks for it.
 The two modules differ in a few points. The differences that several operations meet are
 settled here: arrays move between them (`move`), positions that occur several times are
 added up (`scatter_add`), and an index out of range is an error (`check_indices`; CuPy
-would wrap it around in silence). A few operations also ask for NumPy themselves, mostly
-because a question about the values of an array makes the program wait for the GPU.
+would wrap it around in silence). A few operations ask `on_host`, mostly because a
+question about the values of an array makes the program wait for the GPU.
 
 The user guide of CuPy: https://docs.cupy.dev
 """
@@ -55,9 +55,18 @@ def backend_of(array: Array) -> str:
     >>> backend_of(np.ones(3))
     'numpy'
     """
-    if array_module(array) is np:
+    if on_host(array):
         return "numpy"
     return "cupy" if array.device.id == 0 else f"cupy:{array.device.id}"
+
+
+def on_host(array: Array) -> bool:
+    """Whether an array is NumPy's. Then its values can be looked at without waiting.
+
+    >>> on_host(np.ones(3))
+    True
+    """
+    return isinstance(array, np.ndarray) or array_module(array) is np
 
 
 def as_array(value: Array) -> Array:
@@ -75,7 +84,7 @@ def use_device(*arrays: Array | None) -> None:
     In each thread, CuPy computes on one current device. NumPy arrays change nothing.
     """
     for array in arrays:
-        if array is not None and array_module(array) is not np:
+        if array is not None and not on_host(array):
             array.device.use()
 
 
@@ -157,7 +166,7 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
     >>> counts
     array([ 0., 11.,  5.])
     """
-    if array_module(target) is np:
+    if on_host(target):
         np.add.at(target, index, values)
     else:
         importlib.import_module("cupyx").scatter_add(target, index, values)
@@ -177,7 +186,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
            [0., 0.],
            [6., 8.]])
     """
-    if array_module(target) is not np or rows.size == 0:
+    if not on_host(target) or rows.size == 0:
         scatter_add(target, rows, values)
         return
     order = np.argsort(rows, kind="stable")  # [2, 0, 2] -> [1, 0, 2]
@@ -212,10 +221,9 @@ def row_dot(a: Array, b: Array) -> Array:
     >>> row_dot(np.array([[1, 2], [3, 4]]), np.array([[1, 1], [0, 2]]))
     array([3, 8])
     """
-    xp = array_module(a)
-    if xp is np and a.dtype.kind != "c":
+    if on_host(a) and a.dtype.kind != "c":
         return np.vecdot(a, b)  # which CuPy lacks, and which conjugates
-    return xp.einsum("...d,...d->...", a, b)
+    return array_module(a).einsum("...d,...d->...", a, b)
 
 
 def row_sum(a: Array) -> Array:

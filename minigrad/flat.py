@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, backend_of, use_device
+from minigrad.backend import Array, array_module, backend_of, on_host, use_device
 from minigrad.memory import BLOCK
 from minigrad.nn import Parameter
 
@@ -84,7 +84,7 @@ class Flat:
         [slice(0, 3, None), slice(7, 9, None)]
         """
         for start, stop in self._runs():
-            step = BLOCK if type(self.data) is np.ndarray else max(stop - start, 1)
+            step = BLOCK if on_host(self.data) else max(stop - start, 1)
             for low in range(start, stop, step):
                 yield slice(low, min(low + step, stop))
 

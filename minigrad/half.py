@@ -18,7 +18,7 @@ refused.
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, move
+from minigrad.backend import Array, array_module, move, on_host
 from minigrad.module import Module, Parameter
 from minigrad.tensor import Tensor
 
@@ -46,7 +46,7 @@ class HalfParameter(Parameter):
     def data(self) -> Array:
         """The numbers as float32: a new array."""
         full = self.stored.astype(np.float32)
-        if type(full) is np.ndarray:
+        if on_host(full):
             full.flags.writeable = False  # what is written there would be lost
         return full
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from minigrad.backend import Array, array_module, backend_of, move, use_device
+from minigrad.backend import Array, array_module, backend_of, move, on_host, use_device
 from minigrad.tensor import CONTAINERS, Tensor, constant, holds_tensor, record
 
 FLOAT64 = np.dtype(np.float64)
@@ -58,7 +58,7 @@ def tensor(
         constant("tensor", "data", data)  # refuses gradients
         data = _stacked("tensor", data)
     data = constant("tensor", "data", data)
-    if array_module(data) is np:
+    if on_host(data):
         is_array = hasattr(data, "__array__")
         data = np.asarray(data)
         if not is_array and data.dtype == FLOAT64:

@@ -47,7 +47,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array, array_module, on_host
 from minigrad.context import Setting
 
 BLOCK = 1 << 17
@@ -88,7 +88,7 @@ def blocks_of(rows: int, row_size: int, like: Array, times: int = 1) -> Iterator
     [slice(0, 128, None), slice(128, 256, None), slice(256, 300, None)]
     """
     step = rows
-    if type(like) is np.ndarray:
+    if on_host(like):
         step = times * BLOCK // max(row_size, 1)
     step = max(step, 1)
     for start in range(0, rows, step):
@@ -229,8 +229,8 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     arena, thread = _in_use.get()
     if (
         arena is None
-        or type(like) is not np.ndarray
         or math.prod(shape) < SMALL
+        or not on_host(like)
         or thread != get_ident()  # inherited, and the arena is another thread's
     ):
         return array_module(like).empty(shape, like.dtype)

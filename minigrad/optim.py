@@ -41,7 +41,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
+from minigrad.backend import Array, array_module, as_array, backend_of, move, on_host, use_device
 from minigrad.flat import Flat
 from minigrad.nn import Parameter
 from minigrad.threads import parallel_map
@@ -312,7 +312,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers:
     norm = as_array(xp.sqrt(sum(squares)))
     if max_norm is None:
         return norm
-    if xp is np and norm <= max_norm:  # on a GPU this question would wait for the device
+    if on_host(norm) and norm <= max_norm:  # on a GPU this question would wait for the device
         return norm
     tiny = 1e-6  # so that a length of 0 is not a division by 0; PyTorch's number
     scale = xp.minimum(1.0, max_norm / (norm + tiny)).astype(norm.dtype)

@@ -32,9 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array, on_host
 from minigrad.blas import blas_threads as blas_threads  # belongs to this interface
 from minigrad.memory import using
 from minigrad.recording import is_recording, recording
@@ -68,12 +66,13 @@ def count_workers(array: Array, workers: int | None) -> int:
 
     A GPU always has one worker. More threads would only wait for each other there.
 
+    >>> import numpy as np
     >>> count_workers(np.zeros(3), workers=2)
     2
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    if array_module(array) is not np:
+    if not on_host(array):
         return 1
     return workers or available_cores()
 

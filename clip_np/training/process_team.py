@@ -41,7 +41,7 @@ from clip_np.training.communicator import Block, ProcessRank, RankError, Sizes, 
 from clip_np.training.communicator.shared_block import aligned
 from clip_np.training.follower import follow, signals_blocked
 from clip_np.training.step import TrainingStep, trained_parameters
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array, on_host
 from minigrad.optim import Optimizer
 
 DEADLINE = 120.0
@@ -99,7 +99,7 @@ class ProcessTeam:
         self.is_open = True
         self._pipes: list[Connection] = []
         parameters = trained_parameters(step.model, step.loss)
-        if array_module(step.model.logit_scale.data) is not np:
+        if not on_host(step.model.logit_scale.data):
             raise ValueError("`processes` share the memory of the host, but the model is on a GPU")
         step.optimizer.repack()  # the model may have been converted since
         sizes = Sizes(

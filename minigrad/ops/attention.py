@@ -42,12 +42,15 @@ arXiv:1706.03762, section 3.2.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, row_dot
+from minigrad.backend import Array, array_module, on_host, row_dot
 from minigrad.inputs import coerce
+from minigrad.kernels import softmax_rows
+from minigrad.kernels.launching import choose, contiguous
 from minigrad.memory import blocks, empty, times
 from minigrad.ops.basic import unbroadcast
 from minigrad.ops.noise import RandomSource, dropout_mask
@@ -103,7 +106,9 @@ def attention(
     )
     scores_shape = (1, *leading, queries, keys)  # (1, B, H, T, N)
     dropout_factors = dropout_mask("attention: dropout", dropout, rng, scores_shape, q)
-    added = additive_mask("attention", mask, inputs.q[0], queries, keys)
+    added = choose(q.data, portable=additive_mask, on_gpu=_mask_for_kernel)(
+        "attention", mask, inputs.q[0], queries, keys
+    )
     output = empty((1, *leading, queries, width), q.data)
     p = _forward(inputs, output, added, dropout_factors)
 
@@ -156,16 +161,22 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
             f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
         )
     batch, length, width = qkv.shape
-    inputs = QKV._make(_split_heads(qkv.data, 3, heads))
-    added = additive_mask("self_attention", mask, inputs.q, length, length)
+    split = choose(qkv.data, portable=_split_heads, on_gpu=_copied_heads)
+    inputs = QKV._make(split(qkv.data, 3, heads))
+    added = choose(qkv.data, portable=additive_mask, on_gpu=_mask_for_kernel)(
+        "self_attention", mask, inputs.q, length, length
+    )
     mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
     output = _split_heads(mixed, 1, heads)[0]  # (B, H, T, D); writing into it fills `mixed`
     p = _forward(inputs, output, added)
 
     def vjp(g: Array) -> Array:
         to_qkv = empty((batch, length, width), g)
-        gradients = QKV._make(_split_heads(to_qkv, 3, heads))  # views of to_qkv
-        _backward(_split_heads(g, 1, heads)[0], inputs, output, p, gradients)
+        to_heads = _split_heads(to_qkv, 3, heads)  # views of to_qkv
+        gradients = choose(p, portable=_as_it_is, on_gpu=_without_gaps)(to_heads)
+        _backward(split(g, 1, heads)[0], inputs, output, p, QKV._make(gradients))
+        if gradients is not to_heads:
+            to_heads[...] = gradients
         return to_qkv
 
     return record("self_attention", mixed, (qkv,), vjp)
@@ -183,6 +194,24 @@ def _split_heads(x: Array, parts: int, heads: int) -> Array:
     return split.transpose(2, 0, 3, 1, 4)  # (parts, B, H, T, D)
 
 
+def _copied_heads(x: Array, parts: int, heads: int) -> Array:
+    """`_split_heads` with a copy, for a GPU, whose products want no gaps.
+
+    CuPy would copy each of the matrices before each product.
+    """
+    return contiguous(_split_heads(x, parts, heads))  # (parts, B, H, T, D)
+
+
+def _as_it_is(heads: Array) -> Array:
+    """Products on a CPU write into views."""
+    return heads
+
+
+def _without_gaps(heads: Array) -> Array:
+    """An array to write products into, on a GPU: all are copied at once then."""
+    return empty(heads.shape, heads)
+
+
 def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
     """A mask of any kind as numbers to add to the scores: 0 to see, -inf to hide.
 
@@ -198,12 +227,7 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
     if mask is None:
         return None
     if isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f'{name}: mask must be None, "causal" or an array, not {mask!r}')
-        if queries != keys:
-            raise ValueError(
-                f"{name}: a causal mask needs as many queries ({queries}) as keys ({keys})"
-            )
+        _check_causal(name, mask, queries, keys)
         values = xp.tri(keys, dtype=bool)  # True on and below the diagonal
     else:
         values = xp.asarray(constant(name, "mask", mask))
@@ -220,6 +244,26 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
     return values.astype(like.real.dtype)
 
 
+def _mask_for_kernel(
+    name: str, mask: Mask, like: Array, queries: int, keys: int
+) -> Array | str | None:
+    """`additive_mask` for the kernel of softmax, which needs no array for "causal"."""
+    if isinstance(mask, str):
+        _check_causal(name, mask, queries, keys)
+        return mask
+    return additive_mask(name, mask, like, queries, keys)
+
+
+def _check_causal(name: str, mask: str, queries: int, keys: int) -> None:
+    """ValueError unless `mask` is "causal" and there are as many queries as keys."""
+    if mask != "causal":
+        raise ValueError(f'{name}: mask must be None, "causal" or an array, not {mask!r}')
+    if queries != keys:
+        raise ValueError(
+            f"{name}: a causal mask needs as many queries ({queries}) as keys ({keys})"
+        )
+
+
 def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     """Whether an array of `shape` broadcasts to `target` without making it larger."""
     sizes = zip(reversed(shape), reversed(target))
@@ -232,31 +276,29 @@ def _scale(q: Array) -> float:
 
 
 def _forward(
-    inputs: QKV, output: Array, mask: Array | None = None, dropout_factors: Array | None = None
+    inputs: QKV,
+    output: Array,
+    mask: Array | str | None = None,
+    dropout_factors: Array | None = None,
 ) -> Array:
     """Write O (B, H, T, D) into `output`, and return P (B, H, T, N) for `_backward`.
 
-    mask is added to the scores. dropout_factors are 0 where a probability is dropped,
-    else 1/(1-p). self_attention goes in blocks of as many samples as stay in the cache,
-    at least one. What `attention` passes is one block.
+    mask is added to the scores; a kernel also knows "causal". dropout_factors are 0
+    where a probability is dropped, else 1/(1-p). self_attention goes in blocks of as
+    many samples as stay in the cache, at least one. What `attention` passes is one
+    block.
     """
     q, k, v = inputs
     xp = array_module(q)
     scale = _scale(q)
     p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
-    # Do the scores need a shift? That is asked before the mask is added, because its
-    # -inf would look like huge scores. A mask of 0 and -inf makes no score larger.
-    only_hides = mask is None or (xp is np and bool(((mask == 0.0) | (mask == -math.inf)).all()))
+    softmax = choose(
+        p, portable=partial(_masked_softmax, _only_hides(mask)), on_gpu=softmax_rows.probabilities
+    )
     for samples in blocks(p):
-        # S = Q K^T / sqrt(D), (b, H, T, N)
-        scores = xp.matmul(q[samples], k[samples].swapaxes(-1, -2), out=p[samples])
-        scores *= scale
-        shift = not (only_hides and safe_without_shift(scores))
-        if mask is not None:
-            scores += _mask_of(mask, samples, q)
-        # P = exp(S) / rowsum(exp(S)): all three stages use the same memory
-        exponentials, sums = exponentiate(scores, shift)
-        probabilities = xp.multiply(exponentials, 1.0 / sums, out=exponentials)
+        # P = softmax(Q K^T / sqrt(D) + mask), (b, H, T, N), all in the same memory
+        products = xp.matmul(q[samples], k[samples].swapaxes(-1, -2), out=p[samples])
+        probabilities = softmax(products, scale, _mask_of(mask, samples, q))
         # O = P V, or (P * M) V
         if dropout_factors is not None:
             probabilities = times(probabilities, dropout_factors[samples])
@@ -264,8 +306,32 @@ def _forward(
     return p
 
 
-def _mask_of(mask: Array, samples: slice, like: Array) -> Array:
+def _masked_softmax(only_hides: bool, products: Array, scale: float, mask: Array | None) -> Array:
+    """P from Q K^T, (b, H, T, N), in the same memory; only_hides: see `_only_hides`."""
+    # S = Q K^T / sqrt(D) + mask
+    scores = products
+    scores *= scale
+    # Do the scores need a shift? That is asked before the mask is added, because its
+    # -inf would look like huge scores. A mask of 0 and -inf makes no score larger.
+    shift = not (only_hides and safe_without_shift(scores))
+    if mask is not None:
+        scores += mask
+    # P = exp(S) / rowsum(exp(S))
+    exponentials, sums = exponentiate(scores, shift)
+    return array_module(scores).multiply(exponentials, 1.0 / sums, out=exponentials)
+
+
+def _only_hides(mask: Array | str | None) -> bool:
+    """Whether a mask consists of 0 and -inf; on a GPU the answer is not waited for."""
+    if mask is None or isinstance(mask, str) or not on_host(mask):
+        return mask is None
+    return bool(((mask == 0.0) | (mask == -math.inf)).all())
+
+
+def _mask_of(mask: Array | str | None, samples: slice, like: Array) -> Array | str | None:
     """The mask of some samples: all of it if every sample has the same."""
+    if mask is None or isinstance(mask, str):
+        return mask
     differs_by_sample = mask.ndim == like.ndim and len(mask) > 1
     return mask[samples] if differs_by_sample else mask
 
@@ -282,18 +348,14 @@ def _backward(
     q, k, v = inputs
     xp = array_module(q)
     scale = _scale(q)
+    softmax_backward = choose(p, portable=_softmax_backward, on_gpu=_launch_backward)
     for samples in blocks(p):
         g_block, p_block = g[samples], p[samples]
         # dP = G V^T, or (G V^T) * M, (b, H, T, N)
         d_p = xp.matmul(g_block, v[samples].swapaxes(-1, -2), out=empty(p_block.shape, p))
         if dropout_factors is not None:
             d_p *= dropout_factors[samples]
-        # dS = P * (dP - rowsum(P * dP)), with g_i . o_i for the row sums
-        d_s = d_p
-        d_s -= row_dot(g_block, output[samples])[..., None]
-        d_s *= p_block
-        # dQ and dK both need dS / sqrt(D)
-        d_s *= scale
+        d_s = softmax_backward(d_p, p_block, g_block, output[samples], scale)
         xp.matmul(d_s, k[samples], out=gradients.q[samples])
         xp.matmul(d_s.swapaxes(-1, -2), q[samples], out=gradients.k[samples])
         # dV = P^T G, or (P * M)^T G
@@ -301,3 +363,18 @@ def _backward(
         if dropout_factors is not None:
             mixed_by = times(p_block, dropout_factors[samples])
         xp.matmul(mixed_by.swapaxes(-1, -2), g_block, out=gradients.v[samples])
+
+
+def _softmax_backward(d_p: Array, p: Array, g: Array, output: Array, scale: float) -> Array:
+    """dS / sqrt(D), which dQ and dK both need, in the memory of dP, (b, H, T, N)."""
+    # dS = P * (dP - rowsum(P * dP)), with g_i . o_i for the row sums
+    d_s = d_p
+    d_s -= row_dot(g, output)[..., None]
+    d_s *= p
+    d_s *= scale
+    return d_s
+
+
+def _launch_backward(d_p: Array, p: Array, g: Array, output: Array, scale: float) -> Array:
+    """`_softmax_backward` by the kernel, which adds up the row sums by itself."""
+    return softmax_rows.gradient(d_p, p, scale)

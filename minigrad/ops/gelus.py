@@ -17,8 +17,8 @@ trained with; OpenAI's CLIP was trained with quick_gelu:
                      Phi'(x) = 1.702 Phi(x) (1 - Phi(x))
 
 The derivative is made in the forward pass, block by block, while the block is in the
-cache and its intermediate results are at hand (`_x_times`). The backward pass is one
-multiplication.
+cache and its intermediate results are at hand (`_gelu_forward`). The backward pass is
+one multiplication. (A GPU computes it anew: minigrad/kernels/gelu_elements.py.)
 
 The plain forms: minigrad/plain.py. Hendrycks & Gimpel 2016, "Gaussian Error Linear
 Units (GELUs)", arXiv:1606.08415.
@@ -28,10 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from minigrad.backend import Array, array_module
 from minigrad.inputs import floating
+from minigrad.kernels import gelu_elements
+from minigrad.kernels.launching import choose
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.error_function import check_erf_dtype, erf_and_decay
 from minigrad.plain import CUBIC, SIGMOID_FACTOR
@@ -44,15 +47,26 @@ SATURATED = 10.0
 """From here on, tanh(u) is 1 to the last bit of float64. Larger v^3 might overflow."""
 
 
-def _x_times(name: str, x: Tensor, fill: Callable) -> Tensor:
-    """y = x Phi(x), with its derivative Phi + x Phi'.
+def _x_times(name: str, x: Tensor, fill: Callable, kernels: gelu_elements.Pair) -> Tensor:
+    """y = x Phi(x).
 
     fill(v, phi, slope) writes Phi(v) into the array phi, and Phi'(v) into the array
     slope unless that is None.
     """
-    value = as_rows(x.data)  # (N, W)
+    forward = choose(x.data, portable=partial(_gelu_forward, fill), on_gpu=kernels.forward)
+    y, kept = forward(x.data, x.requires_grad and is_recording())
+
+    def vjp(g: Array) -> Array:
+        return choose(kept, portable=_gelu_backward, on_gpu=kernels.backward)(g, kept)
+
+    return record(name, y.reshape(x.shape), (x,), vjp)  # shape of x
+
+
+def _gelu_forward(fill: Callable, x: Array, needs: bool) -> tuple[Array, Array | None]:
+    """y = x Phi(x), (N, W), and if a gradient `needs` it, Phi + x Phi'."""
+    value = as_rows(x)  # (N, W)
     y = empty(value.shape, value)
-    derivative = empty(value.shape, value) if x.requires_grad and is_recording() else None
+    derivative = empty(value.shape, value) if needs else None
     for rows in blocks(value):
         v = value[rows]
         phi = y[rows]
@@ -64,12 +78,12 @@ def _x_times(name: str, x: Tensor, fill: Callable) -> Tensor:
             slope += phi
         # y = Phi x, in the memory of Phi
         phi *= v
+    return y, derivative
 
-    def vjp(g: Array) -> Array:
-        assert derivative is not None  # a vjp runs only if it was recorded
-        return times(g, derivative.reshape(g.shape))  # shape of x
 
-    return record(name, y.reshape(x.shape), (x,), vjp)  # shape of x
+def _gelu_backward(g: Array, derivative: Array) -> Array:
+    """The gradient of x, in the shape of g."""
+    return times(g, derivative.reshape(g.shape))  # shape of x
 
 
 def quick_gelu(x: Any) -> Tensor:
@@ -93,7 +107,7 @@ def quick_gelu(x: Any) -> Tensor:
             slope *= phi
             slope *= SIGMOID_FACTOR
 
-    return _x_times("quick_gelu", x, fill)
+    return _x_times("quick_gelu", x, fill, gelu_elements.QUICK_GELU)
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
@@ -110,9 +124,9 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
     if approximate == "tanh":
-        return _x_times("gelu", x, _fill_by_tanh)
+        return _x_times("gelu", x, _fill_by_tanh, gelu_elements.TANH_GELU)
     check_erf_dtype(x.data)
-    return _x_times("gelu", x, _fill_by_erf)
+    return _x_times("gelu", x, _fill_by_erf, gelu_elements.GELU)
 
 
 def _fill_by_erf(v: Array, phi: Array, slope: Array | None) -> None:

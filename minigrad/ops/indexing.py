@@ -20,7 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, add_rows, array_module, check_indices, move, scatter_add
+from minigrad.backend import (
+    Array,
+    add_rows,
+    array_module,
+    check_indices,
+    move,
+    on_host,
+    scatter_add,
+)
 from minigrad.inputs import coerce, floating, tensor
 from minigrad.ops.reductions import normalise_axes
 from minigrad.tensor import Tensor, constant, record
@@ -43,7 +51,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     shape = x.shape
     dtype = x.dtype
     try:
-        if not is_basic and xp is not np:
+        if not is_basic and not on_host(x.data):
             parts = _checked_index(xp, parts, shape)
         value = x.data[parts]
     except IndexError as error:
@@ -68,8 +76,8 @@ def _checked_index(xp: Any, parts: tuple, shape: tuple[int, ...]) -> tuple:
     that is broadcast.
     """
     parts = tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
-    on_host = tuple(move(part, "numpy") if hasattr(part, "dtype") else part for part in parts)
-    np.broadcast_to(np.False_, shape)[on_host]
+    host_parts = tuple(move(part, "numpy") if hasattr(part, "dtype") else part for part in parts)
+    np.broadcast_to(np.False_, shape)[host_parts]
     return tuple(xp.asarray(part) if isinstance(part, np.ndarray) else part for part in parts)
 
 

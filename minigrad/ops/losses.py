@@ -28,6 +28,8 @@ from typing import Any
 
 from minigrad.backend import Array, array_module, check_indices, row_sum
 from minigrad.inputs import coerce, floating
+from minigrad.kernels import cross_entropy_rows
+from minigrad.kernels.launching import choose
 from minigrad.ops.choice import where
 from minigrad.ops.probabilities import log_softmax
 from minigrad.ops.reductions import finite_maximum
@@ -79,11 +81,27 @@ def cross_entropy(
 def _of_usual_labels(logits: Tensor, labels: Array, reduction: str) -> Tensor:
     """The fast form: integer labels; no class weights, ignored labels or smoothing."""
     _check_labels(logits, labels, reduction)
-    xp = array_module(logits.data)
     shape = logits.shape
     count = labels.size
+    scale = 1.0 / count if reduction == "mean" else 1.0
     x = logits.data.reshape(count, shape[-1])  # (N, C)
-    at_label = (xp.arange(count), xp.asarray(labels).reshape(-1))  # picks (N,)
+    forward = choose(x, portable=_cross_entropy_forward, on_gpu=cross_entropy_rows.forward)
+    losses, p, kept_labels = forward(x, labels.reshape(-1))  # (N,)
+
+    def vjp(g: Array) -> Array:
+        g = g if g.ndim == 0 else g.reshape(-1)  # (N,) or ()
+        backward = choose(p, portable=_cross_entropy_backward, on_gpu=cross_entropy_rows.backward)
+        return backward(g, p, kept_labels, scale).reshape(shape)  # (..., C)
+
+    value = losses.reshape(shape[:-1]) if reduction == "none" else losses.sum() * scale  # (...)
+    return record("cross_entropy", value, (logits,), vjp)
+
+
+def _cross_entropy_forward(x: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """The losses (N,), and for the backward pass p (N, C) and the labels; x (N, C)."""
+    xp = array_module(x)
+    labels = xp.asarray(labels)
+    at_label = (xp.arange(len(x)), labels)  # picks (N,)
     shifted = x - finite_maximum(x, -1)  # x - m, (N, C)
     shifted_at_label = shifted[at_label]  # (N,)
     exponentials = xp.exp(shifted, out=shifted)
@@ -93,18 +111,17 @@ def _of_usual_labels(logits: Tensor, labels: Array, reduction: str) -> Tensor:
     losses = xp.log(sums) - shifted_at_label  # (N,)
     # p = exp(x - m) / sum(exp(x - m))
     exponentials /= sums[:, None]
-    probabilities = exponentials  # (N, C)
-    scale = 1.0 / count if reduction == "mean" else 1.0
+    return losses, exponentials, labels
 
-    def vjp(g: Array) -> Array:
-        # dL/dx = (p - one_hot(label)) times the gradient of the sample's loss
-        per_sample = (scale * g).reshape(-1, 1)  # (N, 1) or (1, 1)
-        gradient = probabilities * per_sample
-        gradient[at_label] -= xp.broadcast_to(per_sample[:, 0], (count,))
-        return gradient.reshape(shape)  # shape of logits
 
-    value = losses.reshape(shape[:-1]) if reduction == "none" else losses.sum() * scale  # (...)
-    return record("cross_entropy", value, (logits,), vjp)
+def _cross_entropy_backward(g: Array, p: Array, labels: Array, scale: float) -> Array:
+    """(p - one_hot(label)) g, (N, C), from the gradient g of the losses, (N,) or ()."""
+    xp = array_module(g)
+    per_sample = (scale * g).reshape(-1, 1)  # (N, 1) or (1, 1)
+    gradient = p * per_sample
+    at_label = (xp.arange(len(p)), labels)  # picks (N,)
+    gradient[at_label] -= xp.broadcast_to(per_sample[:, 0], (len(p),))
+    return gradient
 
 
 def _check_labels(logits: Tensor, labels: Array, reduction: str) -> None:

@@ -31,8 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, column_sum, row_dot
+from minigrad.backend import Array, array_module, column_sum, on_host, row_dot
 from minigrad.inputs import coerce, floating
+from minigrad.kernels import layer_norm_rows
+from minigrad.kernels.launching import choose
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.reductions import reduced_axes, scale_for_squares
 from minigrad.tensor import Tensor, constant, record
@@ -41,7 +43,8 @@ from minigrad.tensor import Tensor, constant, record
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     """The fast form of `plain.layer_norm`: weight (x - mean) / sqrt(var + eps) + bias.
 
-    Mean and variance are taken over the last axis. A block of rows stays in the cache.
+    Mean and variance are taken over the last axis. On a CPU a block of rows stays in
+    the cache; on a GPU one launch does all (minigrad/kernels/layer_norm_rows.py).
     x (..., D), weight (D,), bias (D,) -> (..., D).
 
     >>> y = layer_norm([[1.0, 3.0], [7.0, 5.0]], weight=[1.0, 10.0], bias=[0.0, 0.0])
@@ -52,52 +55,70 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     _check_layer_norm(x, weight, bias)
     eps = float(constant("layer_norm", "eps", eps))
     shape = x.shape
-    one_over_width = 1.0 / max(shape[-1], 1)
-    data = as_rows(x.data)  # (N, D)
-    w = weight.data
-    xp = array_module(data)
-    h = empty(data.shape, data)  # (N, D)
-    y = empty(data.shape, data)  # (N, D)
-    inverse_std = empty(data.shape[:1], data)  # (N,)
-    average = xp.full_like(w, one_over_width)  # rows @ average: half the time of .mean
-    for rows in blocks(data):
-        # h = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)
-        # The mean is taken away twice: at 1e6, float32 knows a mean to 0.06 only.
-        block = xp.subtract(data[rows], (data[rows] @ average)[:, None], out=h[rows])
-        block -= (block @ average)[:, None]
-        inverse_std[rows] = _inverse_std(block, one_over_width, eps)
-        block *= inverse_std[rows, None]
-        # y = w h + b
-        xp.multiply(block, w, out=y[rows])
-        y[rows] += bias.data
+    data, w = as_rows(x.data), weight.data  # (N, D), (D,)
+    forward = choose(data, portable=_layer_norm_forward, on_gpu=layer_norm_rows.forward)
+    y, h, inverse_std = forward(data, w, bias.data, eps)
     x_needs = x.requires_grad
 
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = as_rows(g)  # (N, D)
-        to_x = empty(g.shape, g) if x_needs else None
-        to_weight = xp.zeros_like(w)
-        to_bias = xp.zeros_like(w)
-        weighted_average = w * one_over_width
-        for rows in blocks(g):
-            g_block, h_block = g[rows], h[rows]  # (n, D)
-            # dL/dw = sum of g h, dL/db = sum of g
-            product = times(g_block, h_block)
-            to_weight += column_sum(product)
-            to_bias += column_sum(g_block)
-            if to_x is None:
-                continue
-            mean_gwh = product @ weighted_average  # mean(g w h), (n,)
-            mean_gw = g_block @ weighted_average  # mean(g w), (n,)
-            # removed = h mean(g w h) + mean(g w), in the memory of g h
-            removed = xp.multiply(h_block, mean_gwh[:, None], out=product)
-            removed += mean_gw[:, None]
-            # dL/dx = (g w - removed) / std(x)
-            block = xp.multiply(g_block, w, out=to_x[rows])
-            block -= removed
-            block *= inverse_std[rows, None]
+        backward = choose(h, portable=_layer_norm_backward, on_gpu=layer_norm_rows.backward)
+        to_x, to_weight, to_bias = backward(g, h, inverse_std, w, x_needs)
         return None if to_x is None else to_x.reshape(shape), to_weight, to_bias  # (..., D)
 
     return record("layer_norm", y.reshape(shape), (x, weight, bias), vjp)  # (..., D)
+
+
+def _layer_norm_forward(
+    x: Array, weight: Array, bias: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """y (N, D), and for the backward pass h (N, D) and 1 / std (N,); x (N, D)."""
+    xp = array_module(x)
+    one_over_width = 1.0 / x.shape[1]
+    y = empty(x.shape, x)  # (N, D)
+    h = empty(x.shape, x)  # (N, D)
+    inverse_std = empty(x.shape[:1], x)  # (N,)
+    average = xp.full_like(weight, one_over_width)  # rows @ average: half the time of .mean
+    for rows in blocks(x):
+        # h = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)
+        # The mean is taken away twice: at 1e6, float32 knows a mean to 0.06 only.
+        block = xp.subtract(x[rows], (x[rows] @ average)[:, None], out=h[rows])
+        block -= (block @ average)[:, None]
+        inverse_std[rows] = _inverse_std(block, one_over_width, eps)
+        block *= inverse_std[rows, None]
+        # y = w h + b
+        xp.multiply(block, weight, out=y[rows])
+        y[rows] += bias
+    return y, h, inverse_std
+
+
+def _layer_norm_backward(
+    g: Array, h: Array, inverse_std: Array, weight: Array, x_needs: bool
+) -> tuple[Array | None, Array, Array]:
+    """dL/dx (N, D), or None unless `x_needs` it; dL/dweight and dL/dbias (D,)."""
+    xp = array_module(g)
+    to_x = empty(g.shape, g) if x_needs else None
+    to_weight = xp.zeros_like(weight)
+    to_bias = xp.zeros_like(weight)
+    weighted_average = weight * (1.0 / g.shape[1])
+    for rows in blocks(g):
+        g_block, h_block = g[rows], h[rows]  # (n, D)
+        # dL/dw = sum of g h, dL/db = sum of g
+        product = times(g_block, h_block)
+        to_weight += column_sum(product)
+        to_bias += column_sum(g_block)
+        if to_x is None:
+            continue
+        mean_gwh = product @ weighted_average  # mean(g w h), (n,)
+        mean_gw = g_block @ weighted_average  # mean(g w), (n,)
+        # removed = h mean(g w h) + mean(g w), in the memory of g h
+        removed = xp.multiply(h_block, mean_gwh[:, None], out=product)
+        removed += mean_gw[:, None]
+        # dL/dx = (g w - removed) / std(x)
+        block = xp.multiply(g_block, weight, out=to_x[rows])
+        block -= removed
+        block *= inverse_std[rows, None]
+    return to_x, to_weight, to_bias
 
 
 def _inverse_std(block: Array, one_over_width: float, eps: float) -> Array:
@@ -115,10 +136,10 @@ def _inverse_std(block: Array, one_over_width: float, eps: float) -> Array:
 def _fit_their_type(squares: Array) -> bool:
     """Whether no sum of squares is too large for its type.
 
-    On a GPU the question would cost more than the answer is worth. There the answer is
-    yes, and vectors with an infinite sum become zeros, as in PyTorch.
+    On a GPU the program would have to wait for the answer. There it is yes, and vectors
+    with an infinite sum become zeros, as in PyTorch.
     """
-    return type(squares) is not np.ndarray or bool(np.isfinite(squares).all())
+    return not on_host(squares) or bool(np.isfinite(squares).all())
 
 
 def _check_layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> None:

@@ -27,10 +27,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from minigrad.backend import Array, array_module, row_sum
+from minigrad.backend import Array, array_module, on_host, row_sum
 from minigrad.inputs import floating
+from minigrad.kernels import softmax_rows
+from minigrad.kernels.launching import choose
 from minigrad.ops.reductions import finite_maximum, normalise_axes, reduced_axes
 from minigrad.ops.shape import reshape
 from minigrad.tensor import Tensor, constant, record
@@ -44,7 +44,7 @@ def safe_without_shift(scores: Array) -> bool:
     On a GPU the answer is always no: there the maxima are quick, and the question would
     make the processor wait for the device.
     """
-    if type(scores) is not np.ndarray or scores.size == 0:
+    if not on_host(scores) or scores.size == 0:
         return False
     return max(-scores.real.min(), scores.real.max()) < SAFE_SCORE
 
@@ -76,15 +76,34 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
     (axis,) = normalise_axes("softmax", axis, x.ndim)
     xp = array_module(x.data)
     scores = xp.moveaxis(x.data, axis, -1).copy()  # (..., N), `axis` is the last one
-    # p = exp(x - m) / sum(exp(x - m))
-    exponentials, sums = exponentiate(scores, shift=not safe_without_shift(scores))
-    exponentials /= sums
-    p = xp.moveaxis(exponentials, -1, axis)  # shape of x
+    forward = choose(scores, portable=_softmax_forward, on_gpu=softmax_rows.probabilities)
+    rows = forward(scores)  # (..., N)
+    p = xp.moveaxis(rows, -1, axis)  # shape of x
 
     def vjp(g: Array) -> Array:
-        return p * (g - (g * p).sum(axis=axis, keepdims=True))
+        backward = choose(p, portable=_softmax_gradient, on_gpu=_launch_gradient)
+        return backward(g, p, axis)
 
     return record("softmax", p, (x,), vjp)
+
+
+def _softmax_forward(scores: Array) -> Array:
+    """p = exp(x - m) / sum(exp(x - m)) along the last axis, in the scores' memory."""
+    exponentials, sums = exponentiate(scores, shift=not safe_without_shift(scores))
+    exponentials /= sums
+    return exponentials
+
+
+def _softmax_gradient(g: Array, p: Array, axis: int) -> Array:
+    """p (g - sum(g p)) along `axis`."""
+    return p * (g - (g * p).sum(axis=axis, keepdims=True))
+
+
+def _launch_gradient(g: Array, p: Array, axis: int) -> Array:
+    """`_softmax_gradient` by the kernel, which wants `axis` to be the last one."""
+    xp = array_module(g)
+    d = xp.moveaxis(g, axis, -1).copy()  # (..., N)
+    return xp.moveaxis(softmax_rows.gradient(d, xp.moveaxis(p, axis, -1)), -1, axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Tensor:

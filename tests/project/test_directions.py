@@ -33,13 +33,20 @@ ALLOWED["data"] = {"files"}
 # minigrad: a file may use the files of the rows above its own; in a row, those to its
 # left.
 ROWS = (
-    ("context", "backend", "memory", "blas", "recording", "threads"),
+    ("context", "backend", "memory", "blas", "recording", "threads", "kernels.launching"),
     ("declared", "tape", "tensor", "derivatives", "operators"),
     ("inputs",),
     ("ops.basic", "ops.choice", "ops.elementary"),
     ("ops.reductions", "ops.accumulations", "ops.shape", "ops.indexing"),
     ("ops.linear", "ops.contractions"),
     ("ops.error_function", "ops.activation", "plain", "plain_adamw", "plain_images"),
+    (
+        "kernels.layer_norm_rows",
+        "kernels.softmax_rows",
+        "kernels.cross_entropy_rows",
+        "kernels.gelu_elements",
+        "kernels.catalogue",
+    ),
     (
         "ops.gelus",
         "ops.probabilities",

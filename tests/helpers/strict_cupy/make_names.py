@@ -96,7 +96,7 @@ def describe(holder, wanted=None):
 
 def main():
     shared = [name for name in dir(cupy) if hasattr(np, name)]
-    extra = ["asnumpy", "get_array_module", "get_default_memory_pool"]
+    extra = ["asnumpy", "get_array_module", "get_default_memory_pool", "RawKernel"]
     operators = [name for name in dir(cupy.ndarray) if re.fullmatch(r"__\w+__", name)]
     ufuncs = {
         name: getattr(cupy, name) for name in shared if isinstance(getattr(cupy, name), cupy.ufunc)

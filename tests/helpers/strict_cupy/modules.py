@@ -10,6 +10,7 @@ import numpy as np
 from strict_cupy import array as strict
 from strict_cupy import device
 from strict_cupy.array import NAMES, ndarray
+from strict_cupy.kernels import RawKernel
 
 DRIVER, RUNTIME = 12_090, 12_090
 WAITS = {"nonzero", "flatnonzero", "argwhere", "unique", "extract"}  # sizes known to the GPU only
@@ -125,7 +126,7 @@ def make() -> dict[str, types.ModuleType]:
         np,
         **{"cuda": cuda, "random": random, "linalg": linalg, "lib": lib, "ndarray": ndarray},
         **{"asarray": _asarray, "asanyarray": _asarray, "array": _array, "where": _where},
-        **{"take": _take, "take_along_axis": _take_along_axis},
+        **{"take": _take, "take_along_axis": _take_along_axis, "RawKernel": RawKernel},
         asnumpy=lambda a: a.get(),
         get_default_memory_pool=lambda: device.pool,
     )
