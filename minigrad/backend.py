@@ -166,10 +166,7 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
     >>> counts
     array([ 0., 11.,  5.])
     """
-    if on_host(target):
-        np.add.at(target, index, values)
-    else:
-        importlib.import_module("cupyx").scatter_add(target, index, values)
+    array_module(target).add.at(target, index, values)
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:

@@ -245,8 +245,9 @@ COMPLEX_STEP = of(
 
 BACKEND = of(
     "minigrad.backend",
-    ("buffered += with repeated indices", "scatter_add", "np.add.at(target, index, values)",
-     "target[index] += values", "NumPy writes each position once"),
+    ("buffered += with repeated indices", "scatter_add",
+     "array_module(target).add.at(target, index, values)", "target[index] += values",
+     "NumPy writes each position once"),
     ("only the first of equal rows", "_sum_runs", "np.add.reduceat(values, starts, axis=0)",
      "values[starts]", "a sum over a run taken for its first element"),
     ("only the first of equal wide rows", "_sum_runs", ".sum(axis=0)", "[0]",

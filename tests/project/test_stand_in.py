@@ -346,7 +346,7 @@ def a_checkpoint(directory):
 
 CLAMP, UPDATE = "clip_np.losses.similarity.clamp_logit_scale", "minigrad.optim.AdamW.update"
 SCATTER = "minigrad.backend.scatter_add"
-OF_CUPYX = 'importlib.import_module("cupyx").scatter_add(target, index, values)'
+ADD_AT = "array_module(target).add.at(target, index, values)"
 BETA = "mean *= beta1"
 MISTAKES = {  # function, what stands there, what is put there, what notices, what it says
     "float(x) in the step": (
@@ -359,7 +359,7 @@ MISTAKES = {  # function, what stands there, what is put there, what notices, wh
         *(five_steps, "different backends"),
     ),
     "last-write-wins embedding rows": (
-        *(SCATTER, OF_CUPYX, "target[index] += values"),
+        *(SCATTER, ADD_AT, "target[index] += values"),
         *(five_steps, "Not equal to tolerance"),
     ),
     "an out-of-range id": (
@@ -370,8 +370,8 @@ MISTAKES = {  # function, what stands there, what is put there, what notices, wh
         *(CLAMP, "array_module(scale).clip", "np.clip"),
         *(five_steps, "numpy.clip was given an array of the device"),
     ),
-    "a missing cupyx import": (
-        *(SCATTER, OF_CUPYX, "cupyx.scatter_add(target, index, values)"),
+    "a missing import": (
+        *(SCATTER, ADD_AT, "cupyx.scatter_add(target, index, values)"),
         *(five_steps, "'cupyx' is not defined"),
     ),
     "a where= reduction": (

@@ -51,9 +51,9 @@ def _take_along_axis(a, indices, axis):
     return strict.compute(np.take_along_axis, (a, wrapped, axis), {})
 
 
-def _scatter_add(a, slices, value):
-    where, sources = a._index(slices), []
-    target, values = strict.to_host(a, sources), strict.to_host(value, sources)
+def _add_at(a, indices, b=None):
+    where, sources = a._index(indices), []
+    target, values = strict.to_host(a, sources), strict.to_host(b, sources)
     np.add.at(target, where, values)
 
 
@@ -90,6 +90,8 @@ class Module(types.ModuleType):
         value = getattr(self._source, name)
         if table[name] is not None:
             value = _checked(self.__name__, name, table[name], value)
+        if name == "add":
+            value.at = _add_at
         setattr(self, name, value)
         return value
 
@@ -130,7 +132,7 @@ def make() -> dict[str, types.ModuleType]:
         asnumpy=lambda a: a.get(),
         get_default_memory_pool=lambda: device.pool,
     )
-    cupyx = Module("cupyx", None, scatter_add=_scatter_add)
+    cupyx = Module("cupyx", None)
     found = (cupy, cupyx, cuda, random, linalg, lib, stride_tricks)
     return {module.__name__: module for module in found}
 
