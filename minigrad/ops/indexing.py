@@ -16,6 +16,7 @@ picks along one axis. `embedding` picks rows of a table of vectors, one for each
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from minigrad.backend import (
     scatter_add,
 )
 from minigrad.inputs import coerce, floating, tensor
+from minigrad.kernels import added_rows
+from minigrad.kernels.launching import choose
 from minigrad.ops.reductions import normalise_axes
 from minigrad.tensor import Tensor, constant, record
 
@@ -110,13 +113,13 @@ def embedding(weight: Any, ids: Any) -> Tensor:
 
 def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
     """`take` along a non-negative axis; `name` is the operation that asks for it."""
-    indices = tensor(constant(name, "indices", indices)).data
+    indices = move(tensor(constant(name, "indices", indices)).data, "numpy")
     check_indices(name, indices, x.shape[axis])
     xp = array_module(x.data)
     shape = x.shape
     dtype = x.dtype
-    indices = xp.asarray(indices)
-    value = xp.take(x.data, indices, axis=axis)  # the shape of `indices` in place of the axis
+    placed = xp.asarray(indices)
+    value = xp.take(x.data, placed, axis=axis)  # the shape of `indices` in place of the axis
     rest = (*shape[:axis], *shape[axis + 1 :])
     picked_axes = tuple(range(axis, axis + indices.ndim))
     front_axes = tuple(range(indices.ndim))
@@ -127,7 +130,9 @@ def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
         gradient = xp.zeros(shape, dtype)
         # gradient[..., i, ...] += the slices that were picked at i
         rows = xp.moveaxis(gradient, axis, 0)  # (V, *rest), a view
-        add_rows(rows, indices.reshape(-1), slices)  # (n,)
+        on_gpu = partial(added_rows.add_rows, on_gpu=placed.reshape(-1))
+        add = choose(g, portable=add_rows, on_gpu=on_gpu)
+        add(rows, indices.reshape(-1), slices)  # (n,)
         return gradient
 
     return record(name, value, (x,), vjp)

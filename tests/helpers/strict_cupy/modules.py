@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from strict_cupy import array as strict
-from strict_cupy import device
+from strict_cupy import cublas, device, streams
 from strict_cupy.array import NAMES, ndarray
 from strict_cupy.kernels import RawKernel
 
@@ -118,7 +118,10 @@ def make() -> dict[str, types.ModuleType]:
         getDeviceCount=lambda: device.DEVICES,
     )
     memory = types.SimpleNamespace(OutOfMemoryError=device.OutOfMemoryError)
-    cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=device.Device)
+    queues = {"Stream": streams.Stream, "get_current_stream": streams.get_current_stream}
+    own = {"runtime": runtime, "memory": memory, "Device": device.Device, **queues}
+    own |= {"cublas": cublas, "get_cublas_handle": cublas.get_cublas_handle}
+    cuda = Module("cupy.cuda", None, **own)
     random = Module("cupy.random", np.random, default_rng=Generator, Generator=Generator)
     linalg = Module("cupy.linalg", np.linalg)
     stride_tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks)
