@@ -211,7 +211,7 @@ INDEXING = of(
     ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
      "right for the default axis"),
     ("last write wins in embedding", "_pick",
-     "add(rows, indices.reshape(-1), slices)", "rows[indices.reshape(-1)] = slices",
+     "add(rows, picks, slices)", "rows[picks] = slices",
      "a word that occurs three times learns once"),
 )  # fmt: skip
 

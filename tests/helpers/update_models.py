@@ -36,9 +36,9 @@ def column_sums(x, sums, rows, width, *, blocks):
     sums[...] = x.reshape(rows, width).astype(float).sum(axis=0)
 
 
-def add_rows(table, values, order, ids, stops, runs, width, *, blocks):
+def add_rows(table, values, order, rows, stops, runs, width, *, blocks):
     table, values = table.reshape(-1, width), values.reshape(-1, width).astype(float)
-    for start, stop, row in zip([0, *stops[: runs - 1]], stops[:runs], ids[:runs]):
+    for start, stop, row in zip([0, *stops[: runs - 1]], stops[:runs], rows[:runs]):
         table[row] += values[order[start:stop]].sum(axis=0).astype(table.dtype)
 
 
