@@ -102,12 +102,15 @@ def move(array: Array, backend: str) -> Array:
         return array
     if backend == "numpy":
         return array.get()
-    _device(backend).use()
+    device_of_backend(backend).use()
     return sys.modules["cupy"].asarray(array)
 
 
-def _device(backend: str) -> Any:
-    """The cupy.cuda.Device that `backend` names."""
+def device_of_backend(backend: str) -> Any:
+    """The cupy.cuda.Device that `backend` names: "cupy" or "cupy:1".
+
+    Raises as `move` does.
+    """
     name, _, number = backend.partition(":")
     if name != "cupy" or (number and not number.isdigit()):
         raise ValueError(f'backend must be "numpy", "cupy" or "cupy:1", not {backend!r}')
@@ -166,10 +169,7 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
     >>> counts
     array([ 0., 11.,  5.])
     """
-    if on_host(target):
-        np.add.at(target, index, values)
-    else:
-        importlib.import_module("cupyx").scatter_add(target, index, values)
+    array_module(target).add.at(target, index, values)
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:
@@ -187,7 +187,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
            [6., 8.]])
     """
     if not on_host(target) or rows.size == 0:
-        scatter_add(target, rows, values)
+        scatter_add(target, array_module(target).asarray(rows), values)
         return
     order = np.argsort(rows, kind="stable")  # [2, 0, 2] -> [1, 0, 2]
     ordered = rows[order]  # [0, 2, 2]
@@ -234,7 +234,7 @@ def row_sum(a: Array) -> Array:
     >>> row_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([3., 7.])
     """
-    return a @ array_module(a).ones(a.shape[-1], a.dtype)
+    return a @ np.ones(a.shape[-1], a.dtype) if on_host(a) else a.sum(axis=-1)
 
 
 def column_sum(a: Array) -> Array:
@@ -243,4 +243,4 @@ def column_sum(a: Array) -> Array:
     >>> column_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([4., 6.])
     """
-    return array_module(a).ones(a.shape[0], a.dtype) @ a
+    return np.ones(a.shape[0], a.dtype) @ a if on_host(a) else a.sum(axis=0)

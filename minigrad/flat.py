@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minigrad.backend import Array, array_module, backend_of, on_host, use_device
+from minigrad.kernels import flat_gradients
+from minigrad.kernels.launching import choose
 from minigrad.memory import BLOCK
 from minigrad.nn import Parameter
 
@@ -108,7 +110,7 @@ class Flat:
         >>> flat.gradient(slice(2, 8))
         array([1., 2., 2., 2., 2., 3.])
         """
-        gathered = array_module(self.data).empty(block.stop - block.start, self.data.dtype)
+        pieces = []
         # `stops` rises, so a binary search finds the first parameter with a stop beyond
         # the start of the block.
         index = bisect.bisect_right(self.stops, block.start)
@@ -119,7 +121,12 @@ class Flat:
             high = min(self.stops[index], block.stop)
             gradient = self.parameters[index].grad
             assert gradient is not None  # `blocks` leaves parameters without a gradient out
-            numbers = gradient.reshape(-1)  # (n,)
-            gathered[low - block.start : high - block.start] = numbers[low - start : high - start]
+            pieces.append(gradient.reshape(-1)[low - start : high - start])  # (n,)
             index += 1
-        return gathered
+        gather = choose(self.data, portable=_join, on_gpu=flat_gradients.gather)
+        return gather(pieces, self.data)
+
+
+def _join(pieces: Sequence[Array], like: Array) -> Array:
+    """One array of all numbers, one after the other, in the dtype of `like`."""
+    return array_module(like).concatenate(pieces, dtype=like.dtype)

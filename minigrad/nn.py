@@ -119,8 +119,9 @@ class Linear(Module):
         if bias:
             self.bias = uniform(rng, (out_features,), bound) if std is None else zeros(out_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, in_full(self.weight), self.bias)
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """The result, added to `residual` (..., out_features) if there is one."""
+        return linear(x, in_full(self.weight), self.bias, residual)
 
 
 class Conv2d(Module):

@@ -37,16 +37,27 @@ and 2017, arXiv:1608.03983 (cosine schedule).
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move, on_host, use_device
+from minigrad.backend import Array, array_module, backend_of, move, on_host, use_device
+from minigrad.clipping import clip_grad_norm as clip_grad_norm  # belongs to this interface
 from minigrad.flat import Flat
+from minigrad.kernels import adamw_update
+from minigrad.kernels.launching import choose
 from minigrad.nn import Parameter
 from minigrad.threads import parallel_map
 
 GROUP_KEYS = {"params", "lr", "lr_factor", "weight_decay"}
+
+
+class Stretch(NamedTuple):
+    """A block of a group's numbers, and their gradient if it is gathered already."""
+
+    group: int
+    block: slice
+    gradient: Array | None
 
 
 class Optimizer:
@@ -75,28 +86,48 @@ class Optimizer:
             for flat in self.flats
         ]
 
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+    def update(
+        self, p: Array, g: Array, factor: Array | None, moments: list[Array], group: dict[str, Any]
+    ) -> None:
         """Move the numbers p in place, against the gradient g. A subclass defines this.
 
         p, g and the moments are arrays of one length: a block of the group's long ones.
-        The moments are changed in place, too, and g may be overwritten.
+        The moments are changed in place, too, and g may be overwritten. g is multiplied
+        by `factor`, (), before anything else, unless that is None.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def step(self, workers: int = 1) -> None:
         """Update every parameter that has a gradient, on `workers` threads."""
-        self.step_count += 1
         self.repack()
-        work = [(index, block) for index, flat in enumerate(self.flats) for block in flat.blocks()]
+        self.move(self.stretches(), None, workers)
 
-        def update_block(item: tuple[int, slice]) -> None:
-            index, block = item
-            flat = self.flats[index]
+    def stretches(self) -> list[Stretch]:
+        """What a step moves, block by block.
+
+        On a GPU a block is as long as it can be, and its gradient is gathered here. On
+        a CPU the thread that moves a block gathers it, and has it in its cache.
+        """
+        found = []
+        for number, flat in enumerate(self.flats):
             use_device(flat.data)
-            moments = [moment[block] for moment in self.moments[index]]
-            self.update(flat.data[block], flat.gradient(block), moments, self.groups[index])
+            for block in flat.blocks():
+                gradient = None if on_host(flat.data) else flat.gradient(block)
+                found.append(Stretch(number, block, gradient))
+        return found
 
-        parallel_map(update_block, work, workers)
+    def move(self, stretches: Sequence[Stretch], factor: Array | None, workers: int) -> None:
+        """Take the step: update these blocks, with their gradients times `factor`."""
+        self.step_count += 1
+
+        def move_one(stretch: Stretch) -> None:
+            flat, block = self.flats[stretch.group], stretch.block
+            use_device(flat.data)
+            gradient = flat.gradient(block) if stretch.gradient is None else stretch.gradient
+            moments = [moment[block] for moment in self.moments[stretch.group]]
+            self.update(flat.data[block], gradient, factor, moments, self.groups[stretch.group])
+
+        parallel_map(move_one, stretches, workers)
 
     def repack(self) -> None:
         """Follow parameters that were moved or converted since the last step.
@@ -210,15 +241,34 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay)
         self.momentum = momentum
 
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+    def update(
+        self, p: Array, g: Array, factor: Array | None, moments: list[Array], group: dict[str, Any]
+    ) -> None:
         """Move the numbers p in place by the formula at the head of this file."""
         (velocity,) = moments
-        # u = momentum u + g + weight_decay p
-        g += group["weight_decay"] * p
-        velocity *= self.momentum
-        velocity += g
-        # p = p - lr u
-        p -= group["lr"] * group["lr_factor"] * velocity
+        lr = group["lr"] * group["lr_factor"]
+        move = choose(p, portable=_sgd_in_place, on_gpu=adamw_update.sgd)
+        move(p, g, velocity, factor, self.momentum, lr, group["weight_decay"])
+
+
+def _sgd_in_place(
+    p: Array,
+    g: Array,
+    velocity: Array,
+    factor: Array | None,
+    momentum: float,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    """Move p and its running sum of gradients in place; g is used up."""
+    if factor is not None:
+        g *= factor
+    # u = momentum u + g + weight_decay p
+    g += weight_decay * p
+    velocity *= momentum
+    velocity += g
+    # p = p - lr u
+    p -= lr * velocity
 
 
 class AdamW(Optimizer):
@@ -249,7 +299,9 @@ class AdamW(Optimizer):
         self.betas = betas
         self.eps = eps
 
-    def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
+    def update(
+        self, p: Array, g: Array, factor: Array | None, moments: list[Array], group: dict[str, Any]
+    ) -> None:
         """Move the numbers p in place by the formula at the head of this file.
 
         The two corrections c1 = 1 - b1^t and c2 = 1 - b2^t are single numbers. Joined
@@ -259,65 +311,52 @@ class AdamW(Optimizer):
             = (lr / c1) m / (sqrt(v) / sqrt(c2) + eps)
             = a m / (b sqrt(v) + eps)     with a = lr / c1 and b = 1 / sqrt(c2)
         """
-        xp = array_module(p)
         mean, square = moments
         beta1, beta2 = self.betas
-        # m = b1 m + (1 - b1) g
-        mean *= beta1
-        mean += (1.0 - beta1) * g
-        # v = b2 v + (1 - b2) g^2
-        g *= g
-        g *= 1.0 - beta2
-        square *= beta2
-        square += g
-        # step = a m / (b sqrt(v) + eps)
         lr = group["lr"] * group["lr_factor"]
         a = lr / (1.0 - beta1**self.step_count)
         b = 1.0 / math.sqrt(1.0 - beta2**self.step_count)
-        step = xp.sqrt(square, out=g)
-        step *= b
-        step += self.eps
-        xp.divide(mean, step, out=step)
-        step *= a
-        # p = p - lr weight_decay p - step
-        p *= 1.0 - lr * group["weight_decay"]
-        p -= step
+        kept = 1.0 - lr * group["weight_decay"]
+        move = choose(p, portable=_adamw_in_place, on_gpu=adamw_update.adamw)
+        move(p, g, mean, square, factor, self.betas, a, b, self.eps, kept)
 
 
-def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers: int = 1) -> Array:
-    """Scale all gradients, in place, so that their common length is at most max_norm.
+def _adamw_in_place(
+    p: Array,
+    g: Array,
+    mean: Array,
+    square: Array,
+    factor: Array | None,
+    betas: tuple[float, float],
+    a: float,
+    b: float,
+    eps: float,
+    kept: float,
+) -> None:
+    """Move p and its running means in place; g is used up.
 
-        length = sqrt(sum of g^2 over all numbers of all gradients)
-        g = g min(1, max_norm / length)
-
-    Returns the length before, a 0-d array. With max_norm None nothing is scaled.
-    Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063.
-
-    >>> p = Parameter(np.zeros(2))
-    >>> p.grad = np.array([30.0, 40.0])
-    >>> clip_grad_norm([p], max_norm=1.0)
-    array(50.)
-    >>> p.grad.round(4)
-    array([0.6, 0.8])
+    kept is 1 - lr weight_decay.
     """
-    gradients = [parameter.grad for parameter in params if parameter.grad is not None]
-    if not gradients:
-        raise ValueError(
-            "clip_grad_norm: no parameter has a gradient; call it between loss.backward() and "
-            "optimizer.step()"
-        )
-    xp = array_module(gradients[0])
-    flat_gradients = [gradient.reshape(-1) for gradient in gradients]  # (n,) each
-    squares = parallel_map(lambda g: xp.vdot(g, g), flat_gradients, workers)
-    norm = as_array(xp.sqrt(sum(squares)))
-    if max_norm is None:
-        return norm
-    if on_host(norm) and norm <= max_norm:  # on a GPU this question would wait for the device
-        return norm
-    tiny = 1e-6  # so that a length of 0 is not a division by 0; PyTorch's number
-    scale = xp.minimum(1.0, max_norm / (norm + tiny)).astype(norm.dtype)
-    parallel_map(lambda g: xp.multiply(g, scale, out=g), gradients, workers)
-    return norm
+    beta1, beta2 = betas
+    if factor is not None:
+        g *= factor
+    # m = b1 m + (1 - b1) g
+    mean *= beta1
+    mean += (1.0 - beta1) * g
+    # v = b2 v + (1 - b2) g^2
+    g *= g
+    g *= 1.0 - beta2
+    square *= beta2
+    square += g
+    # step = a m / (b sqrt(v) + eps)
+    step = array_module(p).sqrt(square, out=g)
+    step *= b
+    step += eps
+    array_module(p).divide(mean, step, out=step)
+    step *= a
+    # p = kept p - step
+    p *= kept
+    p -= step
 
 
 def warmup_cosine(step: int, total: int, warmup: int, base_lr: float, min_lr: float = 0.0) -> float:

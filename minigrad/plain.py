@@ -145,8 +145,12 @@ def _one_hot(indices: Array, count: int, like: Tensor) -> Array:
 # --- layers ---
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b: x (..., in), weight W (out, in), bias b (out,) -> (..., out).
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """x W^T + b + r: x (..., in), weight W (out, in), bias b (out,) -> (..., out).
+
+    The residual r (..., out) is what a layer adds its result to.
 
     >>> import minigrad as mg
     >>> weight = mg.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -154,7 +158,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     [ 2.  3. 15.]
     """
     y = x @ weight.transpose()  # (..., in) @ (in, out) -> (..., out)
-    return y if bias is None else y + bias
+    if bias is not None:
+        y = y + bias
+    return y if residual is None else y + residual
 
 
 def embedding(weight: Tensor, ids: Array) -> Tensor:

@@ -15,7 +15,7 @@ When are processes worth it? `choose_data_workers` says.
 """
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,9 +29,11 @@ from clip_np.data.errors import DataError, a_few
 from clip_np.data.kept_squares import KeptSquares, has_room
 from clip_np.data.making import Recipe, Square, is_square, load_square, vary
 from clip_np.data.pairs import Pairs
-from clip_np.data.preprocessing import Preprocess, training_preprocess
+from clip_np.data.preprocessing import Preprocess, to_model_input, training_preprocess
 from clip_np.data.worker_processes import WorkerError, WorkerProcesses
+from minigrad.backend import Array, move
 from minigrad.threads import available_cores, map_ahead
+from minigrad.uploads import Uploads
 
 SPARE_BATCHES = 2
 """Batches that are ready or in line, beyond those that are being made. They keep the
@@ -60,7 +62,7 @@ def choose_data_workers(pairs: Pairs, size: int, cores: int) -> int:
 class Batch(NamedTuple):
     """What one training step needs of B pairs."""
 
-    images: np.ndarray  # (B, 3, size, size) float32, normalised
+    images: Array  # (B, 3, size, size) float32, normalised, on the loader's backend
     captions: list[str]
     names: list[str]
 
@@ -72,7 +74,7 @@ class Maker(Protocol):
     failure: WorkerError | None  # what ends the run, before its batch is due
 
     def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
-        """Images (R, 3, size, size), captions and names of the readable pairs."""
+        """Images as of `Recipe.finish`, captions and names of the readable pairs."""
 
     def stop(self) -> None:
         """Let no batch be finished any more: nobody wants them."""
@@ -99,7 +101,7 @@ class InThisProcess:
         """There is nothing to release."""
 
     def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
-        """Images (R, 3, size, size), captions and names of the readable pairs."""
+        """Images as of `Recipe.finish`, captions and names of the readable pairs."""
         squares = []
         # After `stop` nobody wants the batch, so no more images are decoded.
         for row in range(len(pairs)):
@@ -107,7 +109,7 @@ class InThisProcess:
                 squares.append(self._square(pairs, row))
         varied = vary(step, squares, pairs.captions, pairs.tags, self.recipe)
         names = [pairs.names[row] for row in varied.rows]
-        return self.recipe.preprocess.normalise(varied.images), varied.captions, names
+        return self.recipe.finish(varied.images), varied.captions, names
 
     def _square(self, pairs: Pairs, row: int) -> Square:
         """Image `row` as `load_square` returns it; kept if there is room."""
@@ -134,6 +136,8 @@ class BatchLoader:
     - preprocess: how images are prepared; None means `training_preprocess(size)`. They
       become RGB and upright before they are resized, whatever it says about that.
     - part: (p, n) makes part p of each batch that is cut into n; (0, 1) is all of it.
+    - backend: where the images go. A GPU gets a quarter of the bytes, uint8, while it
+      computes (minigrad/uploads.py), and normalises them itself.
 
     `wait_seconds` is the time that the caller has spent waiting for batches so far.
 
@@ -158,6 +162,7 @@ class BatchLoader:
     threads: int = 2
     preprocess: Preprocess | None = None
     part: tuple[int, int] = (0, 1)
+    backend: str = "numpy"
 
     def __post_init__(self) -> None:
         if len(self.pairs) == 0:
@@ -185,6 +190,7 @@ class BatchLoader:
         # A stream must be read in order, so a single thread takes the pairs of the
         # steps.
         reader = ThreadPoolExecutor(1)
+        send = self._sender()
         maker = self._start_maker()
 
         def make(step_and_pairs: tuple[int, Future[Pairs]]) -> Batch:
@@ -201,7 +207,7 @@ class BatchLoader:
                 self.wait_seconds += perf_counter() - started
                 if maker.failure is not None:
                     raise maker.failure
-                yield batch
+                yield batch if send is None else batch._replace(images=send(batch.images))
         finally:
             maker.stop()
             reader.shutdown(cancel_futures=True)
@@ -220,10 +226,26 @@ class BatchLoader:
             augmentation=self.augmentation,
             tag_probability=self.tag_probability,
             skip_bad=self.skip_bad,
+            normalise=self.backend == "numpy",
         )
         if not self.data_workers:
             return InThisProcess(self.threads, recipe, self.kept)
         return WorkerProcesses(self.data_workers, recipe, self.batch_size, self.kept)
+
+    def _sender(self) -> Callable[[np.ndarray], Array] | None:
+        """What brings the images of a batch, uint8, to a GPU as a model sees them."""
+        if self.backend == "numpy":
+            return None
+        upload = Uploads(self.backend)
+        mean, std = (
+            move(np.array(colour, np.float32), self.backend)
+            for colour in (self.prepare.mean, self.prepare.std)
+        )
+
+        def send(images: np.ndarray) -> Array:
+            return to_model_input(upload(images), mean, std)
+
+        return send
 
     def _rows_of_part(self, pairs: Pairs) -> Pairs:
         """The rows of a batch that belong to `part`."""

@@ -33,6 +33,7 @@ class Recipe:
     - preprocess: how an image is resized, and how its numbers are normalised.
     - augmentation: how much they are varied. tag_probability: see `extra_words`.
     - skip_bad: leave unreadable images out.
+    - normalise: make the numbers of a batch float32; otherwise they stay uint8.
     """
 
     preprocess: Preprocess
@@ -40,11 +41,19 @@ class Recipe:
     augmentation: Augmentation
     tag_probability: float
     skip_bad: bool
+    normalise: bool = True
 
     @property
     def size(self) -> int:
         """Width and height of the squares in pixels."""
         return self.preprocess.size
+
+    def finish(self, images: np.ndarray) -> np.ndarray:
+        """The images of a batch as a new array, (R, size, size, 3) uint8.
+
+        With `normalise`, as a model sees them: float32 (R, 3, size, size).
+        """
+        return self.preprocess.normalise(images) if self.normalise else images.copy()
 
 
 class Varied(NamedTuple):

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from clip_np.data.images import to_rgb
+from minigrad.backend import Array, array_module
 
 Colour = tuple[float, float, float]  # red, green, blue; 1 is full brightness
 MEAN: Colour = (0.48145466, 0.4578275, 0.40821073)
@@ -102,8 +103,10 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return resized.crop((left, top, left + size, top + size))
 
 
-def to_model_input(images: np.ndarray, mean: Colour = MEAN, std: Colour = STD) -> np.ndarray:
-    """Normalised images: uint8 (B, H, W, 3) -> float32 (B, 3, H, W).
+def to_model_input(images: Array, mean: Colour | Array = MEAN, std: Colour | Array = STD) -> Array:
+    """Normalised images: uint8 (B, H, W, 3) -> float32 (B, 3, H, W), where they are.
+
+    mean and std (3,): as in `Preprocess`, or arrays that lie where the images are.
 
     >>> black = np.zeros((1, 2, 2, 3), np.uint8)
     >>> to_model_input(black).shape
@@ -111,9 +114,10 @@ def to_model_input(images: np.ndarray, mean: Colour = MEAN, std: Colour = STD) -
     >>> to_model_input(black, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))[0, 0].tolist()
     [[-1.0, -1.0], [-1.0, -1.0]]
     """
+    xp = array_module(images)
     # (images / 255 - mean) / std
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")  # (B, 3, H, W)
     pixels /= 255
-    pixels -= np.array(mean, np.float32)[:, np.newaxis, np.newaxis]  # (3, 1, 1)
-    pixels /= np.array(std, np.float32)[:, np.newaxis, np.newaxis]
+    pixels -= xp.asarray(mean, np.float32)[:, np.newaxis, np.newaxis]  # (3, 1, 1)
+    pixels /= xp.asarray(std, np.float32)[:, np.newaxis, np.newaxis]
     return pixels

@@ -191,7 +191,7 @@ class WorkerProcesses:
             worker.close()
 
     def make(self, step: int, pairs: Pairs) -> tuple[np.ndarray, list[str], list[str]]:
-        """Images (R, 3, size, size), captions and names of the readable pairs."""
+        """Images as of `Recipe.finish`, captions and names of the readable pairs."""
         with self._borrowed() as worker:
             slot = worker.free_slots.get()
             try:
@@ -251,5 +251,5 @@ class WorkerProcesses:
                 self.kept.keep(name, DataError(cause_of[row]))
             elif self.kept.wants(name):
                 self.kept.keep(name, worker.slots.squares[slot, row].copy())
-        images = self.recipe.preprocess.normalise(worker.slots.images[slot, : len(made.rows)])
+        images = self.recipe.finish(worker.slots.images[slot, : len(made.rows)])
         return images, made.captions, [pairs.names[row] for row in made.rows]

@@ -17,6 +17,7 @@ another whole. Batch norms do this while they train.
 `CLIP.encoders` is the one mapping of names to encoders, {"vision": ..., "text": ...}.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import minigrad as mg
@@ -33,6 +34,10 @@ class Encoder(Protocol):
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, as in `minigrad.nn.Module`."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The same with their paths, as in `minigrad.nn.Module`."""
         ...
 
     def mixes_samples(self) -> bool:
@@ -65,4 +70,4 @@ def is_frozen(encoder: Encoder) -> bool:
     >>> is_frozen(layer)
     True
     """
-    return not any(parameter.requires_grad for parameter in encoder.parameters())
+    return not any(parameter.requires_grad for _, parameter in encoder.named_parameters())

@@ -88,9 +88,12 @@ class MultiHeadAttention(Module):
         self.in_proj = Linear(width, 3 * width, rng, std=spread.in_proj)
         self.out_proj = Linear(width, width, rng, std=spread.out_proj)
 
-    def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
+    def forward(
+        self, x: mg.Tensor, mask: Array | str | None = None, residual: mg.Tensor | None = None
+    ) -> mg.Tensor:
+        """What the tokens gather, added to `residual` (B, T, W) if there is one."""
         qkv = self.in_proj(x)  # (B, T, 3*W)
-        return self.out_proj(mg.self_attention(qkv, self.heads, mask))
+        return self.out_proj(mg.self_attention(qkv, self.heads, mask), residual)
 
     def probabilities(self, x: mg.Tensor, visible: Array | None = None) -> mg.Tensor:
         """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T).
@@ -140,8 +143,9 @@ class MLP(Module):
         self.c_proj = Linear(mlp_width, width, rng, std=spread.c_proj)
         self.activation = {"quick_gelu": mg.quick_gelu, "gelu": mg.gelu}[activation]
 
-    def forward(self, x: mg.Tensor) -> mg.Tensor:
-        return self.c_proj(self.activation(self.c_fc(x)))
+    def forward(self, x: mg.Tensor, residual: mg.Tensor | None = None) -> mg.Tensor:
+        """The result, added to `residual` (..., W) if there is one."""
+        return self.c_proj(self.activation(self.c_fc(x)), residual)
 
 
 class Block(Module):
@@ -173,8 +177,9 @@ class Block(Module):
         self.mlp = MLP(config.width, config.mlp_width, config.activation, spread, rng)
 
     def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
-        x = x + self.attn(self.ln_1(x), mask)
-        return x + self.mlp(self.ln_2(x))
+        # x + attn(ln_1(x)), then x + mlp(ln_2(x)): their last layers add x
+        x = self.attn(self.ln_1(x), mask, residual=x)
+        return self.mlp(self.ln_2(x), residual=x)
 
 
 class Transformer(Module):

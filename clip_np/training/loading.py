@@ -38,4 +38,5 @@ def make_loader(
         data_workers=options.data_workers,
         preprocess=preprocess,
         part=(rank, ranks),
+        backend=options.backend,
     )

@@ -18,6 +18,7 @@ from clip_np.data import AUGMENTATIONS, Augmentation
 from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders, has_vision_encoder
 from clip_np.losses import LOSSES
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
+from minigrad.precision import PRECISIONS
 
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {
@@ -211,6 +212,9 @@ class TrainingOptions:
         None, "N", "processes that decode images; 0: threads of the program (default: by need)"
     )
     shards: int = command_line_field(1, "N", "cut each batch into N pieces: less memory (1)")
+    precision: str = command_line_field(
+        "float32", "NAME", "tf32: faster products on a GPU; float16: less memory (float32)"
+    )
     log_every: int = 10  # steps from one line of the metrics to the next
     # Steps from one validation to the next. It is looked at only when a line of the
     # metrics is written, so use a multiple of log_every.
@@ -237,6 +241,12 @@ class TrainingOptions:
         if self.augment not in AUGMENTATIONS:
             names = ", ".join(AUGMENTATIONS)
             raise ValueError(f"`augment` must be one of {names}, got {self.augment!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"`precision` must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        if self.precision == "tf32" and self.backend == "numpy":
+            raise ValueError("`precision` tf32 is for products on a GPU: set `backend` too")
         if self.steps is None and self.seconds is None:
             raise ValueError("training needs an end: `steps`, `seconds` or both")
 

@@ -30,7 +30,7 @@ from clip_np.training.spoiled import USUAL_CAUSE, problem_in
 from clip_np.training.state import RunState, make_step
 from clip_np.training.step import loss_and_gradients
 from minigrad import detect_anomaly
-from minigrad.backend import Array
+from minigrad.backend import Array, move
 
 REPLAY_SECONDS = 60.0
 """The longest that steps are taken again: about what lies between two checkpoints."""
@@ -62,7 +62,7 @@ def samples_of(batch: Batch) -> str:
     hidden = len(batch.names) - SAMPLES_SHOWN
     text = f"the samples are {', '.join(batch.names[:SAMPLES_SHOWN])}"
     text += f" and {hidden} more" if hidden > 0 else ""
-    is_finite = np.isfinite(batch.images).all(axis=(1, 2, 3))  # (B,)
+    is_finite = np.isfinite(move(batch.images, "numpy")).all(axis=(1, 2, 3))  # (B,)
     odd = [batch.names[row] for row in np.flatnonzero(~is_finite)]
     return f"{text}; the image of {a_few(odd)} holds a NaN or an infinity" if odd else text
 

@@ -100,4 +100,5 @@ def make_step(state: RunState, check: Callable[[Array, Array], None] | None) -> 
         workers=state.options.workers,
         max_norm=state.options.max_norm,
         check=check,
+        precision=state.options.precision,
     )

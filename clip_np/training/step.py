@@ -63,6 +63,7 @@ from minigrad.gathering import gathering
 from minigrad.memory import Arena
 from minigrad.nn import Parameter
 from minigrad.optim import Optimizer
+from minigrad.precision import precision
 from minigrad.spreading import spreading
 from minigrad.threads import blas_threads, count_workers, run_workers
 
@@ -83,6 +84,7 @@ class StepParts(NamedTuple):
     shards: int
     workers: int | None
     max_norm: float | None
+    precision: str = "float32"
 
     def step(self, comm: Communicator) -> "TrainingStep":
         """The training step, as the rank of `comm`."""
@@ -94,6 +96,7 @@ class StepParts(NamedTuple):
             workers=self.workers,
             max_norm=self.max_norm,
             comm=comm,
+            precision=self.precision,
         )
 
 
@@ -112,7 +115,7 @@ class TrainingStep:
     connects this process with others that take the same step: see communicator/. All of
     them call the step at the same time, each with its model and optimizer.
     check(loss, grad_norm) is called before the update; if it raises, the update is not
-    made.
+    made. precision is one of `minigrad.precision.PRECISIONS`.
 
     >>> import numpy as np
     >>> import clip_np
@@ -137,6 +140,7 @@ class TrainingStep:
         comm: Communicator | None = None,
         max_norm: float | None = 1.0,
         check: Callable[[Array, Array], None] | None = None,
+        precision: str = "float32",
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -146,6 +150,7 @@ class TrainingStep:
         self.comm = comm or OneProcess()
         self.max_norm = max_norm
         self.check = check
+        self.precision = precision
         self.arenas: list[Arena] = []
 
     @property
@@ -158,6 +163,7 @@ class TrainingStep:
             shards=self.shards,
             workers=self.workers,
             max_norm=self.max_norm,
+            precision=self.precision,
         )
 
     def __call__(
@@ -169,7 +175,8 @@ class TrainingStep:
         Returns 0-d arrays: "loss", "logit_scale" (a logarithm, after the step) and
         "grad_norm" (before it was clipped).
         """
-        with blas_threads(1):
+        parameters = trained_parameters(self.model, self.loss)
+        with blas_threads(1), precision(self.precision, like=self.model.logit_scale.data):
             loss = loss_and_gradients(
                 model=self.model,
                 images=images,
@@ -180,8 +187,8 @@ class TrainingStep:
                 loss=self.loss,
                 arenas=self.arenas,
                 comm=self.comm,
+                parameters=parameters,
             )
-            parameters = trained_parameters(self.model, self.loss)
             threads = self._update_threads(parameters)
             norm = move_parameters(
                 optimizer=self.optimizer,
@@ -259,25 +266,25 @@ def loss_and_gradients(
     loss: str | Loss = "clip",
     arenas: list[Arena] | None = None,
     comm: Communicator | None = None,
+    parameters: Sequence[Parameter] | None = None,
 ) -> Array:
     """The loss of a batch, a 0-d array. It sets the .grad of every parameter.
 
-    A gradient from before is replaced, not added to.
-
-    images (B, 3, S, S), tokens (B, T). shards is the number of pieces, 1 to B, into
-    which each encoder's batch is cut. workers is the number of threads; None means all
-    cores. If there are more shards than workers, every piece is encoded twice and
-    memory is saved. loss and positives are as in `TrainingStep`. arenas is a list that
-    keeps memory for the next call. comm connects the ranks that take the step together:
-    the loss and the gradients are then those of the batch of all of them. shards counts
-    the pieces of the batch that this rank was handed.
+    A gradient from before is replaced, not added to. images (B, 3, S, S), tokens (B,
+    T). shards is the number of pieces, 1 to B, into which each encoder's batch is cut.
+    workers is the number of threads; None means all cores. If there are more shards
+    than workers, every piece is encoded twice and memory is saved. loss and positives
+    are as in `TrainingStep`. arenas is a list that keeps memory for the next call. comm
+    connects the ranks that take the step together: the loss and the gradients are then
+    those of the batch of all of them. shards counts the pieces of the batch that this
+    rank was handed. parameters are those of `trained_parameters`, looked up before.
 
     Raises ValueError for a batch that is empty or unequal, and for impossible shards
     and workers.
     """
     comm = comm or OneProcess()
     loss_module = loss_for(model, loss)
-    parameters = trained_parameters(model, loss_module)
+    parameters = parameters or trained_parameters(model, loss_module)
     use_device(model.logit_scale.data)
     threads = threads_of_rank(model.logit_scale.data, workers, comm)
     batch = sort_batch(model.encoders, images, tokens)

@@ -4,6 +4,8 @@ One process moves all of them:
 
     norm = clip_grad_norm(parameters)  ->  optimizer.step()
 
+`clipped_step` is both in one.
+
 Ranks that each have a copy of the parameters do the same, and all copies stay equal,
 because the gradients are the same to the last bit.
 
@@ -30,8 +32,9 @@ import numpy as np
 
 from clip_np.training.communicator import Communicator, owned_by
 from minigrad.backend import Array
+from minigrad.clipping import TINY, clip_grad_norm, clipped_step
 from minigrad.nn import Parameter
-from minigrad.optim import Optimizer, clip_grad_norm
+from minigrad.optim import Optimizer
 
 
 def move_parameters(
@@ -48,11 +51,7 @@ def move_parameters(
     parameter of this process, or of the memory that it shares, is moved.
     """
     if not comm.shared_parameters:
-        norm = clip_grad_norm(parameters, max_norm, threads)
-        if check is not None:
-            check(norm)
-        optimizer.step(threads)
-        return norm
+        return clipped_step(optimizer, parameters, max_norm, threads, check)
     owned = owned_by(comm.rank, comm.size, [parameter.size for parameter in parameters])
     for parameter in [*parameters[: owned.start], *parameters[owned.stop :]]:
         parameter.grad = None
@@ -80,7 +79,7 @@ def clip_shared_norm(
     squares = comm.all_gather(np.array([square]))
     norm = math.sqrt(float(np.concatenate(squares).sum()))
     if max_norm is not None and norm > max_norm:
-        scale = max_norm / (norm + 1e-6)  # as in clip_grad_norm
+        scale = max_norm / (norm + TINY)  # as in clip_grad_norm
         for parameter in owned:
             if parameter.grad is not None:
                 parameter.grad *= scale

@@ -56,8 +56,9 @@ def _frames_of_interest(calls: list[types.FrameType]) -> list[types.FrameType]:
 def _shapes_in(frames: list[types.FrameType]) -> str:
     """ "x (8, 3), y (8, 3)": the local variables with a shape, an inner call's last."""
     variables = {name: value for frame in frames for name, value in frame.f_locals.items()}
-    arrays = {name: value for name, value in variables.items() if hasattr(value, "shape")}
-    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
+    shapes = {name: getattr(value, "shape", None) for name, value in variables.items()}
+    arrays = {name: shape for name, shape in shapes.items() if isinstance(shape, tuple)}
+    return ", ".join(f"{name} {shape}" for name, shape in arrays.items()) or "no arrays"
 
 
 def _pool_size(error: MemoryError) -> str:

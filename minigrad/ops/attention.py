@@ -55,6 +55,7 @@ from minigrad.memory import blocks, empty, times
 from minigrad.ops.basic import unbroadcast
 from minigrad.ops.noise import RandomSource, dropout_mask
 from minigrad.ops.probabilities import exponentiate, safe_without_shift
+from minigrad.precision import kept, restored
 from minigrad.tape import Shape
 from minigrad.tensor import Tensor, constant, record
 
@@ -110,9 +111,11 @@ def attention(
         "attention", mask, inputs.q[0], queries, keys
     )
     output = empty((1, *leading, queries, width), q.data)
-    p = _forward(inputs, output, added, dropout_factors)
+    saved = _kept(inputs, output, _forward(inputs, output, added, dropout_factors))
+    dtype = q.dtype
 
     def vjp(g: Array) -> tuple[Array, Array, Array]:
+        inputs, output, p = _restored(saved, dtype)
         gradients = QKV(
             q=empty(inputs.q.shape, g), k=empty(inputs.k.shape, g), v=empty(inputs.v.shape, g)
         )
@@ -124,6 +127,17 @@ def attention(
         )
 
     return record("attention", output[0], (q, k, v), vjp)
+
+
+def _kept(inputs: QKV, output: Array, p: Array) -> list[Array]:
+    """What the backward pass needs, as `kept` keeps it: Q, K, V, O and P."""
+    return [kept(array) for array in (*inputs, output, p)]
+
+
+def _restored(saved: list[Array], dtype: np.dtype) -> tuple[QKV, Array, Array]:
+    """What `_kept` was passed."""
+    q, k, v, output, p = (restored(array, dtype) for array in saved)
+    return QKV(q, k, v), output, p
 
 
 def _leading_axes(q: Shape, k: Shape, v: Shape) -> Shape:
@@ -168,9 +182,11 @@ def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
     )
     mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
     output = _split_heads(mixed, 1, heads)[0]  # (B, H, T, D); writing into it fills `mixed`
-    p = _forward(inputs, output, added)
+    saved = _kept(inputs, output, _forward(inputs, output, added))
+    dtype = qkv.dtype
 
     def vjp(g: Array) -> Array:
+        inputs, output, p = _restored(saved, dtype)
         to_qkv = empty((batch, length, width), g)
         to_heads = _split_heads(to_qkv, 3, heads)  # views of to_qkv
         gradients = choose(p, portable=_as_it_is, on_gpu=_without_gaps)(to_heads)

@@ -38,6 +38,7 @@ from minigrad.kernels.launching import choose
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.error_function import check_erf_dtype, erf_and_decay
 from minigrad.plain import CUBIC, SIGMOID_FACTOR
+from minigrad.precision import kept, restored
 from minigrad.recording import is_recording
 from minigrad.tensor import Tensor, record
 
@@ -54,10 +55,14 @@ def _x_times(name: str, x: Tensor, fill: Callable, kernels: gelu_elements.Pair) 
     slope unless that is None.
     """
     forward = choose(x.data, portable=partial(_gelu_forward, fill), on_gpu=kernels.forward)
-    y, kept = forward(x.data, x.requires_grad and is_recording())
+    needs = x.requires_grad and is_recording()
+    y, seen = forward(x.data, needs)
+    saved, dtype = kept(seen) if needs else None, y.dtype
 
     def vjp(g: Array) -> Array:
-        return choose(kept, portable=_gelu_backward, on_gpu=kernels.backward)(g, kept)
+        assert saved is not None  # a vjp runs only if it was recorded
+        seen = restored(saved, dtype)
+        return choose(seen, portable=_gelu_backward, on_gpu=kernels.backward)(g, seen)
 
     return record(name, y.reshape(x.shape), (x,), vjp)  # shape of x
 

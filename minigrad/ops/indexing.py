@@ -30,7 +30,10 @@ from minigrad.backend import (
     scatter_add,
 )
 from minigrad.inputs import coerce, floating, tensor
+from minigrad.kernels import added_rows
+from minigrad.kernels.launching import choose
 from minigrad.ops.reductions import normalise_axes
+from minigrad.recording import is_recording
 from minigrad.tensor import Tensor, constant, record
 
 # Parts of an index that pick no element twice.
@@ -110,13 +113,14 @@ def embedding(weight: Any, ids: Any) -> Tensor:
 
 def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
     """`take` along a non-negative axis; `name` is the operation that asks for it."""
-    indices = tensor(constant(name, "indices", indices)).data
+    indices = move(tensor(constant(name, "indices", indices)).data, "numpy")
     check_indices(name, indices, x.shape[axis])
     xp = array_module(x.data)
     shape = x.shape
     dtype = x.dtype
-    indices = xp.asarray(indices)
-    value = xp.take(x.data, indices, axis=axis)  # the shape of `indices` in place of the axis
+    place = choose(x.data, portable=_placed, on_gpu=added_rows.placed)
+    there, picks = place(indices, x.data, x.requires_grad and is_recording())
+    value = xp.take(x.data, there, axis=axis)  # the shape of `indices` in place of the axis
     rest = (*shape[:axis], *shape[axis + 1 :])
     picked_axes = tuple(range(axis, axis + indices.ndim))
     front_axes = tuple(range(indices.ndim))
@@ -127,7 +131,13 @@ def _pick(name: str, x: Tensor, indices: Any, axis: int) -> Tensor:
         gradient = xp.zeros(shape, dtype)
         # gradient[..., i, ...] += the slices that were picked at i
         rows = xp.moveaxis(gradient, axis, 0)  # (V, *rest), a view
-        add_rows(rows, indices.reshape(-1), slices)  # (n,)
+        add = choose(g, portable=add_rows, on_gpu=added_rows.add_rows)
+        add(rows, picks, slices)  # (n,)
         return gradient
 
     return record(name, value, (x,), vjp)
+
+
+def _placed(indices: np.ndarray, like: Array, needs: bool) -> tuple[Array, Any]:
+    """The indices where `like` is, and in a row on the host, (n,), for `add_rows`."""
+    return array_module(like).asarray(indices), indices.reshape(-1)

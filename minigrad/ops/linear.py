@@ -21,8 +21,11 @@ from typing import Any
 
 from minigrad.backend import Array, column_sum
 from minigrad.inputs import coerce
+from minigrad.kernels import added_terms, column_sums
+from minigrad.kernels.launching import choose
 from minigrad.memory import product
 from minigrad.ops.basic import unbroadcast
+from minigrad.precision import kept, restored
 from minigrad.tensor import Tensor, record
 
 
@@ -83,44 +86,68 @@ def matmul(a: Any, b: Any) -> Tensor:
     return record("matmul", result, (a, b), vjp)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """The fast form of `plain.linear`: x @ weight.T + bias.
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Tensor:
+    """The fast form of `plain.linear`: x @ weight.T + bias + residual.
 
-    x (..., in), weight (out, in), bias (out,) -> (..., out).
+    x (..., in), weight (out, in), bias (out,), residual (..., out) -> (..., out). The
+    residual is what a layer adds its result to.
 
     >>> weight = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     >>> linear([2.0, 3.0], weight, bias=[0.0, 0.0, 10.0]).data.tolist()
     [2.0, 3.0, 15.0]
     """
-    inputs = coerce("linear", x, weight) if bias is None else coerce("linear", x, weight, bias)
+    added = [each for each in (bias, residual) if each is not None]
+    inputs = coerce("linear", x, weight, *added)
     x, weight = inputs[:2]
+    b = None if bias is None else inputs[2]
+    r = None if residual is None else inputs[-1]
+    _check_linear(x, weight, b, r)
+    n_out, n_in = weight.shape
+    shape = x.shape
+    w = weight.data
+    rows = x.data.reshape(math.prod(shape[:-1]), n_in)  # (N, in)
+    # Y = X W^T + b + R
+    y = product(rows, w.T)  # (N, out)
+    add = choose(y, portable=_add_in_place, on_gpu=added_terms.add)
+    add(y, None if b is None else b.data, None if r is None else r.data.reshape(y.shape))
+    x_needs, weight_needs = x.requires_grad, weight.requires_grad
+    seen = kept(rows) if weight_needs else None
+    bias_needs = b is not None and b.requires_grad
+    has_bias, has_residual = b is not None, r is not None
+
+    def vjp(gradient: Array) -> tuple[Array | None, ...]:
+        g = gradient.reshape(math.prod(shape[:-1]), n_out)  # (N, out)
+        # dL/dX = G W,  dL/dW = G^T X,  dL/db = the sum of the rows of G,  dL/dR = G
+        to_x = product(g, w).reshape(shape) if x_needs else None  # (..., in)
+        to_weight = None if seen is None else product(g.T, restored(seen, g.dtype))
+        to_bias = None
+        if bias_needs:
+            sum_rows = choose(g, portable=column_sum, on_gpu=column_sums.column_sum)
+            to_bias = sum_rows(g)
+        to_added = (*[to_bias] * has_bias, *[gradient] * has_residual)
+        return (to_x, to_weight, *to_added)
+
+    return record("linear", y.reshape(*shape[:-1], n_out), inputs, vjp)  # (..., out)
+
+
+def _check_linear(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> None:
+    """ValueError unless the shapes of the arguments of `linear` fit."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x {x.shape} and weight {weight.shape} do not fit: expected (..., in) "
             "and (out, in)"
         )
-    n_out, n_in = weight.shape
-    if bias is not None and inputs[2].shape != (n_out,):
-        raise ValueError(f"linear: bias {inputs[2].shape} must have shape ({n_out},)")
-    shape = x.shape
-    w = weight.data
-    rows = x.data.reshape(math.prod(shape[:-1]), n_in)  # (N, in)
-    # Y = X W^T + b
-    y = product(rows, w.T)  # (N, out)
+    n_out = weight.shape[0]
+    if bias is not None and bias.shape != (n_out,):
+        raise ValueError(f"linear: bias {bias.shape} must have shape ({n_out},)")
+    wanted = (*x.shape[:-1], n_out)
+    if residual is not None and residual.shape != wanted:
+        raise ValueError(f"linear: residual {residual.shape} must have the result's shape {wanted}")
+
+
+def _add_in_place(y: Array, bias: Array | None, residual: Array | None) -> None:
+    """y + bias + residual, in the memory of y: (N, out), (out,), (N, out)."""
     if bias is not None:
-        y += inputs[2].data
-    x_needs, weight_needs = x.requires_grad, weight.requires_grad
-    has_bias = bias is not None
-    bias_needs = has_bias and inputs[2].requires_grad
-
-    def vjp(g: Array) -> tuple[Array | None, ...]:
-        g = g.reshape(len(rows), n_out)  # (N, out)
-        # dL/dX = G W,  dL/dW = G^T X,  dL/db = the sum of the rows of G
-        to_x = product(g, w).reshape(shape) if x_needs else None  # (..., in)
-        to_weight = product(g.T, rows) if weight_needs else None
-        if not has_bias:
-            return to_x, to_weight
-        to_bias = column_sum(g) if bias_needs else None
-        return to_x, to_weight, to_bias
-
-    return record("linear", y.reshape(*shape[:-1], n_out), inputs, vjp)  # (..., out)
+        y += bias
+    if residual is not None:
+        y += residual

@@ -27,16 +27,18 @@ arXiv:1607.06450.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad.backend import Array, array_module, column_sum, on_host, row_dot
 from minigrad.inputs import coerce, floating
-from minigrad.kernels import layer_norm_rows
+from minigrad.kernels import layer_norm_rows, unit_rows
 from minigrad.kernels.launching import choose
 from minigrad.memory import as_rows, blocks, empty, times
 from minigrad.ops.reductions import reduced_axes, scale_for_squares
+from minigrad.precision import kept, restored
 from minigrad.tensor import Tensor, constant, record
 
 
@@ -59,9 +61,11 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
     forward = choose(data, portable=_layer_norm_forward, on_gpu=layer_norm_rows.forward)
     y, h, inverse_std = forward(data, w, bias.data, eps)
     x_needs = x.requires_grad
+    kept_h, dtype = kept(h), h.dtype
 
     def vjp(g: Array) -> tuple[Array | None, Array, Array]:
         g = as_rows(g)  # (N, D)
+        h = restored(kept_h, dtype)
         backward = choose(h, portable=_layer_norm_backward, on_gpu=layer_norm_rows.backward)
         to_x, to_weight, to_bias = backward(g, h, inverse_std, w, x_needs)
         return None if to_x is None else to_x.reshape(shape), to_weight, to_bias  # (..., D)
@@ -171,11 +175,22 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12, p: float = 2.0) -> Ten
     p = float(constant("normalize", "p", p))
     if not p >= 1.0:
         raise ValueError(f"normalize: p must be at least 1, got {p}")
-    xp = array_module(x.data)
-    length = _length(x.data, axes, p)
+    is_usual = p == 2.0 and axes == (x.ndim - 1,)
+    on_gpu = unit_rows.along_last_axis if is_usual else _along_axes
+    form = choose(x.data, portable=_along_axes, on_gpu=on_gpu)
+    y, vjp = form(x.data, axes, eps, p)
+    return record("normalize", y, (x,), vjp)
+
+
+def _along_axes(
+    x: Array, axes: tuple[int, ...], eps: float, p: float
+) -> tuple[Array, Callable[[Array], Array]]:
+    """x divided by its length along the axes, and the vjp."""
+    xp = array_module(x)
+    length = _length(x, axes, p)
     is_short = length.real < eps
     length = xp.where(is_short, eps, length).astype(x.dtype)
-    y = x.data / length
+    y = x / length
     slope = y if p == 2.0 else _slope_of_length(y, axes, p)
 
     def vjp(g: Array) -> Array:
@@ -183,7 +198,7 @@ def normalize(x: Any, axis: int = -1, eps: float = 1e-12, p: float = 2.0) -> Ten
         along = xp.where(is_short, 0.0, (g * y).sum(axis=axes, keepdims=True))
         return (g - slope * along) / length
 
-    return record("normalize", y, (x,), vjp)
+    return y, vjp
 
 
 def _length(x: Array, axes: tuple[int, ...], p: float) -> Array:

@@ -11,8 +11,8 @@ class GradientRecorder(Optimizer):
     def __init__(self, params):
         super().__init__(params, lr=1.0, weight_decay=0.0)
 
-    def update(self, p, g, moments, group):
-        moments[0][...] = g
+    def update(self, p, g, factor, moments, group):
+        moments[0][...] = g if factor is None else g * factor
 
     def gradients(self, parameters):
         """The last gradient of each parameter."""

@@ -9,6 +9,7 @@ launch; it matters where blocks leave sums of their own.
 import math
 
 import numpy as np
+import update_models
 
 from minigrad.kernels import softmax_rows
 from minigrad.ops.error_function import slow_erf
@@ -119,7 +120,7 @@ ROWS = (
     *(cross_entropy_forward, cross_entropy_backward),
 )
 MODELS = {
-    **{model.__name__: model for model in ROWS},
+    **{model.__name__: model for model in (*ROWS, *update_models.MODELS)},
     **_gelu("gelu", _by_erf),
     **_gelu("tanh_gelu", _by_tanh),
     **_gelu("quick_gelu", _by_sigmoid),

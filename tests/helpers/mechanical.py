@@ -108,13 +108,13 @@ EQUIVALENT = {
         "no value depends on the size of a block",
     "blocks_of: step = max(step, 2)":
         "no value depends on the size of a block",
-    "add_rows: if not (array_module(target) is not np or rows.size == 0):":
+    "add_rows: if not (not on_host(target) or rows.size == 0):":
         "np.add.at gives the same sums, more slowly",
-    "add_rows: if array_module(target) is not np or rows.size != 0:":
+    "add_rows: if not on_host(target) or rows.size != 0:":
         "np.add.at gives the same sums, more slowly",
-    "add_rows: if array_module(target) is not np or rows.size == 1:":
+    "add_rows: if not on_host(target) or rows.size == 1:":
         "np.add.at gives the same sums, and no rows are no runs",
-    "add_rows: if array_module(target) is not np or rows.size == -1:":
+    "add_rows: if not on_host(target) or rows.size == -1:":
         "no rows are no runs: the long way adds nothing either",
     "add_rows: starts = np.flatnonzero(np.diff(ordered, prepend=-2))":
         "rows are not negative, so -2 differs from the first one as -1 does",

@@ -211,7 +211,7 @@ INDEXING = of(
     ("take puts back along axis 0", "_pick", "gradient, axis, 0)", "gradient, 0, 0)",
      "right for the default axis"),
     ("last write wins in embedding", "_pick",
-     "add_rows(rows, indices.reshape(-1), slices)", "rows[indices.reshape(-1)] = slices",
+     "add(rows, picks, slices)", "rows[picks] = slices",
      "a word that occurs three times learns once"),
 )  # fmt: skip
 
@@ -221,9 +221,12 @@ LINEAR = of(
      "has the right shape for square matrices"),
     ("matmul with the wrong operand", "matmul", "left.swapaxes(-1, -2) @ g",
      "right.swapaxes(-1, -2) @ g", "a B where an A belongs"),
-    ("linear's bias sees one row", "linear", "column_sum(g)", "g[0]",
+    ("linear's bias sees one row", "linear", "sum_rows(g)", "g[0]",
      "the bias was added to every row"),
-    ("linear's weight averaged", "linear", "product(g.T, rows)", "product(g.T, rows) / len(rows)",
+    ("linear's residual learns nothing", "linear", "[gradient] * has_residual",
+     "[0.0 * gradient] * has_residual", "taken for a constant"),
+    ("linear's weight averaged", "linear", "product(g.T, restored(seen, g.dtype))",
+     "product(g.T, restored(seen, g.dtype)) / len(g)",
      "a mean over the batch belongs into the loss"),
 )  # fmt: skip
 
@@ -245,8 +248,9 @@ COMPLEX_STEP = of(
 
 BACKEND = of(
     "minigrad.backend",
-    ("buffered += with repeated indices", "scatter_add", "np.add.at(target, index, values)",
-     "target[index] += values", "NumPy writes each position once"),
+    ("buffered += with repeated indices", "scatter_add",
+     "array_module(target).add.at(target, index, values)", "target[index] += values",
+     "NumPy writes each position once"),
     ("only the first of equal rows", "_sum_runs", "np.add.reduceat(values, starts, axis=0)",
      "values[starts]", "a sum over a run taken for its first element"),
     ("only the first of equal wide rows", "_sum_runs", ".sum(axis=0)", "[0]",

@@ -174,6 +174,12 @@ def test_out_of_memory_elsewhere_names_the_function():
     assert text.startswith("ones: out of memory with no arrays. Unable to allocate")
 
 
+def test_out_of_memory_names_arrays_and_no_modules(huge):
+    text = explained(lambda: mg.softmax(huge))  # its `xp` is a module with a function `shape`
+    assert text.startswith("softmax: out of memory with ")
+    assert "xp" not in text and "function" not in text
+
+
 def test_other_errors_pass():
     with pytest.raises(ZeroDivisionError), explain_memory("Buy more."):
         raise ZeroDivisionError

@@ -80,6 +80,7 @@ COMPARISONS = {
         Comparison(mg.linear, ((2, 5, 3), (4, 3), (4,))),
         Comparison(mg.linear, ((2, 5, 3), (4, 3))),
         Comparison(mg.linear, ((3,), (4, 3), (4,))),
+        Comparison(mg.linear, ((2, 5, 3), (4, 3), (4,), (2, 5, 4))),
     ],
     "embedding": [Comparison(mg.embedding, ((5, 3),), {"ids": np.array([[1, 1, 4], [0, 1, 0]])})],
     "layer_norm": [

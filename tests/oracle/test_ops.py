@@ -161,6 +161,11 @@ def self_attention(qkv, heads, mask=None):
     return attention(q, k, v, mask).transpose(1, 2).flatten(2)  # (B, T, W)
 
 
+def linear(x, weight, bias=None, residual=None):
+    y = F.linear(x, weight, bias)
+    return y if residual is None else y + residual
+
+
 def layer_norm(x, weight, bias, eps=1e-5):
     if x.shape[-1] == 0:  # PyTorch refuses
         return x * weight + bias
@@ -238,7 +243,7 @@ ORACLE: dict[str, Callable] = {
     "split": lambda x, sections, axis=0: torch.tensor_split(x, sections, axis),
     "pad": pad, "getitem": getitem, "take": take,
     "to": lambda x, backend: x.to("cpu") * 1.0, "astype": lambda x: x.to(x.dtype) * 1.0,
-    "matmul": torch.matmul, "linear": F.linear, "einsum": einsum,
+    "matmul": torch.matmul, "linear": linear, "einsum": einsum,
     "embedding": lambda w, ids: F.embedding(torch.as_tensor(np.asarray(ids, np.int64)), w),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),

@@ -34,6 +34,7 @@ ALLOWED["data"] = {"files"}
 # left.
 ROWS = (
     ("context", "backend", "memory", "blas", "recording", "threads", "kernels.launching"),
+    ("uploads", "precision", "kernels.column_sums", "kernels.added_rows", "kernels.added_terms"),
     ("declared", "tape", "tensor", "derivatives", "operators"),
     ("inputs",),
     ("ops.basic", "ops.choice", "ops.elementary"),
@@ -45,6 +46,9 @@ ROWS = (
         "kernels.softmax_rows",
         "kernels.cross_entropy_rows",
         "kernels.gelu_elements",
+        "kernels.unit_rows",
+        "kernels.flat_gradients",
+        "kernels.adamw_update",
         "kernels.catalogue",
     ),
     (
@@ -56,7 +60,7 @@ ROWS = (
         "ops.attention",
     ),
     ("spreading", "gathering", "ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),
-    ("module", "half", "nn", "flat", "optim"),
+    ("module", "half", "nn", "flat", "clipping", "optim"),
     ("recompute", "numpy_functions"),
     ("checking.numeric", "checking.gradients", "checking.elements", "checking.directions"),
     ("checking.complex_step",),

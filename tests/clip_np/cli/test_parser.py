@@ -44,6 +44,7 @@ TRAIN_FLAGS = [
     *("--augment", "--shift", "--zoom", "--crop", "--colour", "--hue", "--grey", "--blur"),
     *("--cut-out", "--flip", "--word-dropout"),
     *("--loss", "--seed", "--workers", "--data-workers", "--shards", "--name", "--out", "--resume"),
+    "--precision",
     *("--processes", "--deadline"),
     "--changed-data",
 ]

@@ -1,5 +1,7 @@
 """The plan of a step: every row once, even shares, cuts only if they are worth it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from small_models import batch, small_model
@@ -48,6 +50,9 @@ class Line:
 
     def parameters(self) -> list[Parameter]:
         return [Parameter(np.zeros(1))]
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        yield "weight", Parameter(np.zeros(1))
 
     def cost(self, length: int) -> float:
         return float(length)

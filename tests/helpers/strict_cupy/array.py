@@ -22,6 +22,7 @@ import types
 
 import numpy as np
 
+from strict_cupy import cublas, streams
 from strict_cupy.device import Device, current_device, pool
 
 NAMES = json.loads(pathlib.Path(__file__).with_name("names.json").read_text(encoding="utf-8"))
@@ -74,6 +75,7 @@ def to_host(value: object, sources: list) -> object:
                 "Array device must be same as the current device: array device = "
                 f"{value._device} while current = {current_device()}"
             )
+        streams.check(value._made)
         sources.append(value)
         return value._host
     if isinstance(value, np.ndarray) and not is_exempt():
@@ -104,6 +106,8 @@ def compute(function: object, args: tuple, kwargs: dict) -> object:
     sources: list = []
     args = to_host(args, sources)
     kwargs = {key: to_host(value, sources) for key, value in kwargs.items()}
+    if function is np.matmul:
+        args = tuple(cublas.rounded(factor) for factor in args)
     with np.errstate(all="ignore"):
         return to_device(function(*args, **kwargs), sources)
 
@@ -122,7 +126,7 @@ class ndarray:
         if host.dtype.kind not in "?biufc":
             raise TypeError(f"Unsupported dtype {host.dtype}")
         self._host, self._base, self._device = host, base, current_device()
-        self._held = 0
+        self._held, self._made = 0, streams.birth() if base is None else base._made
         if base is None:
             pool.take(host.nbytes)
             self._held = host.nbytes
@@ -146,6 +150,7 @@ class ndarray:
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     base = property(lambda self: self._base)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._host.ctypes.data))
     device = property(lambda self: Device(self._device))
     T = property(lambda self: compute(np.transpose, (self,), {}))
     imag = property(lambda self: compute(np.imag, (self,), {}))

@@ -19,6 +19,7 @@ import cupy
 import cupyx
 import numpy as np
 
+CUDA = ("Device", "Stream", "get_cublas_handle", "get_current_stream", "is_available")
 RUNTIME = ("CUDARuntimeError", "driverGetVersion", "getDeviceCount", "runtimeGetVersion")
 KWARGS = re.compile(r"kwargs\.pop\(['\"](\w+)['\"]")
 DOCUMENTED = re.compile(r"[\w.]+\((.*?)\)\s*(?:->.*)?$")
@@ -112,7 +113,9 @@ def main():
         "cupy.linalg": describe(cupy.linalg),
         "cupy.lib": {},
         "cupy.lib.stride_tricks": describe(cupy.lib.stride_tricks, ["as_strided"]),
-        "cupy.cuda": describe(cupy.cuda, ["Device", "is_available"]),
+        "cupy.cuda": describe(cupy.cuda, CUDA),
+        # It cannot be looked at without the library.
+        "cupy.cuda.cublas": {"getMathMode": None, "setMathMode": None},
         "cupy.cuda.runtime": describe(cupy.cuda.runtime, RUNTIME),
         "cupyx": describe(cupyx, ["scatter_add", "scatter_max", "scatter_min", "rsqrt"]),
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from strict_cupy import array as strict
-from strict_cupy import device
+from strict_cupy import cublas, device, streams
 from strict_cupy.array import NAMES, ndarray
 from strict_cupy.kernels import RawKernel
 
@@ -51,9 +51,9 @@ def _take_along_axis(a, indices, axis):
     return strict.compute(np.take_along_axis, (a, wrapped, axis), {})
 
 
-def _scatter_add(a, slices, value):
-    where, sources = a._index(slices), []
-    target, values = strict.to_host(a, sources), strict.to_host(value, sources)
+def _add_at(a, indices, b=None):
+    where, sources = a._index(indices), []
+    target, values = strict.to_host(a, sources), strict.to_host(b, sources)
     np.add.at(target, where, values)
 
 
@@ -90,6 +90,8 @@ class Module(types.ModuleType):
         value = getattr(self._source, name)
         if table[name] is not None:
             value = _checked(self.__name__, name, table[name], value)
+        if name == "add":
+            value.at = _add_at
         setattr(self, name, value)
         return value
 
@@ -116,7 +118,10 @@ def make() -> dict[str, types.ModuleType]:
         getDeviceCount=lambda: device.DEVICES,
     )
     memory = types.SimpleNamespace(OutOfMemoryError=device.OutOfMemoryError)
-    cuda = Module("cupy.cuda", None, runtime=runtime, memory=memory, Device=device.Device)
+    queues = {"Stream": streams.Stream, "get_current_stream": streams.get_current_stream}
+    own = {"runtime": runtime, "memory": memory, "Device": device.Device, **queues}
+    own |= {"cublas": cublas, "get_cublas_handle": cublas.get_cublas_handle}
+    cuda = Module("cupy.cuda", None, **own)
     random = Module("cupy.random", np.random, default_rng=Generator, Generator=Generator)
     linalg = Module("cupy.linalg", np.linalg)
     stride_tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks)
@@ -130,7 +135,7 @@ def make() -> dict[str, types.ModuleType]:
         asnumpy=lambda a: a.get(),
         get_default_memory_pool=lambda: device.pool,
     )
-    cupyx = Module("cupyx", None, scatter_add=_scatter_add)
+    cupyx = Module("cupyx", None)
     found = (cupy, cupyx, cuda, random, linalg, lib, stride_tricks)
     return {module.__name__: module for module in found}
 
