@@ -70,10 +70,12 @@ class Optimizer:
         self.groups = _make_groups(params, lr, weight_decay)
         self.step_count = 0
         self.flats = [Flat(group["params"]) for group in self.groups]
-        self.moments = [
-            [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
-            for flat in self.flats
-        ]
+        self.moments = [self._new_moments(flat) for flat in self.flats]
+
+    def _new_moments(self, flat: Flat) -> list[Array]:
+        """Zeros where the numbers of a group live."""
+        use_device(flat.data)
+        return [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
 
     def update(self, p: Array, g: Array, moments: list[Array], group: dict[str, Any]) -> None:
         """Move the numbers p in place, against the gradient g. A subclass defines this.
@@ -146,6 +148,7 @@ class Optimizer:
         state = {"step_count": np.asarray(self.step_count)}
         for index, moments in enumerate(self.moments):
             for number, moment in enumerate(moments):
+                use_device(moment)
                 state[f"group{index}.moment{number}"] = moment.copy()
         return state
 
@@ -162,6 +165,7 @@ class Optimizer:
         self.step_count = int(state["step_count"])
         for index, moments in enumerate(self.moments):
             for number, moment in enumerate(moments):
+                use_device(moment)
                 moment[...] = move(state[f"group{index}.moment{number}"], backend_of(moment))
 
 
@@ -306,6 +310,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float | None, workers:
             "clip_grad_norm: no parameter has a gradient; call it between loss.backward() and "
             "optimizer.step()"
         )
+    use_device(gradients[0])
     xp = array_module(gradients[0])
     flat_gradients = [gradient.reshape(-1) for gradient in gradients]  # (n,) each
     squares = parallel_map(lambda g: xp.vdot(g, g), flat_gradients, workers)

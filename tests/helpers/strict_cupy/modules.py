@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from strict_cupy import array as strict
-from strict_cupy import device
+from strict_cupy import device, events
 from strict_cupy.array import NAMES, ndarray
 from strict_cupy.kernels import RawKernel
 
@@ -24,9 +24,12 @@ def _asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     """From the host, or from another device, to the current one."""
     if type(a) is ndarray:
         if a._device != device.current_device():
+            events.note_launches("copy between devices", 1)
             return ndarray(np.array(a._host, dtype=dtype, order=order))
         return strict.compute(np.asarray, (a,), {"dtype": dtype, "order": order})
-    return ndarray(np.array(a, dtype=dtype, order=order))  # what lies on the host is copied
+    host = np.array(a, dtype=dtype, order=order)  # what lies on the host is copied
+    events.note_copy(host)
+    return ndarray(host)
 
 
 def _array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
@@ -48,12 +51,13 @@ def _take(a, indices, axis=None, out=None):
 
 def _take_along_axis(a, indices, axis):
     wrapped = indices % a.shape[axis]
-    return strict.compute(np.take_along_axis, (a, wrapped, axis), {})
+    return strict.compute(np.take_along_axis, (a, wrapped, axis), {}, "take_along_axis")
 
 
 def _scatter_add(a, slices, value):
     where, sources = a._index(slices), []
     target, values = strict.to_host(a, sources), strict.to_host(value, sources)
+    events.note_launches("scatter_add", int(target[where].size > 0))
     np.add.at(target, where, values)
 
 
@@ -67,7 +71,7 @@ def _checked(module: str, name: str, parameters: str, function: object) -> objec
         if name in WAITS:
             strict.read(args[0], name)
         kwargs.pop("blocking", None)
-        return strict.compute(function, args, kwargs)
+        return strict.compute(function, args, kwargs, name)
 
     return call
 
@@ -161,8 +165,5 @@ def installed() -> Iterator[None]:
 @contextlib.contextmanager
 def counting_reads() -> Iterator[list[str]]:
     """The host reads of a block."""
-    start, found = len(strict.host_reads), []
-    try:
-        yield found
-    finally:
-        found += strict.host_reads[start:]
+    with events.watching() as seen:
+        yield seen.reads
