@@ -4,11 +4,12 @@ The promises hold for every operation and for a training step, and each planted 
 breaks one.
 """
 
+import importlib
 import operator
 
 import device_checks as checks
 import pytest
-from device_mistakes import MISTAKES, plant
+from device_mistakes import LEFT_OUT, MISTAKES, plant
 from op_table import TABLE
 from strict_cupy.modules import installed
 
@@ -47,4 +48,13 @@ def test_a_planted_mistake_is_caught(mistake, monkeypatch):
     check()
     plant(monkeypatch, path, old, new)
     with pytest.raises((Exception, pytest.fail.Exception), match=complaint):
+        check()
+
+
+@pytest.mark.parametrize("module", LEFT_OUT)
+def test_a_device_that_is_not_chosen_is_noticed(module, monkeypatch):
+    check = LEFT_OUT[module]
+    check()
+    monkeypatch.setattr(importlib.import_module(module), "use_device", lambda *arrays: None)
+    with pytest.raises((ValueError, AssertionError), match=r"must be same as|made on device"):
         check()

@@ -24,6 +24,7 @@ import types
 import numpy as np
 
 from strict_cupy import events, launches
+from strict_cupy.arithmetic import COMPUTES
 from strict_cupy.device import Device, current_device, pool
 
 NAMES = json.loads(pathlib.Path(__file__).with_name("names.json").read_text(encoding="utf-8"))
@@ -315,23 +316,6 @@ SHORT = {  # operator -> the function of NumPy's that it stands for
 }
 
 
-def power(x: object, y: object, **options: object) -> np.ndarray:
-    """x ** y; of complex numbers in polar form, as CuPy computes it.
-
-    At a negative base that loses a complex step: an imaginary part of 1e-30 does not
-    change the angle pi. The exponents 2 and -1 are products and quotients.
-    """
-    is_real = not (np.iscomplexobj(x) or np.iscomplexobj(y))
-    if is_real or (isinstance(y, SCALARS) and y in (2, -1)):
-        return np.power(x, y, **options)
-    x, y = np.asarray(x, complex), np.asarray(y, complex)
-    size, angle = np.abs(x), np.angle(x)
-    radius = size**y.real * np.exp(-y.imag * angle)
-    turned = y.real * angle + y.imag * np.log(np.where(size == 0.0, 1.0, size))
-    return np.positive(radius * np.exp(1j * turned), **options)
-
-
-COMPUTES = {"power": power}  # what differs from NumPy's function of the name
 IN_PLACE = {"fill", "sort", "partition"}  # methods without a result
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from strict_cupy import array as strict
 from strict_cupy import device, events
+from strict_cupy.arithmetic import COMPUTES
 from strict_cupy.array import NAMES, ndarray
 from strict_cupy.kernels import RawKernel
 
@@ -91,7 +92,7 @@ class Module(types.ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         if not hasattr(self._source, name):
             raise NotImplementedError(f"the stand-in lacks {self.__name__}.{name}")
-        value = strict.COMPUTES.get(name) or getattr(self._source, name)
+        value = COMPUTES.get(name) or getattr(self._source, name)
         if table[name] is not None:
             value = _checked(self.__name__, name, table[name], value)
         setattr(self, name, value)
