@@ -126,8 +126,8 @@ WRONG = {
         *(ARRANGE, SOURCES, SOURCES + " if everything.any() else sources"),
         *(five_steps, "read .*bool"),
     ),
-    "a mixed-backend add": Mistake(
-        *("clip_np.encoders.transformer.Block.forward", "return x +", 'return x.to("numpy") +'),
+    "a product of two backends": Mistake(
+        *("clip_np.losses.similarity.similarity_logits", "images @", 'images.to("numpy") @'),
         *(five_steps, "different backends"),
     ),
     "last-write-wins rows": Mistake(
