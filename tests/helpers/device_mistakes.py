@@ -114,7 +114,6 @@ LAYER_NORM = "minigrad.kernels.layer_norm_rows.forward"
 TANH = "minigrad.ops.activation.tanh"
 VECTOR = "bias = contiguous(x), contiguous(weight), contiguous(bias)"
 MASK_OF_THE_HOST = "block(x, mask and np.tri(x.shape[1], dtype=bool))"
-ON_GPU = "array_module(a) is not np"
 SLOPE = "return g * (1.0 - y * y)"
 
 WRONG = {
@@ -211,13 +210,12 @@ COPYING = {
 
 LOOPING = {
     "a loop over rows": Mistake(
-        *("minigrad.backend.column_sum", "return", f"return sum(a) if {ON_GPU} else"),
+        *(ARRANGE, f"everything[{SOURCES}]", "xp.stack([row for row in everything])"),
         *(checks.check_launches, "a loop over the .* rows"),
     ),
     "a loop over the numbers of rows": Mistake(
-        *("minigrad.backend.column_sum", "return"),
-        *(f"return sum(a[i] for i in range(len(a))) if {ON_GPU} else", checks.check_launches),
-        "launches: ",
+        *(ARRANGE, f"everything[{SOURCES}]", "xp.stack([everything[row] for row in sources])"),
+        *(checks.check_launches, "launches: "),
     ),
 }
 """Python at work, row by row."""

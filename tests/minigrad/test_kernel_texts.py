@@ -90,8 +90,10 @@ def test_training_by_texts_is_that_of_numpy():
 
 
 def test_every_kernel_is_launched():
-    """By an operation of the table, or in a training step."""
-    launched = set(events_of_a_step().launches)
+    """By an operation of the table, by an optimizer, or in a training step."""
+    with watching() as events:
+        checks.check_optimizers()
+    launched = {*events.launches, *events_of_a_step().launches}
     for row in [row for row in TABLE if row.name != "to"]:
         sample = row.samples[0]
         leaves = [mg.tensor(a.astype("f4"), True, backend="cupy") for a in sample.inputs]
@@ -142,6 +144,28 @@ def test_the_player_of_kernels_notices_mistakes():
         cuda_on_cpu.run(loaded, name, 1, 64, [x, z], backwards=True)
         assert np.array_equal(y, z) == agrees
     assert y.tolist() == [63.0, 2016.0] * 32
+
+
+@runs
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("layer_norm_forward", "+ bias[i]", "- bias[i]"),
+        ("layer_norm_backward", "removed = mean_gw +", "removed = mean_gw -"),
+        ("layer_norm_backward", "row < rows", "row < rows - 1"),
+    ],
+)
+def test_a_mistake_in_a_text_is_noticed(name, right, wrong, monkeypatch):
+    kernels = [kernel for kernel in KERNELS if kernel.name.startswith("layer_norm")]
+    (before,) = (kernel.source for kernel in kernels if kernel.name == name)
+    assert before.count(right) == 1, f"{right!r} stands no more in {name}"
+    planted = Kernel(name, before.replace(right, wrong))
+    others = [kernel for kernel in kernels if kernel.name != name]
+    loaded = cuda_on_cpu.build([planted, *others], "d")
+    monkeypatch.setattr(cuda_on_cpu, "library", lambda letter: loaded)
+    row = next(row for row in FUSED if row.name == "layer_norm")
+    with running_texts(), pytest.raises(AssertionError, match=f"kernel {name}"):
+        check_plain_form(row, row.samples[1], "float64", 1e-12)
 
 
 def test_a_model_that_differs_is_noticed():

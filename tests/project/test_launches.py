@@ -9,7 +9,7 @@ from device_launches import CONFIGS, events_of
 from strict_cupy.modules import installed
 
 BUDGETS = {"tiny": 1600, "base32": 2000, "ViT-B/32": 5200}
-COPIES = 15
+COPIES = 20
 
 
 @pytest.fixture(autouse=True)
