@@ -106,7 +106,7 @@ def check_step() -> None:
 def check_copies() -> None:
     """What is copied from the host in a step: little, and no more for deep models."""
     shallow, deep = (events_of_a_step(config=deeper(n)).copies for n in (1, 3))
-    assert deep == shallow, f"copies: {deep} with 3 layers, {shallow} with 1"
+    assert len(deep) == len(shallow), f"copies: {deep} with 3 layers, {shallow} with 1"
     assert len(shallow) <= STEP_COPIES, f"copies: {shallow}"
 
 
