@@ -122,6 +122,15 @@ def waiting_of_a_step(config: CLIPConfig, backend: str) -> str:
     return "nothing"
 
 
+# --- launches, without a profiler ---
+
+
+def launches(options: Options) -> None:
+    """Launches of a step, as the stand-in for CuPy counts them (tests/helpers)."""
+    counting = importlib.import_module("device_launches")
+    find(**counting.launches_by_config())
+
+
 # --- what the GPU can do at best ---
 
 
@@ -172,7 +181,7 @@ def run_tests(options: Options, marked: str) -> None:
 
 
 SECTIONS: dict[str, Callable[[Options], None]] = {
-    section.__name__: section for section in (machine, losses, peak, gradients, suite)
+    section.__name__: section for section in (machine, losses, launches, peak, gradients, suite)
 }
 
 

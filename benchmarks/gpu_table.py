@@ -12,6 +12,8 @@ RULE = "| --- | --- | --- | --- | --- | --- | --- |"
 def table_of(found: Findings) -> str:
     """The machine, the comparison of losses, and a row for each side."""
     lines = [*machine_lines(found.get("machine", {})), *losses_lines(found.get("losses", {}))]
+    counts = [f"{name} {count}" for name, count in found.get("launches", {}).items()]
+    lines += ["", f"Launches of a step, on the stand-in: {', '.join(counts)}"] if counts else []
     steps = found.get("steps", {})
     if steps:
         peak = found.get("peak", {}).get("product_tflops")

@@ -45,6 +45,12 @@ def events_of(name: str, max_norm: float | None = 1.0) -> Events:
     return events
 
 
+def launches_by_config() -> dict[str, int]:
+    """The launches of a step, by configuration."""
+    with installed():
+        return {name: len(events_of(name).launches) for name in CONFIGS}
+
+
 def main() -> None:
     for name in CONFIGS:
         with installed():

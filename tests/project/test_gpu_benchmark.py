@@ -51,6 +51,7 @@ def test_the_table():
     found = {
         "machine": {"gpu": "H100", "cupy": "14.2"},
         "losses": {"float64_gap": 2e-14, "float64_ok": True, "step_waits": "nothing"},
+        "launches": {"tiny": 463, "base32": 563},
         "peak": {"product_tflops": 400.0},
         "steps": {"tiny": sides},
         "gradients": {"summary": "9 passed in 1s"},
@@ -59,6 +60,7 @@ def test_the_table():
     assert "H100, cupy 14.2" in table and "float64 2.0e-14" in table
     assert "| tiny | this project | 20 | 1.25 | 500 | 50% | 1000 |" in table
     assert "| tiny | PyTorch | 16 | 1.00 | - | 62% | - |" in table
+    assert "on the stand-in: tiny 463, base32 563" in table
     assert "gradients: 9 passed" in table
     assert table_of({}) == "\n"
 

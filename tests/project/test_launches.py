@@ -8,7 +8,7 @@ import pytest
 from device_launches import CONFIGS, events_of
 from strict_cupy.modules import installed
 
-BUDGETS = {"tiny": 1600, "base32": 2000, "ViT-B/32": 5200}
+BUDGETS = {"tiny": 1000, "base32": 1250, "ViT-B/32": 3100}
 COPIES = 20
 
 
