@@ -90,7 +90,7 @@ class TorchCLIP(nn.Module):
         f = F.normalize(self.visual(images), dim=1)
         g = F.normalize(self.text(tokens), dim=1)
         logits = self.logit_scale.exp() * f @ g.T
-        labels = torch.arange(len(logits))
+        labels = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 

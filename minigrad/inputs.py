@@ -126,6 +126,7 @@ def _as_tensors(values: Sequence[Any]) -> list[Tensor]:
         return operands
     leader = next((operand for operand in operands if operand.dtype.kind in "fc"), None)
     if leader is not None:
+        use_device(leader.data)  # where the others follow it to
         return [_follow(value, leader) for value in values]
     backend = operands[0].backend if operands else None
     return [_adopt(value, backend) for value in values]

@@ -81,10 +81,12 @@ class Optimizer:
         self.groups = _make_groups(params, lr, weight_decay)
         self.step_count = 0
         self.flats = [Flat(group["params"]) for group in self.groups]
-        self.moments = [
-            [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
-            for flat in self.flats
-        ]
+        self.moments = [self._new_moments(flat) for flat in self.flats]
+
+    def _new_moments(self, flat: Flat) -> list[Array]:
+        """Zeros where the numbers of a group live."""
+        use_device(flat.data)
+        return [array_module(flat.data).zeros_like(flat.data) for _ in range(self.n_moments)]
 
     def update(
         self, p: Array, g: Array, factor: Array | None, moments: list[Array], group: dict[str, Any]
@@ -177,6 +179,7 @@ class Optimizer:
         state = {"step_count": np.asarray(self.step_count)}
         for index, moments in enumerate(self.moments):
             for number, moment in enumerate(moments):
+                use_device(moment)
                 state[f"group{index}.moment{number}"] = moment.copy()
         return state
 
@@ -193,6 +196,7 @@ class Optimizer:
         self.step_count = int(state["step_count"])
         for index, moments in enumerate(self.moments):
             for number, moment in enumerate(moments):
+                use_device(moment)
                 moment[...] = move(state[f"group{index}.moment{number}"], backend_of(moment))
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray  # a shorter look-up in `record`, which every operation calls
 
-from minigrad.backend import Array, array_module, as_array, backend_of, move
+from minigrad.backend import Array, array_module, as_array, backend_of, move, use_device
 from minigrad.declared import Declared
 from minigrad.recording import is_recording
 from minigrad.tape import Leaf, Node, Output, Place, Walk, monitor
@@ -303,7 +303,11 @@ def _add_to_grad(place: Place, gradient: Array, owned: bool) -> None:
 
 
 def as_cotangent(name: str, cotangent: Any, data: Array) -> Array:
-    """Check the gradient that a walk starts from. None means 1 for a single element."""
+    """Check the gradient that a walk starts from. None means 1 for a single element.
+
+    It is made where the result is, whatever device the thread computes on by then.
+    """
+    use_device(data)
     if cotangent is None:
         if data.size != 1:
             raise ValueError(

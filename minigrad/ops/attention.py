@@ -255,9 +255,10 @@ def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -
             f"{name}: a mask of dtype {values.dtype} could mean two things: pass booleans "
             "(True where a query may look) or floats to add to the scores"
         )
+    dtype = like.real.dtype
     if values.dtype == bool:
-        values = xp.where(values, 0.0, -math.inf)
-    return values.astype(like.real.dtype)
+        return xp.where(values, dtype.type(0.0), dtype.type(-math.inf))
+    return values.astype(dtype)
 
 
 def _mask_for_kernel(

@@ -81,11 +81,10 @@ def _choose(name: str, loses: Callable, a: Any, b: Any) -> Tensor:
         raise broadcast_error(name, x, y) from None
 
     def vjp(g: Array) -> tuple[Array, Array]:
-        half_for_ties = 0.5 * (x.real == y.real)
-        # 1 where x is chosen, 1/2 at a tie, else 0. NaN loses nowhere. The 0.5 widens
-        # float32, so the dtype of g is restored.
-        to_x = (1.0 - loses(x.real, y.real) - half_for_ties).astype(g.dtype)
-        to_y = (1.0 - loses(y.real, x.real) - half_for_ties).astype(g.dtype)
+        half_for_ties = 0.5 * (x.real == y.real).astype(g.dtype)
+        # 1 where x is chosen, 1/2 at a tie, else 0. NaN loses nowhere.
+        to_x = 1.0 - loses(x.real, y.real).astype(g.dtype) - half_for_ties
+        to_y = 1.0 - loses(y.real, x.real).astype(g.dtype) - half_for_ties
         return unbroadcast(g * to_x, x.shape), unbroadcast(g * to_y, y.shape)
 
     return record(name, result, (a, b), vjp)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.backend import Array, array_module, check_indices, row_sum
+from minigrad.backend import Array, array_module, check_indices, on_host, row_sum
 from minigrad.inputs import coerce, floating
 from minigrad.kernels import cross_entropy_rows
 from minigrad.kernels.launching import choose
@@ -174,15 +174,18 @@ def _of_labels(
     """
     xp = array_module(logits.data)
     kept, spread = _smoothing(label_smoothing, logits.shape[-1])
-    labels = xp.asarray(labels)
-    counts = xp.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
-    labels = xp.where(counts, labels, 0)  # an ignored label may be out of range
+    where_labels_are = array_module(labels)  # mostly the host, where they can be looked at
+    counts = where_labels_are.ones(labels.shape, bool)
+    if ignore_index is not None:
+        counts = labels != ignore_index
+    labels = where_labels_are.where(counts, labels, 0)  # an ignored one may be out of range
     _check_labels(logits, labels, reduction)
     log_p = log_softmax(logits)
-    at_label = (*xp.indices(labels.shape), labels)  # picks (...)
+    at_label = (*where_labels_are.indices(labels.shape), labels)  # picks (...)
     importance = weights[labels] * counts  # (...)
     # A class without weight counts nothing, even if it is impossible. 0 * -inf is NaN.
-    is_left_out = ~counts | _is_hidden(importance.data, logits.data[at_label])  # (...)
+    is_hidden = _is_hidden(importance.data, logits.detach()[at_label].data)  # (...)
+    is_left_out = ~xp.asarray(counts) | is_hidden  # (...)
     losses = -(where(is_left_out, 0.0, log_p[at_label]) * importance * kept)
     if spread:
         # The answer "all classes equally": the mean of the losses of all classes.
@@ -190,7 +193,8 @@ def _of_labels(
         losses = losses - where(counts, (visible * weights).sum(-1), 0.0) * spread
     if reduction == "mean":
         total = importance.sum()
-        if not total.data.real > 0.0:
+        # On a GPU nobody waits for this answer: the mean of nothing is NaN there.
+        if on_host(total.data) and not total.data.real > 0.0:
             raise _nothing_to_average(logits)
         return losses.sum() / total
     return losses.sum() if reduction == "sum" else losses

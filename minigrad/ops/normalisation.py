@@ -230,9 +230,8 @@ def _slope_of_length(y: Array, axes: tuple[int, ...], p: float) -> Array:
     size = sign * y  # |y|
     if p < math.inf or y.size == 0:
         return sign * size ** (p - 1.0)
-    is_largest = size.real == size.real.max(axis=axes, keepdims=True)
-    share = is_largest / is_largest.sum(axis=axes, keepdims=True)
-    return sign * share.astype(y.dtype)
+    is_largest = (size.real == size.real.max(axis=axes, keepdims=True)).astype(y.dtype)
+    return sign * is_largest / is_largest.sum(axis=axes, keepdims=True)
 
 
 def _sign(x: Array) -> Array:

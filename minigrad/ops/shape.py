@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, move
+from minigrad.backend import Array, array_module, move, use_device
 from minigrad.inputs import coerce
 from minigrad.ops.basic import unbroadcast
 from minigrad.ops.reductions import normalise_axes, reduced_axes
@@ -324,6 +324,7 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
     dtype('float64')
     """
     old = x.dtype
+    use_device(x.data)
     value = x.data.astype(dtype)
     if value.dtype.kind not in "fc":
         return Tensor(value)

@@ -91,7 +91,7 @@ NORMALISATION = of(
     ("the p-norm's slope to the power p", "_slope_of_length", "(p - 1.0)", "p",
      "the derivative lowers the exponent"),
     ("the largest elements all get everything", "_slope_of_length",
-     "is_largest / is_largest.sum(axis=axes, keepdims=True)", "1.0 * is_largest",
+     "is_largest / is_largest.sum(axis=axes, keepdims=True)", "is_largest",
      "the gradient is counted once for each of them"),
     ("the p-norm without its sign", "_slope_of_length", "sign * size ** (p - 1.0)",
      "size ** (p - 1.0)", "right for positive numbers"),

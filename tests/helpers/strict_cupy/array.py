@@ -5,7 +5,8 @@
   copy.)
 - Every result is an array, 0-d ones included.
 - What copies numbers to the host, `float(x)`, `if x`, `.item()`, `.get()`, a boolean
-  index, is counted in `host_reads`.
+  index, is noted (events.py). So are copies from the host, launches, and float64.
+- Python does not go through it row by row: that would be kernels for each row.
 - An index array that is out of range wraps around silently. Where `a[i] = v` names a
   position twice, it is a matter of chance which value stays.
 - It lies on one of two devices; an operation wants its arrays on the thread's current
@@ -22,13 +23,13 @@ import types
 
 import numpy as np
 
-from strict_cupy import cublas, streams
+from strict_cupy import cublas, events, launches, streams
+from strict_cupy.arithmetic import COMPUTES
 from strict_cupy.device import Device, current_device, pool
 
 NAMES = json.loads(pathlib.Path(__file__).with_name("names.json").read_text(encoding="utf-8"))
 SCALARS = (bool, int, float, complex, np.generic)
-
-host_reads: list[str] = []  # what was read, in order; appending is safe between threads
+UNPACKED = 4  # rows; an array of so many may be taken apart, as in `q, k, v = qkv`
 shuffle = np.random.default_rng(0)
 
 
@@ -101,7 +102,7 @@ def to_device(value: object, sources: list) -> object:
     return ndarray(host)
 
 
-def compute(function: object, args: tuple, kwargs: dict) -> object:
+def compute(function: object, args: tuple, kwargs: dict, name: str = "") -> object:
     """function(*args, **kwargs) on the host, without warnings: CuPy never gives any."""
     sources: list = []
     args = to_host(args, sources)
@@ -109,13 +110,28 @@ def compute(function: object, args: tuple, kwargs: dict) -> object:
     if function is np.matmul:
         args = tuple(cublas.rounded(factor) for factor in args)
     with np.errstate(all="ignore"):
-        return to_device(function(*args, **kwargs), sources)
+        result = to_device(function(*args, **kwargs), sources)
+    if events.watchers:
+        name = name or function.__name__
+        hosts = [source._host for source in sources]
+        made = [each._host for each in new_arrays(result, sources)]
+        count = launches.count(name, hosts, made, kwargs.get("out"))
+        events.note_launches(name, count)
+    return result
+
+
+def new_arrays(result: object, sources: list) -> list:
+    """The arrays in a result that are neither operands nor views of them."""
+    if type(result) in (list, tuple):
+        return [made for each in result for made in new_arrays(each, sources)]
+    is_new = type(result) is ndarray and result._base is None
+    return [result] if is_new and not any(result is source for source in sources) else []
 
 
 def read(array: "ndarray", how: str) -> np.ndarray:
     """The numbers, on the host: what makes a real device wait."""
     if not is_exempt():
-        host_reads.append(how)
+        events.note_read(how)
     return array._host
 
 
@@ -128,6 +144,7 @@ class ndarray:
         self._host, self._base, self._device = host, base, current_device()
         self._held, self._made = 0, streams.birth() if base is None else base._made
         if base is None:
+            events.note_array(host)
             pool.take(host.nbytes)
             self._held = host.nbytes
 
@@ -168,6 +185,11 @@ class ndarray:
         return len(self._host)
 
     def __iter__(self) -> object:
+        if len(self) > UNPACKED and not is_exempt():
+            raise TypeError(
+                f"a loop over the {len(self)} rows of an array of the device launches kernels "
+                "for each row: compute with the whole array"
+            )
         return (self[i] for i in range(len(self)))
 
     # --- what reads it ----------------------------------------------------------------
@@ -241,11 +263,12 @@ class ndarray:
 
     def __getitem__(self, index: object) -> "ndarray":
         where = self._index(index)
-        return compute(lambda host: host[where], (self,), {})
+        return compute(lambda host: host[where], (self,), {}, "getitem")
 
     def __setitem__(self, index: object, value: object) -> None:
         where, sources = self._index(index), []
         target, values = to_host(self, sources), to_host(value, sources)
+        events.note_launches("setitem", int(target[where].size > 0))
         if not any(isinstance(part, np.ndarray) for part in where):
             target[where] = values
             return
@@ -297,8 +320,11 @@ SHORT = {  # operator -> the function of NumPy's that it stands for
 }
 
 
+IN_PLACE = {"fill", "sort", "partition"}  # methods without a result
+
+
 def _binary(name: str, reverse: bool) -> object:
-    function = getattr(np, name)
+    function = COMPUTES.get(name) or getattr(np, name)
 
     def method(self: ndarray, other: object) -> object:
         if type(other) is not ndarray and isinstance(other, np.ndarray) and is_exempt():
@@ -313,11 +339,12 @@ def _binary(name: str, reverse: bool) -> object:
 
 
 def _in_place(name: str) -> object:
-    function = getattr(np, name)
+    function = COMPUTES.get(name) or getattr(np, name)
 
     def method(self: ndarray, other: object) -> ndarray:
         check_types(name, (self, other))
-        compute(functools.partial(function, casting="same_kind"), (self, other), {"out": self})
+        cast = functools.partial(function, casting="same_kind")
+        compute(cast, (self, other), {"out": self}, name)
         return self
 
     return method
@@ -331,7 +358,9 @@ def _method(name: str, parameters: str) -> object:
     def method(self: ndarray, *args: object, **kwargs: object) -> object:
         check_call(f"ndarray.{name}", parameters, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key != "blocking"}
-        return compute(lambda host, *a, **k: getattr(host, name)(*a, **k), (self, *args), kwargs)
+        events.note_launches(name, int(name in IN_PLACE))
+        call = lambda host, *a, **k: getattr(host, name)(*a, **k)  # noqa: E731
+        return compute(call, (self, *args), kwargs, name)
 
     return method
 
@@ -340,7 +369,7 @@ def _take(self: ndarray, indices: object, axis: object = None, out: object = Non
     count = self.size if axis is None else self.shape[axis]
     sources: list = []
     wrapped = np.asarray(to_host(indices, sources)) % max(count, 1)
-    return compute(lambda host: host.take(wrapped, axis), (self,), {})
+    return compute(lambda host: host.take(wrapped, axis), (self,), {}, "take")
 
 
 for _short, _name in SHORT.items():

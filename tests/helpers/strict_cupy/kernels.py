@@ -10,6 +10,7 @@ import re
 import numpy as np
 from kernel_models import MODELS
 
+from strict_cupy import events
 from strict_cupy.array import ndarray, to_host
 
 MOST_BLOCKS, MOST_THREADS, WARP = 2**31 - 1, 1024, 32
@@ -45,9 +46,14 @@ class RawKernel:
                 what = getattr(argument, "dtype", type(argument))
                 raise TypeError(f"cupy: {self.name}: argument {position} is {what}, not {kind}")
         launches.append(self.name)
+        events.note_launches(self.name, 1)
         hosts = [to_host(argument, []) for argument in args]  # which asks for the device
+        self.run(hosts, blocks, threads)
+
+    def run(self, arguments: list, blocks: int, threads: int) -> None:
+        """Compute with NumPy's arrays and numbers."""
         with np.errstate(all="ignore"):
-            MODELS[self.name](*hosts, blocks=blocks)
+            MODELS[self.name](*arguments, blocks=blocks)
 
 
 POINTERS = {"float *": "f", "double *": "d", "long long *": "q"}

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from strict_cupy import array as strict
-from strict_cupy import cublas, device, streams
+from strict_cupy import cublas, device, events, streams
+from strict_cupy.arithmetic import COMPUTES
 from strict_cupy.array import NAMES, ndarray
 from strict_cupy.kernels import RawKernel
 
@@ -24,9 +25,12 @@ def _asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
     """From the host, or from another device, to the current one."""
     if type(a) is ndarray:
         if a._device != device.current_device():
+            events.note_launches("copy between devices", 1)
             return ndarray(np.array(a._host, dtype=dtype, order=order))
         return strict.compute(np.asarray, (a,), {"dtype": dtype, "order": order})
-    return ndarray(np.array(a, dtype=dtype, order=order))  # what lies on the host is copied
+    host = np.array(a, dtype=dtype, order=order)  # what lies on the host is copied
+    events.note_copy(host)
+    return ndarray(host)
 
 
 def _array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
@@ -48,12 +52,13 @@ def _take(a, indices, axis=None, out=None):
 
 def _take_along_axis(a, indices, axis):
     wrapped = indices % a.shape[axis]
-    return strict.compute(np.take_along_axis, (a, wrapped, axis), {})
+    return strict.compute(np.take_along_axis, (a, wrapped, axis), {}, "take_along_axis")
 
 
 def _add_at(a, indices, b=None):
     where, sources = a._index(indices), []
     target, values = strict.to_host(a, sources), strict.to_host(b, sources)
+    events.note_launches("add.at", int(target[where].size > 0))
     np.add.at(target, where, values)
 
 
@@ -67,7 +72,7 @@ def _checked(module: str, name: str, parameters: str, function: object) -> objec
         if name in WAITS:
             strict.read(args[0], name)
         kwargs.pop("blocking", None)
-        return strict.compute(function, args, kwargs)
+        return strict.compute(function, args, kwargs, name)
 
     return call
 
@@ -87,7 +92,7 @@ class Module(types.ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         if not hasattr(self._source, name):
             raise NotImplementedError(f"the stand-in lacks {self.__name__}.{name}")
-        value = getattr(self._source, name)
+        value = COMPUTES.get(name) or getattr(self._source, name)
         if table[name] is not None:
             value = _checked(self.__name__, name, table[name], value)
         if name == "add":
@@ -166,8 +171,5 @@ def installed() -> Iterator[None]:
 @contextlib.contextmanager
 def counting_reads() -> Iterator[list[str]]:
     """The host reads of a block."""
-    start, found = len(strict.host_reads), []
-    try:
-        yield found
-    finally:
-        found += strict.host_reads[start:]
+    with events.watching() as seen:
+        yield seen.reads
