@@ -13,6 +13,6 @@ staging    the files from which Sphinx makes the site
 annotated  the extension of Sphinx that shows a Python file as a page
 conf       the settings of Sphinx
 
-Everything down to `steps` needs Python only, and is tested with the rest of the project.
+Everything down to `staging` works without Sphinx, and is tested with all the rest.
 Sphinx, its theme and its reader of Markdown are the extra `book`.
 """

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.parsers import Parser
 
 from book.graph import page_of, read_imports
-from book.names import Names, Target, names_of_the_project
+from book.names import Target, names_of_the_project
 from book.order import chapters_of_the_book
 from book.prose import Block, formula_html, read_prose, read_spans
 from book.rows import Part, Row, read_file
@@ -132,7 +132,7 @@ class Page:
         return nodes.raw("", shown, format="html")
 
     def _link_chain(self, spans: str, owner: str) -> str:
-        """`name`, `module.name` or `self.name` in code, linked if it leads somewhere."""
+        """`name`, `module.name` or `self.name` in code, a link if it leads somewhere"""
         words = re.sub(r"<[^>]+>", "", spans).lstrip("@").split(".")
         target, used = self._target(words, owner)
         address = self.address_of(target)
@@ -144,7 +144,7 @@ class Page:
         return f'<a href="{address}">{inside}</a>{after}'
 
     def _target(self, words: list[str], owner: str) -> tuple[Target | None, int]:
-        """What a dotted name leads to, and how many of its words are needed for that."""
+        """What a dotted name leads to, and how many of its words that needs."""
         if words[0] == "self" and len(words) > 1:
             return NAMES.find(self.module, f"{owner}.{words[1]}", self.scope), 2
         dotted = ".".join(words)
@@ -167,7 +167,9 @@ class Page:
         section = nodes.section(ids=["file"], classes=["annotated"])
         section += nodes.title("", "", nodes.Text(heading.removesuffix(".")))
         section += nodes.paragraph("", f"{self.docname}.py", classes=["path"])
-        section += _grid([_cell("text", self.prose(rest)), _cell("beside", self.beside())])
+        head = _grid([_cell("text", self.prose(rest)), _cell("beside", self.beside())])
+        head["classes"].append("head")
+        section += head
         for part in self.file.parts:
             section += self.part(part)
         return section
@@ -194,7 +196,7 @@ class Page:
         return [text, _cell("code", [self.code(row, owner)] if row.code else [])]
 
     def beside(self) -> list[nodes.Node]:
-        """What stands beside the head of a file: its place in the book and in the graph."""
+        """Beside the head of a file: its place in the book and in the graph."""
         if self.docname not in PLACES:
             return []
         chapter, number = PLACES[self.docname]
@@ -242,12 +244,13 @@ class AnnotatedParser(Parser):
 
     def parse(self, inputstring: Any, document: nodes.document) -> None:
         """Put the page into `document`."""
-        docname = self.env.docname
-        page = Page(docname, str(inputstring), set(self.env.found_docs))
+        environment = document.settings.env
+        docname = environment.docname
+        page = Page(docname, str(inputstring), set(environment.found_docs))
         section = page.section()
-        section += results(Path(self.env.doc2path(docname)))
+        section += results(Path(environment.doc2path(docname)))
         document += section
-        self.env.metadata[docname]["hide-toc"] = ""  # its place is for the code
+        environment.metadata[docname]["hide-toc"] = ""  # its place is for the code
 
 
 def results(script: Path) -> list[nodes.Node]:
@@ -278,7 +281,7 @@ def _output(text: str) -> nodes.literal_block:
 def link_names(app: Sphinx, document: nodes.document) -> None:
     """Link the files and the public names that a page in Markdown sets in backticks."""
     docname = app.env.docname
-    if not app.env.doc2path(docname).endswith(".md"):
+    if Path(app.env.doc2path(docname)).suffix != ".md":
         return
     page = Page(docname, "", set(app.env.found_docs))
     for literal in list(document.findall(nodes.literal)):
@@ -288,9 +291,31 @@ def link_names(app: Sphinx, document: nodes.document) -> None:
                 literal.replace_self(linked)
 
 
+def forget_sections(app: Sphinx, document: nodes.document) -> None:
+    """Leave the functions of a file out of the tree of all pages.
+
+    The tree is resolved anew for every page, and would be ten times as large.
+    """
+    docname = app.env.docname
+    if Path(app.env.doc2path(docname)).suffix == ".py":
+        for item in app.env.tocs[docname].children:
+            del item[1:]
+
+
+def fold_chapters(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document
+) -> None:
+    """Show the files of the chapter that is open, and only the names of the others."""
+    if "toctree" in context:
+        whole = context["toctree"]
+        context["toctree"] = lambda **options: whole(**(options | {"collapse": True}))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_source_suffix(".py", "annotated")
     app.add_source_parser(AnnotatedParser)
     app.connect("doctree-read", link_names)
+    app.connect("doctree-read", forget_sections, priority=600)  # after they are collected
+    app.connect("html-page-context", fold_chapters, priority=400)  # before the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,5 @@
 """What does Sphinx need to know?"""
 
-import html
-import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,8 +46,7 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
         return None
     target = NAMES.find(info["module"], info["fullname"])
     if target is None:
-        first, _, method = info["fullname"].partition(".")
-        target = NAMES.follow(info["module"], first)
+        target = NAMES.follow(info["module"], info["fullname"].partition(".")[0])
     return f"../{page_of(target.module)}.html#{target.name}" if target else None
 
 

@@ -31,8 +31,9 @@ def draw_map(stops: Sequence[Stop], arcs: Mapping[tuple[int, int], int], name: s
     arcs: pairs of positions in `stops`, from the one that uses to the one that is used,
     with the thickness of the arc. name: what a screen reader calls it.
 
-    >>> stops = [Stop(label="a.py", link="a.html", title="Why?"), Stop("b.py", "b.html", "How?")]
-    >>> svg = draw_map(stops, {(1, 0): 1}, name="two files")
+    >>> first = Stop(label="a.py", link="a.html", title="Why?")
+    >>> second = Stop(label="b.py", link="b.html", title="How?")
+    >>> svg = draw_map([first, second], {(1, 0): 1}, name="two files")
     >>> svg.count("<path"), svg.count("<a ")
     (1, 2)
     """
@@ -52,7 +53,7 @@ def _middle(number: int) -> float:
 
 
 def _arc(user: int, used: int, width: int, count: int) -> str:
-    """Half an ellipse. The longer the way, the farther it swings out, but it stays inside."""
+    """Half an ellipse. The longer the way, the farther out it swings."""
     reach = (WIDTH - TEXT - 12) * math.sqrt(abs(user - used) / count)
     top, bottom = sorted((_middle(user), _middle(used)))
     thickness = 1 + math.log2(width) / 2
@@ -105,11 +106,9 @@ def map_of_files(
 def map_of_parts(
     parts: Sequence[tuple[str, str, str]], imports: Mapping[str, Sequence[str]]
 ) -> str:
-    """The map of the parts. parts: the package of each, its page, and what it is for."""
+    """The map of the parts. parts: the package of each, its page, its question."""
     packages = [package for package, _, _ in parts]
-    stops = [
-        Stop(package.replace(".", "/"), page, question) for package, page, question in parts
-    ]
+    stops = [Stop(package.replace(".", "/"), page, question) for package, page, question in parts]
     arcs: dict[tuple[int, int], int] = {}
     for user, modules in imports.items():
         for used in modules:

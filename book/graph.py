@@ -1,8 +1,7 @@
 """Which module uses which?
 
-The imports, read from the source. A name that a package hands on counts as its module's:
-`from clip_np.data import Pairs` and `mg.linear(...)` lead to `clip_np.data.pairs` and
-`minigrad.ops.linear`.
+The imports are read from the source. A name that a package hands on counts as that of
+the module which defines it.
 """
 
 import ast

@@ -20,7 +20,7 @@ class Target(NamedTuple):
 class Names:
     """The names of all modules. sources: each module's text, by its dotted name.
 
-    >>> sources = {"a": "from a.b import f", "a.b": "def f(): ...", "c": "import a\\nx = a.f"}
+    >>> sources = {"a": "from a.b import f", "a.b": "def f(): ...", "c": "import a"}
     >>> names = Names(sources)
     >>> names.scope("c")["a"], names.find("c", "a.f")
     (Target(module='a', name=''), Target(module='a.b', name='f'))
@@ -64,9 +64,7 @@ class Names:
             return Target(origin, "") if origin == inner else self.follow(origin, name)
         return Target(inner, "") if inner in self.sources else None
 
-    def find(
-        self, module: str, text: str, scope: dict[str, Target] | None = None
-    ) -> Target | None:
+    def find(self, module: str, text: str, scope: dict[str, Target] | None = None) -> Target | None:
         """The target of a name as it stands in a text about a module, or None.
 
         It may be dotted: `Walk.run`, `mg.exp`, `plain.attention`.
@@ -83,7 +81,8 @@ class Names:
     def _inside(self, target: Target, rest: str) -> Target | None:
         if target.name:
             name = f"{target.name}.{rest}"
-            return Target(target.module, name) if name in self.defined[target.module] else None
+            is_known = name in self.defined.get(target.module, ())
+            return Target(target.module, name) if is_known else None
         first, _, rest = rest.partition(".")
         inner = self.follow(target.module, first)
         return self._inside(inner, rest) if inner and rest else inner

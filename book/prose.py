@@ -62,7 +62,8 @@ def read_prose(text: str) -> list[Block]:
     Block(kind='items', lines=('one', 'two'))
     """
     blocks: list[Block] = []
-    for chunk in re.split(r"\n[ \t]*\n", text.strip("\n")):
+    chunks = re.split(r"\n[ \t]*\n", text.strip("\n"))
+    for chunk in filter(str.strip, chunks):
         for number, lines in enumerate(_groups(chunk.splitlines())):
             block = _block(lines)
             if blocks and block.kind == blocks[-1].kind and block.kind in JOINED:
@@ -130,7 +131,7 @@ def _code_or_formula(block: Block) -> Block:
 
 
 def is_python(text: str) -> bool:
-    """Whether a text is a program: Python reads it, and it has more than one expression.
+    """Whether a text is a program: Python reads it, and it has more than expressions.
 
     >>> is_python("for x in y:\\n    z = x"), is_python("a = b c"), is_python("(a, b)")
     (True, False, False)
@@ -164,8 +165,8 @@ Span(kind='text', text=': e^x.')]
 def formula_html(text: str, in_columns: bool = True) -> str:
     """A formula in HTML, its powers raised and its indices lowered.
 
-    In columns, a raised or lowered piece is as wide as the characters that it is for, so
-    that nothing below it moves: `ch` is the width of a character.
+    In columns, a raised or lowered piece is as wide as the characters that it is for,
+    so that nothing below it moves: `ch` is the width of a character.
 
     >>> formula_html("x_i^2", in_columns=False)
     'x<sub>i</sub><sup>2</sup>'

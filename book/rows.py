@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A function, a class, a heading ("function", "class", "heading") or lines ("lines").
+    """A piece of a file. kind: "function", "class", "heading" or "lines".
 
     name: "Walk.run" for the method of a class; the text of a heading; "" for lines.
     """
@@ -55,8 +55,8 @@ class File(NamedTuple):
 def read_file(source: str) -> File:
     """The parts of a source text.
 
-    >>> source = '"Why?"\\n\\nx = 1\\n\\ndef double(a):\\n    "Twice a."\\n    return 2 * a\\n'
-    >>> file = read_file(source)
+    >>> function = 'def double(a):\\n    "Twice a."\\n    return 2 * a\\n'
+    >>> file = read_file('"Why?"\\n\\nx = 1\\n\\n' + function)
     >>> file.docstring, [part.name for part in file.parts]
     ('Why?', ['', 'double'])
     >>> file.parts[1].rows
@@ -83,7 +83,7 @@ class _Reader:
         self.names = assigned_names(tree)
 
     def parts(self, body: list[ast.stmt], first: int, last: int, prefix: str) -> list[Part]:
-        """The parts of the lines first .. last, in which the statements of `body` are."""
+        """The parts of the lines first .. last, with the statements of `body`."""
         parts: list[Part] = []
         for node in body:
             if isinstance(node, Definition):
@@ -218,7 +218,7 @@ def assigned_names(tree: ast.Module) -> dict[int, str]:
 
 
 def _has_docstring(before: ast.AST, parent: ast.AST) -> bool:
-    """Whether a text right after `before`, in the body of `parent`, is its docstring."""
+    """Whether a text after `before`, in the body of `parent`, is its docstring."""
     if before is parent:
         return isinstance(parent, (ast.Module, Definition))
     return isinstance(before, (ast.Assign, ast.AnnAssign))

@@ -5,14 +5,18 @@ hold. A few pages are written here: the start, the chapters, the map, the exerci
 the list of public names.
 """
 
+import ast
+import importlib
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 from book.drawing import map_of_files, map_of_parts
 from book.graph import page_of, read_imports, read_sources
-from book.order import ORDER, ROOT, Chapter, chapters_of_the_book
+from book.order import ROOT, Chapter, chapters_of_the_book
 from book.rows import read_file
 from examples.exercises.catalogue import CATALOGUE
 
@@ -27,8 +31,8 @@ PARTS = (
 API = {
     "minigrad": ("minigrad", "minigrad.nn", "minigrad.optim", "minigrad.checking",
                  "minigrad.debug"),
-    "clip_np": ("clip_np", *(part for part in PARTS[1:] if part != "clip_np.model"),
-                "clip_np.search"),
+    "clip_np": ("clip_np", "clip_np.search",
+                *(part for part in PARTS[1:] if part != "clip_np.model")),
 }  # fmt: skip
 """The packages whose public names are listed, page by page."""
 
@@ -37,8 +41,6 @@ def stage(folder: Path) -> None:
     """Write all files of the site, but for what the steps print and draw."""
     chapters = chapters_of_the_book()
     copy_files([file for chapter in chapters for file in chapter.files], folder)
-    for file in ["minigrad/ops/__init__.py", "clip_np/search.py"]:
-        assert (ROOT / file).exists()
     pages = sorted((ROOT / "docs").glob("*.md"))
     examples = sorted((ROOT / "examples").glob("*"))
     problems = [f"examples/exercises/problems/{entry.name}.py" for entry in CATALOGUE]
@@ -74,7 +76,7 @@ def relative(path: Path) -> str:
 
 
 def toctree(entries: Sequence[str], caption: str = "") -> str:
-    """The list of pages that follow a page; `title <page>` gives one a title of its own.
+    """The pages that follow a page; `title <page>` gives one a title of its own.
 
     >>> print(toctree(["map", "tape.py <minigrad/tape>"], caption="Start"))
     ```{toctree}
@@ -85,9 +87,7 @@ def toctree(entries: Sequence[str], caption: str = "") -> str:
     tape.py </minigrad/tape>
     ```
     """
-    lines = [
-        re.sub("<", "</", entry) if entry.endswith(">") else f"/{entry}" for entry in entries
-    ]
+    lines = [re.sub("<", "</", entry) if entry.endswith(">") else f"/{entry}" for entry in entries]
     options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
     return "\n".join(["```{toctree}", *options, "", *lines, "```"])
 
@@ -213,7 +213,33 @@ def api_page(name: str, modules: Sequence[str]) -> str:
     title = f"Public names of {name}"
     lines = [title, "=" * len(title), ""]
     lines += ["A name leads to its page in the book by the link *source*.", ""]
+    seen: set[int] = set()
     for module in modules:
-        lines += [module, "-" * len(module), "", f".. automodule:: {module}"]
-        lines += ["   :members:", "   :imported-members:", "   :undoc-members:", ""]
+        values = vars(importlib.import_module(module))
+        names = [public for public in public_names(values) if id(values[public]) not in seen]
+        seen.update(id(values[public]) for public in names)
+        if names:
+            lines += [module, "-" * len(module), "", f".. automodule:: {module}"]
+            lines += [f"   :members: {', '.join(names)}", ""]
     return "\n".join(lines)
+
+
+def public_names(values: Mapping[str, Any]) -> list[str]:
+    """The functions and classes that a module offers.
+
+    Those of `__all__`; without it, those that it defines, and those that it imports
+    `as` themselves.
+
+    >>> import minigrad as mg
+    >>> [name for name in public_names(vars(mg.nn)) if name in ("Module", "Linear", "linear")]
+    ['Module', 'Linear']
+    """
+    names = values.get("__all__")
+    if names is None:
+        tree = ast.parse(Path(values["__file__"]).read_text(encoding="utf-8"))
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        aliases = [alias for node in imports for alias in node.names]
+        names = [alias.name for alias in aliases if alias.asname == alias.name]
+        names += [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    kinds = (type, FunctionType)
+    return [name for name in names if name[0] != "_" and isinstance(values[name], kinds)]

@@ -1,7 +1,7 @@
 """What do the steps print and draw?
 
-Each script of examples/steps is run, in a folder of its own, and what it leaves there is
-copied next to the staged script: `step_07_patches.txt` and `step_07_patches.png`.
+Each script of examples/steps is run in an empty folder. What it leaves there is copied
+next to the staged script: `step_07_patches.txt` and `step_07_patches.png`.
 """
 
 import os

@@ -143,7 +143,9 @@ def faults(browser, scheme: str, addresses: list[str]) -> list[str]:
     context = browser.new_context(color_scheme=scheme)
     page = context.new_page()
     page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
-    page.on("console", lambda line: wrong.append(f"{page.url}: {line.text}") if is_error(line) else None)
+    page.on(
+        "console", lambda line: wrong.append(f"{page.url}: {line.text}") if is_error(line) else None
+    )
     page.on("requestfailed", lambda request: wrong.append(f"{page.url}: {request.url}"))
     for address in addresses:
         page.goto((SITE / f"{address}.html").as_uri())
@@ -192,8 +194,10 @@ def test_the_colours_follow_the_system(browser, scheme):
 def test_text_and_code_stand_side_by_side_where_there_is_room(browser):
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto((SITE / "minigrad" / "ops" / "attention.html").as_uri())
-    boxes = "['.text', '.code'].map(s => document.querySelector('#_forward ' + s)" \
+    boxes = (
+        "['.text', '.code'].map(s => document.querySelector('#_forward ' + s)"
         ".getBoundingClientRect()).map(box => [box.left, box.top, box.right])"
+    )
     text, code = page.evaluate(boxes)
     assert text[2] <= code[0] and abs(text[1] - code[1]) < 60
     page.set_viewport_size({"width": 390, "height": 900})
