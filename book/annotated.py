@@ -23,6 +23,7 @@ from book.names import Target, names_of_the_project
 from book.order import chapters_of_the_book
 from book.prose import Block, formula_html, read_prose, read_spans
 from book.rows import Part, Row, read_file
+from examples.exercises.catalogue import CATALOGUE, Exercise
 
 NAMES = names_of_the_project()
 IMPORTS = read_imports()
@@ -31,6 +32,7 @@ PLACES = {
     for chapter in chapters_of_the_book()
     for number, file in enumerate(chapter.files, 1)
 }
+EXERCISES = {f"examples/exercises/problems/{entry.name}": entry for entry in CATALOGUE}
 CHAIN = re.compile(
     r'(?<!<span class="o">\.</span>)'
     r'<span class="(?:n|nb|nd|nn|bp)">@?[\w.]+</span>'
@@ -53,6 +55,8 @@ class Page:
 
     def address(self, page: str, name: str = "") -> str:
         """Another page as this one links to it."""
+        if page == self.docname and name:
+            return f"#{name}"
         path = posixpath.relpath(f"{page}.html", posixpath.dirname(self.docname) or ".")
         return f"{path}#{name}" if name else path
 
@@ -197,6 +201,8 @@ class Page:
 
     def beside(self) -> list[nodes.Node]:
         """Beside the head of a file: its place in the book and in the graph."""
+        if self.docname in EXERCISES:
+            return self.task(EXERCISES[self.docname])
         if self.docname not in PLACES:
             return []
         chapter, number = PLACES[self.docname]
@@ -209,6 +215,16 @@ class Page:
         users = [user for user, modules in IMPORTS.items() if self.module in modules]
         shown += self._modules("uses", IMPORTS.get(self.module, []))
         return shown + self._modules("used by", users)
+
+    def task(self, exercise: Exercise) -> list[nodes.Node]:
+        """Beside an exercise: what to read, and how an answer is checked."""
+        command = f"python -m examples.exercises check {exercise.number}"
+        lines = [
+            f"Exercise {exercise.number}. Read {exercise.read} first.",
+            f"Write your answer into {self.docname}.py, and have it checked:",
+        ]
+        shown: list[nodes.Node] = [nodes.paragraph("", "", *self.spans(line)) for line in lines]
+        return [*shown, nodes.literal_block(command, command, language="sh")]
 
     def _modules(self, relation: str, modules: list[str]) -> list[nodes.Node]:
         """A line with the modules to which this one has a relation."""

@@ -25,6 +25,7 @@ html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
+smartquotes = False
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False

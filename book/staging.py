@@ -106,7 +106,7 @@ def question_of(file: str) -> str:
 def start(chapters: Sequence[Chapter], steps: Sequence[str]) -> str:
     """The first page, which knows the order of all others."""
     text = (ROOT / "book" / "start.md").read_text(encoding="utf-8")
-    listed = [f"{c.number}. [{c.title}]({c.page}.md)" for c in chapters]
+    listed = [f"{c.number}. [{c.title}]({c.page}.md), {len(c.files)} files" for c in chapters]
     docs = [f"docs/{path.stem}" for path in sorted((ROOT / "docs").glob("*.md"))]
     later = ("docs/README", "docs/reading_order", "docs/steps_and_exercises")
     examples = sorted((ROOT / "examples").glob("*.py"))
