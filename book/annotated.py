@@ -171,9 +171,8 @@ class Page:
         section = nodes.section(ids=["file"], classes=["annotated"])
         section += nodes.title("", "", nodes.Text(heading.removesuffix(".")))
         section += nodes.paragraph("", f"{self.docname}.py", classes=["path"])
-        head = _grid([_cell("text", self.prose(rest)), _cell("beside", self.beside())])
-        head["classes"].append("head")
-        section += head
+        head = [_cell("text", self.prose(rest)), _cell("beside", self.beside())]
+        section += _grid(head, "head")
         for part in self.file.parts:
             section += self.part(part)
         return section
@@ -184,7 +183,9 @@ class Page:
             return nodes.rubric("", part.name.capitalize())
         rows = [cell for row in part.rows for cell in self.row(row, owner or part.name)]
         if not part.name:
-            return _grid(rows)
+            is_script = self.module not in NAMES.sources
+            is_bare = is_script and not any(row.text for row in part.rows)
+            return _grid(rows, "bare" if is_bare else "")
         section = nodes.section(ids=[part.name], classes=["definition", part.kind])
         shown = part.name.removeprefix(f"{owner}.")
         section += nodes.title("", "", nodes.literal(shown, shown))
@@ -234,7 +235,8 @@ class Page:
         top = f"{self.docname.partition('/')[0]}/"
         for page in pages:
             paragraph += nodes.Text(" ")
-            paragraph += _linked(nodes.Text(page.removeprefix(top)), self.address(page))
+            shown = page.removesuffix("/__init__").removeprefix(top)
+            paragraph += _linked(nodes.Text(shown), self.address(page))
         return [paragraph] if pages else []
 
 
@@ -249,8 +251,8 @@ def _cell(kind: str, children: list[nodes.Node]) -> nodes.container:
     return nodes.container("", *children, classes=[kind])
 
 
-def _grid(cells: list[nodes.Node]) -> nodes.container:
-    return nodes.container("", *cells, classes=["rows"])
+def _grid(cells: list[nodes.Node], kind: str = "") -> nodes.container:
+    return nodes.container("", *cells, classes=["rows", *kind.split()])
 
 
 class AnnotatedParser(Parser):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from book.graph import page_of
 
-ROW = 18  # pixels from one line to the next
-TEXT = 190  # for the names
+ROW = 19  # pixels from one line to the next
+TEXT = 200  # for the names
 WIDTH = 360  # of all, so that it fits a telephone
 
 

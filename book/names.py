@@ -50,8 +50,9 @@ class Names:
                     target = self.follow(str(node.module), alias.name)
                     if target:
                         scope[alias.asname or alias.name] = target
-        own = {name: Target(module, name) for name in defined_names(tree)}
-        return scope | own
+        if module in self.sources:  # the variables of a script are nothing to look up
+            scope |= {name: Target(module, name) for name in defined_names(tree)}
+        return scope
 
     def follow(self, module: str, name: str) -> Target | None:
         """Where a module has a name from."""

@@ -166,16 +166,16 @@ def formula_html(text: str, in_columns: bool = True) -> str:
     """A formula in HTML, its powers raised and its indices lowered.
 
     In columns, a raised or lowered piece is as wide as the characters that it is for,
-    so that nothing below it moves: `ch` is the width of a character.
+    so that nothing below it moves.
 
     >>> formula_html("x_i^2", in_columns=False)
     'x<sub>i</sub><sup>2</sup>'
     >>> formula_html("K^T")
-    'K<sup style="width:2ch">T</sup>'
+    'K<sup style="--width:2">T</sup>'
     """
 
     def tag(name: str, shown: str, width: int) -> str:
-        room = f' style="width:{width}ch"' if in_columns else ""
+        room = f' style="--width:{width}"' if in_columns else ""
         return f"<{name}{room}>{shown}</{name}>"
 
     def power(match: re.Match[str]) -> str:

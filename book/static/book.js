@@ -11,6 +11,11 @@ function point(map, stop) {
   if (stop === null) return;
   const lineOf = (number) => map.querySelector(`a[data-stop="${number}"]`);
   lineOf(stop).classList.add("here");
+  const note = map.parentElement.querySelector(".map-note");
+  if (note) {
+    note.textContent = `${lineOf(stop).getAttribute("href").replace(".html", ".py")}: `
+      + lineOf(stop).querySelector("title").textContent;
+  }
   for (const arc of map.querySelectorAll("path")) {
     const { user, used } = arc.dataset;
     if (user === stop || used === stop) {
