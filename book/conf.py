@@ -1,5 +1,6 @@
 """What does Sphinx need to know?"""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,9 @@ def first_line_only(
 
 def escaped(text: str) -> str:
     """A text in which the marks of reStructuredText mean nothing, but for backticks."""
-    for mark in "\\*|_":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("`", "``")
+    pieces = text.split("`")
+    pieces[::2] = [re.sub(r"([\\*|_])", r"\\\1", piece) for piece in pieces[::2]]
+    return "``".join(pieces)
 
 
 def setup(app: Any) -> None:

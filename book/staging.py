@@ -132,7 +132,7 @@ def step_entry(step: str) -> str:
 
 def chapter_page(chapter: Chapter) -> str:
     """The page of a chapter: its files with their questions, and its exercises."""
-    rows = [f"| `{file}` | {question_of(file)} |" for file in chapter.files]
+    rows = [f"- [{question_of(file)}](../{file}) `{file}`" for file in chapter.files]
     tasks = [line for line in CATALOGUE if line.read in chapter.files]
     exercise_rows = [
         f"- {line.number}: [{line.title}](../examples/exercises/problems/{line.name}.py)"
@@ -142,11 +142,9 @@ def chapter_page(chapter: Chapter) -> str:
         [
             f"# {chapter.title}",
             "",
-            "| file | what it is about |",
-            "| --- | --- |",
             *rows,
             "",
-            *(["Exercises:", "", *exercise_rows, ""] if tasks else []),
+            *(["## Exercises", "", *exercise_rows, ""] if tasks else []),
             toctree([entry(file) for file in chapter.files]),
             "",
         ]
