@@ -268,6 +268,8 @@ class AnnotatedParser(Parser):
         section = page.section()
         section += results(Path(environment.doc2path(docname)))
         document += section
+        if docname not in PLACES:
+            environment.metadata[docname]["orphan"] = ""  # no list of pages need have it
         environment.metadata[docname]["hide-toc"] = ""  # its place is for the code
 
 

@@ -50,6 +50,7 @@ def stage(folder: Path) -> None:
     paths = [*pages, *(path for path in examples if path.is_file()), *steps, *pictures]
     copy_files([relative(path) for path in paths], folder)
     copy_files([*problems, *(relative(path) for path in solutions)], folder)
+    copy_files(linked_files([*pages, *ROOT.glob("*.md")]), folder)
     written = {
         "index.md": start(chapters, [path.stem for path in steps if path.stem[:4] == "step"]),
         "map.md": the_map(chapters),
@@ -68,6 +69,16 @@ def copy_files(files: Iterable[str], folder: Path) -> None:
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / file)
+
+
+def linked_files(pages: Iterable[Path]) -> list[str]:
+    """The files of the project to which pages link, besides other pages."""
+    links = [
+        page.parent / target
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s:]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    ]
+    return [relative(path.resolve()) for path in links if path.is_file()]
 
 
 def relative(path: Path) -> str:
