@@ -39,7 +39,7 @@ def draw_map(stops: Sequence[Stop], arcs: Mapping[tuple[int, int], int], name: s
     """
     height = ROW * (len(stops) + 1)
     lines = [
-        f'<svg class="book-map" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<svg class="book-map" viewBox="0 0 {WIDTH} {height}" role="group" '
         f'aria-label="{html.escape(name)}">'
     ]
     lines += [_arc(user, used, width, len(stops)) for (user, used), width in arcs.items()]
