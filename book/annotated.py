@@ -37,7 +37,7 @@ CHAIN = re.compile(
     r'(?<!<span class="o">\.</span>)'
     r'<span class="(?:n|nb|nd|nn|bp)">@?[\w.]+</span>'
     r'(?:<span class="o">\.</span><span class="(?:n|nb)">\w+</span>)*'
-    r'(?!<span class="o">=</span>|<span class="p">:</span>)'
+    r'(?!<span class="o">=</span>)'  # the name of an argument
 )
 
 
@@ -131,13 +131,16 @@ class Page:
     def code(self, row: Row, owner: str) -> nodes.Node:
         """Code with links. owner: the class that it is in, for `self.name`."""
         coloured = highlight(row.code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
-        linked = CHAIN.sub(lambda match: self._link_chain(match[0], owner), coloured.rstrip("\n"))
+        linked = CHAIN.sub(lambda match: self._link_chain(match, owner), coloured.rstrip("\n"))
         shown = f'<div class="highlight" data-line="{row.line}"><pre>{linked}</pre></div>'
         return nodes.raw("", shown, format="html")
 
-    def _link_chain(self, spans: str, owner: str) -> str:
+    def _link_chain(self, match: re.Match[str], owner: str) -> str:
         """`name`, `module.name` or `self.name` in code, a link if it leads somewhere"""
+        spans = match[0]
         words = re.sub(r"<[^>]+>", "", spans).lstrip("@").split(".")
+        if words[0].islower() and match.string.startswith('<span class="p">:', match.end()):
+            return spans  # a parameter
         target, used = self._target(words, owner)
         address = self.address_of(target)
         if address is None:
