@@ -7,6 +7,7 @@ It needs the extra `book`: pip install -e ".[book]".
 """
 
 import argparse
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from book.order import ROOT
 from book.staging import stage
 from book.steps import run_steps
+
+NEEDED = ("sphinx", "furo", "myst_parser")
 
 
 def build(out: Path) -> int:
@@ -30,15 +33,18 @@ def build(out: Path) -> int:
         return subprocess.run([*command, str(staged), str(out)]).returncode
 
 
-def main() -> int:
-    """The program."""
+def main(arguments: list[str] | None = None) -> int:
+    """The program. Returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m book",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "book")
-    out = parser.parse_args().out
+    out = parser.parse_args(arguments).out
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if absent:
+        parser.error(f"not installed: {', '.join(absent)}; pip install -e '.[book]' brings them")
     status = build(out)
     if status == 0:
         print(f"made: {out / 'index.html'}")

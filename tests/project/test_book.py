@@ -8,6 +8,7 @@ import re
 import pytest
 from paths import ROOT
 
+from book import __main__ as program
 from book.drawing import Stop, draw_map
 from book.names import Names
 from book.order import chapters_of_the_book
@@ -205,6 +206,13 @@ def test_a_step_leaves_what_it_prints_and_draws(tmp_path):
     script.write_text("1 / 0\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"step_01_x\.py failed:\n(.|\n)*ZeroDivisionError"):
         run_step(script, tmp_path)
+
+
+def test_what_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(program, "NEEDED", ("numpy", "no_such_library"))
+    with pytest.raises(SystemExit):
+        program.main([])
+    assert "not installed: no_such_library; pip install -e '.[book]'" in capsys.readouterr().err
 
 
 # --- the tools keep the rules of the house ---
