@@ -112,9 +112,9 @@ def map_of_parts(
     arcs: dict[tuple[int, int], int] = {}
     for user, modules in imports.items():
         for used in modules:
-            pair = (_part(user, packages), _part(used, packages))
-            if None not in pair and pair[0] != pair[1]:
-                arcs[pair] = arcs.get(pair, 0) + 1
+            first, second = _part(user, packages), _part(used, packages)
+            if first is not None and second is not None and first != second:
+                arcs[first, second] = arcs.get((first, second), 0) + 1
     return draw_map(stops, arcs, name="The parts, and which uses which")
 
 

@@ -13,6 +13,7 @@ import io
 import re
 import textwrap
 import tokenize
+from collections.abc import Sequence
 from typing import NamedTuple
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -82,7 +83,7 @@ class _Reader:
         self.docstrings = docstring_lines(tree)
         self.names = assigned_names(tree)
 
-    def parts(self, body: list[ast.stmt], first: int, last: int, prefix: str) -> list[Part]:
+    def parts(self, body: Sequence[ast.stmt], first: int, last: int, prefix: str) -> list[Part]:
         """The parts of the lines first .. last, with the statements of `body`."""
         parts: list[Part] = []
         for node in body:
