@@ -1,16 +1,16 @@
 """The pages that `python -m book` has made: links, and how they look in a browser.
 
-These tests read build/book, and are skipped while it is not there. The browser is
-Chromium, moved by playwright; without one of them its tests are skipped, too.
+These tests read build/book, and are skipped while it is not there. Those with a browser
+are skipped without playwright and Chromium (tests/helpers/browser.py).
 """
 
 import html.parser
-import shutil
 import urllib.parse
 from functools import cache
 from pathlib import Path
 
 import pytest
+from browser import chromium, opened, overflow
 from paths import ROOT
 
 from book.graph import page_of, read_imports
@@ -25,9 +25,6 @@ KINDS = (
     "examples/exercises/problems/exercise_14_window", "api/minigrad", "api/clip_np", "search",
 )  # fmt: skip
 """A page or two of each kind, looked at in dark and light. The others: in light."""
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 pytestmark = pytest.mark.skipif(
     not (SITE / "index.html").exists(), reason="the book is not there: python -m book makes it"
@@ -129,38 +126,24 @@ def test_a_page_has_its_text_its_code_and_its_neighbours():
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is in PATH")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 def faults(browser, scheme: str, addresses: list[str]) -> list[str]:
     """What is wrong with pages in a browser: errors, and text wider than the window."""
     wrong: list[str] = []
-    context = browser.new_context(color_scheme=scheme)
-    page = context.new_page()
-    page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
-    page.on(
-        "console", lambda line: wrong.append(f"{page.url}: {line.text}") if is_error(line) else None
-    )
-    page.on("requestfailed", lambda request: wrong.append(f"{page.url}: {request.url}"))
-    for address in addresses:
-        page.goto((SITE / f"{address}.html").as_uri())
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            if page.evaluate(OVERFLOW) > 0:
-                wrong.append(f"{address}: wider than {width} pixels")
-    context.close()
+    with opened(browser, SITE / "index.html", scheme=scheme) as window:
+        for address in addresses:
+            window.page.goto((SITE / f"{address}.html").as_uri())
+            for width in WIDTHS:
+                window.page.set_viewport_size({"width": width, "height": 900})
+                if overflow(window.page) > 0:
+                    wrong.append(f"{address}: wider than {width} pixels")
+            wrong += [f"{address}: {complaint}" for complaint in window.complaints]
+            window.complaints.clear()
+        wrong += [address for address in window.asked if not address.startswith(("file:", "data:"))]
     return wrong
-
-
-def is_error(line) -> bool:
-    return line.type in ("error", "warning")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -173,56 +156,59 @@ def test_all_pages_fit_and_have_no_error(browser):
     assert faults(browser, "light", [name for name in names if name not in KINDS]) == []
 
 
-def test_a_page_that_is_too_wide_is_noticed(browser):
-    page = browser.new_page(viewport={"width": 390, "height": 800})
-    page.set_content('<div style="width: 500px">x</div>')
-    assert page.evaluate(OVERFLOW) > 0
-    page.close()
+def test_a_page_that_is_too_wide_and_complains_is_noticed(browser, tmp_path):
+    text = '<div style="width: 500px">x</div><script>console.error("no")</script>'
+    (tmp_path / "wide.html").write_text(text, encoding="utf-8")
+    with opened(browser, tmp_path / "wide.html", width=390) as window:
+        assert overflow(window.page) > 0
+        assert window.complaints == ["no"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_colours_follow_the_system(browser, scheme):
-    page = browser.new_page(color_scheme=scheme)
-    page.goto((SITE / "minigrad" / "tape.html").as_uri())
-    colours = page.evaluate(
-        "['body', '.annotated .code'].map(s => getComputedStyle(document.querySelector(s)))"
-        ".map(style => style.backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number))"
-    )
+    with opened(browser, SITE / "minigrad" / "tape.html", scheme=scheme) as window:
+        colours = window.page.evaluate(
+            "['body', '.annotated .code'].map(s => getComputedStyle(document.querySelector(s)))"
+            ".map(style => style.backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number))"
+        )
     is_dark = [sum(colour) / 3 < 128 for colour in colours]
     assert is_dark == [scheme == "dark"] * 2
-    page.close()
+
+
+def boxes(page) -> list[list[float]]:
+    """Left, top and right of the first text and the first code of a function."""
+    return page.evaluate(
+        "['.text', '.code'].map(s => document.querySelector('#_forward ' + s))"
+        ".map(e => e.getBoundingClientRect()).map(box => [box.left, box.top, box.right])"
+    )
 
 
 def test_text_and_code_stand_side_by_side_where_there_is_room(browser):
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.goto((SITE / "minigrad" / "ops" / "attention.html").as_uri())
-    boxes = (
-        "['.text', '.code'].map(s => document.querySelector('#_forward ' + s)"
-        ".getBoundingClientRect()).map(box => [box.left, box.top, box.right])"
-    )
-    text, code = page.evaluate(boxes)
-    assert text[2] <= code[0] and abs(text[1] - code[1]) < 60
-    page.set_viewport_size({"width": 390, "height": 900})
-    text, code = page.evaluate(boxes)
-    assert text[0] == code[0] and text[1] < code[1]
-    page.close()
+    with opened(browser, SITE / "minigrad" / "ops" / "attention.html") as window:
+        text, code = boxes(window.page)
+        assert text[2] <= code[0] and abs(text[1] - code[1]) < 60
+        window.page.set_viewport_size({"width": 390, "height": 900})
+        text, code = boxes(window.page)
+        assert text[0] == code[0] and text[1] < code[1]
 
 
 def test_the_search_finds_a_name_without_a_network(browser):
-    page = browser.new_page()
-    page.goto((SITE / "search.html").as_uri() + "?q=cotangent")
-    page.wait_for_selector("ul.search li a")
-    addresses = page.eval_on_selector_all("ul.search li a", "links => links.map(a => a.href)")
-    assert any("minigrad/" in address for address in addresses)
-    page.close()
+    with opened(browser, SITE / "index.html") as window:
+        window.page.goto((SITE / "search.html").as_uri() + "?q=cotangent")
+        window.page.wait_for_selector("ul.search li a")
+        addresses = window.page.eval_on_selector_all(
+            "ul.search li a", "links => links.map(link => link.href)"
+        )
+        assert any("minigrad/" in address for address in addresses)
+        assert window.complaints == []
 
 
 def test_pointing_at_a_file_of_the_map_shows_what_it_uses(browser):
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.goto((SITE / "map.html").as_uri())
-    page.hover("a[href='minigrad/tape.html']")
-    uses = page.eval_on_selector_all("a.uses", "lines => lines.map(a => a.getAttribute('href'))")
-    assert set(uses) == {f"{page_of(module)}.html" for module in read_imports()["minigrad.tape"]}
-    page.click("a[href='minigrad/tape.html']")
-    assert page.url.endswith("minigrad/tape.html")
-    page.close()
+    with opened(browser, SITE / "map.html") as window:
+        page = window.page
+        page.hover("a[href='minigrad/tape.html']")
+        uses = page.eval_on_selector_all("a.uses", "all => all.map(a => a.getAttribute('href'))")
+        used = read_imports()["minigrad.tape"]
+        assert set(uses) == {f"{page_of(module)}.html" for module in used}
+        page.click("a[href='minigrad/tape.html']")
+        page.wait_for_url("**/minigrad/tape.html")
