@@ -6,12 +6,11 @@ that comes later is a place where the reader has to look ahead, and there may be
 those.
 """
 
-import ast
-import re
-from pathlib import Path
-
 import pytest
 from paths import ROOT
+
+from book.graph import module_name, read_imports
+from book.order import ORDER, read_chapters
 
 # clip_np: a part may use the parts before it, and minigrad.
 PARTS = (
@@ -74,66 +73,6 @@ FACES = {"minigrad", "clip_np", "clip_np.__main__", "clip_np.search", "minigrad.
 MOST_FORWARD = 8
 
 
-def module_name(path: Path) -> str:
-    """The dotted name of a file: "clip_np.data" for clip_np/data/__init__.py."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def handed_on(sources: dict[str, str]) -> dict[str, dict[str, str]]:
-    """For each package: the names that it hands on -> the modules they are from."""
-    table: dict[str, dict[str, str]] = {}
-    for package, text in sources.items():
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(package):
-                for alias in node.names:
-                    inner = f"{node.module}.{alias.name}"
-                    module = inner if inner in sources else str(node.module)
-                    table.setdefault(package, {})[alias.asname or alias.name] = module
-    return table
-
-
-def imported_modules(module: str, sources: dict[str, str], table: dict) -> list[str]:
-    """The project's modules that a file uses, each once.
-
-    A name that a package hands on counts as its own module: `from clip_np.data import
-    Pairs` and `mg.linear(...)` lead to clip_np.data.pairs and minigrad.ops.linear.
-    """
-    found: list[str] = []
-
-    def use(package: str, name: str) -> None:
-        inner = f"{package}.{name}"
-        target = inner if inner in sources else table.get(package, {}).get(name, package)
-        if target in table and name in table[target]:
-            target = table[target][name]
-        found.append(target)
-
-    tree = ast.parse(sources[module])
-    # What only a type checker imports is no import.
-    blocks = [node for node in tree.body if isinstance(node, ast.If)]
-    checkers = [node for node in blocks if ast.unparse(node.test) == "TYPE_CHECKING"]
-    skipped = {id(inner) for block in checkers for inner in ast.walk(block)}
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            found += [name.name for name in node.names if name.name in sources and not name.asname]
-        elif isinstance(node, ast.ImportFrom) and node.module in sources:
-            for alias in node.names:
-                use(str(node.module), alias.name)
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "mg":
-            use("minigrad", node.attr)
-    return [name for name in dict.fromkeys(found) if name != module]
-
-
-def read_imports() -> dict[str, list[str]]:
-    """Each module of both packages with the project's modules that it uses."""
-    paths = sorted(ROOT.glob("minigrad/**/*.py")) + sorted(ROOT.glob("clip_np/**/*.py"))
-    sources = {module_name(path): path.read_text(encoding="utf-8") for path in paths}
-    table = handed_on(sources)
-    return {name: imported_modules(name, sources, table) for name in sources}
-
-
 def part_of(module: str) -> str:
     """The part of clip_np that a module belongs to."""
     return module.split(".")[1]
@@ -163,8 +102,8 @@ def wrong_way(imports: dict[str, list[str]]) -> list[str]:
 def reading_order() -> list[str]:
     """The modules in the order of docs/reading_order.md, whose table names each file
     once."""
-    text = (ROOT / "docs" / "reading_order.md").read_text(encoding="utf-8")
-    return [module_name(ROOT / name) for name in re.findall(r"^\| `([\w/]+\.py)`", text, re.M)]
+    chapters = read_chapters(ORDER.read_text(encoding="utf-8"))
+    return [module_name(ROOT / file) for chapter in chapters for file in chapter.files]
 
 
 def forward_imports(imports: dict[str, list[str]], order: list[str]) -> list[str]:
