@@ -62,8 +62,8 @@ def activation_size(config: CLIPConfig) -> int:
 
     Of a transformer they are (T, width), of a ResNet the (width, S/2, S/2) of its stem.
 
-    >>> activation_size(choose_encoders("small")), activation_size(choose_encoders("RN50"))
-    (2176, 802816)
+    >>> [activation_size(choose_encoders(preset)) for preset in ("small", "RN50")]
+    [2176, 802816]
     """
     vision = config.vision
     if isinstance(vision, VisionConfig):
