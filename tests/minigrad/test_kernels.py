@@ -44,7 +44,7 @@ def results(function, arrays, backend):
     return [move(array, "numpy") for array in found], kernels.launches[before:]
 
 
-def compare(function, arrays, names, backend="cupy"):
+def check(function, arrays, names, backend="cupy"):
     """Hold the operation's results against NumPy's, and its launches against names."""
     expected, none = results(function, arrays, "numpy")
     found, launched = results(function, arrays, backend)
@@ -74,7 +74,7 @@ def test_an_operation_is_a_kernel(function, name, shape, dtype):
     arrays = [numbers(*shape, dtype=dtype)]
     if function is mg.layer_norm:
         arrays += [numbers(shape[-1], dtype=dtype, seed=seed) for seed in (2, 3)]
-    compare(function, arrays, [name] if 0 not in shape else [])
+    check(function, arrays, [name] if 0 not in shape else [])
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -83,7 +83,7 @@ def test_cross_entropy_is_a_kernel(labels, reduction):
     logits = numbers(*labels.shape, 4)
     logits.reshape(4, 4)[1] = -np.inf  # of which nothing may be chosen
     logits.reshape(4, 4)[1, 2] = 0.0
-    compare(lambda x: mg.cross_entropy(x, labels, reduction), [logits[..., :]], ["cross_entropy"])
+    check(lambda x: mg.cross_entropy(x, labels, reduction), [logits[..., :]], ["cross_entropy"])
 
 
 def a_mask(*shape):
@@ -104,16 +104,16 @@ def a_mask(*shape):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_attention_has_a_kernel_for_softmax_with_any_mask(mask, dtype):
     arrays = [numbers(2, 3, 5, 4, dtype=dtype, seed=seed) for seed in range(3)]
-    compare(lambda q, k, v: mg.attention(q, k, v, mask), arrays, ["softmax"])
+    check(lambda q, k, v: mg.attention(q, k, v, mask), arrays, ["softmax"])
     qkv = numbers(2, 5, 36, dtype=dtype)
-    compare(lambda qkv: mg.self_attention(qkv, 3, mask), [qkv], ["softmax"], "cupy:1")
+    check(lambda qkv: mg.self_attention(qkv, 3, mask), [qkv], ["softmax"], "cupy:1")
 
 
 def test_a_mask_may_be_shared_by_every_second_matrix():
     arrays = [numbers(2, 2, 3, 4, 2, seed=seed) for seed in range(3)]
     for shape in ((1, 2, 1, 4, 4), (2, 1, 3, 4, 4), (2, 1, 1, 1, 4)):
         mask = a_mask(*shape)
-        compare(lambda q, k, v, mask=mask: mg.attention(q, k, v, mask), arrays, ["softmax"])
+        check(lambda q, k, v, mask=mask: mg.attention(q, k, v, mask), arrays, ["softmax"])
 
 
 def test_gaps_between_the_numbers_are_closed():
@@ -121,11 +121,11 @@ def test_gaps_between_the_numbers_are_closed():
         y = mg.layer_norm(x.T[:, 1:], x[1:, 0], x[1:, 1])
         return mg.quick_gelu(mg.softmax(y, axis=0).T).sum(axis=0)  # g is one row, repeated
 
-    compare(function, [numbers(6, 9)], ["layer_norm", "softmax", "quick_gelu"])
+    check(function, [numbers(6, 9)], ["layer_norm", "softmax", "quick_gelu"])
 
 
 def test_the_kernels_of_another_device_run_there():
-    compare(mg.gelu, [numbers(3, 4)], ["gelu"], backend="cupy:1")
+    check(mg.gelu, [numbers(3, 4)], ["gelu"], backend="cupy:1")
 
 
 def test_large_and_nan_rows_are_as_on_the_cpu():
@@ -135,7 +135,7 @@ def test_large_and_nan_rows_are_as_on_the_cpu():
     row = numbers(8, seed=2)
     for function, name in ((mg.softmax, "softmax"), (mg.gelu, "gelu")):
         with np.errstate(all="ignore"):
-            compare(function, [rows], [name])
+            check(function, [rows], [name])
     found, _ = results(mg.layer_norm, [rows, row, row], "cupy")
     with np.errstate(all="ignore"):
         expected, _ = results(mg.layer_norm, [rows, row, row], "numpy")
