@@ -38,18 +38,12 @@ EQUIVALENT = {
         "there are no numbers in it",
     "_count: return count or 0":
         "without elements there are no results to divide",
-    "_of_usual_labels: shifted = x - finite_maximum(x, 1)":
-        "the logits have two axes, so 1 is the last",
     "std: denominator = count * deviation - (deviation == 0)":
         "0 divided by -1 is 0 as well",
     "norm: divisor = length - (length == 0)":
         "0 divided by -1 is 0 as well",
-    "batch_norm: to_weight *= inverse_std[:, -1]":
+    "batch_norm: sums[0] *= inverse_std[:, -1]":
         "the second axis has size 1",
-    "batch_norm: mean_g = to_bias[:, None] / max(count, 2)":
-        "a count of 1 is refused, and of 0 there is nothing to divide",
-    "batch_norm: mean_gh = to_weight[:, None] / max(count, 2)":
-        "a count of 1 is refused, and of 0 there is nothing to divide",
     "_row_size: patch_size = images.shape[1] * windows.height":
         "no value depends on the size of a block",
     "_row_size: patch_size = windows.width":
@@ -90,11 +84,11 @@ EQUIVALENT = {
     "attention: return (unbroadcast(gradients.q[0], shapes.q), "
     "unbroadcast(gradients.k[0], shapes.k), unbroadcast(gradients.v[-1], shapes.v))":
         "one axis of size 1 was added in front",
-    "self_attention: _backward(_split_heads(g, 1, heads)[-1], inputs, output, p, gradients)":
+    "self_attention: _backward(split(g, 1, heads)[-1], inputs, output, p, QKV._make(gradients))":
         "g has one part, so the first is the last",
-    "_of_usual_labels: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (count,))":
+    "_cross_entropy_backward: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (len(p),))":
         "per_sample has one column",
-    "blocks_of: if not type(like) is np.ndarray:":
+    "blocks_of: if not on_host(like):":
         "no value depends on the size of a block",
     "blocks: return blocks_of(rows, row_size=array.size // max(rows, 2), like=array)":
         "no value depends on the size of a block",

@@ -137,8 +137,10 @@ CHOICE = of(
     ("clip stops on its bounds", "clip",
      "(value.real >= low) & (value.real <= high)", "(value.real > low) & (value.real < high)",
      "the convention at the kink turned round"),
-    ("NaN's gradient to one of two", "_choose", "loses(y.real, x.real) - half_for_ties",
-     "(1.0 - loses(x.real, y.real))", "what one input does not get, the other gets"),
+    ("NaN's gradient to one of two", "_choose",
+     "loses(y.real, x.real).astype(g.dtype) - half_for_ties",
+     "(1.0 - loses(x.real, y.real)).astype(g.dtype)",
+     "what one input does not get, the other gets"),
     ("clip passes NaN's gradient", "clip", "g * inside", "g * ~(below | above)",
      "NaN is neither below nor above"),
 )  # fmt: skip

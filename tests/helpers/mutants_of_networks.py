@@ -232,7 +232,7 @@ BATCH_NORM = of(
     ("the weight sees the last block", "_sums", "sums[0] += row_dot",
      "sums[0] = row_dot",
      "right for all that fits into one block"),
-    ("statistics of the last block", "_statistics", "numbers += row_sum",
+    ("statistics of the last block", "_own_moments", "numbers += row_sum",
      "numbers[...] = row_sum",
      "right for all that fits into one block"),
     ("the running variance is the batch's own", "_live_or_running", "(count / (count - 1))", "1.0",
