@@ -22,7 +22,7 @@ from minigrad.optim import SGD, AdamW, Optimizer, clip_grad_norm
 HERE, ELSEWHERE = "cupy:1", Device(0)
 """Where arrays live, and the device that happens to be the current one."""
 
-STEP_COPIES = 20
+STEP_COPIES = 18
 """Copies from the host in one step: of images, ids, orders and constants."""
 
 COPY_BACK = ("take", "embedding")

@@ -8,8 +8,8 @@ import pytest
 from device_launches import CONFIGS, events_of
 from strict_cupy.modules import installed
 
-BUDGETS = {"tiny": 1000, "base32": 1250, "ViT-B/32": 3100}
-COPIES = 20
+BUDGETS = {"tiny": 480, "base32": 580, "ViT-B/32": 1400}
+COPIES = 18
 
 
 @pytest.fixture(autouse=True)
