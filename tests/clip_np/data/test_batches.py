@@ -229,7 +229,7 @@ def test_load_images_stops_at_an_error():
     started = time.perf_counter()
     with pytest.raises(DataError, match=r"^image 0: cannot be read .*missing\.png"):
         load_images(pairs, 8)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 8  # all of them would take longer
 
 
 # --- Streams -----------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_an_epoch_holds_no_row_twice_and_leaves_out_less_than_a_batch(length, ba
 
 
 def test_resuming_late_does_not_replay_the_run():
-    started = time.perf_counter()
+    started = time.process_time()
     rows = next(rows_of_steps(6131, 128, 0, 10_000_000, 10_000_001))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(set(rows.tolist())) == 128
