@@ -226,10 +226,9 @@ def test_load_images_with_bad_ones(tmp_path):
 def test_load_images_stops_at_an_error():
     pairs = slow_pairs(2000)
     pairs.sources[0] = "missing.png"
-    started = time.perf_counter()
     with pytest.raises(DataError, match=r"^image 0: cannot be read .*missing\.png"):
         load_images(pairs, 8)
-    assert time.perf_counter() - started < 8  # all of them would take longer
+    assert pairs.opened < 1000
 
 
 # --- Streams -----------------------------------------------------------------------
