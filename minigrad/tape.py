@@ -25,8 +25,9 @@ the nodes of its inputs. The walk back needs about ten lines:
 cases: an input that needs no gradient (its parent is None), an operation with one input
 (its vjp may return the bare array), and an operation with several results.
 
-The walk gives the gradients of one number with respect to all inputs at once, for about
-the cost of two forward runs. Four decisions keep it short and fast:
+The walk gives the gradients of one number with respect to all inputs at once. It costs
+about two forward runs: a product Y = A B has two gradients, G B^T and A^T G, each with
+as many multiplications as Y. Four decisions keep the walk short and fast:
 
 - **Nodes are numbered as they are made.** An operation is younger than its inputs. If
   the youngest node always goes first, its gradient is complete before it is passed on.

@@ -2,8 +2,10 @@
 
 A vision transformer cuts an image into patches of P pixels, and adds a learned row to
 the token of each patch, its position. A larger image has more patches of the same size.
-All weights serve them as they are, except the positions: 7 x 7 of them were learned,
-and 336 pixels in place of 224 ask for more.
+All weights serve them as they are, except the positions. For 224 pixels in patches of
+16, 14 x 14 of them were learned, and 336 pixels ask for 21 x 21. The size of an image
+must be a multiple of P. So a model with patches of 32 can see 320 or 352 pixels, but
+not 336.
 
 The learned rows form an image of their own, n x n pixels with W colours, and nearby
 positions have similar rows. So they are resized like an image. Each new row is a

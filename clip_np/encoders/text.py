@@ -3,13 +3,13 @@
 A caption arrives as a row of token ids, with a start token in front, an end token after
 the last word, and padding up to a common length T:
 
-    "a red circle"   ->   1012   320   736   845   1013   0   0   0        (T = 8)
+    "a red circle"   ->   49406   320   736   7117   49407   0   0   0      (T = 8)
 
-(The vocabulary of this example has 500 merges. Its start token is 1012, its end token
-1013.) Each id picks a row of a table, and a learned position is added. The blocks let
-every token look at itself and the tokens before it (a causal mask, as in GPT). So only
-the end token has seen the whole caption. Its row, projected into the shared space, is
-the vector of the caption.
+(These ids are those of the published vocabulary. Its start token is 49406, its end
+token 49407.) Each id picks a row of a table, and a learned position is added. The
+blocks let every token look at itself and the tokens before it (a causal mask, as in
+GPT). So only the end token has seen the whole caption. Its row, projected into the
+shared space, is the vector of the caption.
 
 *Where is the end token?* OpenAI's vocabulary gives it the highest id of all. So it
 stands at the largest id of each row, and `tokens.argmax(axis=1)` finds it. Other

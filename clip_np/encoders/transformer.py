@@ -155,11 +155,12 @@ class Block(Module):
     encoders here, which is a choice of this project. Weights are normal with these
     standard deviations, in a stack of L blocks:
 
-        in_proj    W^-1/2                   c_fc      (2W)^-1/2
-        out_proj   W^-1/2 (2L)^-1/2         c_proj    W^-1/2 (2L)^-1/2
+        in_proj    1/sqrt(W)                c_fc      1/sqrt(2 W)
+        out_proj   1/sqrt(2 L W)            c_proj    1/sqrt(2 L W)
 
-    With W^-1/2, a sum of W terms is as large as one of its inputs. 2L branches add to
-    the straight path, so each branch ends in a projection that is smaller by (2L)^-1/2.
+    With 1/sqrt(W), a sum of W terms is as large as one of its inputs. 2L branches add
+    to the straight path, so each branch ends in a projection that is smaller by the
+    factor 1/sqrt(2L): the sum of 2L independent numbers has 2L times their variance.
     The numbers of c_fc and c_proj do not follow from this reasoning (c_proj sums
     mlp_width terms, not W). They are OpenAI's, and are used as they are.
 

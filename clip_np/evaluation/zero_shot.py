@@ -1,10 +1,11 @@
 """How does a model name classes that it was never trained to name?
 
-It compares an image with sentences. Each class is written into a few templates, such as
-"a photo of a {}.", the sentences are embedded, and their mean, scaled to length 1, is
-the class:
+It compares an image with sentences. This is *zero-shot classification*. Each class is
+written into a few templates, such as "a photo of a {}.", and the sentences are
+embedded. Let T(sentence) be the features that the text encoder makes, and unit(x) = x /
+|x|. The mean of the unit vectors, scaled to length 1 again, is the class:
 
-    w_c = unit(mean over templates of T("a photo of a " + name of c))       (E,)
+    w_c = unit(mean over templates t of unit(T(t with the name of c)))      (E,)
 
 The class of an image with unit features u is the one with the largest cosine u . w_c.
 No image of the classes is needed to set this up. The same comparison, with a softmax

@@ -1,10 +1,10 @@
 """How do two batches of vectors become one number to make small?
 
 A batch holds N images and their N captions. Their vectors give the logits S (N, N):
-cosines times the temperature (similarity.py). Row i compares image i with every
-caption. Read it as a multiple choice: which caption belongs to this image? The right
-answer is number i. Column j asks in the same way which image belongs to caption j. The
-loss is the mean of both cross-entropies, known as the symmetric InfoNCE loss:
+cosines times the temperature, a factor (similarity.py). Row i compares image i with
+every caption. Read it as a multiple choice: which caption belongs to this image? The
+right answer is number i. Column j asks in the same way which image belongs to caption
+j. The loss is the mean of both cross-entropies, known as the symmetric InfoNCE loss:
 
     P = softmax over each row of S         Q = softmax over each column of S
     L = (mean of -log P_ii + mean of -log Q_ii) / 2

@@ -8,10 +8,10 @@ cosines, times a factor that is learned, are the *logits*:
     S = factor * F G^T,       factor = exp(logit_scale)        (N, M)
 
 Why the factor? A cosine lies in [-1, 1], and a softmax over such numbers could never be
-sure of anything. This program, like the paper, calls the factor the *temperature*, for
-instance in its reports; in physics it would be one over a temperature. Its logarithm,
-logit_scale, is what is learned, so that the factor stays positive. It is held at 100 or
-below.
+sure of anything. The literature uses the word *temperature* for two numbers: for t in
+softmax(x / t), as physics does, and for the factor 1/t. In clip_np it is the factor,
+everywhere. A high temperature makes a model sure. Its logarithm, logit_scale, is what
+is learned, so that the factor stays positive. It is held between 1 and 100.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, section 2.5.

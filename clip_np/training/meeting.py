@@ -8,13 +8,16 @@ its embeddings to all others, and every rank takes the loss of the whole batch:
                                  +-- f_0..f_3, g_0..g_3 -- loss
     rank 1   f_2 f_3, g_2 g_3  --+                     +--> its rows of dL/df, dL/dg
 
-The gradient of f_0 has a part from each row and column of the table of cosines in which
-f_0 takes part, and those of rank 1's captions are among them:
+Here f_i is the embedding of image i, and g_j that of caption j, both of length 1. The
+gradient of f_0 has a part from each row and column of the table of cosines in which f_0
+takes part, and those of rank 1's captions are among them. For the contrastive loss
+(clip_np/losses/contrastive.py), with the temperature s, the probability P_ij that image
+i chooses caption j, and the probability Q_ij that caption j chooses image i,
 
-    dL/df_i = s/(2N) sum_j (P_ij + Q_ji - 2 d_ij) g_j
+    dL/df_i = s/(2N) sum_j (P_ij + Q_ij - 2 d_ij) g_j        d_ij = 1 if i = j, else 0
 
 Two mistakes are common elsewhere. If a rank treats the others' embeddings as constants
-and takes the loss of its own rows only, the Q_ji of the others' captions are missing.
+and takes the loss of its own rows only, the Q_ij of the others' captions are missing.
 And if the gradients of n ranks are averaged, although each is a part of the gradient of
 the mean over the whole batch, the step is n times too short. In both the *loss* is
 right, so only a comparison of gradients tells. Here each rank's parameter gradients are

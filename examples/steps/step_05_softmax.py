@@ -8,8 +8,11 @@ Three captions score 2, 1 and 0 for one image. Softmax makes probabilities of sc
 
 t is the temperature. At a low one the largest score takes everything, at a high one all
 are nearly equal. The order never changes. CLIP learns its temperature: it multiplies
-scores by `exp(logit_scale)`, which is 1 / t, starts at t = 0.07, and may not go below
-t = 0.01.
+scores by the factor 1 / t = `exp(logit_scale)`, which starts at 1 / 0.07, about 14, and
+may not exceed 100.
+
+The literature calls both t and 1 / t the temperature. Here, as in physics, it is t.
+After this step, and everywhere in clip_np, it is the factor 1 / t.
 
 The gradient pushes a score by "how probable the model thought it, minus whether it was
 right": for the loss -ln p_0 it is (p - [1, 0, 0]) / t. A sure and right model hardly

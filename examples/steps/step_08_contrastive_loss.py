@@ -14,6 +14,9 @@ Each image chooses among the captions: softmax of the rows gives P, and the loss
     d loss / d logits = (P + Q - 2 I) / 2N
     d loss / d f      = s (d loss / d logits) g
 
+In the code, f comes from scaling a vector to length 1. Such a vector can only turn, so
+the part of the gradient along f itself is taken away (minigrad/ops/normalisation.py).
+
 So an image is pulled toward its caption by 1 - P[i, i], the doubt that is left, and
 pushed from another caption j by P[i, j], the belief in it (and likewise with Q).
 

@@ -1,7 +1,10 @@
 """What does a gradient say along one direction?
 
 A check of a whole model, element by element, would run the model millions of times. A
-check along one direction d needs a few runs.
+check along one direction d needs a few runs. It sees one number, <gradient, d>. If the
+gradient is off by e, this number is off by <e, d>, which is 0 only for a d at a right
+angle to e. A random d has this angle with probability 0. So draw d at random, from a
+normal distribution: then a wrong gradient shows, unless rounding hides it.
 
 `taylor_slope` judges the gradient. Take away from f(x + h d) the first two terms of its
 Taylor series. A remainder is left:
@@ -35,7 +38,8 @@ def taylor_slope(
 ) -> float:
     """The slope of log r(h) against log h, for h = start, start/2, start/4, ...
 
-    `start` is halved `halvings` times. `direction` has an array for each input.
+    `start` is halved `halvings` times. `direction` has an array for each input, such as
+    random numbers of its shape.
 
     The slope is about 2 if fn's gradient along the direction is right, and about 1 if
     it is wrong. Steps with a remainder that drowns in rounding are left out. If fewer

@@ -1,7 +1,10 @@
 """Which elements of a gradient are wrong?
 
 `gradcheck` compares the gradient of the tape with a numeric one, element by element.
-For a gradient w and its numeric twin n, the error of an element is
+Both are gradients of <c, fn>: each element of fn's result is multiplied by a random
+number, and the products are added up (gradients.py says why). So a report shows the
+gradient of fn times c, even where fn returns a single number. For a gradient w and its
+numeric twin n, the error of an element is
 
     |w - n| / max(largest |n| of this input, floor)
 
@@ -39,8 +42,9 @@ DOUBTFUL = 1e-5
 class Report:
     """The outcome of a check: the worst element, and how many of its input are wrong.
 
-    `error` is the error of that element as the head of this file defines it. `input`
-    and `index` say where it is. `wrong` of the `size` elements of that input are off by
+    `error` is the error of that element as the head of this file defines it, and
+    `analytic` and `numeric` are its w and n. `input` and `index` say where it is.
+    `wrong` of the `size` elements of that input are off by
     more than `tolerance`.
     """
 

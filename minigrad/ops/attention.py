@@ -7,10 +7,12 @@ numbers wide. Token i mixes the values by how well its query fits the keys:
     P = softmax(S + mask)         (T, N)   probabilities: each row sums to 1
     O = P V                       (T, D)
 
+P V is a product of matrices, and P * M multiplies element by element. Dividing by
+sqrt(D) keeps the scores from growing with D (clip_np/encoders/transformer.py says why).
 A mask adds 0 where a query may look and -inf where it may not. Then P is 0 there.
 
-Backward, with G = dL/dO, the product rule comes twice, with the derivative of softmax
-in between:
+Backward, with G = dL/dO, the rule for a product of matrices (linear.py) comes twice,
+with the derivative of softmax (probabilities.py) in between:
 
     dV = P^T G
     dP = G V^T

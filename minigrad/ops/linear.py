@@ -1,11 +1,16 @@
 """What are the derivatives of a product of matrices?
 
-Let Y = A B, G = dL/dY, and let <., .> be the sum of the products of elements. If A and
-B change a little, the loss changes by <G, dA B + A dB>. Moving the fixed factor to the
-other side of the bracket gives both gradients:
+Let Y = A B, G = dL/dY, and let <X, Z> be the sum of X_ij Z_ij over all elements. If A
+changes by a little dA, then Y changes by dA B, and the loss by <G, dA B>. Written out,
 
-    <G, dA B> = <G B^T, dA>    so    dL/dA = G B^T
-    <G, A dB> = <A^T G, dB>    so    dL/dB = A^T G
+    <G, dA B> = sum over n, m, k of G_nm dA_nk B_km
+              = sum over n, k of (sum over m of G_nm B_km) dA_nk = <G B^T, dA>
+
+What stands beside dA is the gradient. The sum over m runs along the second axis of B,
+which is the first axis of B^T: so B is transposed. In the same way for B:
+
+    dL/dA = G B^T
+    dL/dB = A^T G          from <G, A dB> = <A^T G, dB>
 
 `matmul` also multiplies stacks of matrices, (..., N, K) @ (..., K, M), and vectors. A
 vector becomes a matrix of one row or one column first, so that one formula is enough.

@@ -7,7 +7,12 @@ if p is 1, and the more the smaller p is. This is the cross-entropy.
 
 It has the simplest derivative of all: the probabilities, minus 1 at the right class.
 
-    dL/dx = p - one_hot(label)
+    L = -log p_label = log(sum_j exp(x_j)) - x_label
+    dL/dx_j = p_j - (1 if j = label, else 0)       in short, dL/dx = p - one_hot(label)
+
+because exp(x_j) / sum_k exp(x_k) = p_j is the derivative of the logarithm.
+one_hot(label) is a row of zeros with a single 1, at the label. The mean over N samples
+divides all of this by N.
 
 The right answer may also be spread over several classes, with a share q_c for each. The
 one-hot row then becomes the row of shares:

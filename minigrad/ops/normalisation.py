@@ -13,12 +13,17 @@ Backward, with g = dL/dy, and sums over all rows:
     dL/dh = g w
     dL/dx = (g w - mean(g w) - h mean(g w h)) / std(x)
 
-The last line has a picture. If x moves along (1, ..., 1), its mean moves along; if x
+The last line follows from dmean/dx_j = 1/D and dstd/dx_j = h_j / D, which give
+
+    dh_i/dx_j = ((1 if i = j, else 0) - 1/D - h_i h_j / D) / std(x)
+
+It also has a picture. If x moves along (1, ..., 1), its mean moves along; if x
 moves along h, its deviation grows. Neither changes h. So the gradient has no component
 along (1, ..., 1) or along h, and the two means take these components away.
 
-`normalize` keeps the direction of a vector and sets its length to 1. Its derivative
-takes away the component along the result: (g - y sum(g y)) / |x|.
+`normalize` keeps the direction of a vector and sets its length to 1: y = x / |x|. Since
+d|x|/dx_j = x_j / |x| = y_j, dy_i/dx_j is ((1 if i = j, else 0) - y_i y_j) / |x|. So its
+vjp takes away the component along the result: (g - y sum(g y)) / |x|.
 
 The plain forms: minigrad/plain.py. Ba, Kiros, Hinton 2016, "Layer Normalization",
 arXiv:1607.06450.

@@ -4,9 +4,16 @@ By softmax. It makes them positive, and lets them sum to 1.
 
     p = softmax(x)            p_i = exp(x_i) / sum_j exp(x_j)
 
-The derivative of softmax is dp_i/dx_j = p_i (delta_ij - p_j), so
+The derivative, by the quotient rule, with E = sum_k exp(x_k) and dE/dx_j = exp(x_j):
 
-    vjp(g)_j = p_j (g_j - sum_i g_i p_i).
+    i = j:   dp_i/dx_i = (exp(x_i) E - exp(x_i) exp(x_i)) / E^2 = p_i - p_i p_i
+    else:    dp_i/dx_j = - exp(x_i) exp(x_j) / E^2              =     - p_i p_j
+
+    vjp(g)_j = sum_i g_i dp_i/dx_j = p_j (g_j - sum_i g_i p_i)
+
+log_softmax is log p_i = x_i - log E, and d(log E)/dx_j = exp(x_j) / E = p_j, so
+
+    vjp(g)_j = g_j - p_j sum_i g_i
 
 **Rows of -inf alone**, of which nothing may be chosen: all probabilities are 0, forward
 and in every derivative. So softmax gives zeros, log_softmax and logsumexp give -inf.
@@ -124,7 +131,7 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
         y -= xp.log(sums)
 
     def vjp(g: Array) -> Array:
-        # d y_i / d x_j = delta_ij - p_j, and p = exp(y)
+        # d y_i / d x_j = (1 if i = j, else 0) - p_j, and p = exp(y)
         return g - xp.exp(y) * g.sum(axis=axes, keepdims=True)
 
     return record("log_softmax", y, (x,), vjp)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import EXAMPLES
@@ -14,6 +15,7 @@ sys.path.insert(0, str(EXAMPLES))
 from tape_in_60_lines import Value
 
 SIZE = 3  # all matrices are square, so that each operation fits each pair of them
+SCRIPT = EXAMPLES / "tape_in_60_lines.py"
 OPERATIONS = ("add", "mul", "matmul", "tanh")
 
 
@@ -59,13 +61,23 @@ def test_a_second_backward_adds_to_the_gradients():
 
 
 def test_the_script_prints_a_gradient():
-    script = EXAMPLES / "tape_in_60_lines.py"
     finished = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, str(SCRIPT)], capture_output=True, text=True, check=True, timeout=60
     )
     assert finished.stdout == "[[22. 35.]\n [40. 67.]]\n"
 
 
-def test_it_has_at_most_60_lines():
-    lines = (EXAMPLES / "tape_in_60_lines.py").read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 60
+def test_values_of_two_shapes_are_refused():
+    column, row = Value(np.ones((3, 1))), Value(np.ones((1, 4)))
+    for operation in ("add", "mul"):
+        with pytest.raises(AssertionError):
+            combine(operation, column, row)
+
+
+def test_its_text_shows_what_it_prints():
+    assert "\n    [[22. 35.]\n     [40. 67.]]\n" in SCRIPT.read_text(encoding="utf-8")
+
+
+def test_it_has_at_most_60_lines_below_its_text():
+    _, _, code = SCRIPT.read_text(encoding="utf-8").split('"""', maxsplit=2)
+    assert len(code.strip().splitlines()) <= 60

@@ -6,7 +6,7 @@ the axes that were stretched, and return an array of exactly the small shape:
 - axes that the small shape does not have at all: (4,) was used as (1, 1, 4);
 - axes on which the small shape has size 1 and g has more.
 
-examples/steps/step_03_broadcasting.py draws the case (3, 1).
+examples/steps/step_03_broadcasting.py shows the case (3, 1).
 """
 
 import numpy as np

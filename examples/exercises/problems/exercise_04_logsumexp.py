@@ -1,11 +1,12 @@
-"""logsumexp of a row is ln(e^x_1 + ... + e^x_n), a soft maximum.
+"""logsumexp of a row is ln(exp(x_1) + ... + exp(x_n)), a soft maximum.
 
 The formula as it stands overflows for x = 1000, although the result is about 1000. Use
 
-    ln sum e^x_i = m + ln sum e^(x_i - m)
+    ln sum_i exp(x_i) = m + ln sum_i exp(x_i - m)
 
-which is true for any m. Which m makes all powers harmless? Then write the vjp: g has
-one number for each row, and the derivative of logsumexp is a function that you know.
+which is true for any m. Which m makes all exponentials harmless? Then write the vjp: g
+has one number for each row, and the derivative of logsumexp is a function that you
+know.
 """
 
 import numpy as np

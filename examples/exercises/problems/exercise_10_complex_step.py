@@ -2,10 +2,10 @@
 
 For an analytic f and a direction v,
 
-    f(x + i h v) = f(x) + i h (slope along v) + terms of order h^2
+    f(x + i h v) = f(x) + i h (slope along v) - h^2 (a real number) - i h^3 ...
 
-So the imaginary part, divided by h, is the slope. h may be tiny, because nothing is
-subtracted. The check wants thirteen digits.
+So the imaginary part, divided by h, is the slope, up to an error of order h^2. h may be
+tiny, because nothing is subtracted. The check wants thirteen digits.
 """
 
 

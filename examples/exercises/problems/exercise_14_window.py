@@ -4,7 +4,7 @@ In a long text, most of what a word needs stands near it. With a window of w, a 
 looks at itself and the w - 1 tokens before it, and at nothing else.
 
 A mask is added to the scores (T, T), in which row i asks and column j answers. So it is
-0 where i may look at j, and -infinity where it may not: e^-infinity = 0.
+0 where i may look at j, and -infinity where it may not: exp(-infinity) = 0.
 """
 
 import numpy as np
