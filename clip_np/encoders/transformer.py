@@ -17,6 +17,10 @@ receives the mixture of all values:
     p_ij = softmax over j of (q_i . k_j / sqrt(D))
     o_i = sum over j of p_ij v_j
 
+A mask may be added to the scores: 0 where token i may look at token j, and -infinity
+where it may not, which makes p_ij 0. A causal mask lets a token look at itself and at
+the tokens before it.
+
 This is done H times in parallel, in *heads* with different matrices. Each head works
 with D = W / H numbers; the H results are put side by side and mixed by one more matrix.
 A sum of D products of independent numbers with variance 1 has variance D. Dividing by

@@ -1,9 +1,10 @@
 """Which thread does what in a training step?
 
 The work of a step is cut into *units*: one encoder, applied to a range of rows of its
-batch. The plan gives each worker thread a list of units. It depends on sizes only,
-never on how long anything took, so that the same batch is cut in the same way every
-time.
+batch. If a batch is too large for the memory, it is first cut into `shards` pieces,
+which are encoded one after another (step.py says why this is exact). The plan gives
+each worker thread a list of units. It depends on sizes only, never on how long anything
+took, so that the same batch is cut in the same way every time.
 
 The cost of a unit is its number of rows times the multiplications of one row. The
 encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
@@ -39,9 +40,9 @@ and the rest is cut for the others. More threads help inside of its operations
 Several processes ("ranks") exchange their statistics in the middle of the encoder
 (minigrad/gathering.py). There each of them has an equal part of every encoder's rows.
 
-**A frozen encoder is shared out by itself.** It takes part in the way forward only. In
-one line with the other encoder, one worker could have all of the way back. So each of
-the two is shared out among all workers.
+**A frozen encoder is shared out by itself.** Its parameters do not learn. It takes part
+in the way forward only. In one line with the other encoder, one worker could have all
+of the way back. So each of the two is shared out among all workers.
 
 The third rule is R. L. Graham 1969, "Bounds on Multiprocessing Timing Anomalies".
 """

@@ -1,7 +1,7 @@
 """Which exercises are there, and to which chapter does each belong?
 
-The chapters are those of docs/reading_order.md. `read` names the file that explains
-what an exercise needs; it often holds a faster form of the answer, too.
+The chapters are those of docs/reading_order.md. `read` names the file of the chapter
+that explains what an exercise needs; it often holds a faster form of the answer, too.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ ENGINE = "The engine: how a program knows its own derivative"
 OPTIMIZING = "Layers, optimizers, cores"
 CHECKING = "Is it right, and what does it do?"
 TOKENS = "A caption becomes numbers"
-ENCODERS = "An image and a caption become vectors"
-LOSSES = "Vectors become a loss"
-MEASURING = "What has the model learned?"
+ENCODERS = "An image and a caption become vectors, and vectors a loss"
+MEASURING = "How good is a model?"
+TRAINING = "A loss becomes a step, and steps become a run"
 
 
 class Exercise(NamedTuple):
@@ -50,7 +50,7 @@ def _catalogue() -> tuple[Exercise, ...]:
         (ENGINE, "logsumexp", "a logsumexp that does not overflow",
          "minigrad/ops/probabilities.py", engine.check_logsumexp),
         (ENGINE, "backward", "walk back through a graph that branches",
-         "examples/tape_in_60_lines.py", engine.check_backward),
+         "minigrad/tape.py", engine.check_backward),
         (ENGINE, "layer_norm", "find the planted mistake in layer_norm",
          "minigrad/plain.py", engine.check_layer_norm),
         (OPTIMIZING, "adamw", "one step of AdamW",
@@ -68,19 +68,19 @@ def _catalogue() -> tuple[Exercise, ...]:
         (ENCODERS, "patches", "cut images into patches",
          "clip_np/encoders/vit.py", encoders.check_patches),
         (ENCODERS, "window", "make attention use a window",
-         "minigrad/ops/attention.py", encoders.check_window),
+         "clip_np/encoders/transformer.py", encoders.check_window),
         (ENCODERS, "end_token", "read the token that ends a caption",
          "clip_np/encoders/text.py", encoders.check_end_token),
-        (LOSSES, "contrastive", "the loss of CLIP",
+        (ENCODERS, "contrastive", "the loss of CLIP",
          "clip_np/losses/contrastive.py", losses.check_contrastive),
-        (LOSSES, "to_logits", "the gradient of the loss for its logits",
+        (ENCODERS, "to_logits", "the gradient of the loss for its logits",
          "clip_np/losses/contrastive.py", losses.check_to_logits),
-        (LOSSES, "shards", "find the planted mistake in a batch of two pieces",
-         "clip_np/training/step.py", losses.check_shards),
         (MEASURING, "recall", "recall at k, with ties",
          "clip_np/evaluation/metrics.py", measuring.check_recall),
         (MEASURING, "zero_shot", "classes from sentences",
          "clip_np/evaluation/zero_shot.py", measuring.check_zero_shot),
+        (TRAINING, "shards", "find the planted mistake in a batch of two pieces",
+         "clip_np/training/step.py", losses.check_shards),
     ]  # fmt: skip
     return tuple(
         Exercise(number, f"exercise_{number:02}_{name}", chapter, title, read, check)

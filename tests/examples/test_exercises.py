@@ -59,14 +59,25 @@ MISTAKES = [
     (16, "(logits.T)) / 2", "(logits.T))", "their mean"),
     (17, "(2 * count)", "count", "divide by 2 N"),
     (17, "2 * np.eye(count)", "0", "pulled up"),
-    (18, "to_scale = scale_leaf.grad ", "to_scale = to_scale + scale_leaf.grad ", "once for each"),
-    (19, "scores >= right).sum(axis=1) - 1", "scores > right).sum(axis=1)", "A tie counts"),
-    (20, "features = features / np.linalg.norm(features, axis=1, keepdims=True)", "",
+    (18, "scores >= right).sum(axis=1) - 1", "scores > right).sum(axis=1)", "A tie counts"),
+    (19, "features = features / np.linalg.norm(features, axis=1, keepdims=True)", "",
      "before the mean"),
-    (20, ", keepdims=True)).T", ", keepdims=True))", "transpose"),
-    (20, "return (means / np.linalg.norm(means, axis=1, keepdims=True)).T", "return means.T",
+    (19, ", keepdims=True)).T", ", keepdims=True))", "transpose"),
+    (19, "return (means / np.linalg.norm(means, axis=1, keepdims=True)).T", "return means.T",
      "shorter than 1"),
+    (20, "to_scale = scale_leaf.grad ", "to_scale = to_scale + scale_leaf.grad ", "once for each"),
 ]  # fmt: skip
+
+
+def test_each_chapter_is_one_of_the_book_and_has_the_file_to_read():
+    """The chapters come in the order of docs/reading_order.md."""
+    text = (ROOT / "docs" / "reading_order.md").read_text(encoding="utf-8")
+    sections = [section.partition("\n") for section in text.split("\n## ")[1:]]
+    chapters = {title: files for title, _, files in sections}
+    for each in CATALOGUE:
+        assert f"`{each.read}`" in chapters[each.chapter], each.name
+    positions = [list(chapters).index(each.chapter) for each in CATALOGUE]
+    assert positions == sorted(positions)
 
 
 @pytest.mark.parametrize("exercise", CATALOGUE, ids=lambda each: each.name)

@@ -1,4 +1,4 @@
-"""A solution of exercise 18: every piece has the whole gradient of the temperature."""
+"""A solution of exercise 20: every piece has the whole gradient of the temperature."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A solution of exercise 20."""
+"""A solution of exercise 19."""
 
 import numpy as np
 

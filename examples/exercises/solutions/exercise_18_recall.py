@@ -1,4 +1,4 @@
-"""A solution of exercise 19."""
+"""A solution of exercise 18."""
 
 import numpy as np
 
