@@ -3,10 +3,10 @@
 (`checkpoint` here has nothing to do with saved files.)
 
 The tape keeps what each vjp needs. For a network of n layers, these are the arrays of n
-layers. A *checkpointed* stretch of the network keeps only its inputs. When the walk
-back arrives at the stretch, the stretch is computed again, this time recorded, and
-walked back through at once. One more forward pass of the stretch buys the memory of
-everything inside it.
+layers. A *checkpointed* stretch of the network keeps only its inputs. (The usual name
+is *gradient checkpointing*, or activation recomputation.) When the walk back arrives at
+the stretch, the stretch is computed again, this time recorded, and walked back through
+at once. One more forward pass of the stretch buys the memory of everything inside it.
 
     forward:    inputs -> [ nothing is recorded ] -> results
     backward:   inputs -> [ run again, recorded ] -> results

@@ -1,9 +1,9 @@
 """How can a program know its own derivative?
 
 A program that computes y from x is a chain of small operations, y = f3(f2(f1(x))). The
-chain rule says that its derivative is the product of the small derivatives. Reverse
-mode multiplies them from the output back. For that, an operation needs to offer one
-thing only, its vector-Jacobian product:
+chain rule says that its derivative is the product of the small derivatives. *Reverse
+mode*, known as backpropagation where networks learn, multiplies them from the output
+back. For that, an operation needs to offer one thing only, its vector-Jacobian product:
 
     vjp(g) = J^T g,      J = d(output)/d(input),      g = d(loss)/d(output)
 

@@ -14,8 +14,9 @@ matrix and one number. Saturation and hue leave greys as they are, so m passes t
 
     new x = M x + (1 - c) b m       with M = c b R S,  S = s Id + (1 - s) 1 w^T
 
-Here w holds the three weights of grey(x), and 1 w^T is the matrix that turns a colour
-into its grey. So all of it costs one product of a 3 x 3 matrix with the pixels.
+Here Id is the identity matrix, w holds the three weights of grey(x), and 1 w^T is the
+matrix that turns a colour into its grey. So all of it costs one product of a 3 x 3
+matrix with the pixels.
 
 A. Howard 2013, "Some Improvements on Deep Convolutional Neural Network Based Image
 Classification", arXiv:1312.5402.

@@ -1,7 +1,8 @@
 """How does a small data set last longer?
 
 A model that sees the same 6,000 pictures a hundred times learns them by heart. So each
-time a pair is used, it is varied at random, in ways that leave its meaning as it is:
+time a pair is used, it is varied at random, in ways that leave its meaning as it is.
+This is *data augmentation*:
 
     geometry    moved, stretched, a box enlarged, blurred     (augment_geometry.py)
     colour      brighter, paler, another hue, grey            (augment_colour.py)

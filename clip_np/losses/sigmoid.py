@@ -23,8 +23,9 @@ sigmoid(x) - 1 = -sigmoid(-x). By the chain rule, a pair contributes
     i = j    dL/dS_ij =  (sigmoid(S_ij) - 1) / N
     else     dL/dS_ij =   sigmoid(S_ij)      / N
 
-which is again "probability minus right answer": dL/dS = (sigmoid(S) - Id) / N. The
-bias is added to every entry, so its gradient is the sum of this matrix.
+which is again "probability minus right answer": dL/dS = (sigmoid(S) - Id) / N, where Id
+is the identity matrix. The bias is added to every entry, so its gradient is the sum of
+this matrix.
 
 *Large numbers.* sigmoid(-200) is 0 in float32, and its logarithm is minus infinity. So
 the loss is computed as softplus: -log sigmoid(x) = log(1 + exp(-x)) = softplus(-x),

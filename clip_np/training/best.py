@@ -9,7 +9,7 @@ lower loss does.
     better:   (recall at 1, -loss) is larger, compared from left to right
 
 A run may have a *patience*: if the recall has not risen in that many validations, it
-ends.
+ends. This is *early stopping*.
 
 What is needed to go on stands in the metrics of the run. One thing does not: which
 state the file best.npz holds. Runs of earlier versions chose it by the lowest loss

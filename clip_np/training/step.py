@@ -20,7 +20,8 @@ stages:
     3. take the loss over the whole batch, and its gradient by the embeddings
     4. push each piece's rows of that gradient back through the piece, and add up
 
-This is the exact gradient of the whole batch, not an approximation. Taking the loss of
+This is the exact gradient of the whole batch, not an approximation. It is a kind of
+*gradient accumulation*, for contrastive losses known as *GradCache*. Taking the loss of
 each piece by itself would be another loss: every image has to be compared with every
 caption.
 

@@ -15,7 +15,8 @@ the tokens would have no order. So each token also gets a learned vector added, 
 stands for the place of its patch.
 
 The picture shows the image, the cut patches, and the tokens as grey values, one column
-for each patch. The columns of empty patches are nearly the same.
+for each patch: the first 40 of its 64 numbers, less their mean over all patches. The
+columns of empty patches are nearly the same.
 
 Dosovitskiy et al. 2021, "An image is worth 16x16 words", arXiv:2010.11929.
 """

@@ -7,10 +7,12 @@ the space so that its first two axes show as much as two axes can: the principal
 components, which are the first right singular vectors of the centred vectors.
 
 Large dots are images, small dots are captions, drawn in the colour that the caption
-names. Two things to look for. Colours gather: the space is ordered by meaning, though
-nobody named its axes. And a caption need not lie on its image. The loss asks only that
-the right caption is the nearest of all captions, not that it is near. In large models
-all images lie on one side and all captions on another, the *modality gap*.
+names. The 200 images have 40 different captions, and equal captions lie on one another.
+Two things to look for. Colours gather: the space is ordered by meaning, though nobody
+named its axes. And a caption need not lie on its image. The loss asks only that the
+right caption is the nearest of all captions, not that it is near. In large models all
+images lie on one side and all captions on another, the *modality gap*. This model is
+too small, or these two axes are too few, to show it.
 
 Liang et al. 2022, "Mind the gap", arXiv:2203.02053.
 """

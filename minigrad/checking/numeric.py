@@ -2,9 +2,10 @@
 
 At a point x in a direction d, by two runs of the function:
 
-- Central difference: (f(x + h d) - f(x - h d)) / 2h. Its error falls with h^2. Below
-  h ~ 1e-5, the subtraction of two nearly equal numbers loses more digits than the
-  smaller h gains. float64 allows about ten correct digits.
+- Central difference: (f(x + h d) - f(x - h d)) / 2h. Of the finite differences it is
+  the one whose error falls with h^2, as h f'' cancels in the subtraction. Below h ~
+  1e-5, the subtraction of two nearly equal numbers loses more digits than the smaller h
+  gains. float64 allows about ten correct digits.
 - Complex step: Im f(x + i h d) / h. For an analytic f the Taylor series is
   f(x) + i h f'(x) - h^2 f''(x) / 2 - ... The derivative stands alone in the imaginary
   part, so no digit is lost to a subtraction. With h = 1e-30 the next imaginary term, of

@@ -11,6 +11,10 @@ The derivative is often a by-product of the forward pass:
     y = max(x, 0)              dy/dx = 1 if x > 0, else 0
     y = x s(x)                 dy/dx = s + x s (1 - s),   s = sigmoid      (silu)
     y = log(1 + exp(x))        dy/dx = s(x)                                (softplus)
+
+The second line is the quotient rule, exp(-x) / (1 + exp(-x))^2 = y (1 - y), because
+1 - y = exp(-x) / (1 + exp(-x)). The fourth is the product rule with it. The first
+follows because tanh(x) = 2 s(2x) - 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How does a token look at the other tokens?
 
 Each token i sends a query q_i. Each token j offers a key k_j and a value v_j. All are D
-numbers wide. Token i mixes the values by how well its query fits the keys:
+numbers wide, the rows of Q (T, D), K (N, D) and V (N, D). Token i mixes the values by
+how well its query fits the keys:
 
     S = Q K^T / sqrt(D)           (T, N)   scores: how well query i fits key j
     P = softmax(S + mask)         (T, N)   probabilities: each row sums to 1
@@ -19,7 +20,8 @@ with the derivative of softmax (probabilities.py) in between:
     dS = P * (dP - rowsum(P * dP))
     dQ = dS K / sqrt(D)           dK = dS^T Q / sqrt(D)
 
-The row sums need not be computed from the (T, N) arrays. Row i is
+The row sums need not be computed from the (T, N) arrays. With the rows g_i of G and o_i
+of O, row i is
 
     sum_j P_ij dP_ij = sum_j P_ij (g_i . v_j) = g_i . (sum_j P_ij v_j) = g_i . o_i
 

@@ -16,6 +16,8 @@ trained with; OpenAI's CLIP was trained with quick_gelu:
     quick_gelu       Phi(x)  = 1 / (1 + exp(-1.702 x))
                      Phi'(x) = 1.702 Phi(x) (1 - Phi(x))
 
+The last two Phi are sigmoids, s(2u) and s(1.702 x), and s' = s (1 - s) (activation.py).
+
 The derivative is made in the forward pass, block by block, while the block is in the
 cache and its intermediate results are at hand (`_gelu_forward`). The backward pass is
 one multiplication. (A GPU computes it anew: minigrad/kernels/gelu_elements.py.)

@@ -13,13 +13,14 @@ Backward, with g = dL/dy, and sums over all rows:
     dL/dh = g w
     dL/dx = (g w - mean(g w) - h mean(g w h)) / std(x)
 
-The last line follows from dmean/dx_j = 1/D and dstd/dx_j = h_j / D, which give
+The last line follows from dmean/dx_j = 1/D and dstd/dx_j = h_j / D, the latter from
+std^2 = mean((x - mean)^2) + eps. Together they give
 
     dh_i/dx_j = ((1 if i = j, else 0) - 1/D - h_i h_j / D) / std(x)
 
-It also has a picture. If x moves along (1, ..., 1), its mean moves along; if x
-moves along h, its deviation grows. Neither changes h. So the gradient has no component
-along (1, ..., 1) or along h, and the two means take these components away.
+It also has a picture. If x moves along (1, ..., 1), its mean moves along; if x moves
+along h, its deviation grows. Neither changes h. So the gradient has no component along
+(1, ..., 1) or along h, and the two means take these components away.
 
 `normalize` keeps the direction of a vector and sets its length to 1: y = x / |x|. Since
 d|x|/dx_j = x_j / |x| = y_j, dy_i/dx_j is ((1 if i = j, else 0) - y_i y_j) / |x|. So its

@@ -11,6 +11,10 @@ derivative of summing is repeating. The other reductions weight the elements.
     y = max(x)          dy/dx_i = 1 for the largest element, else 0
     y = logsumexp(x)    dy/dx_i = softmax(x)_i
 
+The mean in var(x) moves with x as well, but adds nothing: its part is a factor times
+the sum of all x_i - mean(x), which is 0. The others follow from y^2 = sum of x_i^2 for
+norm, from y^2 = var(x) for std, and from the derivative of the logarithm for logsumexp.
+
 If several elements are the largest, they share the gradient equally.
 
 `axis` follows NumPy: None for all axes, an int or a tuple, negative numbers from the

@@ -7,9 +7,10 @@ the last block. Three ways to see which patches they come from:
 *Attention.* Row 0 of the last block's A. It is easy to read, but it leaves out most of
 the way: what the last block mixes was mixed before, in all blocks below.
 
-*Rollout.* A block adds the mixture to the token itself, so half of what goes on is the
-token and half is the mixture. If nothing else happened in a block, what goes through
-all L of them would be
+*Attention rollout.* A block adds the mixture to the token itself, so half of what goes
+on is the token and half is the mixture. Let A_1 ... A_L be the matrices of the L
+blocks, averaged over heads, and Id the identity matrix. If nothing else happened in a
+block, what goes through all of them would be
 
     R = (A_L + Id)/2 ... (A_2 + Id)/2 (A_1 + Id)/2
 

@@ -1,8 +1,8 @@
 """What do programs that train one model together have to tell each other?
 
 Each of them is a *rank*: it has a number, from 0 to size - 1, and computes a part of
-every step. Five ways to talk are enough. All ranks call the same one at the same time;
-such a call is a *collective*.
+every step, for a part of the batch (*data parallel* training). Five ways to talk are
+enough. All ranks call the same one at the same time; such a call is a *collective*.
 
     barrier()          nobody goes on before all are here
     broadcast(value)   everybody gets rank 0's value
