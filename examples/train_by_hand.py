@@ -2,8 +2,9 @@
 
     python examples/train_by_hand.py
 
-About a minute on two cores. `clip-np train` does the same with more care: it shares the
-work among the cores, varies the learning rate, validates, saves and draws pictures.
+The loss falls from 5.3 (guessing is ln 128 = 4.9) to 0.8, and the recall at the end is
+about 0.75 (guessing is 0.01). It takes a minute on two cores. `clip-np train` does it
+with more care: it shares work, varies the learning rate, validates, saves and draws.
 """
 
 import numpy as np

@@ -29,8 +29,9 @@ sqrt(D) brings it back to 1, so that the softmax starts out neither flat nor cer
 *The perceptron* widens a row to mlp_width numbers, bends them with an activation, and
 narrows them again.
 
-Normalising inside the two branches ("pre-LN") leaves a straight path through the sums,
-along which gradients reach the first block undiminished.
+The two sums are *residual connections*. Normalising inside the two branches ("pre-LN")
+leaves a straight path through the sums, along which gradients reach the first block
+undiminished.
 
 *Positions.* Attention does not see the order of its tokens. Here the encoders add a
 learned row for each position before the first block. Rotary positions would work

@@ -11,11 +11,13 @@ minimise
 
     |Z W - Y|^2 + penalty * N * |W|^2
 
-so that
+At the minimum the derivative by W is 0:
 
+    2 Z^T (Z W - Y) + 2 penalty * N * W = 0
     W = (Z^T Z + penalty * N * I)^-1 Z^T Y                     (E, C)
 
-and the class of an image with standardised features z is the largest of z W + b.
+where I is the identity matrix. The class of an image with standardised features z is
+the largest of z W + b.
 
 The penalty is chosen by *leaving one out*: predict each training image with the weights
 that all others give, and take the penalty with the least squared error. There is no
@@ -28,8 +30,14 @@ and the share of its own label in the prediction of image i is
 
     h_i = 1 / N + sum_j P_ij^2 / (d_j + penalty * N)           (1 / N comes from b)
 
-The error that image i would have without its label is (Y_i - F_i) / (1 - h_i). So one
-decomposition serves all penalties.
+Let u_i be the prediction for image i by all others. An image whose label is u_i would
+not move the weights of the others, so with this label in place of Y_i the prediction
+would be u_i. A prediction is linear in the labels:
+
+    F_i - u_i = h_i (Y_i - u_i)      so      Y_i - u_i = (Y_i - F_i) / (1 - h_i)
+
+This is the error that image i has without its label. So one decomposition serves all
+penalties.
 
 Radford et al. 2021, arXiv:2103.00020, section 3.2 (with a logistic regression); Hoerl
 and Kennard 1970, Technometrics 12; Golub, Heath and Wahba 1979, Technometrics 21.

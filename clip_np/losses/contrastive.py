@@ -10,7 +10,8 @@ j. The loss is the mean of both cross-entropies, known as the symmetric InfoNCE 
     L = (mean of -log P_ii + mean of -log Q_ii) / 2
 
 The derivative of a cross-entropy with respect to its logits is "probabilities minus
-one-hot answer". With 1/N from each mean and 1/2 from the average of both, this gives
+one-hot answer" (minigrad/ops/losses.py derives it). With 1/N from each mean and 1/2
+from the average of both, this gives
 
     dL/dS = ((P - Id) / N + (Q - Id) / N) / 2 = (P + Q - 2 Id) / 2N
 
@@ -18,7 +19,8 @@ where Id is the identity matrix. The entry of a pair that belongs together is ne
 until both of its probabilities are 1, so a step against the gradient pulls the pair
 together. All other entries are positive, and these pairs are pushed apart.
 
-The temperature starts at 1/0.07. A model that knows nothing has a loss of ln N.
+The temperature starts at 1/0.07. A model that knows nothing gives each caption the
+probability 1/N, so its loss is ln N.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748

@@ -17,8 +17,11 @@ model has cosines near 0. Without a bias it would say yes to half of all pairs, 
 first steps would do little but correct that. So logit_bias starts at -10, where the
 answer is no to nearly everything, and is learned. logit_scale starts at ln 10.
 
-*The derivative.* With sigmoid(-x) = 1 - sigmoid(x), -log sigmoid(x) has the derivative
-sigmoid(x) - 1 = -sigmoid(-x). By the chain rule, a pair contributes
+*The derivative.* That of s = sigmoid(x) is s (1 - s), so that of -log s is
+
+    -s (1 - s) / s = s - 1
+
+With x = z_ij S_ij and sigmoid(-x) = 1 - sigmoid(x), the chain rule gives for a pair
 
     i = j    dL/dS_ij =  (sigmoid(S_ij) - 1) / N
     else     dL/dS_ij =   sigmoid(S_ij)      / N
@@ -36,6 +39,8 @@ probability 1/N. Each row then costs the N-fold entropy of a coin that falls on 
 once in N times:
 
     N H(1/N) = ln N + (N - 1) ln(N / (N - 1))        about ln N + 1
+
+with H(p) = -p ln p - (1 - p) ln(1 - p).
 
 Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", arXiv:2303.15343,
 algorithm 1.

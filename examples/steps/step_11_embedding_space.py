@@ -11,8 +11,8 @@ names. The 200 images have 40 different captions, and equal captions lie on one 
 Two things to look for. Colours gather: the space is ordered by meaning, though nobody
 named its axes. And a caption need not lie on its image. The loss asks only that the
 right caption is the nearest of all captions, not that it is near. In large models all
-images lie on one side and all captions on another, the *modality gap*. This model is
-too small, or these two axes are too few, to show it.
+images lie on one side and all captions on another, the *modality gap*. The picture of
+this small model does not show one.
 
 Liang et al. 2022, "Mind the gap", arXiv:2203.02053.
 """
