@@ -14,11 +14,11 @@ at a similar pace. In step t = 1, 2, ...:
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) - lr weight_decay p
 
 m and v start at zero and are therefore too small at first: after t steps with the same
-gradient, m = (1 - b1^t) g. The divisions by 1 - b1^t and 1 - b2^t undo that. Weight
-decay pulls on the parameter itself and not through g, which is the W in AdamW.
-Parameters with fewer than two dimensions get no weight decay (`_make_groups`). These
-are gains, biases, the class token and the temperature: pulling a gain of 1 towards 0
-would not make a model simpler.
+gradient, m = (1 - b1) (1 + b1 + ... + b1^(t-1)) g = (1 - b1^t) g. The two divisions
+undo that. Weight decay pulls on the parameter itself and not through g, which is the W
+in AdamW. Parameters with fewer than two dimensions get no weight decay
+(`_make_groups`). These are gains, biases, the class token and the temperature: pulling
+a gain of 1 towards 0 would not make a model simpler.
 
 An optimizer here works on one long array for each group of parameters. minigrad/flat.py
 says why. In use:

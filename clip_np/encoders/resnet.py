@@ -33,6 +33,8 @@ it is attention as in transformer.py, with the mean token as the only query.
     tokens = [mean; positions] + positional_embedding        (1 + N, D)
     features = C (mixture of V tokens, weighted by softmax of (Q mean) . (K tokens))
 
+with learned matrices Q, K, V and C.
+
 *Training* and *use* differ. While training, the batch norms use the statistics of the
 batch, so the features of an image depend on the images beside it. In use (`eval`) they
 do not: then running means of the statistics are used (minigrad/ops/batch_norm.py).

@@ -23,8 +23,9 @@ the tokens before it.
 
 This is done H times in parallel, in *heads* with different matrices. Each head works
 with D = W / H numbers; the H results are put side by side and mixed by one more matrix.
-A sum of D products of independent numbers with variance 1 has variance D. Dividing by
-sqrt(D) brings it back to 1, so that the softmax starts out neither flat nor certain.
+A sum of D products of independent numbers with mean 0 and variance 1 has variance D,
+since each product has variance 1, and variances add up. Dividing by sqrt(D) brings it
+back to 1, so that the softmax starts out neither flat nor certain.
 
 *The perceptron* widens a row to mlp_width numbers, bends them with an activation, and
 narrows them again.

@@ -11,7 +11,10 @@ and the recall at k of chance is 1 minus this, averaged over all questions. With
 right answer it is k / A. Where it is 1, no model can fail, and the figure says nothing.
 
 The first of R right answers stands at the place (A + 1) / (R + 1) on average, which is
-the middle of the list for one.
+the middle of the list for one. For the R right answers leave R + 1 gaps before, between
+and behind them, and the A - R wrong ones are spread over these gaps alike:
+
+    1 + (A - R) / (R + 1) = (A + 1) / (R + 1)
 """
 
 import math
