@@ -8,9 +8,9 @@ how well its query fits the keys:
     P = softmax(S + mask)         (T, N)   probabilities: each row sums to 1
     O = P V                       (T, D)
 
-P V is a product of matrices, and P * M multiplies element by element. Dividing by
-sqrt(D) keeps the scores from growing with D (clip_np/encoders/transformer.py says why).
-A mask adds 0 where a query may look and -inf where it may not. Then P is 0 there.
+Two letters side by side are a product of matrices, * multiplies by elements. For
+sqrt(D) see clip_np/encoders/transformer.py. A mask adds 0 where a query may look and
+-inf where it may not. Then P is 0 there.
 
 Backward, with G = dL/dO, the rule for a product of matrices (linear.py) comes twice,
 with the derivative of softmax (probabilities.py) in between:
@@ -20,13 +20,11 @@ with the derivative of softmax (probabilities.py) in between:
     dS = P * (dP - rowsum(P * dP))
     dQ = dS K / sqrt(D)           dK = dS^T Q / sqrt(D)
 
-The row sums need not be computed from the (T, N) arrays. With the rows g_i of G and o_i
-of O, row i is
+The row sums need no (T, N) array. With the rows g_i of G and o_i of O, number i is
 
     sum_j P_ij dP_ij = sum_j P_ij (g_i . v_j) = g_i . (sum_j P_ij v_j) = g_i . o_i
 
-which is a product of two rows of width D. The mask is an added constant, so its
-derivative adds no term.
+a product of two rows of width D. A mask is an added constant and adds no term.
 
 Dropout multiplies the probabilities by an array M of 0 and 1/(1-p) before they mix the
 values:
