@@ -13,17 +13,21 @@ ORDER = ROOT / "docs" / "reading_order.md"
 
 
 class Chapter(NamedTuple):
-    """One chapter: its title and its files, as paths such as "minigrad/tape.py"."""
+    """One chapter: its title, what it teaches, and its files.
+
+    Files are paths such as "minigrad/tape.py".
+    """
 
     number: int
     title: str
+    text: str
     files: tuple[str, ...]
 
     @property
     def page(self) -> str:
         """The page of the chapter, without an ending.
 
-        >>> Chapter(number=2, title="Layers, optimizers, cores", files=()).page
+        >>> Chapter(number=2, title="Layers, optimizers, cores", text="", files=()).page
         'chapters/02-layers-optimizers-cores'
         """
         words = re.findall(r"\w+", self.title.lower())
@@ -33,22 +37,23 @@ class Chapter(NamedTuple):
 def read_chapters(text: str) -> list[Chapter]:
     """The chapters of a reading order in Markdown, without the packages' `__init__.py`.
 
-    >>> text = "# Order\\n## The engine\\n| `minigrad/tape.py` | How? |\\n"
+    >>> text = "# Order\\n## The engine\\nIt differs.\\n\\n| `minigrad/tape.py` | How? |\\n"
     >>> read_chapters(text)
-    [Chapter(number=1, title='The engine', files=('minigrad/tape.py',))]
+    [Chapter(number=1, title='The engine', text='It differs.', files=('minigrad/tape.py',))]
     """
     chapters = []
     for number, section in enumerate(re.split(r"^## ", text, flags=re.M)[1:], 1):
-        title = section.partition("\n")[0].strip()
+        title, _, rest = section.partition("\n")
+        paragraphs = rest.partition("\n|")[0].strip()
         files = tuple(re.findall(r"^\| `([\w/]+\.py)`", section, re.M))
-        chapters.append(Chapter(number=number, title=title, files=files))
+        chapters.append(Chapter(number=number, title=title.strip(), text=paragraphs, files=files))
     return chapters
 
 
 def with_packages(chapters: list[Chapter]) -> list[Chapter]:
     """The same chapters, each package's `__init__.py` before the first of its files.
 
-    >>> chapter = Chapter(number=1, title="", files=("a/b/c.py", "a/d.py"))
+    >>> chapter = Chapter(number=1, title="", text="", files=("a/b/c.py", "a/d.py"))
     >>> with_packages([chapter])[0].files
     ('a/__init__.py', 'a/b/__init__.py', 'a/b/c.py', 'a/d.py')
     """
