@@ -142,7 +142,7 @@ def step_entry(step: str) -> str:
 
 
 def chapter_page(chapter: Chapter) -> str:
-    """The page of a chapter: what it teaches, its files' questions, and its exercises."""
+    """The page of a chapter: what it teaches, its files, and its exercises."""
     rows = [f"- [{question_of(file)}](../{file}) `{file}`" for file in chapter.files]
     tasks = [line for line in CATALOGUE if line.read in chapter.files]
     exercise_rows = [
