@@ -37,9 +37,9 @@ class Chapter(NamedTuple):
 def read_chapters(text: str) -> list[Chapter]:
     """The chapters of a reading order in Markdown, without the packages' `__init__.py`.
 
-    >>> (chapter,) = read_chapters("## Engine\\nIt runs.\\n\\n| `minigrad/tape.py` | How? |")
+    >>> (chapter,) = read_chapters("## Engine\\nIt runs.\\n\\n| `a/tape.py` | How? |")
     >>> chapter
-    Chapter(number=1, title='Engine', text='It runs.', files=('minigrad/tape.py',))
+    Chapter(number=1, title='Engine', text='It runs.', files=('a/tape.py',))
     """
     chapters = []
     for number, section in enumerate(re.split(r"^## ", text, flags=re.M)[1:], 1):
