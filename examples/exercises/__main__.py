@@ -3,16 +3,19 @@
     python -m examples.exercises                what there is to do, and what is done
     python -m examples.exercises show 7         the text of exercise 7
     python -m examples.exercises check 7        is my answer to exercise 7 right?
+    python -m examples.exercises check 7 --file mine.py         the answer is elsewhere
 
 Write your answer into the file of the problem, examples/exercises/problems. A check
 runs it on small inputs. If something is wrong, it says what, and often why.
 """
 
 import argparse
+import ast
+import os
 import sys
 from pathlib import Path
 
-from examples.exercises.answers import Verdict, load, problem_path, verdict
+from examples.exercises.answers import Verdict, function_name, problem_path, verdict
 from examples.exercises.catalogue import CATALOGUE, Exercise, exercise
 
 
@@ -29,6 +32,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if chosen.what != "list" and chosen.number is None:
         parser.error(f"{chosen.what} needs the number of an exercise, 1 to {len(CATALOGUE)}")
+    if chosen.file is not None and not chosen.file.is_file():
+        parser.error(f"--file {chosen.file}: there is no such file")
     return chosen
 
 
@@ -48,8 +53,13 @@ def show(chosen: Exercise) -> None:
     """Print the text of an exercise, and where its answer goes."""
     path = problem_path(chosen)
     print(f"Exercise {chosen.number}: {chosen.title}\n")
-    print((load(path).__doc__ or "").strip())
-    print(f"\nRead: {chosen.read}\nWrite your answer into {path}")
+    text = ast.parse(path.read_text(encoding="utf-8"))
+    print((ast.get_docstring(text) or "").strip())
+    for node in text.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function_name(chosen):
+            print(f"\n    def {node.name}({ast.unparse(node.args)})")
+            print(f"        {ast.get_docstring(node)}")
+    print(f"\n{chosen.reading}\nWrite your answer into {path}")
 
 
 def check(chosen: Exercise, path: Path) -> Verdict:
@@ -80,4 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

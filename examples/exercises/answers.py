@@ -4,18 +4,27 @@ An answer is a Python file with the function that the problem asks for. The key 
 exercise calls it and raises `Wrong` with a sentence that helps. Everything else that an
 answer can do wrong, such as a typing error or an exception in it, is reported with its
 line.
+
+An answer may also never end. So it runs in a thread, and the check waits for it only so
+long. A thread cannot be stopped from outside, but it ends with the program, because it
+is a daemon.
 """
 
 import importlib.util
+import inspect
+import sys
+import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NamedTuple
 
 from examples.exercises.catalogue import Exercise
 from examples.exercises.comparing import Wrong
 
 HERE = Path(__file__).parent
+SECONDS = 10.0  # a right answer needs less than a tenth of a second
 
 
 class Verdict(NamedTuple):
@@ -45,17 +54,73 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def verdict(exercise: Exercise, path: Path) -> Verdict:
+def function_name(exercise: Exercise) -> str:
+    """The function that an answer defines. The parameter of the check has its name."""
+    return next(iter(inspect.signature(exercise.check).parameters))
+
+
+def function_of(exercise: Exercise, path: Path) -> Callable:
+    """The function that answers an exercise. Wrong if the file has none of its name."""
+    module, name = load(path), function_name(exercise)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise Wrong(f"the function {name} is missing in {path.name}: the check calls it")
+    return function
+
+
+def verdict(exercise: Exercise, path: Path, seconds: float = SECONDS) -> Verdict:
     """Whether the answer in the file is right, and if not, what is wrong."""
+    path = path.resolve()
+    verdicts: list[Verdict] = []
+    thread = threading.Thread(
+        target=lambda: verdicts.append(_verdict(exercise, path)), daemon=True
+    )
+    thread.start()
+    thread.join(seconds)
+    if verdicts:
+        return verdicts[0]
+    line = _line_in(path, sys._current_frames().get(thread.ident or 0))
+    where = f", and stands in line {line} of {path.name}" if line else ""
+    return Verdict(
+        is_right=False,
+        message=f"your answer is still running after {seconds:g} seconds{where}: does your loop "
+        "end?",
+    )
+
+
+def _verdict(exercise: Exercise, path: Path) -> Verdict:
+    """The same, however long it lasts."""
     try:
-        exercise.check(load(path))
+        exercise.check(function_of(exercise, path))
     except Wrong as wrong:
         return Verdict(is_right=False, message=str(wrong))
-    except Exception as error:  # the answer is a program that may fail in any way
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        if isinstance(error, SyntaxError) and error.filename == str(path):
-            lines = [error.lineno]
-        where = f"line {lines[-1]} of {path.name}" if lines else "the check"
-        return Verdict(is_right=False, message=f"{where}: {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # the answer may fail in any way, or call exit()
+        return Verdict(is_right=False, message=_failure(error, function_name(exercise), path))
     return Verdict(is_right=True, message="")
+
+
+def _line_in(path: Path, frame: FrameType | None) -> int | None:
+    """The line of a file at which a running thread stands."""
+    while frame is not None and frame.f_code.co_filename != str(path):
+        frame = frame.f_back
+    return frame.f_lineno if frame is not None else None
+
+
+def _failure(error: BaseException, function: str, path: Path) -> str:
+    """An exception as a message: in which line of the answer it was raised."""
+    name = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        text = (error.text or "").strip()
+        return f"line {error.lineno} of {path.name} is no Python: {text}\n{name}: {error.msg}"
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    if not frames:
+        return f"calling {function}, or reading what it returned, failed: {name}: {error}{notes}"
+    return (
+        f"your answer raised {name} in line {frames[-1].lineno} of {path.name}: "
+        f"{frames[-1].line}\n{error}{notes}"
+    )

@@ -5,13 +5,13 @@ that explains what an exercise needs; it often holds a faster form of the answer
 """
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import NamedTuple
 
 from examples.exercises.keys import (
     checking,
     encoders,
     engine,
+    graphs,
     losses,
     measuring,
     optimizing,
@@ -26,16 +26,29 @@ ENCODERS = "An image and a caption become vectors, and vectors a loss"
 MEASURING = "How good is a model?"
 TRAINING = "A loss becomes a step, and steps become a run"
 
+# Here `read` holds the whole answer: it is for afterwards.
+HOLDS_THE_ANSWER = ("unbroadcast", "adamw", "shards", "zero_shot")
+
 
 class Exercise(NamedTuple):
-    """One exercise. check raises `Wrong` for an answer that is not right."""
+    """One exercise.
+
+    check raises `Wrong` for an answer, a function, that is not right. Its parameter has
+    the name of this function.
+    """
 
     number: int
     name: str
     chapter: str
     title: str
     read: str
-    check: Callable[[ModuleType], None]
+    check: Callable[[Callable], None]
+
+    @property
+    def reading(self) -> str:
+        """Where to read, and when, as a line of the text."""
+        holds_it = self.name.endswith(HOLDS_THE_ANSWER)
+        return f"{'Compare afterwards with' if holds_it else 'Read'}: {self.read}"
 
 
 def _catalogue() -> tuple[Exercise, ...]:
@@ -50,7 +63,7 @@ def _catalogue() -> tuple[Exercise, ...]:
         (ENGINE, "logsumexp", "a logsumexp that does not overflow",
          "minigrad/ops/probabilities.py", engine.check_logsumexp),
         (ENGINE, "backward", "walk back through a graph that branches",
-         "minigrad/tape.py", engine.check_backward),
+         "minigrad/tape.py", graphs.check_backward),
         (ENGINE, "layer_norm", "find the planted mistake in layer_norm",
          "minigrad/plain.py", engine.check_layer_norm),
         (OPTIMIZING, "adamw", "one step of AdamW",

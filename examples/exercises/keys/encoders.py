@@ -1,84 +1,164 @@
 """Answer keys of the chapter on the encoders."""
 
-from types import ModuleType
+from collections.abc import Callable
 
 import numpy as np
 
-import minigrad as mg
-from examples.exercises.comparing import require, require_equal
+from examples.exercises.comparing import require
+from examples.exercises.judging import Mistake, judge
+
+Results = dict[str, np.ndarray]
 
 
-def check_patches(answer: ModuleType) -> None:
-    images = np.arange(2 * 3 * 4 * 6, dtype=np.float64).reshape(2, 3, 4, 6)
-    size = 2
-    rows = [
-        image[:, top : top + size, left : left + size].ravel()
-        for image in images
-        for top in range(0, 4, size)
-        for left in range(0, 6, size)
-    ]
-    right = np.array(rows).reshape(2, 6, 12)
-    torn = images.reshape(2, 6, 12)
-    columns_first = right.reshape(2, 2, 3, 12).swapaxes(1, 2).reshape(2, 6, 12)
-    colours_last = right.reshape(2, 6, 3, 4).swapaxes(2, 3).reshape(2, 6, 12)
-    require_equal(
-        "the patches",
-        answer.patches(images, size),
-        right,
-        {
-            "reshape alone cuts lines of pixels, not squares: split both axes of the image, "
-            "then bring the parts of a patch together": torn,
-            "the patches stand in columns: the first row of patches comes first": columns_first,
-            "in a row the colours stand together, first all red numbers: (3, P, P)": colours_last,
-        },
+def _cut(images: np.ndarray, size: int) -> np.ndarray:
+    """Patches (B, rows, columns, 3, size, size), by loops."""
+    height, width = images.shape[2:]
+    return np.array(
+        [
+            [
+                [image[:, top : top + size, left : left + size] for left in range(0, width, size)]
+                for top in range(0, height, size)
+            ]
+            for image in images
+        ]
     )
 
 
-def check_window(answer: ModuleType) -> None:
-    tokens = 5
-    mask = answer.window_mask(tokens, 2)
-    distance = np.arange(tokens)[:, None] - np.arange(tokens)
-    hidden = (distance < 0) | (distance >= 2)
-    right = np.where(hidden, -1e9, 0.0)
-    require(mask is not None, "nothing was returned. Is the function written?")
-    mask = np.asarray(mask, dtype=np.float64)
-    require(not np.isnan(mask).any(), "there is a NaN: 0 times infinity? Use np.where")
-    finite = np.where(np.isneginf(mask), -1e9, mask)
-    require_equal(
-        "the mask of five tokens and a window of two",
-        finite,
-        right,
-        {
-            "a window of two tokens is the token itself and one before it": np.where(
-                (distance < 0) | (distance >= 3), -1e9, 0.0
-            ),
-            "rows ask and columns answer; this mask is transposed": right.T,
-            "later tokens must be hidden, too": np.where(np.abs(distance) >= 2, -1e9, 0.0),
-            "a mask is added to the scores: 0 where a token may look": np.where(hidden, -1e9, 1.0),
-        },
-    )
-    rng = np.random.default_rng(0)
-    q, k, v = (mg.tensor(rng.standard_normal((1, 1, tokens, 3))) for _ in range(3))
-    changed = v.numpy().copy()
-    changed[0, 0, 0] += 1.0  # only the first two tokens may see the first one
-    results = [
-        mg.attention(q, k, value, mask=mask).numpy()[0, 0] for value in (v, mg.tensor(changed))
+def check_patches(patches: Callable) -> None:
+    name = "the patches"
+
+    def with_axes(*axes: int) -> Callable:
+        """The patches by axes (B, row, column, colour, y, x) in this order."""
+
+        def run(images: np.ndarray, size: int) -> Results:
+            parts = _cut(images, size).transpose(axes)
+            return {name: parts.reshape(len(images), -1, 3 * size * size)}
+
+        return run
+
+    cases = {
+        f"of images {batch} x 3 x {height} x {width}, size {size}": {
+            "images": np.arange(batch * 3.0 * height * width).reshape(batch, 3, height, width),
+            "size": size,
+        }
+        for batch, height, width, size in ((2, 4, 6, 2), (1, 6, 3, 3), (3, 3, 6, 3))
+    }
+    mistakes = [
+        Mistake(
+            "reshape alone cuts lines of pixels, not squares: split both axes of the image, then "
+            "bring the parts of a patch together",
+            lambda images, size: {name: images.reshape(len(images), -1, 3 * size * size)},
+        ),
+        Mistake(
+            "the patches stand in columns: the first row of patches comes first",
+            with_axes(0, 2, 1, 3, 4, 5),
+        ),
+        Mistake(
+            "in a row the colours stand together, first all red numbers: (3, P, P)",
+            with_axes(0, 1, 2, 4, 5, 3),
+        ),
+        Mistake(
+            "the pixels of a patch stand in columns: its first line comes first",
+            with_axes(0, 1, 2, 3, 5, 4),
+        ),
     ]
-    moved = np.abs(results[0] - results[1]).max(axis=1) > 1e-12
-    require(moved.tolist() == [True, True, False, False, False], "the window does not hold")
+    judge(
+        lambda images, size: {name: patches(images, size)},
+        with_axes(0, 1, 2, 3, 4, 5),
+        cases,
+        mistakes,
+    )
 
 
-def check_end_token(answer: ModuleType) -> None:
-    tokens = np.array([[90, 5, 7, 91, 0], [90, 91, 0, 0, 0], [90, 5, 5, 5, 91]])
-    hidden = np.arange(3 * 5 * 2, dtype=np.float64).reshape(3, 5, 2)
-    right = np.array([hidden[0, 3], hidden[1, 1], hidden[2, 4]])
-    require_equal(
-        "the rows of the end tokens",
-        answer.read_end(hidden, tokens),
-        right,
-        {
-            "the last column is padding in most rows": hidden[:, -1],
-            "that takes the same tokens from every caption: pair each caption with its own "
-            "place, hidden[np.arange(B), places]": hidden[:, [3, 1, 4]],
-        },
+def check_window(window_mask: Callable) -> None:
+    name = "the mask"
+
+    def answer(tokens: int, window: int) -> Results:
+        mask = window_mask(tokens, window)
+        require(mask is not None, "nothing was returned. Is the function written?")
+        mask = np.asarray(mask, dtype=np.float64)
+        require(not np.isnan(mask).any(), "there is a NaN: 0 times infinity? Use np.where")
+        return {name: mask}
+
+    def where(visible: Callable, yes: float = 0.0, no: float = -np.inf) -> Callable:
+        """The mask by visible(distance, window); the distance is that back to the token."""
+
+        def run(tokens: int, window: int) -> Results:
+            distance = np.arange(tokens)[:, None] - np.arange(tokens)
+            return {name: np.where(visible(distance, window), yes, no)}
+
+        return run
+
+    def seen(distance: np.ndarray, window: int) -> np.ndarray:
+        return (distance >= 0) & (distance < window)
+
+    cases = {
+        f"of {tokens} tokens and a window of {window}": {"tokens": tokens, "window": window}
+        for tokens, window in ((5, 2), (4, 1), (6, 3), (3, 7))
+    }
+    mistakes = [
+        Mistake(hint, run)
+        for hint, run in [
+            ("a window of two tokens is the token itself and one before it",
+             where(lambda distance, window: (distance >= 0) & (distance <= window))),
+            ("rows ask and columns answer; this mask is transposed",
+             where(lambda distance, window: (distance <= 0) & (distance > -window))),
+            ("later tokens must be hidden, too",
+             where(lambda distance, window: np.abs(distance) < window)),
+            ("later tokens must be hidden, too: for them i - j is negative",
+             where(lambda distance, window: distance < window)),
+            ("later tokens are hidden, but there is no window yet",
+             where(lambda distance, window: distance >= 0)),
+            ("a mask is added to the scores: 0 where a token may look", where(seen, yes=1.0)),
+            ("that marks with 1 where a token may look. A mask is added to the scores: it is 0 "
+             "there and -infinity elsewhere", where(seen, yes=1.0, no=0.0)),
+            ("that marks with 1 what is hidden. A mask is added to the scores: what is hidden has "
+             "-infinity", where(seen, yes=0.0, no=1.0)),
+            ("that hides the same tokens, but by a large number: use -np.inf",
+             where(seen, no=-1e9)),
+        ]
+    ]  # fmt: skip
+    judge(answer, where(seen), cases, mistakes)
+
+
+def check_end_token(read_end: Callable) -> None:
+    name = "the rows of the end tokens"
+
+    def at(places: Callable) -> Callable:
+        """The rows of hidden at the places (B,) that a function of tokens gives."""
+
+        def run(hidden: np.ndarray, tokens: np.ndarray) -> Results:
+            return {name: hidden[np.arange(len(tokens)), places(tokens)]}
+
+        return run
+
+    first = np.array([[90, 5, 7, 91, 0], [90, 91, 0, 0, 0], [90, 5, 5, 5, 91]])
+    second = np.array([[90, 0, 7, 91, 0, 0], [90, 12, 0, 0, 4, 95]])  # 0 is a word here, too
+    cases = {
+        f"of {len(tokens)} captions": {
+            "hidden": np.arange(2.0 * tokens.size).reshape(*tokens.shape, 2),
+            "tokens": tokens,
+        }
+        for tokens in (first, second)
+    }
+    mistakes = [
+        Mistake("the last column is padding in most rows", at(lambda tokens: tokens[:, -1] * 0 - 1)),
+        Mistake(
+            "that takes the same tokens from every caption: pair each caption with its own place, "
+            "hidden[np.arange(B), places]",
+            lambda hidden, tokens: {name: hidden[:, tokens.argmax(axis=1)]},
+        ),
+        Mistake(
+            "the id 0 may stand inside of a caption: do not count the tokens that are not 0",
+            at(lambda tokens: (tokens != 0).sum(axis=1) - 1),
+        ),
+        Mistake(
+            "that is the token before the end token", at(lambda tokens: tokens.argmax(axis=1) - 1)
+        ),
+    ]
+    judge(
+        lambda hidden, tokens: {name: read_end(hidden, tokens)},
+        at(lambda tokens: tokens.argmax(axis=1)),
+        cases,
+        mistakes,
     )

@@ -1,156 +1,252 @@
-"""Answer keys of the chapter on the engine."""
+"""Answer keys of the chapter on the engine; graphs.py has the one of `backward`."""
 
-from types import ModuleType
+from collections.abc import Callable
 
 import numpy as np
 
 import minigrad as mg
-from examples.exercises.comparing import Wrong, require, require_equal
+from examples.exercises.comparing import Near, require, require_parts
+from examples.exercises.judging import Mistake, judge
 from minigrad.plain import layer_norm as plain_layer_norm
-from minigrad.tensor import Tensor, record
+
+Results = dict[str, np.ndarray]
 
 
-def check_softplus(answer: ModuleType) -> None:
-    x = np.array([-40.0, -1.3, 0.0, 0.7, 40.0])
-    with np.errstate(all="raise", under="ignore"):
-        result = answer.softplus(x)
-    require(
-        isinstance(result, tuple) and len(result) == 2,
-        "softplus must return two things: the value, and the function vjp",
+def _value_and_vjp(function: Callable, name: str, *inputs: np.ndarray) -> tuple:
+    """The two things that a function in the form of an operation returns."""
+    value, vjp = require_parts(
+        function(*inputs), 2, f"{name} must return two things: the value, and the function vjp"
     )
-    value, vjp = result
-    require_equal("the value", value, np.logaddexp(0.0, x))
-    sigmoid = 1 / (1 + np.exp(-x))
-    g = np.array([1.0, -2.0, 0.5, 3.0, 1.0])
-    require_equal(
-        "vjp(g)",
-        vjp(g),
-        g * sigmoid,
-        {
-            "the derivative is right, but it is not multiplied by g": sigmoid,
-            "that is the derivative at -x: look at the sign of the exponent": g * (1 - sigmoid),
-            "that is the derivative of the sigmoid, one derivative too far": g
-            * sigmoid
-            * (1 - sigmoid),
+    require(callable(vjp), "the second thing returned must be the function vjp: do not call it")
+    return value, vjp
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def check_softplus(softplus: Callable) -> None:
+    def answer(x: np.ndarray, g: np.ndarray) -> Results:
+        value, vjp = _value_and_vjp(softplus, "softplus", x)
+        return {"the value": value, "vjp(g)": vjp(g)}
+
+    def right(x: np.ndarray, g: np.ndarray) -> Results:
+        return {"the value": np.logaddexp(0.0, x), "vjp(g)": g * _sigmoid(x)}
+
+    rng = np.random.default_rng(0)
+    cases = {
+        "x of shape (7,)": {
+            "x": np.array([-1000.0, -40.0, -1.3, 0.0, 0.7, 40.0, 1000.0]),
+            "g": np.array([2.0, 1.0, -2.0, 0.5, 3.0, 1.0, 0.5]),
         },
-    )
+        "x of shape (2, 3)": {
+            "x": rng.standard_normal((2, 3)), "g": rng.standard_normal((2, 3))
+        },
+    }  # fmt: skip
+    mistakes = [
+        Mistake(hint, run)
+        for hint, run in [
+            ("the derivative is right, but it is not multiplied by g",
+             lambda x, g: {"vjp(g)": _sigmoid(x)}),
+            ("that is the derivative at -x: look at the sign of the exponent",
+             lambda x, g: {"vjp(g)": g * _sigmoid(-x)}),
+            ("that is the derivative of the sigmoid, one derivative too far",
+             lambda x, g: {"vjp(g)": g * _sigmoid(x) * _sigmoid(-x)}),
+            ("that is the value times g: multiply by the derivative",
+             lambda x, g: {"vjp(g)": g * np.logaddexp(0.0, x)}),
+            ("e^1000 is infinity, and infinity / infinity is NaN: divide both sides by e^x",
+             lambda x, g: {"vjp(g)": g * (np.exp(x) / (1 + np.exp(x)))}),
+            ("1 - e^-value is 0 at -40, and right is 4.2e-18: a difference of two numbers near 1 "
+             "has lost it", lambda x, g: {"vjp(g)": g * (1 - np.exp(-np.logaddexp(0.0, x)))}),
+        ]
+    ]  # fmt: skip
+    judge(answer, right, cases, mistakes, Near(relative=1e-9, absolute=0.0))
 
 
-def check_unbroadcast(answer: ModuleType) -> None:
+def check_unbroadcast(unbroadcast: Callable) -> None:
+    def answer(g: np.ndarray, shape: tuple[int, ...]) -> Results:
+        return {"": unbroadcast(g, shape)}
+
+    def axes(g: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The axes in front of the shape, and those that it has with size 1."""
+        front = g.ndim - len(shape)
+        return (
+            tuple(range(front)),
+            tuple(front + axis for axis, size in enumerate(shape) if size == 1),
+        )
+
+    def gone(g: np.ndarray, shape: tuple[int, ...]) -> Results:
+        front, of_one = axes(g, shape)
+        return {"": g.sum(axis=front + of_one)}
+
+    def mean(g: np.ndarray, shape: tuple[int, ...]) -> Results:
+        front, of_one = axes(g, shape)
+        return {"": g.mean(axis=front + of_one).reshape(shape)}
+
+    def right(g: np.ndarray, shape: tuple[int, ...]) -> Results:
+        return {"": gone(g, shape)[""].reshape(shape)}
+
     g = np.arange(24.0).reshape(2, 3, 4)
     cases = {
-        (2, 3, 4): g,
-        (2, 1, 4): g.sum(axis=1, keepdims=True),
-        (3, 4): g.sum(axis=0),
-        (3, 1): g.sum(axis=(0, 2)).reshape(3, 1),
-        (4,): g.sum(axis=(0, 1)),
-        (): g.sum(),
+        f"g of shape (2, 3, 4) to {shape}": {"g": g, "shape": shape}
+        for shape in ((2, 3, 4), (2, 1, 4), (3, 4), (3, 1), (4,), ())
     }
-    for shape, right in cases.items():
-        squeezed = right.squeeze() if 1 in shape else None
-        mistakes = {"that is the mean, and every use counts fully: take the sum": right / 2}
-        if squeezed is not None:
-            mistakes["the sums are right, but the axis of size 1 is gone: keepdims"] = squeezed
-        require_equal(
-            f"g of shape (2, 3, 4), to {shape}", answer.unbroadcast(g, shape), right, mistakes
+    mistakes = [
+        Mistake("that is the mean, and every use counts fully: take the sum", mean),
+        Mistake("the sums are right, but the axis of size 1 is gone: keepdims", gone),
+        Mistake(
+            "only the axes in front are summed; sum those on which the shape has size 1, too",
+            lambda g, shape: {"": g.sum(axis=axes(g, shape)[0])},
+        ),
+        Mistake(
+            "the axes that the shape does not have are still there: sum them away",
+            lambda g, shape: {"": g.sum(axis=axes(g, shape)[1], keepdims=True)},
+        ),
+        Mistake(
+            "reshape adds up numbers that stand in different places: sum over whole axes",
+            lambda g, shape: {"": g.reshape(-1, *shape).sum(axis=0)},
+        ),
+    ]
+    judge(answer, right, cases, mistakes)
+
+
+def check_matmul(matmul_vjp: Callable) -> None:
+    to_a, to_b = "the gradient for a", "the gradient for b"
+
+    def answer(a: np.ndarray, b: np.ndarray, g: np.ndarray) -> Results:
+        try:
+            result = matmul_vjp(a, b, g)
+        except ValueError as error:
+            error.add_note(
+                f"Let the shapes tell: here a is {a.shape}, b is {b.shape} and g is {g.shape}. "
+                "The gradient for a has a's shape, and the gradient for b has b's"
+            )
+            raise
+        for_a, for_b = require_parts(
+            result, 2, "matmul_vjp must return two arrays: the gradients for a and for b"
         )
+        return {to_a: for_a, to_b: for_b}
 
+    def right(a: np.ndarray, b: np.ndarray, g: np.ndarray) -> Results:
+        return {to_a: g @ b.T, to_b: a.T @ g}
 
-def check_matmul(answer: ModuleType) -> None:
     rng = np.random.default_rng(0)
-    a, b, g = (rng.standard_normal(shape) for shape in ((2, 3), (3, 4), (2, 4)))
-    result = answer.matmul_vjp(a, b, g)
-    require(
-        isinstance(result, tuple) and len(result) == 2,
-        "matmul_vjp must return two arrays: the gradients for a and for b",
-    )
-    require_equal(
-        "the gradient for a",
-        result[0],
-        g @ b.T,
-        {"it is transposed: the product must have a's shape": (g @ b.T).T},
-    )
-    require_equal(
-        "the gradient for b",
-        result[1],
-        a.T @ g,
-        {"it is transposed: the product must have b's shape": g.T @ a},
-    )
+    cases = {
+        f"of ({n}, {m}) times ({m}, {k})": {
+            "a": rng.standard_normal((n, m)),
+            "b": rng.standard_normal((m, k)),
+            "g": rng.standard_normal((n, k)),
+        }
+        for n, m, k in ((2, 3, 4), (4, 2, 3))
+    }
+    mistakes = [
+        Mistake(
+            "it is transposed: the product must have a's shape",
+            lambda a, b, g: {to_a: (g @ b.T).T},
+        ),
+        Mistake(
+            "it is transposed: the product must have b's shape", lambda a, b, g: {to_b: g.T @ a}
+        ),
+        Mistake(
+            "the two are swapped: the gradient for a comes first",
+            lambda a, b, g: {to_a: a.T @ g, to_b: g @ b.T},
+        ),
+    ]
+    judge(answer, right, cases, mistakes)
 
 
-def check_logsumexp(answer: ModuleType) -> None:
-    x = np.array([[0.5, -1.0, 2.0], [1000.0, 1000.0, 999.0], [-1000.0, -1001.0, -1000.0]])
-    with np.errstate(all="ignore"):
-        result = answer.logsumexp(x)
-    require(
-        isinstance(result, tuple) and len(result) == 2,
-        "logsumexp must return two things: the value, and the function vjp",
-    )
-    value, vjp = result
-    right = mg.logsumexp(mg.tensor(x), axis=1).numpy()
-    with np.errstate(all="ignore"):
-        naive = np.log(np.exp(x).sum(axis=1))
-    if value is not None and np.array_equal(np.asarray(value), naive, equal_nan=True):
-        raise Wrong(
-            "the value: right for small numbers, but exp(1000) is infinity. Take the largest "
-            "number of a row out of the sum first"
+def check_logsumexp(logsumexp: Callable) -> None:
+    def answer(x: np.ndarray, g: np.ndarray) -> Results:
+        value, vjp = _value_and_vjp(logsumexp, "logsumexp", x)
+        return {"the value": value, "vjp(g)": vjp(g)}
+
+    def right(x: np.ndarray, g: np.ndarray) -> Results:
+        p = mg.softmax(mg.tensor(x), axis=1).numpy()
+        value = mg.logsumexp(mg.tensor(x), axis=1).numpy()
+        return {"the value": value, "vjp(g)": g[:, None] * p}
+
+    def value_with(m: np.ndarray, x: np.ndarray) -> Results:
+        return {"the value": m + np.log(np.exp(x - m[:, None]).sum(axis=1))}
+
+    rows = [[0.5, -1.0, 2.0], [1000.0, 1000.0, 999.0], [-1000.0, -1001.0, -1000.0],
+            [1000.0, 0.0, -1000.0]]  # fmt: skip
+    rng = np.random.default_rng(0)
+    cases = {
+        "x of shape (4, 3)": {"x": np.array(rows), "g": np.array([1.0, -2.0, 0.5, 2.0])},
+        "x of shape (2, 5)": {"x": rng.standard_normal((2, 5)), "g": rng.standard_normal(2)},
+    }
+    of_the_row = "is not the m that helps: x - m may still be 1000. What number of the row is safe?"
+    mistakes = [
+        Mistake(hint, run)
+        for hint, run in [
+            ("right for small numbers, but exp(1000) is infinity. Take the largest number of a row "
+             "out of the sum first", lambda x, g: value_with(np.zeros(len(x)), x)),
+            (f"the mean {of_the_row}", lambda x, g: value_with(x.mean(axis=1), x)),
+            (f"the smallest number {of_the_row}", lambda x, g: value_with(x.min(axis=1), x)),
+            ("one m for all rows leaves a row of -1000 with nothing: each row needs its m",
+             lambda x, g: value_with(np.full(len(x), x.max()), x)),
+            ("m was taken out of the sum and not added back",
+             lambda x, g: {"the value": right(x, g)["the value"] - x.max(axis=1)}),
+            ("the probabilities are right, but row i has to be multiplied by g[i]",
+             lambda x, g: {"vjp(g)": right(x, np.ones_like(g))["vjp(g)"]}),
+            ("the exponentials are not divided by their sum",
+             lambda x, g: {"vjp(g)": g[:, None] * np.exp(x - x.max(axis=1, keepdims=True))}),
+        ]
+    ]  # fmt: skip
+    judge(answer, right, cases, mistakes)
+
+
+def check_layer_norm(layer_norm: Callable) -> None:
+    value_name, vjp_name = "the value, which was right", "vjp(g), the gradient for x"
+
+    def answer(
+        x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, g: np.ndarray
+    ) -> Results:
+        value, vjp = _value_and_vjp(
+            lambda *inputs: layer_norm(*inputs, eps=eps), "layer_norm", x, weight, bias
         )
-    require_equal("the value", value, right)
-    p = mg.softmax(mg.tensor(x), axis=1).numpy()
-    g = np.array([1.0, -2.0, 0.5])
-    require_equal(
-        "vjp(g)",
-        vjp(g),
-        g[:, None] * p,
-        {"the probabilities are right, but row i has to be multiplied by g[i]": p},
-    )
+        return {value_name: value, vjp_name: vjp(g)}
 
+    def right(
+        x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, g: np.ndarray
+    ) -> Results:
+        leaf = mg.tensor(x, requires_grad=True)
+        value = plain_layer_norm(leaf, mg.tensor(weight), mg.tensor(bias), eps)
+        (value * mg.tensor(g)).sum().backward()
+        return {value_name: value.numpy(), vjp_name: leaf.grad}
 
-class Number:
-    """A number of the graph in exercise `backward`: value, inputs and factors."""
+    def terms(itself: float = 1.0, mean: float = 1.0, std: float = 1.0, power: int = 1) -> Callable:
+        """The vjp with a factor for each term; power 2 multiplies h by std once more."""
 
-    def __init__(self, value: float, inputs: tuple = (), factors: tuple = ()) -> None:
-        self.value, self.inputs, self.factors = value, inputs, factors
-        self.grad = 0.0
+        def run(
+            x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, g: np.ndarray
+        ) -> Results:
+            centred = x - x.mean(axis=1, keepdims=True)
+            scale = np.sqrt((centred**2).mean(axis=1, keepdims=True) + eps)
+            h, gh = centred / scale, g * weight
+            through_std = h * scale ** (power - 1) * (gh * h).mean(axis=1, keepdims=True)
+            through_mean = gh.mean(axis=1, keepdims=True)
+            return {vjp_name: (itself * gh - mean * through_mean - std * through_std) / scale}
 
+        return run
 
-def check_backward(answer: ModuleType) -> None:
-    x = Number(3.0)
-    twice = Number(6.0, (x,), (2.0,))
-    square = Number(9.0, (x, x), (3.0, 3.0))
-    both = Number(54.0, (twice, square), (9.0, 6.0))  # 2 x^3
-    again = Number(57.0, (both, x), (1.0, 1.0))  # 2 x^3 + x
-    answer.backward([x, twice, square, both, again])
-    require(again.grad != 0.0, "the gradient of the last number for itself is 1, and it is 0 here")
-    require_equal("the gradient of a number in the middle", both.grad, 1.0)
-    require_equal(
-        "d(2 x^3 + x)/dx at x = 3",
-        x.grad,
-        55.0,
-        {
-            "a number that is used several times receives a gradient from each use: add them, "
-            "do not overwrite": 18.0,
-            "x * x uses x twice, and both uses count": 37.0,
-            "the graph was walked from the wrong end": 1.0,
-        },
-    )
-
-
-def check_layer_norm(answer: ModuleType) -> None:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((4, 6))
-    weight, bias = rng.standard_normal((2, 6))
-
-    def fn(t: Tensor) -> Tensor:
-        value, vjp = answer.layer_norm(t.data, weight, bias)
-        return record("layer_norm", value, (t,), vjp)
-
-    right = plain_layer_norm(mg.tensor(x), mg.tensor(weight), mg.tensor(bias)).numpy()
-    require_equal("the value, which was right", answer.layer_norm(x, weight, bias)[0], right)
-    try:
-        mg.gradcheck(fn, [x], method="central")
-    except mg.GradientError as error:
-        raise Wrong(
-            f"{error}\nHint: an input moves its own result, the mean of its row, and the "
-            "standard deviation of its row. The derivative has a term for each of the three"
-        ) from None
+    cases = {
+        f"rows of {width}, eps {eps}": {
+            "x": rng.standard_normal((3, width)),
+            "weight": rng.standard_normal(width),
+            "bias": rng.standard_normal(width),
+            "eps": eps,
+            "g": rng.standard_normal((3, width)),
+        }
+        for width, eps in ((4, 1e-5), (6, 0.1))
+    }
+    mistakes = [
+        Mistake("centred is not divided by std yet, and h is", terms(power=2)),
+        Mistake("the way through std has the wrong sign", terms(std=-1.0)),
+        Mistake("the way through the mean has the wrong sign", terms(mean=-1.0)),
+        Mistake("the way through std is missing", terms(std=0.0)),
+        Mistake("the way through the mean is missing", terms(mean=0.0)),
+        Mistake("the way of the input by itself is missing", terms(itself=0.0)),
+    ]
+    judge(answer, right, cases, mistakes)

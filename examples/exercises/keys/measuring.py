@@ -1,69 +1,130 @@
 """Answer keys of the chapter on measuring."""
 
-from types import ModuleType
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from examples.exercises.comparing import require, require_equal
+from examples.exercises.comparing import Wrong, require
+from examples.exercises.judging import Mistake, judge
 
 
-def check_recall(answer: ModuleType) -> None:
-    scores = np.array(
-        [[0.9, 0.1, 0.3, 0.2], [0.8, 0.5, 0.2, 0.1], [0.4, 0.6, 0.3, 0.7], [0.5, 0.5, 0.1, 0.5]]
+def check_recall(recall_at: Callable) -> None:
+    name = "recall"
+
+    def share(before: Callable, limit: Callable = lambda k: k) -> Callable:
+        """The share of images with before(scores, right ones) less than limit(k)."""
+
+        def run(scores: np.ndarray, k: int) -> dict[str, float]:
+            count = before(scores, np.diagonal(scores)[:, None]).sum(axis=1)
+            return {name: (count < limit(k)).mean()}
+
+        return run
+
+    def others(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (scores >= right) & ~np.eye(len(scores), dtype=bool)
+
+    apart = np.array(
+        [[0.9, 0.1, 0.3, 0.2], [0.8, 0.5, 0.2, 0.1], [0.4, 0.6, 0.3, 0.7], [0.5, 0.4, 0.2, 0.1]]
     )
-    require_equal(
-        "recall at 1 of the scores in the text",
-        answer.recall_at(scores, 1),
-        0.25,
-        {
-            "the last row has three equal scores. A tie counts against the model: a model that "
-            "gives every caption the same score knows nothing": 0.5
-        },
-    )
-    require_equal("recall at 2", answer.recall_at(scores, 2), 0.5)
-    require_equal("recall at 3", answer.recall_at(scores, 3), 0.75)
-    require_equal("recall at 4: everything is among all", answer.recall_at(scores, 4), 1.0)
-    require_equal(
-        "recall at 1 where all scores are equal",
-        answer.recall_at(np.zeros((5, 5)), 1),
-        0.0,
-        {"a model that gives every caption the same score knows nothing": 1.0},
-    )
-
-
-def check_zero_shot(answer: ModuleType) -> None:
-    table = {
-        "a photo of a cat": [3.0, 0.0, 1.0],
-        "my cat": [0.1, 0.2, 0.0],
-        "a photo of a dog": [0.0, 2.0, 0.0],
-        "my dog": [0.0, 1.0, 1.0],
+    tied = np.array([[0.5, 0.5, 0.1], [0.2, 0.7, 0.3], [0.4, 0.4, 0.4]])
+    every = {"no ties": apart, "ties": tied, "equal scores only": np.zeros((5, 5))}
+    cases = {
+        f"at k = {k}, {words}": {"scores": scores, "k": k}
+        for words, scores in every.items()
+        for k in (1, 2, 3)
     }
+    mistakes = [
+        Mistake(
+            "a tie counts against the model: a model that gives every caption the same score knows "
+            "nothing",
+            share(lambda scores, right: scores > right),
+        ),
+        Mistake(
+            "at k = 1 no other caption may stand before the right one, and here one may: at most "
+            "k - 1 others",
+            share(others, limit=lambda k: k + 1),
+        ),
+        Mistake(
+            "the right caption itself is counted among those before it",
+            share(lambda scores, right: scores >= right),
+        ),
+        Mistake(
+            "columns are ranked: each image, a row, ranks its captions",
+            share(lambda scores, right: others(scores.T, right)),
+        ),
+        Mistake(
+            "the lowest score comes first there, and the highest should",
+            share(lambda scores, right: others(-scores, -right)),
+        ),
+    ]
+    judge(lambda scores, k: {name: recall_at(scores, k)}, share(others), cases, mistakes)
+
+
+TABLE = {
+    "a photo of a cat": [3.0, 0.0, 1.0],
+    "my cat": [0.1, 0.2, 0.0],
+    "a photo of a dog": [0.0, 2.0, 0.0],
+    "my dog": [0.0, 1.0, 1.0],
+    "a photo of a bird": [1.0, 1.0, -4.0],
+    "my bird": [0.3, 0.0, 0.1],
+}
+
+
+def check_zero_shot(classifier: Callable) -> None:
+    name = "the classifier"
     asked: list[str] = []
 
-    def embed(sentences: list[str]) -> np.ndarray:
+    def embed(sentences: Sequence[str]) -> np.ndarray:
+        for sentence in sentences:
+            if sentence not in TABLE:
+                raise Wrong(f"the sentence {sentence!r} was asked for; a class goes where {{}} is")
         asked.extend(sentences)
-        return np.array([table[sentence] for sentence in sentences])
+        return np.array([TABLE[sentence] for sentence in sentences])
 
-    try:
-        result = answer.classifier(embed, ["cat", "dog"], ["a photo of a {}", "my {}"])
-    except KeyError as error:
-        require(False, f"the sentence {error} was asked for; a class goes where {{}} stands")
-    features = np.array([[table[f"a photo of a {name}"], table[f"my {name}"]] for name in
-                         ("cat", "dog")])  # fmt: skip
-    unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
-    means = unit.mean(axis=1)
-    right = (means / np.linalg.norm(means, axis=-1, keepdims=True)).T
-    of_lengths = features.mean(axis=1)
-    of_lengths = (of_lengths / np.linalg.norm(of_lengths, axis=-1, keepdims=True)).T
-    require(bool(asked), "embed was never called: it makes vectors of sentences")
-    require_equal(
-        "the classifier",
-        result,
-        right,
-        {
-            "a column for each class: transpose": right.T,
-            "the sentences' vectors have different lengths, and a long one would count more: "
-            "divide each by its length before the mean": of_lengths,
-            "the mean of unit vectors is shorter than 1: divide it by its length": means.T,
-        },
-    )
+    def answer(class_names: list[str], templates: list[str]) -> dict[str, np.ndarray]:
+        result = classifier(embed, class_names, templates)
+        require(result is None or bool(asked), "embed was never called: it makes vectors of text")
+        return {name: result}
+
+    def columns(before: Callable, after: Callable, in_order: bool = True) -> Callable:
+        """The classifier by what happens to vectors before the mean, and after it."""
+
+        def run(class_names: list[str], templates: list[str]) -> dict[str, np.ndarray]:
+            names = [(a_class, template) for a_class in class_names for template in templates]
+            if not in_order:
+                names = [(a_class, template) for template in templates for a_class in class_names]
+            features = np.array([TABLE[text.replace("{}", a_class)] for a_class, text in names])
+            groups = features.reshape(len(class_names), len(templates), -1)
+            return {name: after(before(groups).mean(axis=1)).T}
+
+        return run
+
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    def as_it_is(vectors: np.ndarray) -> np.ndarray:
+        return vectors
+
+    templates = ["a photo of a {}", "my {}"]
+    cases = {
+        "of " + " and ".join(class_names): {"class_names": class_names, "templates": templates}
+        for class_names in (["dog", "cat"], ["dog", "bird", "cat"])
+    }
+    right = columns(unit, unit)
+    mistakes = [
+        Mistake("a column for each class: transpose",
+                lambda class_names, templates: {name: right(class_names, templates)[name].T}),
+        Mistake("the sentences' vectors have different lengths, and a long one would count more: "
+                "divide each by its length before the mean", columns(as_it_is, unit)),
+        Mistake("the mean of unit vectors is shorter than 1: divide it by its length",
+                columns(unit, as_it_is)),
+        Mistake("neither the sentences' vectors nor their mean is divided by its length",
+                columns(as_it_is, as_it_is)),
+        Mistake("the sentences of one class must stand together before you average: all templates "
+                "of the first class, then those of the second",
+                columns(unit, unit, in_order=False)),
+        Mistake("divide each vector by its length (axis=-1), not all by that of the array",
+                columns(lambda groups: groups / np.linalg.norm(groups),
+                        lambda means: means / np.linalg.norm(means))),
+    ]  # fmt: skip
+    judge(answer, right, cases, mistakes)
