@@ -72,9 +72,7 @@ def verdict(exercise: Exercise, path: Path, seconds: float = SECONDS) -> Verdict
     """Whether the answer in the file is right, and if not, what is wrong."""
     path = path.resolve()
     verdicts: list[Verdict] = []
-    thread = threading.Thread(
-        target=lambda: verdicts.append(_verdict(exercise, path)), daemon=True
-    )
+    thread = threading.Thread(target=lambda: verdicts.append(_verdict(exercise, path)), daemon=True)
     thread.start()
     thread.join(seconds)
     if verdicts:
@@ -114,9 +112,7 @@ def _failure(error: BaseException, function: str, path: Path) -> str:
         return f"line {error.lineno} of {path.name} is no Python: {text}\n{name}: {error.msg}"
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]
     if not frames:
         return f"calling {function}, or reading what it returned, failed: {name}: {error}{notes}"

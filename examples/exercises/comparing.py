@@ -97,7 +97,8 @@ def _difference_of_objects(answer: Any, right: Any) -> str:
 def _until_they_differ(first: float, second: float) -> tuple[str, str]:
     """Two numbers as text, with enough digits."""
     for digits in DIGITS:
-        texts = f"{first:.{digits}g}", f"{second:.{digits}g}"
+        kind = f"{'#' if digits > DIGITS[0] else ''}.{digits}g"  # with #, zeros at the end stay
+        texts = format(first, kind), format(second, kind)
         if texts[0] != texts[1]:
             break
     return texts

@@ -17,7 +17,7 @@ import numpy as np
 
 from examples.exercises.comparing import NEAR, Near, Wrong, difference, is_same, require
 
-SHORT = 400  # characters of inputs that are printed in a message; more would hide it
+SHORT = 250  # characters of inputs that are printed in a message; more would hide it
 
 Inputs = Mapping[str, Any]
 Run = Callable[..., Mapping[str, Any]]  # from inputs to results, each under its name
@@ -56,7 +56,7 @@ def judge(
                 answered is not None, f"{label}: nothing was returned. Is the function written?"
             )
             if not is_same(answered, value, near):
-                hint = _hint(what, got, cases, mistakes, near)
+                hint = _hint((case, what), got, cases, mistakes, near)
                 raise Wrong(
                     f"{label}: {hint or difference(answered, value, near) + described(inputs)}"
                 )
@@ -78,13 +78,18 @@ def run_on_copies(answer: Run, inputs: Inputs) -> Mapping[str, Any]:
 
 def described(inputs: Inputs) -> str:
     """A line with the inputs, if they are few and short."""
-    texts = [
-        f"{name} = {value.tolist() if isinstance(value, np.ndarray) else value!r}"
-        for name, value in inputs.items()
-        if not callable(value)
-    ]
+    texts = [f"{name} = {_plain(value)!r}" for name, value in inputs.items() if not callable(value)]
     line = "\nHere " + ", ".join(texts)
     return line if texts and len(line) <= SHORT else ""
+
+
+def _plain(value: Any) -> Any:
+    """A value as it is printed: an array as a list, a set in order."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return sorted(value) if isinstance(value, set) else value
 
 
 def _is_unchanged(after: Any, before: Any) -> bool:
@@ -97,17 +102,21 @@ def _is_unchanged(after: Any, before: Any) -> bool:
 
 
 def _hint(
-    what: str,
+    first: tuple[str, str],
     got: Mapping[str, Mapping[str, Any]],
     cases: Mapping[str, Inputs],
     mistakes: Sequence[Mistake],
     near: Near,
 ) -> str:
-    """The hint of the mistake that equals an answer in everything; empty if none does."""
+    """The hint of the mistake that equals an answer in everything, or an empty text.
+
+    first: the case and the result that differ first from what is right.
+    """
+    first_case, what = first
     for mistake in mistakes:
         with np.errstate(all="ignore"):
             wrong = {case: mistake.run(**inputs) for case, inputs in cases.items()}
-        if all(what in results for results in wrong.values()) and all(
+        if what in wrong[first_case] and all(
             is_same(got[case][name], value, mistake.near or near)
             for case, results in wrong.items()
             for name, value in results.items()

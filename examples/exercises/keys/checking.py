@@ -73,7 +73,7 @@ def check_central(numeric_gradient: Callable) -> None:
             quotient(1, -1, 2.0, fits=lambda h: h > GOOD_H),
         ),
         Mistake(
-            "h is too small: the two values differ in their last digits only, and these are rounded",
+            "h is too small: the two values differ in their last digits only, which are rounded",
             quotient(1, -1, 2.0, fits=lambda h: h < GOOD_H),
         ),
     ]
@@ -115,6 +115,8 @@ def check_complex_step(slope: Callable) -> None:
                 lambda x, direction: along(x, np.ones_like(x))),
         Mistake("the direction was scaled to length 1: a step along v is as long as v",
                 lambda x, direction: along(x, direction / np.linalg.norm(direction))),
+        Mistake("a slope may be negative: no absolute value",
+                lambda x, direction: {name: abs(along(x, direction)[name])}),
         Mistake("that is the value of f: the slope is in the imaginary part",
                 lambda x, direction: {name: f.f(x)}),
         Mistake("divide the imaginary part by the step",

@@ -81,7 +81,7 @@ def check_window(window_mask: Callable) -> None:
         return {name: mask}
 
     def where(visible: Callable, yes: float = 0.0, no: float = -np.inf) -> Callable:
-        """The mask by visible(distance, window); the distance is that back to the token."""
+        """The mask by visible(distance, window), the distance back to a token."""
 
         def run(tokens: int, window: int) -> Results:
             distance = np.arange(tokens)[:, None] - np.arange(tokens)
@@ -114,6 +114,7 @@ def check_window(window_mask: Callable) -> None:
              "there and -infinity elsewhere", where(seen, yes=1.0, no=0.0)),
             ("that marks with 1 what is hidden. A mask is added to the scores: what is hidden has "
              "-infinity", where(seen, yes=0.0, no=1.0)),
+            ("0 and -infinity are swapped", where(seen, yes=-np.inf, no=0.0)),
             ("that hides the same tokens, but by a large number: use -np.inf",
              where(seen, no=-1e9)),
         ]
@@ -142,7 +143,9 @@ def check_end_token(read_end: Callable) -> None:
         for tokens in (first, second)
     }
     mistakes = [
-        Mistake("the last column is padding in most rows", at(lambda tokens: tokens[:, -1] * 0 - 1)),
+        Mistake(
+            "the last column is padding in most rows", at(lambda tokens: tokens[:, -1] * 0 - 1)
+        ),
         Mistake(
             "that takes the same tokens from every caption: pair each caption with its own place, "
             "hidden[np.arange(B), places]",

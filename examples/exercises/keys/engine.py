@@ -56,8 +56,9 @@ def check_softplus(softplus: Callable) -> None:
              lambda x, g: {"vjp(g)": g * np.logaddexp(0.0, x)}),
             ("e^1000 is infinity, and infinity / infinity is NaN: divide both sides by e^x",
              lambda x, g: {"vjp(g)": g * (np.exp(x) / (1 + np.exp(x)))}),
-            ("1 - e^-value is 0 at -40, and right is 4.2e-18: a difference of two numbers near 1 "
-             "has lost it", lambda x, g: {"vjp(g)": g * (1 - np.exp(-np.logaddexp(0.0, x)))}),
+            ("it is 0 at -40, and right is 4.2e-18: a difference of two numbers near 1, such as "
+             "1 - e^-value, has lost it",
+             lambda x, g: {"vjp(g)": g * (1 - np.exp(-np.logaddexp(0.0, x)))}),
         ]
     ]  # fmt: skip
     judge(answer, right, cases, mistakes, Near(relative=1e-9, absolute=0.0))
@@ -100,7 +101,11 @@ def check_unbroadcast(unbroadcast: Callable) -> None:
         ),
         Mistake(
             "the axes that the shape does not have are still there: sum them away",
-            lambda g, shape: {"": g.sum(axis=axes(g, shape)[1], keepdims=True)},
+            lambda g, shape: {
+                "": g.sum(
+                    axis=tuple(axis for axis, size in enumerate(shape) if size == 1), keepdims=True
+                )
+            },
         ),
         Mistake(
             "reshape adds up numbers that stand in different places: sum over whole axes",
@@ -141,8 +146,7 @@ def check_matmul(matmul_vjp: Callable) -> None:
     }
     mistakes = [
         Mistake(
-            "it is transposed: the product must have a's shape",
-            lambda a, b, g: {to_a: (g @ b.T).T},
+            "it is transposed: the product must have a's shape", lambda a, b, g: {to_a: (g @ b.T).T}
         ),
         Mistake(
             "it is transposed: the product must have b's shape", lambda a, b, g: {to_b: g.T @ a}
@@ -175,14 +179,13 @@ def check_logsumexp(logsumexp: Callable) -> None:
         "x of shape (4, 3)": {"x": np.array(rows), "g": np.array([1.0, -2.0, 0.5, 2.0])},
         "x of shape (2, 5)": {"x": rng.standard_normal((2, 5)), "g": rng.standard_normal(2)},
     }
-    of_the_row = "is not the m that helps: x - m may still be 1000. What number of the row is safe?"
     mistakes = [
         Mistake(hint, run)
         for hint, run in [
             ("right for small numbers, but exp(1000) is infinity. Take the largest number of a row "
              "out of the sum first", lambda x, g: value_with(np.zeros(len(x)), x)),
-            (f"the mean {of_the_row}", lambda x, g: value_with(x.mean(axis=1), x)),
-            (f"the smallest number {of_the_row}", lambda x, g: value_with(x.min(axis=1), x)),
+            ("the mean or the smallest number is not the m that helps: x - m may still be 1000. "
+             "Which number of a row is safe?", lambda x, g: value_with(x.min(axis=1), x)),
             ("one m for all rows leaves a row of -1000 with nothing: each row needs its m",
              lambda x, g: value_with(np.full(len(x), x.max()), x)),
             ("m was taken out of the sum and not added back",
@@ -216,7 +219,7 @@ def check_layer_norm(layer_norm: Callable) -> None:
         return {value_name: value.numpy(), vjp_name: leaf.grad}
 
     def terms(itself: float = 1.0, mean: float = 1.0, std: float = 1.0, power: int = 1) -> Callable:
-        """The vjp with a factor for each term; power 2 multiplies h by std once more."""
+        """The vjp with a factor for each term; power 2 leaves h undivided."""
 
         def run(
             x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, g: np.ndarray
@@ -245,6 +248,7 @@ def check_layer_norm(layer_norm: Callable) -> None:
         Mistake("centred is not divided by std yet, and h is", terms(power=2)),
         Mistake("the way through std has the wrong sign", terms(std=-1.0)),
         Mistake("the way through the mean has the wrong sign", terms(mean=-1.0)),
+        Mistake("the ways through the mean and through std are missing", terms(mean=0.0, std=0.0)),
         Mistake("the way through std is missing", terms(std=0.0)),
         Mistake("the way through the mean is missing", terms(mean=0.0)),
         Mistake("the way of the input by itself is missing", terms(itself=0.0)),

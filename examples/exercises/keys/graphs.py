@@ -1,6 +1,6 @@
 """Answer key of the exercise on the way back through a graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from examples.exercises.comparing import require
 from examples.exercises.judging import Mistake, Run, judge
@@ -15,23 +15,32 @@ class Number:
 
 
 Walk = Callable[[list[Number]], None]
+Graph = dict[str, Number]  # in the order in which they are made, each under its name
+
+LAST = "the last number"
 
 
-def _cubic() -> list[Number]:
+def _cubic() -> Graph:
     """2 x^3 + x at x = 3: x is used four times."""
     x = Number(3.0)
     twice = Number(6.0, (x,), (2.0,))
     square = Number(9.0, (x, x), (3.0, 3.0))
     both = Number(54.0, (twice, square), (9.0, 6.0))
-    return [x, twice, square, both, Number(57.0, (both, x), (1.0, 1.0))]
+    last = Number(57.0, (both, x), (1.0, 1.0))
+    return {"x": x, "2 x": twice, "x x": square, "2 x^3": both, LAST: last}
 
 
-def _short_and_long(long_first: bool) -> list[Number]:
-    """h + 3 h for h = x^2 at x = 2: from h, one way to the end is longer."""
+def _short_and_long(long_first: bool) -> Graph:
+    """h + 3 h for h = x x at x = 2: from h, one way to the end is longer."""
     x = Number(2.0)
     h = Number(4.0, (x, x), (2.0, 2.0))
     a = Number(12.0, (h,), (3.0,))
-    return [x, h, a, Number(16.0, (a, h) if long_first else (h, a), (1.0, 1.0))]
+    return {
+        "x": x,
+        "h": h,
+        "a": a,
+        LAST: Number(16.0, (a, h) if long_first else (h, a), (1.0, 1.0)),
+    }
 
 
 def _right(numbers: list[Number]) -> None:
@@ -105,35 +114,32 @@ def _depth_first(again: bool) -> Walk:
 
 
 def _run(walk: Walk) -> Run:
-    """The gradients after a walk, under a name for each number that is looked at."""
+    """The gradients after a walk, from the last number to the first."""
 
-    def run(make: Callable[[], list[Number]], names: Sequence[str]) -> dict[str, float]:
-        numbers = make()
-        fixed = [(number, number.value, number.inputs, number.factors) for number in numbers]
-        walk(numbers)
-        now = [(number, number.value, number.inputs, number.factors) for number in numbers]
-        require(fixed == now, "the input numbers was changed in place, not only each .grad")
-        pairs = reversed(list(zip(names, numbers)))  # the last number first
-        return {name: number.grad for name, number in pairs if name}
+    def run(make: Callable[[], Graph]) -> dict[str, float]:
+        graph = make()
+        numbers = list(graph.values())
+        handed_over = list(numbers)
+        fixed = [(number.value, number.inputs, number.factors) for number in numbers]
+        walk(handed_over)
+        now = [(number.value, number.inputs, number.factors) for number in numbers]
+        require(
+            handed_over == numbers and fixed == now,
+            "the input numbers was changed in place, and only each .grad should be",
+        )
+        return {f"the gradient of {name}": graph[name].grad for name in reversed(graph)}
 
     return run
 
 
 def check_backward(backward: Walk) -> None:
-    last = "the gradient of the last number for itself"
-    middle = "the gradient of h = x x"
     cases = {
-        "2 x^3 + x at x = 3": {
-            "make": _cubic,
-            "names": ("the gradient of x", "", "", "", last),
+        "2 x^3 + x at x = 3": {"make": _cubic},
+        "a + h with h = x x and a = 3 h, at x = 2": {
+            "make": lambda: _short_and_long(long_first=True)
         },
-        "a + h, with a = 3 h, at x = 2": {
-            "make": lambda: _short_and_long(long_first=True),
-            "names": ("the gradient of x", middle, "", last),
-        },
-        "h + a, with a = 3 h, at x = 2": {
-            "make": lambda: _short_and_long(long_first=False),
-            "names": ("the gradient of x", middle, "", last),
+        "h + a with h = x x and a = 3 h, at x = 2": {
+            "make": lambda: _short_and_long(long_first=False)
         },
     }
     early = (
@@ -149,5 +155,7 @@ def check_backward(backward: Walk) -> None:
         *[(early, _depth_first(again)) for again in (True, False)],
     ]  # fmt: skip
     mistakes = [Mistake(hint, _run(walk)) for hint, walk in walks]
-    mistakes.append(Mistake("it is 1: set it first", lambda make, names: {last: 0.0}))
+    mistakes.append(
+        Mistake("for itself it is 1: set it first", lambda make: {f"the gradient of {LAST}": 0.0})
+    )
     judge(_run(backward), _run(_right), cases, mistakes)

@@ -33,9 +33,7 @@ def _softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 def _halves(logits: np.ndarray) -> tuple[float, float]:
     """Both cross-entropies: images choose, captions choose."""
-    images, texts = (
-        -np.log(np.diagonal(_softmax(logits, axis=axis))).mean() for axis in (1, 0)
-    )
+    images, texts = (-np.log(np.diagonal(_softmax(logits, axis=axis))).mean() for axis in (1, 0))
     return images, texts
 
 
@@ -47,7 +45,7 @@ def _loss(logits: Callable) -> LossRun:
 
 
 def _of_halves(combine: Callable) -> LossRun:
-    """combine(half of images, half of captions, number of pairs) for the right logits."""
+    """combine(half of images, half of captions, N) for the right logits."""
     return lambda images, texts, logit_scale: {
         "the loss": combine(*_halves(_logits(images, texts, logit_scale)), len(images))
     }

@@ -23,6 +23,13 @@ def check_recall(recall_at: Callable) -> None:
     def others(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
         return (scores >= right) & ~np.eye(len(scores), dtype=bool)
 
+    def by_place(side: Callable) -> Callable:
+        """Sorting: of equal scores, only those on one side stand before the right one."""
+        return lambda scores, right: (
+            (scores > right)
+            | ((scores == right) & (side(np.ones(scores.shape)) - np.eye(len(scores)) > 0))
+        )
+
     apart = np.array(
         [[0.9, 0.1, 0.3, 0.2], [0.8, 0.5, 0.2, 0.1], [0.4, 0.6, 0.3, 0.7], [0.5, 0.4, 0.2, 0.1]]
     )
@@ -33,12 +40,14 @@ def check_recall(recall_at: Callable) -> None:
         for words, scores in every.items()
         for k in (1, 2, 3)
     }
+    tie = (
+        "a tie counts against the model: a model that gives every caption the same score knows "
+        "nothing"
+    )
     mistakes = [
-        Mistake(
-            "a tie counts against the model: a model that gives every caption the same score knows "
-            "nothing",
-            share(lambda scores, right: scores > right),
-        ),
+        Mistake(tie, share(lambda scores, right: scores > right)),
+        Mistake(tie, share(by_place(np.tril))),
+        Mistake(tie, share(by_place(np.triu))),
         Mistake(
             "at k = 1 no other caption may stand before the right one, and here one may: at most "
             "k - 1 others",
@@ -54,7 +63,11 @@ def check_recall(recall_at: Callable) -> None:
         ),
         Mistake(
             "the lowest score comes first there, and the highest should",
-            share(lambda scores, right: others(-scores, -right)),
+            share(lambda scores, right: scores < right),
+        ),
+        Mistake(
+            "that is how many images there are, and not their share of all",
+            lambda scores, k: {name: len(scores) * share(others)(scores, k)[name]},
         ),
     ]
     judge(lambda scores, k: {name: recall_at(scores, k)}, share(others), cases, mistakes)
@@ -105,6 +118,12 @@ def check_zero_shot(classifier: Callable) -> None:
     def as_it_is(vectors: np.ndarray) -> np.ndarray:
         return vectors
 
+    def templates_first(class_names: list[str], templates: list[str]) -> dict[str, np.ndarray]:
+        texts = [text.replace("{}", a_class) for a_class in class_names for text in templates]
+        features = unit(np.array([TABLE[text] for text in texts]))
+        groups = features.reshape(len(templates), len(class_names), -1)
+        return {name: unit(groups.mean(axis=0)).T}
+
     templates = ["a photo of a {}", "my {}"]
     cases = {
         "of " + " and ".join(class_names): {"class_names": class_names, "templates": templates}
@@ -123,6 +142,8 @@ def check_zero_shot(classifier: Callable) -> None:
         Mistake("the sentences of one class must stand together before you average: all templates "
                 "of the first class, then those of the second",
                 columns(unit, unit, in_order=False)),
+        Mistake("the sentences stand class by class, so the axes of the reshape must, too: "
+                "(classes, templates, E)", templates_first),
         Mistake("divide each vector by its length (axis=-1), not all by that of the array",
                 columns(lambda groups: groups / np.linalg.norm(groups),
                         lambda means: means / np.linalg.norm(means))),

@@ -14,7 +14,7 @@ DEFAULTS = {"lr": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-
 
 
 def _step(direction: Callable, decay: Callable = lambda p, lr, weight_decay: lr * weight_decay * p):
-    """A wrong AdamW: a direction of means, betas^n and eps, and what decay subtracts."""
+    """A wrong AdamW: a direction of means, divisors and eps, and a decay."""
 
     def run(
         p: np.ndarray, g: np.ndarray, mean: np.ndarray, square: np.ndarray, step: int,
@@ -61,8 +61,13 @@ def _decay_in_gradient(**inputs: Any) -> dict[str, np.ndarray]:
 
 
 def _without_betas(**inputs: Any) -> dict[str, np.ndarray]:
-    kept = {name: x for name, x in inputs["options"].items() if name not in ("b1", "b2")}
-    return _right(**{**inputs, "options": kept})
+    results = _right(**{**inputs, "options": {}})
+    return {MEAN: results[MEAN], SQUARE: results[SQUARE]}
+
+
+def _swapped(**inputs: Any) -> dict[str, np.ndarray]:
+    results = _right(**inputs)
+    return {MEAN: results[SQUARE], SQUARE: results[MEAN]}
 
 
 ADAMW_MISTAKES = [
@@ -82,8 +87,7 @@ ADAMW_MISTAKES = [
     Mistake("the weight decay is not multiplied by lr",
             _step(_direction, decay=lambda p, lr, weight_decay: weight_decay * p)),
     Mistake("b1 and b2 are arguments: use them in place of 0.9 and 0.999", _without_betas),
-    Mistake("lr, b1, b2, eps and weight_decay are arguments: use them in place of numbers",
-            lambda **inputs: _right(**{**inputs, "options": {}})),
+    Mistake("the order is parameter, mean, square", _swapped),
 ]  # fmt: skip
 
 
@@ -158,4 +162,14 @@ def check_clip_norm(clip_norm: Callable) -> None:
              lambda array, length, limit: min(1.0, limit / length**2)),
         ]
     ]  # fmt: skip
+    mistakes.append(
+        Mistake(
+            "the length is one root of all squares, not the sum of the arrays' lengths",
+            lambda gradients, max_norm: {
+                f"array {number}": array
+                * min(1.0, max_norm / sum(np.linalg.norm(each) for each in gradients))
+                for number, array in enumerate(gradients)
+            },
+        )
+    )
     judge(answer, scaled(lambda array, length, limit: min(1.0, limit / length)), cases, mistakes)
