@@ -53,7 +53,11 @@ def show(chosen: Exercise) -> None:
     """Print the text of an exercise, and where its answer goes."""
     path = problem_path(chosen)
     print(f"Exercise {chosen.number}: {chosen.title}\n")
-    text = ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        text = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        print(f"Line {error.lineno} of {path} is no Python. The text stands at its top.")
+        return
     print((ast.get_docstring(text) or "").strip())
     for node in text.body:
         if isinstance(node, ast.FunctionDef) and node.name == function_name(chosen):

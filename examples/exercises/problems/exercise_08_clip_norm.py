@@ -2,6 +2,7 @@
 
 All arrays together are one long vector. If its length is more than max_norm, multiply
 every array by max_norm / length, so that the direction stays. Otherwise leave them.
+Do not change the arrays in place; return new ones.
 """
 
 import numpy as np

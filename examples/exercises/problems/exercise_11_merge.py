@@ -4,7 +4,8 @@
 
 `words` maps a word, a tuple of pieces, to how often it occurs. A pair counts once for
 each place where it stands, times the count of the word. In a word, merge from the left;
-a piece that was used is not used again: a a a becomes aa a.
+a piece that was used is not used again: a a a becomes aa a. If two pairs are equally
+frequent, either will do.
 """
 
 
