@@ -3,70 +3,33 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 from paths import ROOT
+from wrong_answers import CHANGES, IN_PLACE, WHOLE
 
 from examples.exercises.__main__ import main
-from examples.exercises.answers import Verdict, problem_path, solution_path, verdict
+from examples.exercises.answers import Verdict, _line_in, problem_path, solution_path, verdict
 from examples.exercises.catalogue import CATALOGUE
-from examples.exercises.comparing import Wrong, require_equal
+from examples.exercises.comparing import Wrong, difference, is_same
+from examples.exercises.judging import Mistake, judge
 
-BY_NUMBER = {each.number: each for each in CATALOGUE}
+NAMES = {each.name.split("_", 2)[2]: each for each in CATALOGUE}
 
-# Exercise, a text of its solution, what it is changed to, and a word of the hint.
-MISTAKES = [
-    (1, "return g * np", "return np", "not multiplied by g"),
-    (1, "np.logaddexp(0.0, -x))", "np.logaddexp(0.0, x))", "sign of the exponent"),
-    (2, "keepdims=True", "keepdims=False", "keepdims"),
-    (2, "np.sum(g, axis", "np.mean(g, axis", "expected the shape|expected|mean"),
-    (3, "g @ b.T  #", "(g @ b.T).T  #", "transposed"),
-    (3, "a.T @ g", "g.T @ a", "transposed"),
-    (4, "largest = x.max(axis=1, keepdims=True)", "largest = 0 * x[:, :1]", "exp.1000. is inf"),
-    (4, "return g[:, None] * (powers / sums)", "return powers / sums", "multiplied by g.i."),
-    (5, "origin.grad += ", "origin.grad = ", "add them, do not overwrite"),
-    (5, "reversed(numbers)", "numbers", "wrong end|d.2 x"),
-    (6, "- h * mean_gh_h", "- mean_gh_h", "wrong gradient"),
-    (6, "gh - mean_gh - h", "gh - h", "a term for each of the three"),
-    (7, " / (1 - b1**step)", "", "expected"),
-    (7, "(mean / (1 - b1**step)) / ((square / (1 - b2**step)) ** 0.5 + eps)",
-     "mean / (square**0.5 + eps)", "too small at first"),
-    (7, "p - lr *", "p + lr *", "the wrong way"),
-    (8, "min(1.0, max_norm / length)", "max_norm / length", "stays as it is"),
-    (8, "np.sqrt(sum((array**2).sum() for array in gradients))", "np.sqrt(400.0)", "expected"),
-    (9, "(2 * h)", "h", "2 h apart"),
-    (9, "h = 6e-6", "h = 1e-12", "the gradient: expected"),
-    (9, "ahead, behind = x.copy(), x.copy()", "ahead, behind = x, x.copy()", "gradient|changed"),
-    (10, " * direction", "", "use the direction"),
-    (10, ".imag / h", "", "imaginary part"),
-    (11, "+= count", "+= 1", "as often as it occurs"),
-    (11, "                place += 2", "                place += 1", "expected"),
-    (12, "range(len(word), start, -1)", "range(start + 1, len(word) + 1)", "expected"),
-    (12, 'return ["[UNK]"]', 'return [*pieces, "[UNK]"]', "the whole word"),
-    (13, "transpose(0, 2, 4, 1, 3, 5)", "transpose(0, 1, 2, 3, 4, 5)", "lines of pixels"),
-    (13, "transpose(0, 2, 4, 1, 3, 5)", "transpose(0, 2, 4, 3, 5, 1)", "colours stand together"),
-    (13, "transpose(0, 2, 4, 1, 3, 5)", "transpose(0, 4, 2, 1, 3, 5)", "in columns"),
-    (14, "distance < window", "distance <= window", "one before it"),
-    (14, "(distance >= 0) & ", "", "expected"),
-    (14, "places[:, None] - places", "places - places[:, None]", "transposed"),
-    (14, "0.0, -np.inf", "1.0, -np.inf", "0 where a token may look"),
-    (15, "hidden[np.arange(len(tokens)), places]", "hidden[:, -1]", "padding"),
-    (15, "hidden[np.arange(len(tokens)), places]", "hidden[:, places]", "own place"),
-    (16, "np.exp(logit_scale) * images", "logit_scale * images", "is a logarithm"),
-    (16, "np.exp(logit_scale) * images", "images", "not multiplied by exp"),
-    (16, " + cross_entropy_of_diagonal(logits.T)) / 2", ")", "mean of both"),
-    (16, "(logits.T)) / 2", "(logits.T))", "their mean"),
-    (17, "(2 * count)", "count", "divide by 2 N"),
-    (17, "2 * np.eye(count)", "0", "pulled up"),
-    (18, "scores >= right).sum(axis=1) - 1", "scores > right).sum(axis=1)", "A tie counts"),
-    (19, "features = features / np.linalg.norm(features, axis=1, keepdims=True)", "",
-     "before the mean"),
-    (19, ", keepdims=True)).T", ", keepdims=True))", "transpose"),
-    (19, "return (means / np.linalg.norm(means, axis=1, keepdims=True)).T", "return means.T",
-     "shorter than 1"),
-    (20, "to_scale = scale_leaf.grad ", "to_scale = to_scale + scale_leaf.grad ", "once for each"),
-]  # fmt: skip
+
+def changed(name, text, change, folder):
+    """A file with the solution of an exercise, in which a text is changed."""
+    source = solution_path(NAMES[name]).read_text(encoding="utf-8")
+    assert source.count(text) == 1
+    return written(source.replace(text, change), folder)
+
+
+def written(source, folder):
+    """A file with an answer."""
+    path = folder / "answer.py"
+    path.write_text(source, encoding="utf-8")
+    return path
 
 
 def test_each_chapter_is_one_of_the_book_and_has_the_file_to_read():
@@ -92,15 +55,24 @@ def test_the_problem_is_not_solved_yet(exercise):
     assert result.message
 
 
-@pytest.mark.parametrize(("number", "text", "change", "hint"), MISTAKES)
-def test_a_common_mistake_is_named(number, text, change, hint, tmp_path):
-    source = solution_path(BY_NUMBER[number]).read_text(encoding="utf-8")
-    assert source.count(text) == 1
-    path = tmp_path / "answer.py"
-    path.write_text(source.replace(text, change), encoding="utf-8")
-    result = verdict(BY_NUMBER[number], path)
+@pytest.mark.parametrize(("name", "text", "change", "hint"), CHANGES)
+def test_a_common_mistake_is_named(name, text, change, hint, tmp_path):
+    result = verdict(NAMES[name], changed(name, text, change, tmp_path))
     assert not result.is_right
     assert re.search(hint, result.message), result.message
+
+
+@pytest.mark.parametrize(("name", "source", "hint"), WHOLE)
+def test_a_common_wrong_way_is_named(name, source, hint, tmp_path):
+    result = verdict(NAMES[name], written(source, tmp_path))
+    assert not result.is_right
+    assert hint in result.message, result.message
+
+
+@pytest.mark.parametrize(("name", "text", "change", "changed_input"), IN_PLACE)
+def test_an_input_that_is_changed_in_place_is_noticed(name, text, change, changed_input, tmp_path):
+    result = verdict(NAMES[name], changed(name, text, change, tmp_path))
+    assert f"the input {changed_input} was changed in place" in result.message
 
 
 def test_every_exercise_has_its_files_and_something_to_read():
@@ -108,7 +80,8 @@ def test_every_exercise_has_its_files_and_something_to_read():
     assert {path.stem for path in folder.glob("*.py")} == {each.name for each in CATALOGUE}
     for each in CATALOGUE:
         assert (ROOT / each.read).is_file()
-        assert {number for number, *_ in MISTAKES} >= {each.number}
+    assert {name for name, *_ in CHANGES} == set(NAMES)
+    assert {name for name, *_ in IN_PLACE} == set(NAMES) - {"window"}  # its inputs are numbers
 
 
 def test_a_problem_and_its_solution_have_the_same_functions():
@@ -120,29 +93,109 @@ def test_a_problem_and_its_solution_have_the_same_functions():
         assert set(signatures[0]) <= set(signatures[1])
 
 
-def test_an_answer_that_fails_is_reported_with_its_line(tmp_path):
-    path = tmp_path / "answer.py"
-    path.write_text("def softplus(x):\n    return x / nothing\n", encoding="utf-8")
-    message = verdict(BY_NUMBER[1], path).message
-    assert message == "line 2 of answer.py: NameError: name 'nothing' is not defined"
-    path.write_text("def softplus(x):\n    return (\n", encoding="utf-8")
-    assert "line 2 of answer.py: SyntaxError" in verdict(BY_NUMBER[1], path).message
+def test_an_answer_that_fails_is_reported_with_its_line(tmp_path, monkeypatch):
+    path = written("def softplus(x):\n    return x / nothing\n", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in (path, path.name):
+        assert verdict(NAMES["softplus"], Path(name)).message == (
+            "your answer raised NameError in line 2 of answer.py: return x / nothing\n"
+            "name 'nothing' is not defined"
+        )
 
 
-def test_numbers_that_differ_are_shown_with_their_place():
-    with pytest.raises(Wrong, match=r"the table: expected 4 at \(1, 1\), got 5"):
-        require_equal("the table", np.array([[1, 2], [3, 5]]), np.array([[1, 2], [3, 4]]))
-    with pytest.raises(Wrong, match="expected numbers, got str"):
-        require_equal("the table", "many", np.zeros(2))
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def softplus(x):\n    return (\n", "line 2 of answer.py is no Python: return ("),
+        ("import nothing_of_this_name\n", "ModuleNotFoundError in line 1 of answer.py: import no"),
+        ("def soft_plus(x):\n    return x\n", "the function softplus is missing in answer.py"),
+        ("def softplus():\n    return 1\n", "calling softplus, or reading what it returned"),
+        ("def softplus(x):\n    exit()\n", "SystemExit in line 2 of answer.py: exit()"),
+        ("raise SystemExit(0)\n", "SystemExit in line 1 of answer.py: raise SystemExit(0)"),
+    ],
+)
+def test_an_answer_that_is_no_answer_is_reported(source, message, tmp_path):
+    result = verdict(NAMES["softplus"], written(source, tmp_path))
+    assert not result.is_right
+    assert message in result.message
+
+
+def test_an_answer_that_does_not_end_is_reported_with_its_line(tmp_path):
+    """The loop of this one ends with the test, so that no thread is left."""
+    stop = tmp_path / "stop"
+    source = f"""
+from pathlib import Path
+def softplus(x):
+    while True:
+        if Path({str(stop)!r}).exists(): return
+"""
+    result = verdict(NAMES["softplus"], written(source, tmp_path), seconds=0.05)
+    stop.touch()
+    assert not result.is_right
+    assert "still running after 0.05 seconds" in result.message
+    assert "does your loop end?" in result.message
+
+
+def test_a_place_in_a_running_answer_is_a_line_of_its_file():
+    frame = sys._getframe()
+    assert _line_in(Path(__file__), frame) == frame.f_lineno
+    assert _line_in(Path("elsewhere.py"), frame) is None
+
+
+def test_a_hint_is_for_an_answer_that_equals_a_mistake_everywhere():
+    """A number that is twice too large on one input only is something else."""
+    cases = {"of 1": {"x": 1.0}, "of 2": {"x": 2.0}}
+    mistakes = [Mistake("twice too large", lambda x: {"the sum": 2 * x})]
+
+    def right(x):
+        return {"the sum": x}
+
+    judge(right, right, cases, mistakes)
+    with pytest.raises(Wrong, match="the sum, of 1: twice too large"):
+        judge(lambda x: {"the sum": 2 * x}, right, cases, mistakes)
+    with pytest.raises(Wrong, match="the sum, of 1: expected 1, got 2\nHere x = 1"):
+        judge(lambda x: {"the sum": 2.0}, right, cases, mistakes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "text"),
+    [
+        ([[1, 2], [3, 5]], [[1, 2], [3, 4]], "expected 4 at (1, 1), got 5"),
+        (1.2345678, 1.2345679, "expected 1.2345679, got 1.2345678"),
+        (-0.5, -0.50000001, "expected -0.50000001, got -0.50000000"),
+        ([1.0], [1.0, 2.0], "expected the shape (2,), got (1,)"),
+        (1j, 1.0, "expected real numbers, got complex ones"),
+        ("many", 1.0, "expected numbers, got str"),
+        (float("nan"), 1.0, "expected 1, got nan"),
+        (["a"], ("a",), "expected ('a',), got ['a']"),
+        ({"a": 1, "c": 2}, {"a": 1, "b": 2}, "expected 'b', got 'c'"),
+        ({"a": 1}, {"a": 1, "b": 2}, "expected 'b', which is missing"),
+        ({"a": 1, "b": 2}, {"a": 1}, "'b' should not be there"),
+        ({"a": 1}, {"a": 2}, "of 'a': expected 2, got 1"),
+    ],
+)
+def test_a_difference_is_shown_with_its_place_and_enough_digits(answer, right, text):
+    assert not is_same(answer, right)
+    assert is_same(right, right)
+    assert difference(answer, right) == text
 
 
 def test_the_program(capsys):
-    assert main(["check", "1", "--file", str(solution_path(BY_NUMBER[1]))]) == 0
+    assert main(["check", "1", "--file", str(solution_path(NAMES["softplus"]))]) == 0
     assert "exercise 1, write the vjp of softplus: right" in capsys.readouterr().out
     assert main(["check", "1"]) == 1
     assert "not yet" in capsys.readouterr().out
     assert main(["show", "2"]) == 0
-    assert "sum g over" in capsys.readouterr().out.lower().replace("\n", " ")
+    text = capsys.readouterr().out
+    assert "sum g over" in text.lower().replace("\n", " ")
+    assert "    def unbroadcast(g, shape)\n" in text
+    assert "\nCompare afterwards with: minigrad/ops/basic.py\n" in text
+    assert main(["show", "3"]) == 0
+    assert "\nRead: minigrad/ops/linear.py\n" in capsys.readouterr().out
+    for path in ("nowhere.py", str(ROOT)):
+        with pytest.raises(SystemExit):
+            main(["check", "1", "--file", path])
+        assert "there is no such file" in capsys.readouterr().err
     assert main(["check", "99"]) == 2
     assert "numbered 1 to 20" in capsys.readouterr().err
 
