@@ -18,6 +18,8 @@ from pathlib import Path
 from examples.exercises.answers import Verdict, function_name, problem_path, verdict
 from examples.exercises.catalogue import CATALOGUE, Exercise, exercise
 
+PIPE_CLOSED, INTERRUPTED = 141, 130  # exit statuses, as a shell has them: 128 + the signal
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """What the command line asks for."""
@@ -95,6 +97,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = PIPE_CLOSED
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)

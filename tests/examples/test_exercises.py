@@ -1,5 +1,6 @@
 """The answer key: solutions pass, problems do not, and common mistakes are named."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from paths import ROOT
 from wrong_answers import CHANGES, IN_PLACE, WHOLE
 
-from examples.exercises.__main__ import main
+from examples.exercises.__main__ import PIPE_CLOSED, main
 from examples.exercises.answers import Verdict, _line_in, problem_path, solution_path, verdict
 from examples.exercises.catalogue import CATALOGUE
 from examples.exercises.comparing import Wrong, difference, is_same
@@ -120,7 +121,7 @@ def test_an_answer_that_is_no_answer_is_reported(source, message, tmp_path):
     assert message in result.message
 
 
-def test_an_answer_that_does_not_end_is_reported_with_its_line(tmp_path):
+def test_an_answer_that_does_not_end_is_reported(tmp_path):
     """The loop of this one ends with the test, so that no thread is left."""
     stop = tmp_path / "stop"
     source = f"""
@@ -198,6 +199,18 @@ def test_the_program(capsys):
         assert "there is no such file" in capsys.readouterr().err
     assert main(["check", "99"]) == 2
     assert "numbered 1 to 20" in capsys.readouterr().err
+
+
+def test_the_list_may_be_cut_off_by_its_reader():
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, "-m", "examples.exercises"],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120,
+    )  # fmt: skip
+    os.close(writer)
+    assert finished.returncode == PIPE_CLOSED
+    assert finished.stderr == ""
 
 
 def test_the_list_runs_as_the_text_says():

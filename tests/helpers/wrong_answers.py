@@ -15,7 +15,7 @@ CHANGES = [
     ("unbroadcast", "keepdims=True", "keepdims=False", "keepdims"),
     ("unbroadcast", "return np.sum(g, axis=tuple(stretched), keepdims=True)", "return g",
      "only the axes in front are summed"),
-    ("unbroadcast", "    g = g.sum(axis=tuple(range(missing)))\n", "", "still there: sum them away"),
+    ("unbroadcast", "    g = g.sum(axis=tuple(range(missing)))\n", "", "sum them away"),
     ("unbroadcast", "missing = g.ndim", "return g.reshape(-1, *shape).sum(axis=0)\n    m = g.ndim",
      "sum over whole axes"),
     ("matmul", "g @ b.T  #", "(g @ b.T).T  #", "for a, .* transposed"),

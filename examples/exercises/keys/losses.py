@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.losses import contrastive_loss
-from examples.exercises.comparing import Near, require
+from examples.exercises.comparing import Near, require, require_parts
 from examples.exercises.judging import Mistake, judge
 
 SINGLE = Near(relative=1e-4, absolute=1e-4)  # float32 rounds logits of 100 by 1e-5
@@ -180,7 +180,11 @@ def check_shards(gradients: Callable) -> None:
     def answer(
         images: np.ndarray, texts: np.ndarray, logit_scale: float, shards: int
     ) -> dict[str, np.ndarray]:
-        return dict(zip(names, gradients(images, texts, logit_scale, shards)))
+        result = gradients(images, texts, logit_scale, shards)
+        to_images, to_texts, to_scale = require_parts(
+            result, 3, "gradients must return three things: for images, texts and logit_scale"
+        )
+        return dict(zip(names, (to_images, to_texts, to_scale)))
 
     def right(
         images: np.ndarray, texts: np.ndarray, logit_scale: float, shards: int
