@@ -224,7 +224,7 @@ class Page:
         """Beside an exercise: what to read, and how an answer is checked."""
         command = f"python -m examples.exercises check {exercise.number}"
         lines = [
-            f"Exercise {exercise.number}. Read {exercise.read} first.",
+            f"Exercise {exercise.number}. {exercise.reading}",
             f"Write your answer into {self.docname}.py, and have it checked:",
         ]
         shown: list[nodes.Node] = [nodes.paragraph("", "", *self.spans(line)) for line in lines]
