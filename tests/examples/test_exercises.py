@@ -13,7 +13,7 @@ from wrong_answers import CHANGES, IN_PLACE, WHOLE
 from examples.exercises.__main__ import PIPE_CLOSED, main
 from examples.exercises.answers import Verdict, _line_in, problem_path, solution_path, verdict
 from examples.exercises.catalogue import CATALOGUE
-from examples.exercises.comparing import Wrong, difference, is_same
+from examples.exercises.comparing import NEAR, Wrong, difference, is_same
 from examples.exercises.judging import Mistake, judge
 
 NAMES = {each.name.split("_", 2)[2]: each for each in CATALOGUE}
@@ -68,6 +68,27 @@ def test_a_common_wrong_way_is_named(name, source, hint, tmp_path):
     result = verdict(NAMES[name], written(source, tmp_path))
     assert not result.is_right
     assert hint in result.message, result.message
+
+
+def test_each_hint_of_a_key_is_the_message_of_a_wrong_answer(tmp_path, monkeypatch):
+    hints = set()
+
+    def remember(answer, right, cases, mistakes=(), near=NEAR):
+        hints.update(mistake.hint for mistake in mistakes)
+
+    with monkeypatch.context() as patch:
+        for key in {sys.modules[each.check.__module__] for each in CATALOGUE}:
+            patch.setattr(key, "judge", remember)
+        for each in CATALOGUE:
+            assert verdict(each, solution_path(each)).is_right
+    assert len(hints) > 6 * len(CATALOGUE)
+    for name, text, change, _ in CHANGES:
+        message = verdict(NAMES[name], changed(name, text, change, tmp_path)).message
+        hints = {hint for hint in hints if hint not in message}
+    for name, source, _ in WHOLE:
+        message = verdict(NAMES[name], written(source, tmp_path)).message
+        hints = {hint for hint in hints if hint not in message}
+    assert hints == set()
 
 
 @pytest.mark.parametrize(("name", "text", "change", "changed_input"), IN_PLACE)

@@ -3,6 +3,12 @@
 Exercise, a text of its solution, what it is changed to, and words of the message.
 """
 
+BOTH_NORMS = """\
+    images = images / np.linalg.norm(images, axis=1, keepdims=True)
+    texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+"""
+TWO_HALVES = "(softmax(logits, axis=1) + softmax(logits, axis=0) - 2 * np.eye(count)) / (2 * count)"
+
 CHANGES = [
     ("softplus", "return g * np", "return np", "not multiplied by g"),
     ("softplus", "np.logaddexp(0.0, -x))", "np.logaddexp(0.0, x))", "sign of the exponent"),
@@ -10,12 +16,16 @@ CHANGES = [
      "infinity / infinity is NaN"),
     ("softplus", "np.exp(-np.logaddexp(0.0, -x))", "(1 - np.exp(-value))", "4.2e-18"),
     ("softplus", "g * np.exp(-np.logaddexp(0.0, -x))", "g * value", "value times g"),
+    ("softplus", "np.exp(-np.logaddexp(0.0, -x))",
+     "np.exp(-np.logaddexp(0.0, -x)) * np.exp(-np.logaddexp(0.0, x))", "one derivative too far"),
     ("softplus", "return value, vjp", "return value, vjp(x)", "do not call it"),
     ("softplus", "return value, vjp", "return value", "must return two things"),
     ("unbroadcast", "keepdims=True", "keepdims=False", "keepdims"),
     ("unbroadcast", "return np.sum(g, axis=tuple(stretched), keepdims=True)", "return g",
      "only the axes in front are summed"),
     ("unbroadcast", "    g = g.sum(axis=tuple(range(missing)))\n", "", "sum them away"),
+    ("unbroadcast", "missing = g.ndim",
+     "g = g / (g.size / np.prod(shape))\n    missing = g.ndim", "that is the mean"),
     ("unbroadcast", "missing = g.ndim", "return g.reshape(-1, *shape).sum(axis=0)\n    m = g.ndim",
      "sum over whole axes"),
     ("matmul", "g @ b.T  #", "(g @ b.T).T  #", "for a, .* transposed"),
@@ -43,6 +53,9 @@ CHANGES = [
     ("layer_norm", "- h * mean_gh_h", "+ h * mean_gh_h", "std has the wrong sign"),
     ("layer_norm", " - h * mean_gh_h", "", "the way through std is missing"),
     ("layer_norm", "gh - mean_gh - h", "gh - h", "the way through the mean is missing"),
+    ("layer_norm", "gh - mean_gh - h", "gh + mean_gh - h", "the mean has the wrong sign"),
+    ("layer_norm", "(gh - mean_gh - h * mean_gh_h)", "gh", "the mean and through std are missing"),
+    ("layer_norm", "(gh - mean_gh - h", "(-mean_gh - h", "the input by itself is missing"),
     ("layer_norm", "+ eps)", "+ 1e-5)", "eps 0.1"),
     ("adamw", " / (1 - b1**step)", "", "expected"),
     ("adamw", "(mean / (1 - b1**step)) / ((square / (1 - b2**step)) ** 0.5 + eps)",
@@ -57,8 +70,9 @@ CHANGES = [
     ("adamw", "mean = b1 * mean", "lr = 1e-3\n    mean = b1 * mean", "other options: expected"),
     ("adamw", ", mean, square\n", ", mean / (1 - b1**step), square / (1 - b2**step)\n",
      "the division by 1 - beta.n is for the step only"),
-    ("adamw", "mean = b1 * mean", "g = g + weight_decay * p\n    mean = b1 * mean",
-     "the W of AdamW|expected"),
+    ("adamw", "mean = b1 * mean", "g, weight_decay = g + weight_decay * p, 0\n    mean = b1 * mean",
+     "the W of AdamW"),
+    ("adamw", ", mean, square\n", ", square, mean\n", "the order is parameter, mean, square"),
     ("clip_norm", "min(1.0, max_norm / length)", "max_norm / length", "stays as it is"),
     ("clip_norm", "min(1.0, max_norm / length)", "1.0", "as long as before"),
     ("clip_norm", "max_norm / length)", "max_norm / length**2)", "root of the sum"),
@@ -71,6 +85,7 @@ CHANGES = [
     ("clip_norm", "[array * factor for", "[np.clip(array, -max_norm, max_norm) for",
      "cuts single numbers"),
     ("central", "(2 * h)", "h", "2 h apart"),
+    ("central", "(2 * h)", "(2 * h) / 2", "divide by 2 h once"),
     ("central", "(2 * h)", "(-2 * h)", "up minus down"),
     ("central", "h = 6e-6", "h = 1e-12", "h is too small"),
     ("central", "h = 6e-6", "h = 0.01", "h is too large"),
@@ -78,6 +93,8 @@ CHANGES = [
     ("central", "f(ahead) - f(behind)) / (2 * h)", "f(x) - f(behind)) / h", "on one side"),
     ("complex_step", " * direction", "", "use the direction"),
     ("complex_step", " * direction", " * direction / (direction**2).sum() ** 0.5", "scaled"),
+    ("complex_step", "return f(x + 1j * h * direction).imag", "return abs(f(x + 1j * h * direction)"
+     ".imag)", "no absolute value"),
     ("complex_step", ".imag / h", ".imag", "divide the imaginary part"),
     ("complex_step", ".imag / h", ".real", "the value of f"),
     ("complex_step", ".imag / h", ".real / h", "the real part"),
@@ -111,6 +128,9 @@ CHANGES = [
     ("longest_first", 'return ["[UNK]"]', 'return [*pieces, "[UNK]"]', "the whole word"),
     ("longest_first", 'return ["[UNK]"]', 'return "[UNK]"', "a list of pieces, got '.UNK.'"),
     ("longest_first", '("##" if start else "") + word', "word", "## in front of it"),
+    ("longest_first", 'piece = ("##" if start else "") + word[start:stop]\n            if piece in',
+     'piece = ("##" if start else "") + word[start:stop]\n            if word[start:stop] in',
+     "## in front of it"),
     ("longest_first", '("##" if start else "") + word', '"##" + word', "without ##"),
     ("longest_first", "pieces.append(piece)", 'pieces.append(piece.replace("##", ""))',
      "keep their ##"),
@@ -145,10 +165,23 @@ CHANGES = [
     ("contrastive", "return -np.diagonal", "return np.diagonal", "never negative"),
     ("contrastive", "images = images / np.linalg.norm(images, axis=1, keepdims=True)",
      "images = images / np.linalg.norm(images)", "expected"),
+    ("contrastive", BOTH_NORMS, "", "features have any length"),
+    ("contrastive", BOTH_NORMS, BOTH_NORMS.replace(", axis=1, keepdims=True", ""),
+     "by the length of this row"),
+    ("contrastive", BOTH_NORMS, BOTH_NORMS.replace("axis=1", "axis=0"), "not each column"),
+    ("contrastive", "    texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)\n", "",
+     "only the images' features"),
+    ("contrastive", "(cross_entropy_of_diagonal(logits) + cross_entropy_of_diagonal(logits.T)) / 2",
+     "cross_entropy_of_diagonal(logits.T)", "the other half is missing"),
     ("contrastive", "    images = images / np.linalg.norm(images, axis=1, keepdims=True)\n", "",
      "only the captions' features"),
     ("contrastive", " - logits.max(axis=1, keepdims=True)", "", "logits of 100 in float32"),
     ("to_logits", "(2 * count)", "count", "divide by 2 N, not by N"),
+    ("to_logits", " / (2 * count)", "", "a mean over 2 N choices: divide"),
+    ("to_logits", TWO_HALVES, "(softmax(logits, axis=1) - np.eye(count)) / count", "only the rows"),
+    ("to_logits", TWO_HALVES, "(softmax(logits, axis=1) - np.eye(count)) / (2 * count)",
+     "and divided by 2 N"),
+    ("to_logits", TWO_HALVES, "(softmax(logits, axis=0) - np.eye(count)) / count", "only the col"),
     ("to_logits", " / (2 * count)", " / 2", "divide by 2 N, not by 2"),
     ("to_logits", " / (2 * count)", " / 8", "of 2 pairs: expected"),
     ("to_logits", "2 * np.eye(count)", "0", "pulled up"),
@@ -162,9 +195,12 @@ CHANGES = [
     ("recall", "before < k", "before <= k", "at most k - 1 others"),
     ("recall", ".sum(axis=1) - 1", ".sum(axis=1)", "the right caption itself"),
     ("recall", "scores >= right).sum(axis=1)", "scores >= right.T).sum(axis=0)", "columns are"),
+    ("recall", "(scores >= right).sum(axis=1) - 1", "(scores < right).sum(axis=1)", "lowest score"),
     ("recall", ".mean()", ".sum()", "not their share"),
     ("zero_shot", "features = features / np.linalg.norm(features, axis=1, keepdims=True)", "",
      "before the mean"),
+    ("zero_shot", "np.linalg.norm(features, axis=1, keepdims=True)\n    means",
+     "np.linalg.norm(features)\n    means", "before the mean"),
     ("zero_shot", ", keepdims=True)).T", ", keepdims=True))", "transpose"),
     ("zero_shot", "return (means / np.linalg.norm(means, axis=1, keepdims=True)).T",
      "return means.T", "shorter than 1"),
@@ -271,6 +307,18 @@ def recall_at(scores, k):
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return (ranked == np.arange(len(scores))[:, None]).any(axis=1).mean()
 """, "a tie counts"),
+    *[("zero_shot", f"""
+import numpy as np
+def classifier(embed, class_names, templates):
+    sentences = [template.format(name) for name in class_names for template in templates]
+    features = embed(sentences)
+    features = features / {before}
+    means = features.reshape(len(class_names), len(templates), -1).mean(axis=1)
+    return (means / {after}).T
+""", hint) for before, after, hint in [
+        ("1", "1", "neither the sentences' vectors nor their mean"),
+        ("np.linalg.norm(features)", "np.linalg.norm(means)", "not all by that of the array"),
+    ]],
     ("zero_shot", """
 def classifier(embed, class_names, templates):
     return [[1.0]]

@@ -173,8 +173,6 @@ CUT_MISTAKES = [
     Mistake("that is the shortest piece that fits: try the longest first", _greedy(longest=False)),
     Mistake("a piece inside a word stands in the vocabulary with ## in front of it",
             _greedy(marked=False, shown=False)),
-    Mistake("a piece inside a word begins with ##, in the vocabulary and in the result",
-            _greedy(marked=False)),
     Mistake("the pieces are right, but those inside of a word keep their ##", _greedy(shown=False)),
     Mistake("the first piece stands in the vocabulary as it is, without ##", _greedy(first="##")),
     Mistake("no piece fits somewhere, so the whole word is ['[UNK]'], not only its end",
