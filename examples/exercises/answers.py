@@ -110,7 +110,7 @@ def _failure(error: BaseException, function: str, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         text = (error.text or "").strip()
         return f"line {error.lineno} of {path.name} is no Python: {text}\n{name}: {error.msg}"
-    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()) if note)
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]

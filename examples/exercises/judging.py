@@ -65,8 +65,12 @@ def judge(
 def run_on_copies(answer: Run, inputs: Inputs) -> Mapping[str, Any]:
     """What an answer makes of inputs. Wrong if it changes one of them in place."""
     copies = copy.deepcopy(dict(inputs))
-    with np.errstate(all="ignore"):
-        results = answer(**copies)
+    try:
+        with np.errstate(all="ignore"):
+            results = answer(**copies)
+    except Exception as error:
+        error.add_note(described(inputs).lstrip())
+        raise
     for name, before in inputs.items():
         require(
             _is_unchanged(copies[name], before),
