@@ -81,8 +81,8 @@ def test_a_step_that_was_cut_short_is_not_saved(task, tmp_path):
     trainer = trainer_of(task, tmp_path / "run")
     update = trainer.optimizer.update
 
-    def half_an_update(p, g, moments, group):
-        update(p, g, moments, group)
+    def half_an_update(p, g, factor, moments, group):
+        update(p, g, factor, moments, group)
         if trainer.optimizer.step_count == 6:
             raise SystemExit("in the middle of an update")
 

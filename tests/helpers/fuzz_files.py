@@ -174,8 +174,9 @@ class Watch:
     def hook(self, event, arguments):
         if self.path is None:
             return
-        if event == "open" and arguments[0] == self.path and arguments[1] in ("r", "rb"):
-            return
+        is_reading = event == "open" and arguments[1] in ("r", "rb")
+        if is_reading and (arguments[0] == self.path or type(arguments[0]) is int):
+            return  # the file, or what has been opened before
         if event == "compile" and self.path.endswith(".npz"):
             return  # NumPy reads an array's header with ast.literal_eval: compiled, never run
         if event not in ("mmap.__new__", "object.__getattr__", "sys._getframe"):
