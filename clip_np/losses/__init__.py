@@ -21,6 +21,7 @@ from clip_np.losses.contrastive import (
     ContrastiveLoss,
     contrastive_loss,
     plain_contrastive_loss,
+    require_share,
 )
 from clip_np.losses.repeated_captions import equal_captions
 from clip_np.losses.kinds import LOSSES, loss_for
@@ -58,6 +59,7 @@ __all__ = [
     "match_probabilities",
     "plain_contrastive_loss",
     "plain_sigmoid_loss",
+    "require_share",
     "sigmoid_loss",
     "similarity_logits",
 ]

@@ -19,12 +19,18 @@ where Id is the identity matrix. The entry of a pair that belongs together is ne
 until both of its probabilities are 1, so a step against the gradient pulls the pair
 together. All other entries are positive, and these pairs are pushed apart.
 
+*Label smoothing.* A model that learns its pairs by heart makes P_ii ever nearer to 1,
+and the cosines of all other pairs ever smaller, however alike these may be. With a
+share e of the answer spread evenly over all N choices, it need not:
+
+    -log P_ii    becomes    -(1 - e) log P_ii - e (mean over j of log P_ij)
+
 The temperature starts at 1/0.07. A model that knows nothing gives each caption the
 probability 1/N, so its loss is ln N.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
 Supervision", arXiv:2103.00020, figure 3; van den Oord et al. 2018, arXiv:1807.03748
-(InfoNCE).
+(InfoNCE); Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
 """
 
 import math
@@ -65,6 +71,7 @@ def contrastive_loss(
     text_features: mg.Tensor,
     logit_scale: mg.Tensor,
     positives: Array | None = None,
+    label_smoothing: float = 0.0,
 ) -> mg.Tensor:
     """The fast and safe form of `plain_contrastive_loss`: (N, E), (N, E), () -> ().
 
@@ -77,22 +84,59 @@ def contrastive_loss(
     probability and their gradient are 0. The pairs (i, i) on the diagonal are the right
     answers, and always stay in. `clip-np train` passes those of `equal_captions`.
 
+    label_smoothing is the share e of each answer that is spread over all choices.
+    ValueError unless it lies in [0, 1).
+
     >>> features = mg.tensor(np.eye(4, dtype=np.float32))
     >>> logit_scale = mg.tensor(math.log(100.0))
     >>> round(contrastive_loss(features, features, logit_scale).item(), 6)
     0.0
     """
     require_pairs("contrastive_loss", image_features, text_features)
+    require_share(label_smoothing)
     logits = similarity_logits(image_features, text_features, logit_scale)
+    ignored = None
     if positives is not None:
         ignored = ignored_pairs("contrastive_loss", positives, logits)
         logits = mg.where(ignored, -math.inf, logits)
     labels = np.arange(len(logits))
-    return (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5
+    right = (mg.cross_entropy(logits, labels) + mg.cross_entropy(logits.T, labels)) * 0.5
+    if label_smoothing == 0.0:
+        return right
+    rows = mean_surprise(logits, ignored)
+    columns = mean_surprise(logits.T, None if ignored is None else ignored.T)
+    return (1.0 - label_smoothing) * right + 0.5 * label_smoothing * (rows + columns)
+
+
+def require_share(label_smoothing: float) -> None:
+    """ValueError unless the share lies in [0, 1).
+
+    >>> require_share(0.1)
+    """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"`label_smoothing` must lie in [0, 1), got {label_smoothing}")
+
+
+def mean_surprise(logits: mg.Tensor, ignored: Array | None) -> mg.Tensor:
+    """The mean of -log P_ij over all choices j of all rows: (N, N) -> ().
+
+    ignored (N, N) says which choices are none. Their logits are minus infinity.
+
+    >>> logits = mg.tensor([[2.0, 2.0], [2.0, 2.0]])
+    >>> round(mean_surprise(logits, None).item(), 4)  # ln 2
+    0.6931
+    """
+    log_p = mg.log_softmax(logits)  # (N, N)
+    if ignored is None:
+        return -log_p.mean()
+    choices = (~ignored).astype(logits.dtype).sum(axis=1)  # (N,)
+    return -(mg.where(ignored, 0.0, log_p).sum(axis=1) / choices).mean()
 
 
 class ContrastiveLoss(Loss):
     """`contrastive_loss` together with its one parameter, the temperature.
+
+    label_smoothing is that of `contrastive_loss`.
 
     >>> loss = ContrastiveLoss(logit_scale=Parameter(np.array(9.0)))
     >>> loss.clamp()
@@ -102,8 +146,10 @@ class ContrastiveLoss(Loss):
 
     guessing_formula = "ln N"
 
-    def __init__(self, logit_scale: Parameter) -> None:
+    def __init__(self, logit_scale: Parameter, label_smoothing: float = 0.0) -> None:
+        require_share(label_smoothing)
         self.logit_scale = logit_scale
+        self.label_smoothing = label_smoothing
 
     @classmethod
     def of(cls, model: HasLogitScale) -> "ContrastiveLoss":
@@ -113,7 +159,9 @@ class ContrastiveLoss(Loss):
     def forward(
         self, image_features: mg.Tensor, text_features: mg.Tensor, positives: Array | None = None
     ) -> mg.Tensor:
-        return contrastive_loss(image_features, text_features, self.logit_scale, positives)
+        return contrastive_loss(
+            image_features, text_features, self.logit_scale, positives, self.label_smoothing
+        )
 
     def clamp(self) -> None:
         """Hold the logit scale within [0, ln 100]."""

@@ -42,7 +42,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clip_np.data import Batch
-from clip_np.losses import equal_captions
+from clip_np.losses import equal_captions, loss_for
 from clip_np.training.bad_samples import BAD_SAMPLES, BadSamples
 from clip_np.training.best import Best
 from clip_np.training.communicator import Communicator, OneProcess
@@ -116,7 +116,7 @@ class Trainer(RunState):
         # A GPU would have to be waited for at every step, so there the reports look.
         is_read_at_once = options.backend == "numpy"
         step = make_step(self, check=self._require_finite if is_read_at_once else None)
-        self.loss = step.loss
+        self.loss = loss_for(self.model, self.options.loss)  # as held-out pairs are measured
         self.take_step: TrainingStep | ProcessTeam | MpiTeam = step
 
     def finished(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from clip_np.data import AUGMENTATIONS, Augmentation
 from clip_np.encoders import PRESETS, TEXT_KINDS, VISION_KINDS, choose_encoders, has_vision_encoder
-from clip_np.losses import LOSSES
+from clip_np.losses import LOSSES, require_share
 from clip_np.training.checks import LARGEST_NUMBER, require_kind, require_range, shown
 from minigrad.precision import PRECISIONS
 
@@ -176,6 +176,9 @@ class TrainingOptions:
     loss: str = command_line_field(
         "clip", "NAME", "clip: captions compete (the default); sigmoid: each pair by itself"
     )
+    label_smoothing: float = command_line_field(
+        0.0, "X", "share of an answer spread over all captions (for other data than shapes 0.1)"
+    )
     max_norm: float = 1.0  # gradients are scaled down to this norm
     vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
     augment: str = command_line_field(
@@ -238,6 +241,9 @@ class TrainingOptions:
         self._check_fine_tuning()
         if self.loss not in LOSSES:
             raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        require_share(self.label_smoothing)
+        if self.label_smoothing and self.loss != "clip":
+            raise ValueError(f"`label_smoothing` is for the loss clip, not for {self.loss}")
         if self.augment not in AUGMENTATIONS:
             names = ", ".join(AUGMENTATIONS)
             raise ValueError(f"`augment` must be one of {names}, got {self.augment!r}")
@@ -331,12 +337,14 @@ class TrainingOptions:
             for name, brought in MODEL_BRINGS.items():
                 if choices.get(name) is not None:
                     raise ValueError(f"`init` brings {brought}: leave `{name}` out")
-            for_new_models = {*MODEL_BRINGS, "text", "learning_rate"}
+            for_new_models = {*MODEL_BRINGS, "text", "learning_rate", "label_smoothing"}
             settings = {name: settings[name] for name in settings.keys() - for_new_models}
         recipe = RECIPES.get(choices.get("preset", ""), {})
         unknown = settings.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"no such options of a training: {shown(sorted(unknown))}")
+        if choices.get("loss", "clip") != "clip":
+            settings = {name: settings[name] for name in settings.keys() - {"label_smoothing"}}
         if not _can_use(settings.get("vision"), choices):
             settings = {name: settings[name] for name in settings.keys() - {"vision"}}
         limits = {}

@@ -27,7 +27,7 @@ from clip_np.training.interrupts import Stop
 from clip_np.training.log import Log, Stopwatch
 from clip_np.training.schedule import learning_rate
 from clip_np.training.spoiled import USUAL_CAUSE, problem_in
-from clip_np.training.state import RunState, make_step
+from clip_np.training.state import RunState, make_step, training_loss
 from clip_np.training.step import loss_and_gradients
 from minigrad import detect_anomaly
 from minigrad.backend import Array, move
@@ -95,7 +95,7 @@ def replay(state: RunState, batch: Batch) -> str:
             shards=state.options.shards,
             workers=1,
             positives=equal_captions(tokens),
-            loss=state.options.loss,
+            loss=training_loss(state.model, state.options),
         )
     )
     return f"Of the batch, {samples_of(batch)}. The first operation: {anomaly}"

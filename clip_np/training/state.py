@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from clip_np.losses import ContrastiveLoss, Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.tokens import TokenizerProtocol
 from clip_np.training.description import describe_run
@@ -87,6 +88,22 @@ class RunState:
         self.files.last_step = self.step
 
 
+def training_loss(model: CLIP, options: TrainingOptions) -> Loss:
+    """The loss that the steps of a run make small, with its label smoothing.
+
+    The held-out pairs are measured without smoothing, so that runs can be compared.
+
+    >>> import numpy as np
+    >>> from clip_np import PRESETS
+    >>> model = CLIP(PRESETS["tiny"], np.random.default_rng(0))
+    >>> training_loss(model, TrainingOptions(label_smoothing=0.1)).label_smoothing
+    0.1
+    """
+    if options.label_smoothing:
+        return ContrastiveLoss(model.logit_scale, options.label_smoothing)
+    return loss_for(model, options.loss)
+
+
 def make_step(state: RunState, check: Callable[[Array, Array], None] | None) -> TrainingStep:
     """The object that takes the steps of a run, as its options say.
 
@@ -95,7 +112,7 @@ def make_step(state: RunState, check: Callable[[Array, Array], None] | None) -> 
     return TrainingStep(
         model=state.model,
         optimizer=state.optimizer,
-        loss=state.options.loss,
+        loss=training_loss(state.model, state.options),
         shards=state.options.shards,
         workers=state.options.workers,
         max_norm=state.options.max_norm,

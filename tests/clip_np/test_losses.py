@@ -51,6 +51,43 @@ def test_positives_are_left_out_of_the_comparison():
         contrastive_loss(mg.tensor(images), mg.tensor(texts), scale, same[:2, :2])
 
 
+def smoothed_cross_entropy(logits, share):
+    """-(1 - e) log p_ii - e (mean of log p_ij over finite logits), a mean over rows."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    means = [row[np.isfinite(row)].mean() for row in log_p]
+    return -((1 - share) * np.diag(log_p) + share * np.array(means)).mean()
+
+
+@pytest.mark.gradient
+@pytest.mark.parametrize("has_positives", [False, True])
+def test_label_smoothing_spreads_a_share_over_all_choices(has_positives):
+    rng = np.random.default_rng(0)
+    images, texts = rng.standard_normal((2, 4, 3))
+    scale = np.array(0.5)
+    positives = np.zeros((4, 4), bool)
+    positives[0, 2] = positives[2, 0] = positives[1, 3] = True
+    positives = positives if has_positives else None
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (images, texts)]
+    logits = np.exp(0.5) * unit[0] @ unit[1].T
+    if has_positives:
+        logits = np.where(positives, -np.inf, logits)
+    rows, columns = (smoothed_cross_entropy(each, 0.2) for each in (logits, logits.T))
+
+    def loss(images, texts, scale):
+        return contrastive_loss(images, texts, scale, positives, label_smoothing=0.2)
+
+    found = loss(*map(mg.tensor, (images, texts, scale)))
+    assert found.item() == pytest.approx((rows + columns) / 2)
+    assert mg.gradcheck(loss, [images, texts, scale])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
+def test_impossible_label_smoothing(share):
+    with pytest.raises(ValueError, match=r"`label_smoothing` must lie in \[0, 1\), got"):
+        ContrastiveLoss(small_model().logit_scale, share)
+
+
 def test_temperature_is_clamped():
     model = small_model()
     loss = loss_for(model, "clip")

@@ -39,7 +39,7 @@ TRAIN_FLAGS = [
         "--batch-size",
         "--learning-rate",
     ),
-    *("--weight-decay", "--warmup", "--vocab-size"),
+    *("--weight-decay", "--warmup", "--vocab-size", "--label-smoothing"),
     *("--init", "--freeze", "--layer-decay", "--frozen-dtype"),
     *("--augment", "--shift", "--zoom", "--crop", "--colour", "--hue", "--grey", "--blur"),
     *("--cut-out", "--flip", "--word-dropout"),

@@ -87,3 +87,14 @@ def test_only_who_asks_for_flips_gets_them():
 def test_a_checkpoint_from_before_there_was_augment_keeps_its_variation():
     saved = {"preset": "small", "steps": None, "seconds": 240.0, "shift": 3, "zoom": 0.1}
     assert TrainingOptions.of(saved).augmentation == Augmentation(shift=3, zoom=0.1)
+
+
+def test_label_smoothing_is_for_new_models_and_the_contrastive_loss():
+    settings = {"label_smoothing": 0.1}
+    assert TrainingOptions.of(settings).label_smoothing == 0.1
+    assert TrainingOptions.of(settings, loss="sigmoid").label_smoothing == 0.0
+    assert TrainingOptions.of(settings, init="model").label_smoothing == 0.0
+    with pytest.raises(ValueError, match="`label_smoothing` is for the loss clip, not for sigmoid"):
+        TrainingOptions(loss="sigmoid", label_smoothing=0.1)
+    with pytest.raises(ValueError, match="`label_smoothing` must lie in"):
+        TrainingOptions(label_smoothing=1.0)
