@@ -139,7 +139,7 @@ def test_a_resumed_run_may_exchange_its_bound(capsys, few_test_shapes, no_pictur
     seconds = before["train_seconds"] + 2.0
     report = report_of(run(capsys, "train", "--resume", "here", "--seconds", seconds, "--json")[0])
     assert report["steps"] > before["steps"]
-    assert report["train_seconds"] >= seconds
+    assert report["train_seconds"] > seconds - 0.1  # it is rounded
     steps = report["steps"] + 10
     report = report_of(run(capsys, "train", "--resume", "here", "--steps", steps, "--json")[0])
     assert report["steps"] == steps
