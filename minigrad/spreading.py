@@ -20,6 +20,7 @@ depend on their order. So the same number of threads gives the same bits.
 """
 
 import contextlib
+import contextvars
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,8 @@ _helpers: ContextVar[tuple[Helper, ...]] = ContextVar("helpers", default=())
 def spread(work: Callable[[Run], Result], blocks: Iterable[slice]) -> list[Result]:
     """The results of work(run) for runs of the blocks, in order.
 
-    Without helpers there is one run. An error in a run is raised again.
+    Without helpers there is one run. An error in a run is raised again. The context
+    variables of the caller hold in all runs, so `np.errstate` around the call does.
 
     >>> spread(lambda run: len(run), [slice(0, 2), slice(2, 4), slice(4, 6)])
     [3]
@@ -62,7 +64,7 @@ def spread(work: Callable[[Run], Result], blocks: Iterable[slice]) -> list[Resul
         return [work(list(blocks))]
     first, *others = cut_into_runs(list(blocks), 1 + len(helpers))
     begun = [
-        helper.thread.submit(_work_apart, work, run, helper.arena)
+        helper.thread.submit(contextvars.copy_context().run, _work_apart, work, run, helper.arena)
         for run, helper in zip(others, helpers)
     ]
     results = [work(first)]

@@ -68,6 +68,17 @@ def test_a_run_that_no_helper_has_begun_is_done_by_the_caller():
     assert len(done) == 2
 
 
+def test_the_context_of_the_caller_holds_in_helpers():
+    both = threading.Barrier(2, timeout=30)
+
+    def work(run):
+        both.wait()  # so a helper has one of the runs
+        return np.geterr()["over"]
+
+    with spreading([Arena()]), np.errstate(over="raise"):
+        assert spread(work, [slice(0, 1), slice(1, 2)]) == ["raise", "raise"]
+
+
 def test_an_error_of_a_helper_is_raised():
     def work(run):
         if run[0].start > 0:
