@@ -45,6 +45,7 @@ from minigrad.backend import Array, array_module, backend_of, move, on_host, use
 from minigrad.clipping import clip_grad_norm as clip_grad_norm  # belongs to this interface
 from minigrad.flat import Flat
 from minigrad.kernels import adamw_update
+from minigrad.kernels.adamw_update import AdamWNumbers, SGDNumbers
 from minigrad.kernels.launching import choose
 from minigrad.nn import Parameter
 from minigrad.threads import parallel_map
@@ -126,8 +127,13 @@ class Optimizer:
             flat, block = self.flats[stretch.group], stretch.block
             use_device(flat.data)
             gradient = flat.gradient(block) if stretch.gradient is None else stretch.gradient
-            moments = [moment[block] for moment in self.moments[stretch.group]]
-            self.update(flat.data[block], gradient, factor, moments, self.groups[stretch.group])
+            self.update(
+                p=flat.data[block],
+                g=gradient,
+                factor=factor,
+                moments=[moment[block] for moment in self.moments[stretch.group]],
+                group=self.groups[stretch.group],
+            )
 
         parallel_map(move_one, stretches, workers)
 
@@ -250,29 +256,27 @@ class SGD(Optimizer):
     ) -> None:
         """Move the numbers p in place by the formula at the head of this file."""
         (velocity,) = moments
-        lr = group["lr"] * group["lr_factor"]
-        move = choose(p, portable=_sgd_in_place, on_gpu=adamw_update.sgd)
-        move(p, g, velocity, factor, self.momentum, lr, group["weight_decay"])
+        numbers = SGDNumbers(
+            momentum=self.momentum,
+            lr=group["lr"] * group["lr_factor"],
+            weight_decay=group["weight_decay"],
+        )
+        form = choose(p, portable=_sgd_in_place, on_gpu=adamw_update.sgd)
+        form(p=p, g=g, velocity=velocity, factor=factor, numbers=numbers)
 
 
 def _sgd_in_place(
-    p: Array,
-    g: Array,
-    velocity: Array,
-    factor: Array | None,
-    momentum: float,
-    lr: float,
-    weight_decay: float,
+    p: Array, g: Array, velocity: Array, factor: Array | None, numbers: SGDNumbers
 ) -> None:
     """Move p and its running sum of gradients in place; g is used up."""
     if factor is not None:
         g *= factor
     # u = momentum u + g + weight_decay p
-    g += weight_decay * p
-    velocity *= momentum
+    g += numbers.weight_decay * p
+    velocity *= numbers.momentum
     velocity += g
     # p = p - lr u
-    p -= lr * velocity
+    p -= numbers.lr * velocity
 
 
 class AdamW(Optimizer):
@@ -318,48 +322,40 @@ class AdamW(Optimizer):
         mean, square = moments
         beta1, beta2 = self.betas
         lr = group["lr"] * group["lr_factor"]
-        a = lr / (1.0 - beta1**self.step_count)
-        b = 1.0 / math.sqrt(1.0 - beta2**self.step_count)
-        kept = 1.0 - lr * group["weight_decay"]
-        move = choose(p, portable=_adamw_in_place, on_gpu=adamw_update.adamw)
-        move(p, g, mean, square, factor, self.betas, a, b, self.eps, kept)
+        numbers = AdamWNumbers(
+            beta1=beta1,
+            beta2=beta2,
+            a=lr / (1.0 - beta1**self.step_count),
+            b=1.0 / math.sqrt(1.0 - beta2**self.step_count),
+            eps=self.eps,
+            kept=1.0 - lr * group["weight_decay"],
+        )
+        form = choose(p, portable=_adamw_in_place, on_gpu=adamw_update.adamw)
+        form(p=p, g=g, mean=mean, square=square, factor=factor, numbers=numbers)
 
 
 def _adamw_in_place(
-    p: Array,
-    g: Array,
-    mean: Array,
-    square: Array,
-    factor: Array | None,
-    betas: tuple[float, float],
-    a: float,
-    b: float,
-    eps: float,
-    kept: float,
+    p: Array, g: Array, mean: Array, square: Array, factor: Array | None, numbers: AdamWNumbers
 ) -> None:
-    """Move p and its running means in place; g is used up.
-
-    kept is 1 - lr weight_decay.
-    """
-    beta1, beta2 = betas
+    """Move p and its running means in place; g is used up."""
     if factor is not None:
         g *= factor
     # m = b1 m + (1 - b1) g
-    mean *= beta1
-    mean += (1.0 - beta1) * g
+    mean *= numbers.beta1
+    mean += (1.0 - numbers.beta1) * g
     # v = b2 v + (1 - b2) g^2
     g *= g
-    g *= 1.0 - beta2
-    square *= beta2
+    g *= 1.0 - numbers.beta2
+    square *= numbers.beta2
     square += g
     # step = a m / (b sqrt(v) + eps)
     step = array_module(p).sqrt(square, out=g)
-    step *= b
-    step += eps
+    step *= numbers.b
+    step += numbers.eps
     array_module(p).divide(mean, step, out=step)
-    step *= a
-    # p = kept p - step
-    p *= kept
+    step *= numbers.a
+    # p = (1 - lr weight_decay) p - step
+    p *= numbers.kept
     p -= step
 
 

@@ -17,6 +17,8 @@ SGD is here too: u = momentum u + g + weight_decay p, p = p - lr u.
 The plain form: `plain_adamw.adamw_update`. Loshchilov & Hutter 2019, arXiv:1711.05101.
 """
 
+from typing import NamedTuple
+
 from minigrad.backend import Array, array_module
 from minigrad.kernels.launching import Kernel, contiguous
 
@@ -58,37 +60,39 @@ extern "C" __global__ void sgd(
 KERNELS = (ADAMW, SGD)
 
 
+class AdamWNumbers(NamedTuple):
+    """What a step of AdamW needs besides arrays, in the order of the kernel."""
+
+    beta1: float
+    beta2: float
+    a: float
+    b: float
+    eps: float
+    kept: float  # 1 - lr weight_decay
+
+
+class SGDNumbers(NamedTuple):
+    """What a step of SGD needs besides arrays, in the order of the kernel."""
+
+    momentum: float
+    lr: float
+    weight_decay: float
+
+
 def adamw(
-    p: Array,
-    g: Array,
-    mean: Array,
-    square: Array,
-    factor: Array | None,
-    betas: tuple[float, float],
-    a: float,
-    b: float,
-    eps: float,
-    kept: float,
+    p: Array, g: Array, mean: Array, square: Array, factor: Array | None, numbers: AdamWNumbers
 ) -> None:
-    """Move p (n,) in place, and its running means; `kept` is 1 - lr weight_decay."""
-    beta1, beta2 = betas
-    numbers = (float(beta1), float(beta2), float(a), float(b), float(eps), float(kept))
-    arguments = (p, contiguous(g), mean, square, _or_one(factor, p), p.size, *numbers)
-    ADAMW.over_elements(arguments, p.size)
+    """Move p (n,) and its running means in place."""
+    g, factor = contiguous(g), _or_one(factor, p)
+    arguments = (p, g, mean, square, factor, p.size, *map(float, numbers))
+    ADAMW.over_elements(arguments, count=p.size)
 
 
-def sgd(
-    p: Array,
-    g: Array,
-    velocity: Array,
-    factor: Array | None,
-    momentum: float,
-    lr: float,
-    weight_decay: float,
-) -> None:
-    """Move p (n,) in place, and its running sum of gradients."""
-    numbers = (float(momentum), float(lr), float(weight_decay))
-    SGD.over_elements((p, contiguous(g), velocity, _or_one(factor, p), p.size, *numbers), p.size)
+def sgd(p: Array, g: Array, velocity: Array, factor: Array | None, numbers: SGDNumbers) -> None:
+    """Move p (n,) and its running sum of gradients in place."""
+    g, factor = contiguous(g), _or_one(factor, p)
+    arguments = (p, g, velocity, factor, p.size, *map(float, numbers))
+    SGD.over_elements(arguments, count=p.size)
 
 
 def _or_one(factor: Array | None, like: Array) -> Array:
