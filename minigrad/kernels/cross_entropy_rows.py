@@ -30,21 +30,12 @@ extern "C" __global__ void cross_entropy_forward(
         real largest = row_x[0];
         for (long long i = threadIdx.x; i < width; i += blockDim.x)
             largest = row_x[i] > largest ? row_x[i] : largest;
-        largest = block_largest(largest);
-        if (!isfinite(largest))
-            largest = 0;
-        real sum = 0;
-        for (long long i = threadIdx.x; i < width; i += blockDim.x) {
-            row_p[i] = exp(row_x[i] - largest);
-            sum += row_p[i];
-        }
-        sum = block_sum(sum);
-        if (sum == 0)
-            sum = 1;  // a row of -inf alone
+        const real shift = block_shift(largest);
+        const real sum = block_exponentials(row_x, row_p, width, shift);
         for (long long i = threadIdx.x; i < width; i += blockDim.x)
             row_p[i] /= sum;
         if (threadIdx.x == 0)
-            losses[row] = log(sum) - (row_x[labels[row]] - largest);
+            losses[row] = log(sum) - (row_x[labels[row]] - shift);
     }
 }
 """,

@@ -17,10 +17,10 @@ size, and the numbers of blocks and threads are a matter of speed alone.
 **Rules for the text of a kernel.** `real` stands for float or double. Parameters are
 pointers to `real` or `long long`, then numbers, `long long` or `double`: what Python's
 int and float become. Positions are `long long`, since an array may have more than 2^31
-numbers. Rows lie one after the other without gaps (`contiguous`). All threads of a
-block call `block_sum` and `block_largest`, or none does. The number of threads is a
-multiple of WARP. A text defines its kernel and nothing else, so that all texts may
-stand in one file.
+numbers. Rows lie one after the other without gaps (`contiguous`). If a function's name
+begins with `block_`, all threads of a block call it, or none does. The number of
+threads is a multiple of WARP. A text defines its kernel and nothing else, so that all
+texts may stand in one file: what two kernels share is in COMMON.
 
 `choose` is the place that decides which form of an operation runs.
 
@@ -78,6 +78,25 @@ __device__ real block_largest(real value) {
     }
     __syncthreads();  // all have read before the next one writes
     return value;
+}
+
+// m, which a row of scores is shifted by before exp, from the largest score of each thread:
+// the largest of the row, or 0 if that is not finite.
+__device__ real block_shift(real largest_of_thread) {
+    const real largest = block_largest(largest_of_thread);
+    return isfinite(largest) ? largest : real(0);
+}
+
+// Writes y = exp(x - shift) for a row, which may be x itself. Every thread gets the sum of
+// the row, or 1 for a row of -inf alone, whose zeros can then be divided by it.
+__device__ real block_exponentials(const real *x, real *y, long long width, real shift) {
+    real sum = 0;
+    for (long long i = threadIdx.x; i < width; i += blockDim.x) {
+        y[i] = exp(x[i] - shift);
+        sum += y[i];
+    }
+    sum = block_sum(sum);
+    return sum == 0 ? real(1) : sum;
 }
 
 __device__ long long first_element() {

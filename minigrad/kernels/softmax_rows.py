@@ -50,17 +50,8 @@ extern "C" __global__ void softmax_forward(
             row_p[i] = score;
             largest = score > largest ? score : largest;
         }
-        largest = block_largest(largest);
-        if (!isfinite(largest))
-            largest = 0;
-        real sum = 0;
-        for (long long i = threadIdx.x; i < width; i += blockDim.x) {
-            row_p[i] = exp(row_p[i] - largest);
-            sum += row_p[i];
-        }
-        sum = block_sum(sum);
-        if (sum == 0)
-            sum = 1;  // a row of -inf alone: its zeros stay
+        const real shift = block_shift(largest);
+        const real sum = block_exponentials(row_p, row_p, width, shift);
         for (long long i = threadIdx.x; i < width; i += blockDim.x)
             row_p[i] /= sum;
     }
@@ -109,11 +100,8 @@ def probabilities(scores: Array, scale: float = 1.0, mask: Array | str | None = 
     rows = scores.size // max(width, 1)
     queries = scores.shape[-2] if scores.ndim > 1 else 1
     read = _mask_rows(mask, scores)
-    arguments = (
-        *(scores, read.values, rows, width, scale),
-        *(read.kind, queries, read.rows, read.sharing),
-    )
-    FORWARD.over_rows(arguments, rows, width)
+    of_mask = (read.kind, queries, read.rows, read.sharing)
+    FORWARD.over_rows((scores, read.values, rows, width, scale, *of_mask), rows, width)
     return scores
 
 
