@@ -77,7 +77,9 @@ class Flat:
         return all(parameter.data.base is self.data for parameter in self.parameters)
 
     def blocks(self) -> Iterator[slice]:
-        """Slices of the buffer, at most BLOCK long, where there are gradients.
+        """Slices of the buffer where there are gradients.
+
+        On a CPU they are at most BLOCK long. On a GPU they are as long as they can be.
 
         >>> a, b, c = [Parameter(np.zeros(size)) for size in (3, 4, 2)]
         >>> flat = Flat([a, b, c])

@@ -100,10 +100,9 @@ def placed(ids: np.ndarray, like: Array, needs: bool) -> tuple[Array, Picks]:
         return there.reshape(ids.shape), Picks(there, runs=None)
     stops = np.append(starts[1:], count)
     lists = xp.asarray(np.concatenate([flat, order, ordered[starts], stops]))
-    first, second, third = count, 2 * count, 2 * count + runs
-    there = lists[:first]
-    found = Sorted(lists[first:second], rows=lists[second:third], stops=lists[third:])
-    return there.reshape(ids.shape), Picks(there, found)
+    there, rest = lists[:count], lists[count:]
+    found = Sorted(order=rest[:count], rows=rest[count : count + runs], stops=rest[count + runs :])
+    return there.reshape(ids.shape), Picks(there, runs=found)
 
 
 def add_rows(table: Array, picks: Picks, values: Array) -> None:

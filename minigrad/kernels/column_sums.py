@@ -53,6 +53,6 @@ def column_sum(x: Array) -> Array:
     x = contiguous(x)
     rows, width = x.shape
     sums = empty((width,), x)
-    blocks = -(-width // COLUMNS)
-    COLUMN_SUMS.over_rows((x, sums, rows, width), blocks, MOST_THREADS)
+    blocks = -(-width // COLUMNS)  # rounded up
+    COLUMN_SUMS.over_rows((x, sums, rows, width), rows=blocks, width=MOST_THREADS)
     return sums

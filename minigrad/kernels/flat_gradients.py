@@ -16,7 +16,7 @@ end. A thread looks its number's array up in a few steps, because the ends rise.
 sums are the same in every run: a part is added up by one block, and parts in their
 order.
 
-The plain form: `optim.clip_grad_norm`, which has the formulas.
+The plain form: `clipping.clip_grad_norm`.
 """
 
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def gather(arrays: Sequence[Array], like: Array) -> Array:
     table = array_module(like).asarray(np.concatenate([addresses, stops]))  # one copy to the GPU
     joined = empty((int(stops[-1]),), like)
     count = len(arrays)
-    GATHER.over_elements((joined, table[:count], table[count:], count), joined.size)
+    GATHER.over_elements((joined, table[:count], table[count:], count), count=joined.size)
     return joined
 
 
@@ -116,9 +116,9 @@ def measure(arrays: Sequence[Array], max_norm: float, tiny: float) -> tuple[Arra
     start = 0
     for array, count in zip(arrays, parts):
         arguments = (array, sums[start : start + count], count, PART, array.size)
-        SQUARES.over_rows(arguments, count, PART)
+        SQUARES.over_rows(arguments, rows=count, width=PART)
         start += count
-    xp = array_module(sums)
-    norm, factor = xp.empty((), sums.dtype), xp.empty((), sums.dtype)
-    CLIP.over_rows((sums, norm, factor, sums.size, float(max_norm), tiny), 1, max(sums.size, 1))
+    norm, factor = empty((), sums), empty((), sums)
+    of_sums = (sums, norm, factor, sums.size, float(max_norm), tiny)
+    CLIP.over_rows(of_sums, rows=1, width=max(sums.size, 1))  # runs without numbers, too
     return norm, factor
