@@ -30,6 +30,7 @@ Gao et al. 2021, arXiv:2101.06983; Radford et al. 2021, arXiv:2103.00020, sectio
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ from clip_np.training.communicator.protocol import Communicator
 from clip_np.training.plan import Unit
 from clip_np.training.worker import Worker
 from minigrad.backend import Array, array_module, move
+from minigrad.gathering import Gather, only_part
 from minigrad.nn import Parameter
 
 
@@ -199,6 +201,20 @@ def gather_arrays(part: Array, comm: Communicator, backend: str) -> list[Array]:
     if comm.size == 1:
         return [part]
     return [move(piece, backend) for piece in comm.all_gather(move(part, "numpy"))]
+
+
+def gather_for(comm: Communicator, backend: str) -> Gather:
+    """How an operation that needs all samples meets the other ranks, if there are any.
+
+    minigrad/gathering.py says more.
+
+    >>> from clip_np.training.communicator import OneProcess
+    >>> gather_for(OneProcess(), backend="numpy") is only_part
+    True
+    """
+    if comm.size == 1:
+        return only_part
+    return partial(gather_arrays, comm=comm, backend=backend)
 
 
 def rows_in_turn(counts: Sequence[int]) -> list[Rows]:

@@ -53,7 +53,7 @@ from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.training.communicator import Communicator, OneProcess
 from clip_np.training.division import divide
-from clip_np.training.meeting import gather_arrays, meet, sort_batch
+from clip_np.training.meeting import gather_for, meet, sort_batch
 from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
 from clip_np.training.update import move_parameters
@@ -298,7 +298,7 @@ def loss_and_gradients(
     arenas += [Arena() for _ in range(len(loads) + helpers - len(arenas))]
     team = make_team(model.encoders, batch.inputs, loads, arenas, division.recompute)
     with blas_threads(1), spreading(arenas[len(loads) : len(loads) + helpers]):
-        with gathering(partial(gather_arrays, comm=comm, backend=backend)):
+        with gathering(gather_for(comm, backend)):
             run_workers([worker.forward for worker in team])
         meeting = meet(
             loss=loss_module,

@@ -35,6 +35,13 @@ def model_with_resnet(dtype=np.float64) -> CLIP:
     return model.astype(dtype)
 
 
+def test_a_single_number_for_each_channel_is_refused_by_name():
+    model = model_with_resnet()  # the last stage has one place
+    images, tokens = batch(1)
+    with pytest.raises(ValueError, match=r"batch_norm: .* has one number for each channel"):
+        loss_and_gradients(model, images, tokens)
+
+
 # --- the plan ---
 
 
