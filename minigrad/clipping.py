@@ -65,8 +65,10 @@ def clipped_step(
 ) -> Array:
     """The fast form of `clip_grad_norm(params, max_norm)` and `optimizer.step()`.
 
-    Returns the length before, a 0-d array. The gradients stay as they are. check is
-    called with the length before anything is moved; if it raises, nothing is.
+    Returns the length before, a 0-d array. The gradients stay as they are. params has
+    all parameters of the optimizer, and may have others, whose gradients count for the
+    length. check is called with the length before anything is moved; if it raises,
+    nothing is.
 
     >>> import numpy as np
     >>> from minigrad.optim import SGD
@@ -80,7 +82,8 @@ def clipped_step(
     use_device(_first_gradient("clipped_step", params))
     optimizer.repack()
     stretches = optimizer.stretches()
-    gathered = [part.gradient for part in stretches if part.gradient is not None]  # on a GPU
+    # On a GPU, these are all gradients of the optimizer's parameters. On a CPU: none.
+    gathered = [part.gradient for part in stretches if part.gradient is not None]
     in_them = {id(parameter) for parameter in optimizer.params} if gathered else set()
     others = [parameter for parameter in params if id(parameter) not in in_them]
     norm, factor = measure([*gathered, *_numbers_of(others)], max_norm, workers)

@@ -80,15 +80,15 @@ __device__ real block_largest(real value) {
     return value;
 }
 
-// m, which a row of scores is shifted by before exp, from the largest score of each thread:
-// the largest of the row, or 0 if that is not finite.
-__device__ real block_shift(real largest_of_thread) {
-    const real largest = block_largest(largest_of_thread);
+// What is subtracted from the scores of a row before exp: the largest of them, or 0 if that
+// is not finite. A thread passes the largest score that it has seen.
+__device__ real block_shift(real seen) {
+    const real largest = block_largest(seen);
     return isfinite(largest) ? largest : real(0);
 }
 
-// Writes y = exp(x - shift) for a row, which may be x itself. Every thread gets the sum of
-// the row, or 1 for a row of -inf alone, whose zeros can then be divided by it.
+// Writes y = exp(x - shift) for a row; y may be x. Every thread gets the sum of the row. It
+// is 1 for a row of -inf alone: divided by it, zeros stay zeros.
 __device__ real block_exponentials(const real *x, real *y, long long width, real shift) {
     real sum = 0;
     for (long long i = threadIdx.x; i < width; i += blockDim.x) {

@@ -140,6 +140,6 @@ def backward(
     blocks = min(rows, MOST_SUMS)
     sums = empty((blocks, 2, weight.size), g)  # (blocks, 2, D)
     arguments = (g, h, inverse_std, weight, to_x, sums, rows, width)
-    BACKWARD.over_rows(arguments, rows, width, MOST_SUMS)
+    BACKWARD.over_rows(arguments, rows, width, most_blocks=MOST_SUMS)
     totals = sums.sum(axis=0)  # (2, D)
     return to_x if x_needs else None, totals[0], totals[1]
