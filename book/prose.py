@@ -8,13 +8,14 @@ The project's docstrings are written to be read as they stand, with few marks:
         indented text     a formula or a table, or code if Python can read it
     `code` **loud** *new term* arXiv:1706.03762 https://... minigrad/tape.py
 
-In formulas x^2 is a power, and q_i has an index. Both are raised or lowered, and keep
-the room of their characters: formulas stand in columns.
+In formulas x^2 is a power, and q_i has an index. Both are raised or lowered. Where the
+lines of a formula stand in columns, they keep the room of their characters.
 """
 
 import ast
 import html
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -40,10 +41,13 @@ JOINED = ("items", "numbered", "indented", "example")
 
 ITEM = re.compile(r"(?:-|\d+\.) +(.*)")
 COLUMNS = re.compile(r"\S {3,}\S")
+SENTENCE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}|[A-Za-z]{2,} [A-Za-z]{3,}|[.,:;]$")
+"""Two words in a row, or a stop at the end of a line: no equation has them."""
+
 SPAN = re.compile(
     r"`(?P<code>[^`\n]+)`"
     r"|\*\*(?P<strong>\S(?:[^*]*\S)?)\*\*"
-    r"|(?<![\w*])\*(?P<emphasis>[A-Za-z](?:[^*]*\w)?)\*(?!\w)"
+    r"|(?<![\w*])\*(?P<emphasis>[A-Za-z](?:[^*]*[\w.?!])?)\*(?!\w)"
     r"|(?P<paper>arXiv:\d{4}\.\d{4,5})"
     r"|(?P<link>https?://[^\s)>]+[^\s)>.,;])"
     r"|(?P<path>(?:[\w.]+/)*\w+\.(?:py|md)\b)"
@@ -78,9 +82,10 @@ def _groups(lines: list[str]) -> list[list[str]]:
     """The lines of a chunk, cut where its kind changes."""
     if _is_table(lines[0]):
         return [lines]
-    groups: list[list[str]] = []
+    equations = _leading_equations(lines)
+    groups = [[f"    {line}" for line in lines[:equations]]] if equations else []
     kind = ""
-    for line in lines:
+    for line in lines[equations:]:
         if line.startswith(">>>"):
             new = "example"
         elif kind == "example":
@@ -96,6 +101,20 @@ def _groups(lines: list[str]) -> list[list[str]]:
         groups[-1].append(line)
         kind = new
     return groups
+
+
+def _leading_equations(lines: list[str]) -> int:
+    """How many lines of a comment are equations, above a sentence or alone.
+
+    One equation alone stands on a line in any case, and so does an indented formula.
+    """
+    count = 0
+    if lines[0].startswith(" "):
+        return count
+    while count < len(lines) and " = " in lines[count] and not SENTENCE.search(lines[count]):
+        count += 1
+    has_sentence = count < len(lines) and lines[count][0].isupper()
+    return count if has_sentence or count == len(lines) > 1 else 0
 
 
 def _block(lines: list[str]) -> Block:
@@ -162,6 +181,15 @@ Span(kind='text', text=': e^x.')]
     return [*spans, Span("text", paragraph[end:])] if end < len(paragraph) else spans
 
 
+def has_columns(lines: Sequence[str]) -> bool:
+    """Whether the lines of a formula are aligned with spaces below each other.
+
+    >>> has_columns(["y    = a x", "dy/dx = a"]), has_columns(["y = a x"])
+    (True, False)
+    """
+    return len(lines) > 1 and any("  " in line for line in lines)
+
+
 def formula_html(text: str, in_columns: bool = True) -> str:
     """A formula in HTML, its powers raised and its indices lowered.
 
@@ -172,19 +200,32 @@ def formula_html(text: str, in_columns: bool = True) -> str:
     'x<sub>i</sub><sup>2</sup>'
     >>> formula_html("K^T")
     'K<sup style="--width:2">T</sup>'
+    >>> formula_html("e^(x_i - m)", in_columns=False)
+    'e<sup>x<sub>i</sub> − m</sup>'
     """
 
-    def tag(name: str, shown: str, width: int) -> str:
-        room = f' style="--width:{width}"' if in_columns else ""
-        return f"<{name}{room}>{shown}</{name}>"
+    pieces: list[str] = []
+    end = 0
+    for power in POWER.finditer(text):
+        exponent = power[1] if power[1] is not None else power[2]
+        raised = formula_html(exponent.replace("-", "−"), in_columns=False)
+        pieces.append(_lowered(text[end : power.start()], in_columns))
+        pieces.append(_tag("sup", raised, len(power[0]) if in_columns else None))
+        end = power.end()
+    return "".join([*pieces, _lowered(text[end:], in_columns)])
 
-    def power(match: re.Match[str]) -> str:
-        shown = match[1] if match[1] is not None else match[2]
-        width = len(html.unescape(match[0]))
-        return tag("sup", shown.replace("-", "−"), width)
+
+def _lowered(text: str, in_columns: bool) -> str:
+    """A piece of a formula without powers, its indices lowered."""
 
     def index(match: re.Match[str]) -> str:
-        return match[1] + tag("sub", match[2], len(match[2]) + 1)
+        room = len(match[2]) + 1 if in_columns else None
+        return match[1] + _tag("sub", match[2], room)
 
-    escaped = html.escape(text, quote=False)
-    return POWER.sub(power, INDEX.sub(index, escaped))
+    return INDEX.sub(index, html.escape(text, quote=False))
+
+
+def _tag(name: str, shown: str, room: int | None) -> str:
+    """A raised or lowered piece. room: the characters that it is as wide as, if any."""
+    style = "" if room is None else f' style="--width:{room}"'
+    return f"<{name}{style}>{shown}</{name}>"
