@@ -21,7 +21,7 @@ from sphinx.parsers import Parser
 from book.graph import page_of, read_imports
 from book.names import Target, names_of_the_project
 from book.order import chapters_of_the_book
-from book.prose import Block, formula_html, has_columns, read_prose, read_spans
+from book.prose import Block, columns_html, formula_html, has_columns, read_prose, read_spans
 from book.rows import Part, Row, read_file
 from examples.exercises.catalogue import CATALOGUE, Exercise
 
@@ -92,10 +92,11 @@ class Page:
         """The node of a block."""
         text = "\n".join(block.lines)
         if block.kind == "formula":
-            in_columns = has_columns(block.lines)
-            shown = formula_html(text, in_columns)
-            kind = "formula" if in_columns else "formula wraps"
-            return nodes.raw("", f'<pre class="{kind}">{shown}</pre>', format="html")
+            if has_columns(block.lines):
+                shown = f'<pre class="formula">{columns_html(text)}</pre>'
+            else:
+                shown = f'<pre class="formula wraps">{formula_html(text)}</pre>'
+            return nodes.raw("", shown, format="html")
         if block.kind in ("example", "code"):
             language = "pycon" if block.kind == "example" else "python"
             return nodes.literal_block(text, text, language=language, force=True)
@@ -127,9 +128,10 @@ class Page:
             return nodes.strong(text, "", *self.spans(text))
         if kind == "emphasis":
             return nodes.emphasis(text, text)
-        if formula_html(text) == html.escape(text, quote=False):
+        shown = formula_html(text)
+        if shown == html.escape(text, quote=False):
             return nodes.Text(text)
-        return nodes.raw("", formula_html(text, in_columns=False), format="html")
+        return nodes.raw("", shown, format="html")
 
     # --- code ---
 

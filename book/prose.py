@@ -9,7 +9,7 @@ The project's docstrings are written to be read as they stand, with few marks:
     `code` **loud** *new term* arXiv:1706.03762 https://... minigrad/tape.py
 
 In formulas x^2 is a power, and q_i has an index. Both are raised or lowered. Where the
-lines of a formula stand in columns, they keep the room of their characters.
+lines of a formula stand in columns, a word keeps the room of its characters.
 """
 
 import ast
@@ -53,6 +53,7 @@ SPAN = re.compile(
     r"|(?P<path>(?:[\w.]+/)*\w+\.(?:py|md)\b)"
 )
 POWER = re.compile(r"\^(?:\(([^()]*)\)|(-?\w+))")
+WORD = re.compile(r"(?:\^\([^()]*\)|\S)+")
 INDEX = re.compile(r"(?<![A-Za-z0-9])(d?[A-Za-z]|sum|max|log)_([a-z0-9]|[ij]{2})(?!\w)")
 
 
@@ -190,42 +191,43 @@ def has_columns(lines: Sequence[str]) -> bool:
     return len(lines) > 1 and any("  " in line for line in lines)
 
 
-def formula_html(text: str, in_columns: bool = True) -> str:
+def formula_html(text: str) -> str:
     """A formula in HTML, its powers raised and its indices lowered.
 
-    In columns, a raised or lowered piece is as wide as the characters that it is for,
-    so that nothing below it moves.
-
-    >>> formula_html("x_i^2", in_columns=False)
-    'x<sub>i</sub><sup>2</sup>'
-    >>> formula_html("K^T")
-    'K<sup style="--width:2">T</sup>'
-    >>> formula_html("e^(x_i - m)", in_columns=False)
+    >>> formula_html("x_i^2 < K^T")
+    'x<sub>i</sub><sup>2</sup> &lt; K<sup>T</sup>'
+    >>> formula_html("e^(x_i - m)")
     'e<sup>x<sub>i</sub> − m</sup>'
     """
-
     pieces: list[str] = []
     end = 0
     for power in POWER.finditer(text):
         exponent = power[1] if power[1] is not None else power[2]
-        raised = formula_html(exponent.replace("-", "−"), in_columns=False)
-        pieces.append(_lowered(text[end : power.start()], in_columns))
-        pieces.append(_tag("sup", raised, len(power[0]) if in_columns else None))
+        pieces.append(_lowered(text[end : power.start()]))
+        pieces.append(f"<sup>{formula_html(exponent.replace('-', '−'))}</sup>")
         end = power.end()
-    return "".join([*pieces, _lowered(text[end:], in_columns)])
+    return "".join([*pieces, _lowered(text[end:])])
 
 
-def _lowered(text: str, in_columns: bool) -> str:
+def _lowered(text: str) -> str:
     """A piece of a formula without powers, its indices lowered."""
-
-    def index(match: re.Match[str]) -> str:
-        room = len(match[2]) + 1 if in_columns else None
-        return match[1] + _tag("sub", match[2], room)
-
-    return INDEX.sub(index, html.escape(text, quote=False))
+    return INDEX.sub(r"\1<sub>\2</sub>", html.escape(text, quote=False))
 
 
-def _tag(name: str, shown: str, room: int | None) -> str:
-    """A raised or lowered piece. room: the characters that it is as wide as, if any."""
-    style = "" if room is None else f' style="--width:{room}"'
-    return f"<{name}{style}>{shown}</{name}>"
+def columns_html(text: str) -> str:
+    """The same for lines in columns.
+
+    A word with raised or lowered pieces is as wide as its characters, so that nothing
+    moves that stands behind it.
+
+    >>> columns_html("K^T  V")
+    '<span style="--width:3">K<sup>T</sup></span>  V'
+    """
+
+    def word_html(match: re.Match[str]) -> str:
+        shown = formula_html(match[0])
+        if shown == html.escape(match[0], quote=False):
+            return shown
+        return f'<span style="--width:{len(match[0])}">{shown}</span>'
+
+    return WORD.sub(word_html, text)
