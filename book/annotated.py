@@ -21,7 +21,7 @@ from sphinx.parsers import Parser
 from book.graph import page_of, read_imports
 from book.names import Target, names_of_the_project
 from book.order import chapters_of_the_book
-from book.prose import Block, formula_html, read_prose, read_spans
+from book.prose import Block, columns_html, formula_html, has_columns, read_prose, read_spans
 from book.rows import Part, Row, read_file
 from examples.exercises.catalogue import CATALOGUE, Exercise
 
@@ -33,6 +33,9 @@ PLACES = {
     for number, file in enumerate(chapter.files, 1)
 }
 EXERCISES = {f"examples/exercises/problems/{entry.name}": entry for entry in CATALOGUE}
+NEIGHBOURS = 8
+"""So many links to neighbours are shown beside the head of a file."""
+
 CHAIN = re.compile(
     r'(?<!<span class="o">\.</span>)'
     r'<span class="(?:n|nb|nd|nn|bp)">@?[\w.]+</span>'
@@ -89,8 +92,11 @@ class Page:
         """The node of a block."""
         text = "\n".join(block.lines)
         if block.kind == "formula":
-            shown = formula_html(text)
-            return nodes.raw("", f'<pre class="formula">{shown}</pre>', format="html")
+            if has_columns(block.lines):
+                shown = f'<pre class="formula">{columns_html(text)}</pre>'
+            else:
+                shown = f'<pre class="formula wraps">{formula_html(text)}</pre>'
+            return nodes.raw("", shown, format="html")
         if block.kind in ("example", "code"):
             language = "pycon" if block.kind == "example" else "python"
             return nodes.literal_block(text, text, language=language, force=True)
@@ -122,9 +128,10 @@ class Page:
             return nodes.strong(text, "", *self.spans(text))
         if kind == "emphasis":
             return nodes.emphasis(text, text)
-        if formula_html(text) == html.escape(text, quote=False):
+        shown = formula_html(text)
+        if shown == html.escape(text, quote=False):
             return nodes.Text(text)
-        return nodes.raw("", formula_html(text, in_columns=False), format="html")
+        return nodes.raw("", shown, format="html")
 
     # --- code ---
 
@@ -217,8 +224,8 @@ class Page:
             )
         ]
         users = [user for user, modules in IMPORTS.items() if self.module in modules]
-        shown += self._modules("uses", IMPORTS.get(self.module, []))
-        return shown + self._modules("used by", users)
+        shown += self._neighbours("uses", IMPORTS.get(self.module, []))
+        return shown + self._neighbours("used by", users)
 
     def task(self, exercise: Exercise) -> list[nodes.Node]:
         """Beside an exercise: what to read, and how an answer is checked."""
@@ -230,17 +237,32 @@ class Page:
         shown: list[nodes.Node] = [nodes.paragraph("", "", *self.spans(line)) for line in lines]
         return [*shown, nodes.literal_block(command, command, language="sh")]
 
-    def _modules(self, relation: str, modules: list[str]) -> list[nodes.Node]:
-        """A line with the modules to which this one has a relation."""
-        paragraph = nodes.paragraph("", "", nodes.strong("", relation))
+    def _neighbours(self, relation: str, modules: list[str]) -> list[nodes.Node]:
+        """The modules to which this one has a relation. A long list is folded up."""
         order = list(PLACES)
         pages = sorted({page_of(module) for module in modules} & set(order), key=order.index)
+        if not pages:
+            return []
+        paragraph = nodes.paragraph("", "", nodes.strong("", relation))
+        paragraph += self._links(pages[:NEIGHBOURS])
+        rest = pages[NEIGHBOURS:]
+        if not rest:
+            return [paragraph]
+        return [
+            paragraph,
+            nodes.raw("", f"<details><summary>{len(rest)} more</summary>", format="html"),
+            nodes.paragraph("", "", *self._links(rest)),
+            nodes.raw("", "</details>", format="html"),
+        ]
+
+    def _links(self, pages: list[str]) -> list[nodes.Node]:
+        """Links to pages, under their short names."""
+        links: list[nodes.Node] = []
         top = f"{self.docname.partition('/')[0]}/"
         for page in pages:
-            paragraph += nodes.Text(" ")
-            shown = page.removesuffix("/__init__").removeprefix(top)
-            paragraph += _linked(nodes.Text(shown), self.address(page))
-        return [paragraph] if pages else []
+            name = page.removesuffix("/__init__").removeprefix(top)
+            links += [nodes.Text(" "), _linked(nodes.Text(name), self.address(page))]
+        return links
 
 
 def _linked(node: nodes.Node, address: str | None) -> nodes.Node:

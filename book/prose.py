@@ -8,13 +8,14 @@ The project's docstrings are written to be read as they stand, with few marks:
         indented text     a formula or a table, or code if Python can read it
     `code` **loud** *new term* arXiv:1706.03762 https://... minigrad/tape.py
 
-In formulas x^2 is a power, and q_i has an index. Both are raised or lowered, and keep
-the room of their characters: formulas stand in columns.
+In formulas x^2 is a power, and q_i has an index. Both are raised or lowered. Where the
+lines of a formula stand in columns, a word keeps the room of its characters.
 """
 
 import ast
 import html
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -40,15 +41,19 @@ JOINED = ("items", "numbered", "indented", "example")
 
 ITEM = re.compile(r"(?:-|\d+\.) +(.*)")
 COLUMNS = re.compile(r"\S {3,}\S")
+SENTENCE = re.compile(r"[A-Za-z]{3,} [A-Za-z]{2,}|[A-Za-z]{2,} [A-Za-z]{3,}|[.,:;]$")
+"""Two words in a row, or a stop at the end of a line: no equation has them."""
+
 SPAN = re.compile(
     r"`(?P<code>[^`\n]+)`"
     r"|\*\*(?P<strong>\S(?:[^*]*\S)?)\*\*"
-    r"|(?<![\w*])\*(?P<emphasis>[A-Za-z](?:[^*]*\w)?)\*(?!\w)"
+    r"|(?<![\w*])\*(?P<emphasis>[A-Za-z](?:[^*]*[\w.?!])?)\*(?!\w)"
     r"|(?P<paper>arXiv:\d{4}\.\d{4,5})"
     r"|(?P<link>https?://[^\s)>]+[^\s)>.,;])"
     r"|(?P<path>(?:[\w.]+/)*\w+\.(?:py|md)\b)"
 )
 POWER = re.compile(r"\^(?:\(([^()]*)\)|(-?\w+))")
+WORD = re.compile(r"(?:\^\([^()]*\)|\S)+")
 INDEX = re.compile(r"(?<![A-Za-z0-9])(d?[A-Za-z]|sum|max|log)_([a-z0-9]|[ij]{2})(?!\w)")
 
 
@@ -78,9 +83,10 @@ def _groups(lines: list[str]) -> list[list[str]]:
     """The lines of a chunk, cut where its kind changes."""
     if _is_table(lines[0]):
         return [lines]
-    groups: list[list[str]] = []
+    equations = _leading_equations(lines)
+    groups = [[f"    {line}" for line in lines[:equations]]] if equations else []
     kind = ""
-    for line in lines:
+    for line in lines[equations:]:
         if line.startswith(">>>"):
             new = "example"
         elif kind == "example":
@@ -96,6 +102,20 @@ def _groups(lines: list[str]) -> list[list[str]]:
         groups[-1].append(line)
         kind = new
     return groups
+
+
+def _leading_equations(lines: list[str]) -> int:
+    """How many lines of a comment are equations, above a sentence or alone.
+
+    One equation alone stands on a line in any case, and so does an indented formula.
+    """
+    count = 0
+    if lines[0].startswith(" "):
+        return count
+    while count < len(lines) and " = " in lines[count] and not SENTENCE.search(lines[count]):
+        count += 1
+    has_sentence = count < len(lines) and lines[count][0].isupper()
+    return count if has_sentence or count == len(lines) > 1 else 0
 
 
 def _block(lines: list[str]) -> Block:
@@ -162,29 +182,52 @@ Span(kind='text', text=': e^x.')]
     return [*spans, Span("text", paragraph[end:])] if end < len(paragraph) else spans
 
 
-def formula_html(text: str, in_columns: bool = True) -> str:
+def has_columns(lines: Sequence[str]) -> bool:
+    """Whether the lines of a formula are aligned with spaces below each other.
+
+    >>> has_columns(["y    = a x", "dy/dx = a"]), has_columns(["y = a x"])
+    (True, False)
+    """
+    return len(lines) > 1 and any("  " in line for line in lines)
+
+
+def formula_html(text: str) -> str:
     """A formula in HTML, its powers raised and its indices lowered.
 
-    In columns, a raised or lowered piece is as wide as the characters that it is for,
-    so that nothing below it moves.
+    >>> formula_html("x_i^2 < K^T")
+    'x<sub>i</sub><sup>2</sup> &lt; K<sup>T</sup>'
+    >>> formula_html("e^(x_i - m)")
+    'e<sup>x<sub>i</sub> − m</sup>'
+    """
+    pieces: list[str] = []
+    end = 0
+    for power in POWER.finditer(text):
+        exponent = power[1] if power[1] is not None else power[2]
+        pieces.append(_lowered(text[end : power.start()]))
+        pieces.append(f"<sup>{formula_html(exponent.replace('-', '−'))}</sup>")
+        end = power.end()
+    return "".join([*pieces, _lowered(text[end:])])
 
-    >>> formula_html("x_i^2", in_columns=False)
-    'x<sub>i</sub><sup>2</sup>'
-    >>> formula_html("K^T")
-    'K<sup style="--width:2">T</sup>'
+
+def _lowered(text: str) -> str:
+    """A piece of a formula without powers, its indices lowered."""
+    return INDEX.sub(r"\1<sub>\2</sub>", html.escape(text, quote=False))
+
+
+def columns_html(text: str) -> str:
+    """The same for lines in columns.
+
+    A word with raised or lowered pieces is as wide as its characters, so that nothing
+    moves that stands behind it.
+
+    >>> columns_html("K^T  V")
+    '<span style="--width:3">K<sup>T</sup></span>  V'
     """
 
-    def tag(name: str, shown: str, width: int) -> str:
-        room = f' style="--width:{width}"' if in_columns else ""
-        return f"<{name}{room}>{shown}</{name}>"
+    def word_html(match: re.Match[str]) -> str:
+        shown = formula_html(match[0])
+        if shown == html.escape(match[0], quote=False):
+            return shown
+        return f'<span style="--width:{len(match[0])}">{shown}</span>'
 
-    def power(match: re.Match[str]) -> str:
-        shown = match[1] if match[1] is not None else match[2]
-        width = len(html.unescape(match[0]))
-        return tag("sup", shown.replace("-", "−"), width)
-
-    def index(match: re.Match[str]) -> str:
-        return match[1] + tag("sub", match[2], len(match[2]) + 1)
-
-    escaped = html.escape(text, quote=False)
-    return POWER.sub(power, INDEX.sub(index, escaped))
+    return WORD.sub(word_html, text)

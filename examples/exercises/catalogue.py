@@ -27,7 +27,7 @@ MEASURING = "How good is a model?"
 TRAINING = "A loss becomes a step, and steps become a run"
 
 # Here `read` holds the whole answer: it is for afterwards.
-HOLDS_THE_ANSWER = ("unbroadcast", "adamw", "shards", "zero_shot")
+HOLDS_THE_ANSWER = ("unbroadcast", "adamw", "clip_norm", "shards", "zero_shot")
 
 
 class Exercise(NamedTuple):
@@ -69,7 +69,7 @@ def _catalogue() -> tuple[Exercise, ...]:
         (OPTIMIZING, "adamw", "one step of AdamW",
          "minigrad/plain_adamw.py", optimizing.check_adamw),
         (OPTIMIZING, "clip_norm", "shorten a gradient that is too long",
-         "minigrad/optim.py", optimizing.check_clip_norm),
+         "minigrad/clipping.py", optimizing.check_clip_norm),
         (CHECKING, "central", "measure a gradient by central differences",
          "minigrad/checking/numeric.py", checking.check_central),
         (CHECKING, "complex_step", "measure a slope by a complex step",

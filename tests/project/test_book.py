@@ -12,7 +12,7 @@ from book import __main__ as program
 from book.drawing import Stop, draw_map
 from book.names import Names
 from book.order import chapters_of_the_book
-from book.prose import formula_html, read_prose, read_spans
+from book.prose import columns_html, formula_html, has_columns, read_prose, read_spans
 from book.rows import Part, Row, docstring_lines, own_line_comments, read_file
 from book.steps import run_step
 
@@ -118,6 +118,11 @@ def test_text_stands_beside_what_it_explains():
         ("1. one\n2. two", ["numbered"]),
         (">>> 1 + 1\n2", ["example"]),
         ("name        what it is\nother       what that is", ["formula"]),
+        ("h = x / y\nIt is small.", ["formula", "paragraph"]),
+        ("h = x / y\ng = y / x", ["formula"]),
+        ("h = x / y", ["paragraph"]),
+        ("the length is p = 2 and\nNothing else.", ["paragraph"]),
+        ("p = 2, the sum of all\nvalues.", ["paragraph"]),
         ("", []),
     ],
 )
@@ -130,6 +135,8 @@ def test_the_kinds_of_text(text, kinds):
     [
         ("see `mg.exp`.", "code", "mg.exp"),
         ("a *new term* here", "emphasis", "new term"),
+        ("*The bias.* A batch", "emphasis", "The bias."),
+        ("*How fast?* A rate", "emphasis", "How fast?"),
         ("**loud** text", "strong", "loud"),
         ("arXiv:1706.03762, section 3", "paper", "arXiv:1706.03762"),
         ("(minigrad/plain.py)", "path", "minigrad/plain.py"),
@@ -149,18 +156,49 @@ def test_a_product_is_no_emphasis():
 @pytest.mark.parametrize(
     ("formula", "shown"),
     [
-        ("x^2", 'x<sup style="--width:2">2</sup>'),
-        ("e^-x", 'e<sup style="--width:3">−x</sup>'),
-        ("q_i . k_j", 'q<sub style="--width:2">i</sub> . k<sub style="--width:2">j</sub>'),
-        ("e^(a < b)", 'e<sup style="--width:8">a &lt; b</sup>'),
+        ("x^2", "x<sup>2</sup>"),
+        ("e^-x", "e<sup>−x</sup>"),
+        ("q_i . k_j", "q<sub>i</sub> . k<sub>j</sub>"),
+        ("e^(a < b)", "e<sup>a &lt; b</sup>"),
+        ("e^x_i", "e<sup>x<sub>i</sub></sup>"),
+        ("e^(x_i - m)", "e<sup>x<sub>i</sub> − m</sup>"),
+        ("W^(-1/2)", "W<sup>−1/2</sup>"),
         ("dropout_mask", "dropout_mask"),
     ],
 )
-def test_formulas_are_raised_and_lowered_and_keep_their_columns(formula, shown):
+def test_formulas_are_raised_and_lowered(formula, shown):
     assert formula_html(formula) == shown
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("x^2", ["x^2"]),
+        ("e^-x  ", ["e^-x"]),
+        ("q_i . k_j", ["q_i", "k_j"]),
+        ("f(S_ij) - 1", ["f(S_ij)"]),
+        ("y  e^(a < b)  z", ["e^(a < b)"]),
+        ("a < b  dropout_mask", []),
+    ],
+)
+def test_words_of_formulas_keep_their_columns(formula, words):
+    shown = columns_html(formula)
     widths = [int(width) for width in re.findall(r"width:(\d+)", shown)]
-    pieces = re.findall(r"\^\([^)]*\)|\^-?\w+|_\w", formula) if widths else []
-    assert widths == [len(piece) for piece in pieces]
+    assert widths == [len(word) for word in words]
+    assert re.sub(r'<span style="--width:\d+">|</span>', "", shown) == formula_html(formula)
+
+
+@pytest.mark.parametrize(
+    ("lines", "stand"),
+    [
+        (["y    = a x", "dy/dx = a"], True),
+        (["y = a x", "  + b"], True),
+        (["y = a x", "z = b x"], False),
+        (["y = a x        for all x"], False),
+    ],
+)
+def test_lines_with_several_spaces_stand_in_columns(lines, stand):
+    assert has_columns(lines) is stand
 
 
 # --- names, order, map ---

@@ -46,9 +46,9 @@ def _from_the_left(word: Word, pair: Pair, most: int | None = None, step: int = 
 
 
 def _from_the_right(word: Word, pair: Pair) -> Word:
-    return _from_the_left(word[::-1], pair[::-1])[::-1] if pair[0] == pair[1] else (
-        _from_the_left(word, pair)
-    )  # fmt: skip
+    if pair[0] != pair[1]:
+        return _from_the_left(word, pair)  # its places do not overlap
+    return _from_the_left(word[::-1], pair)[::-1]
 
 
 def _as_text(word: Word, pair: Pair) -> Word:
