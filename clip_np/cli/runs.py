@@ -22,7 +22,7 @@ from clip_np.cli.launch import join_launch
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE
+from clip_np.data import IMAGE_SIZE, Augmentation
 from clip_np.encoders import PRESETS
 from clip_np.files import FileError, file_errors, shown
 from clip_np.training import (
@@ -53,7 +53,10 @@ NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights", "init", "freeze", "layer_decay", "frozen_dtype",
 )  # fmt: skip
-RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift", "zoom")
+RISKY_OPTIONS = (
+    *("batch_size", "learning_rate", "warmup", "weight_decay", "label_smoothing", "augment"),
+    *(field.name for field in dataclasses.fields(Augmentation)),
+)
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
