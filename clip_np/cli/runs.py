@@ -140,19 +140,23 @@ def _new_run(
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    chosen = options_of_new_run(task.settings, options)
+    chosen = options_of_new_run(task.settings, options, pairs=len(task.train))
     return Trainer(task, chosen, files, comm=comm)
 
 
-def options_of_new_run(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> TrainingOptions:
+def options_of_new_run(
+    settings: Mapping[str, Any], choices: Mapping[str, Any], pairs: int | None = None
+) -> TrainingOptions:
     """The options of a run of a task with these settings, on this machine.
+
+    pairs is as in `choose_processes`.
 
     >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}).processes  # a short run
     1
     """
     options = TrainingOptions.of(settings, **choices)
     if options.processes is None:
-        options = dataclasses.replace(options, processes=choose_processes(options))
+        options = dataclasses.replace(options, processes=choose_processes(options, pairs))
     return options
 
 
