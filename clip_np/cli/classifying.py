@@ -78,11 +78,13 @@ def measure_naming(
     classes = _class_list(arguments, pairs)
     templates = _templates(arguments, pairs)
     train_pairs = _pairs_to_learn_from(pairs) if arguments.probe else None
-    test = _labelled(model, preprocess, pairs.test, classes, pairs.skip_bad, comm)
+    test = _labelled(model, preprocess, pairs.test, classes, skip_bad=pairs.skip_bad, comm=comm)
     train = None
     if train_pairs is not None:
-        train = _labelled(model, preprocess, train_pairs, classes, pairs.skip_bad, comm)
-    classifier = zero_shot_classifier(model, tokenizer, classes.names, templates, comm)  # (E, C)
+        train = _labelled(
+            model, preprocess, train_pairs, classes, skip_bad=pairs.skip_bad, comm=comm
+        )
+    classifier = zero_shot_classifier(model, tokenizer, classes.names, templates, comm=comm)
     if is_follower(comm):
         return {}
     scores = test.features @ classifier  # (N, C)
@@ -160,7 +162,7 @@ def _labelled(
             both = " and ".join(repr(classes.names[numbers[twin]]) for twin in (first, row))
             raise DataError(f"{name} has two labels, {both}: leave one of its rows out")
     features, readable = embed_readable(
-        model, preprocess, pairs.select(list(row_of.values())), skip_bad, comm
+        model, preprocess, pairs.select(list(row_of.values())), skip_bad=skip_bad, comm=comm
     )
     return LabelledImages(features, numbers[[row_of[name] for name in readable.names]])
 

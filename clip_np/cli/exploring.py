@@ -44,7 +44,12 @@ def explore_command(arguments: argparse.Namespace) -> dict[str, Any]:
     test = _test_pairs(arguments, opened)
     count = DEFAULT_IMAGES if arguments.images is None else arguments.images
     exploration = explore(
-        opened.model, opened.preprocess, opened.tokenizer, test.pairs, count, test.skip_bad
+        model=opened.model,
+        preprocess=opened.preprocess,
+        tokenizer=opened.tokenizer,
+        pairs=test.pairs,
+        count=count,
+        skip_bad=test.skip_bad,
     )
     images, captions = exploration.cosines.shape
     path = explorer_page(

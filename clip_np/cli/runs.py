@@ -22,7 +22,7 @@ from clip_np.cli.launch import join_launch
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
-from clip_np.data import IMAGE_SIZE
+from clip_np.data import IMAGE_SIZE, Augmentation
 from clip_np.encoders import PRESETS
 from clip_np.files import FileError, file_errors, shown
 from clip_np.training import (
@@ -53,7 +53,10 @@ NEW_RUN_OPTIONS = (
     *DATA_OPTIONS, "test", "preset", "vocab_size", "loss", "seed", "name", "out",
     "vision", "text", "text_weights", "init", "freeze", "layer_decay", "frozen_dtype",
 )  # fmt: skip
-RISKY_OPTIONS = ("batch_size", "learning_rate", "warmup", "weight_decay", "shift", "zoom")
+RISKY_OPTIONS = (
+    *("batch_size", "learning_rate", "warmup", "weight_decay", "label_smoothing", "augment"),
+    *(field.name for field in dataclasses.fields(Augmentation)),
+)
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
 SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
@@ -137,19 +140,23 @@ def _new_run(
     task = _open_data(arguments)
     if task.train is None:
         raise ValueError(f"{arguments.data}: holds a test split only, nothing to train on")
-    chosen = options_of_new_run(task.settings, options)
+    chosen = options_of_new_run(task.settings, options, pairs=len(task.train))
     return Trainer(task, chosen, files, comm=comm)
 
 
-def options_of_new_run(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> TrainingOptions:
+def options_of_new_run(
+    settings: Mapping[str, Any], choices: Mapping[str, Any], pairs: int | None = None
+) -> TrainingOptions:
     """The options of a run of a task with these settings, on this machine.
+
+    pairs is as in `choose_processes`.
 
     >>> options_of_new_run({"vision": "resnet"}, {"steps": 5}).processes  # a short run
     1
     """
     options = TrainingOptions.of(settings, **choices)
     if options.processes is None:
-        options = dataclasses.replace(options, processes=choose_processes(options))
+        options = dataclasses.replace(options, processes=choose_processes(options, pairs))
     return options
 
 

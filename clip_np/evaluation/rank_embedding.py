@@ -52,7 +52,7 @@ class ConnectedRank(Protocol):
     - ranks_here: how many of them share the cores of this machine.
     - broadcast(value): rank 0's value, everywhere. With patient, no deadline holds.
     - all_gather(rows): the arrays of all ranks, in their order. Their lengths may
-      differ. They are to be read until the next call but one.
+      differ. They are to be read only until this rank's next call.
     """
 
     rank: int
@@ -181,7 +181,7 @@ def gather_results(
     problems = [str(result) if isinstance(result, DataError) else None for result in own]
     text = np.frombuffer(json.dumps(problems).encode("utf-8"), np.uint8)
     pieces = comm.all_gather(np.array(readable, np.float32).reshape(-1, width))
+    features = iter(np.concatenate(pieces))  # a copy, before the next exchange
     texts = comm.all_gather(text)
-    features = iter(np.concatenate(pieces))
     everybodys = [problem for piece in texts for problem in json.loads(piece.tobytes())]
     return [next(features) if problem is None else DataError(problem) for problem in everybodys]

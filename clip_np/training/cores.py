@@ -38,8 +38,11 @@ LONG_SECONDS = 20.0
 """In a shorter run, processes save less time than it takes to start them."""
 
 
-def choose_processes(options: TrainingOptions) -> int:
+def choose_processes(options: TrainingOptions, pairs: int | None = None) -> int:
     """How many processes a training on this machine should use.
+
+    pairs is how many there are to train on. A batch has no more, and None means enough
+    for a whole one.
 
     >>> choose_processes(TrainingOptions(preset="ViT-B/32", batch_size=64))
     1
@@ -52,9 +55,11 @@ def choose_processes(options: TrainingOptions) -> int:
         return 1
     is_long = (options.steps or 0) >= LONG_STEPS or (options.seconds or 0.0) >= LONG_SECONDS
     config = choose_encoders(options.preset, vision=options.vision, text=options.text)
-    if not is_long or options.batch_size * activation_size(config) > SMALL_ARRAY:
+    batch_size = options.batch_size if pairs is None else min(options.batch_size, pairs)
+    if not is_long or batch_size * activation_size(config) > SMALL_ARRAY:
         return 1
-    return min(available_cores(), options.batch_size)  # a process without a sample is idle
+    # A process without a sample is idle, and with batch norms it is refused.
+    return min(available_cores(), batch_size)
 
 
 def activation_size(config: CLIPConfig) -> int:

@@ -137,11 +137,11 @@ def memory_need(
         0 if is_frozen(encoder) else sum(parameter.size for parameter in encoder.parameters())
         for encoder in model.encoders.values()
     ]
-    # With one piece, each encoder is in one thread. Otherwise the gradients of every
-    # thread but one wait until they are added up.
-    gradients = learning + (workers - 1) * max(sizes) * (shards > 1)
+    gradients = learning  # with one piece, each encoder is in one thread
     if recomputed:
         gradients = max(learning, _gathered_gradients(sizes, workers))
+    elif shards > 1:  # those of every thread but one wait until they are added up
+        gradients += (workers - 1) * max(sizes)
     batch_bytes = batch_size * 3 * size**2 * FLOAT_BYTES
     return MemoryNeed(
         weights=sum(_stored_bytes(parameter) for parameter in parameters),

@@ -65,12 +65,13 @@ class MpiTeam:
         steps: tuple[int, int],
     ) -> None:
         """Tell the others what to do. ValueError if that cannot be done together."""
-        if options.batch_size < comm.size:
-            raise ValueError(
-                f"`batch_size` {options.batch_size} is too small for {comm.size} ranks: "
-                "each needs a row of its own"
-            )
         assert task.train is not None  # a training has pairs
+        batch_size = min(options.batch_size, len(task.train))
+        if batch_size < comm.size:
+            raise ValueError(
+                f"`batch_size` {options.batch_size} and {len(task.train)} pairs are too few for "
+                f"{comm.size} ranks: each needs a row of its own"
+            )
         self.step = step
         self.comm = comm
         start = Start(

@@ -67,6 +67,9 @@ NEW_MODEL_RATE = 2e-3
 MODEL_BRINGS = {"preset": "its sizes", "vision": "its image encoder"}
 """Options that have no place beside `init`, and what the model has in their place."""
 
+NEW_MODEL_SETTINGS = {*MODEL_BRINGS, "text", "learning_rate", "label_smoothing"}
+"""Settings of a task that suit a model that is new, and not one that goes on."""
+
 BACKEND_HELP = "numpy (the default), or cupy or cupy:1 for a GPU"
 
 LARGEST_ZOOM = 10.0
@@ -116,6 +119,18 @@ def _can_use(vision: str | None, choices: Mapping[str, Any]) -> bool:
         return False
     preset = choices.get("preset")
     return preset not in PRESETS or has_vision_encoder(preset, vision)
+
+
+def _settings_to_drop(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> set[str]:
+    """Which settings of a task do not go with the caller's choices; see `of`."""
+    dropped: set[str] = set()
+    if choices.get("init") is not None:
+        dropped |= NEW_MODEL_SETTINGS
+    if choices.get("loss", "clip") != "clip":
+        dropped.add("label_smoothing")
+    if not _can_use(settings.get("vision"), choices):
+        dropped.add("vision")
+    return dropped
 
 
 @dataclass(frozen=True)
@@ -322,10 +337,10 @@ class TrainingOptions:
 
         A preset that is chosen brings its recipe. Choosing one of steps and seconds
         drops the other: both are limits, and the new one is meant to count. Choosing
-        `init` drops the task's preset and learning rate, which are for new models. The
-        vision encoder of the settings gives way to the preset's where it cannot be
-        used: if a chosen preset has none of that kind, or if there are several shards,
-        which a ResNet does not allow.
+        `init` drops the settings that are for new models: NEW_MODEL_SETTINGS. Choosing
+        another loss drops the label smoothing. The vision encoder of the settings gives
+        way to the preset's where it cannot be used: if a chosen preset has none of that
+        kind, or if there are several shards, which a ResNet does not allow.
 
         >>> options = TrainingOptions.of({"seconds": 240.0, "steps": None}, steps=7)
         >>> options.steps, options.seconds
@@ -337,17 +352,13 @@ class TrainingOptions:
             for name, brought in MODEL_BRINGS.items():
                 if choices.get(name) is not None:
                     raise ValueError(f"`init` brings {brought}: leave `{name}` out")
-            for_new_models = {*MODEL_BRINGS, "text", "learning_rate", "label_smoothing"}
-            settings = {name: settings[name] for name in settings.keys() - for_new_models}
         recipe = RECIPES.get(choices.get("preset", ""), {})
         unknown = settings.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"no such options of a training: {shown(sorted(unknown))}")
-        if choices.get("loss", "clip") != "clip":
-            settings = {name: settings[name] for name in settings.keys() - {"label_smoothing"}}
-        if not _can_use(settings.get("vision"), choices):
-            settings = {name: settings[name] for name in settings.keys() - {"vision"}}
+        dropped = _settings_to_drop(settings, choices)
+        kept = {name: settings[name] for name in settings.keys() - dropped}
         limits = {}
         if "steps" in choices or "seconds" in choices:
             limits = {"steps": None, "seconds": None}
-        return cls(**{**settings, **recipe, **limits, **choices})
+        return cls(**{**kept, **recipe, **limits, **choices})

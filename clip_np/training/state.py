@@ -91,7 +91,8 @@ class RunState:
 def training_loss(model: CLIP, options: TrainingOptions) -> Loss:
     """The loss that the steps of a run make small, with its label smoothing.
 
-    The held-out pairs are measured without smoothing, so that runs can be compared.
+    The held-out pairs are measured without smoothing (`loss_for`), so that runs can be
+    compared.
 
     >>> import numpy as np
     >>> from clip_np import PRESETS
@@ -100,7 +101,9 @@ def training_loss(model: CLIP, options: TrainingOptions) -> Loss:
     0.1
     """
     if options.label_smoothing:
-        return ContrastiveLoss(model.logit_scale, options.label_smoothing)
+        return ContrastiveLoss(
+            logit_scale=model.logit_scale, label_smoothing=options.label_smoothing
+        )
     return loss_for(model, options.loss)
 
 

@@ -85,7 +85,7 @@ class StepParts(NamedTuple):
     shards: int
     workers: int | None
     max_norm: float | None
-    precision: str = "float32"
+    precision: str
 
     def step(self, comm: Communicator) -> "TrainingStep":
         """The training step, as the rank of `comm`."""

@@ -11,7 +11,8 @@ each has a usual cause:
 - *The model waits for its images.* It computes less than it could.
 - *The training pairs are learned by heart.* The loss of pairs that are held out is
   above that of guessing, or has risen far above its minimum, while the loss of the
-  training pairs falls.
+  training pairs falls. (Label smoothing counts in the training loss only. It keeps that
+  above 0, but a share of 0.2 or less lets it fall below half of the loss of guessing.)
 - *There is nothing to tell apart.* In batches of one pair, or of one caption, the loss
   is ln 1 = 0 whatever the model does. That is no success.
 

@@ -35,9 +35,17 @@ from clip_np.evaluation.run_pages import Chart
 from clip_np.files import File, replace_file, shown
 
 SCRIPTS = (
-    *("elements.js", "choice.js", "matrix.js", "nearest.js", "map.js"),
-    *("attention.js", "words.js", "curves.js"),
+    "elements.js",
+    "choice.js",
+    "matrix.js",
+    "nearest.js",
+    "map.js",
+    "attention.js",
+    "words.js",
+    "curves.js",
 )
+"""They run in this order: later ones use what earlier ones have made."""
+
 DIGITS = 4  # of a cosine or a coordinate, behind the point
 MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # as JSON may write them
 POLICY = (

@@ -56,11 +56,11 @@ def principal_plane(images: np.ndarray, captions: np.ndarray, centre_both: bool)
     array([-1., -1.])
     """
     images, captions = images.astype(np.float64), captions.astype(np.float64)
-    both = np.concatenate([images, captions])  # (N + K, E)
     if centre_both:
-        rows = np.concatenate([images - images.mean(axis=0), captions - captions.mean(axis=0)])
-    else:
-        rows = both - both.mean(axis=0)  # (N + K, E)
+        images = images - images.mean(axis=0)  # (N, E)
+        captions = captions - captions.mean(axis=0)  # (K, E)
+    rows = np.concatenate([images, captions])  # (N + K, E)
+    rows -= rows.mean(axis=0)  # which is 0 already with centre_both
     _, lengths, directions = np.linalg.svd(rows, full_matrices=False)
     points = np.zeros((len(rows), AXES))
     points[:, : len(directions[:AXES])] = rows @ directions[:AXES].T

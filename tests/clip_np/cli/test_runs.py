@@ -322,8 +322,10 @@ def test_a_run_is_kept_before_options_change_it(capsys, few_test_shapes, no_pict
     output, _ = run(
         *(capsys, "train", "--resume", "here", "--steps", 30, "--learning-rate", 30.0),
         *("--batch-size", 16),  # as it was
+        *("--label-smoothing", 0.1, "--word-dropout", 0.1),
     )
-    assert "before --learning-rate changes the run, it is kept in here/earlier.1" in output
+    flags = "--learning-rate, --label-smoothing, --word-dropout"
+    assert f"before {flags} changes the run, it is kept in here/earlier.1" in output
     assert pathlib.Path("here", CHECKPOINT).read_bytes() != good
     assert pathlib.Path("here", "earlier.1", CHECKPOINT).read_bytes() == good
     output, _ = run(capsys, "train", "--resume", "here/earlier.1", "--steps", 14, "--json")

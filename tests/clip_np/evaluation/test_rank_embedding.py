@@ -33,10 +33,33 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(rank_embedding, "cores_of", lambda comm: available_cores())
 
 
+class ForgetfulRank:
+    """A rank whose arrays from the others are gone at its next call, as may happen."""
+
+    def __init__(self, comm):
+        self.rank, self.size, self.ranks_here = comm.rank, comm.size, comm.ranks_here
+        self._comm = comm
+        self._gathered = []
+
+    def broadcast(self, value=None, patient=False):
+        self._forget()
+        return self._comm.broadcast(value, patient)
+
+    def all_gather(self, rows):
+        self._forget()
+        self._gathered = [piece.copy() for piece in self._comm.all_gather(rows)]
+        return self._gathered
+
+    def _forget(self):
+        for piece in self._gathered:
+            piece[...] = 0
+
+
 def embed_over(size, index, sources, model, preprocess):
     """The index that `size` ranks build."""
 
     def work(comm):
+        comm = ForgetfulRank(comm)
         if comm.rank > 0:
             return help_to_embed(comm, model, preprocess)
         return build_index(index, sources, model, preprocess, "run", comm=comm)

@@ -20,3 +20,9 @@ LONG = {"preset": "tiny", "backend": "numpy", "steps": 1000, "batch_size": 16}
 def test_small_arrays_and_long_runs_use_processes(monkeypatch, cores_here, changes, expected):
     monkeypatch.setattr(cores, "available_cores", lambda: cores_here)
     assert choose_processes(TrainingOptions(**{**LONG, **changes})) == expected
+
+
+@pytest.mark.parametrize("pairs, expected", [(3, 3), (16, 4)])
+def test_no_more_processes_than_pairs(monkeypatch, pairs, expected):
+    monkeypatch.setattr(cores, "available_cores", lambda: 4)
+    assert choose_processes(TrainingOptions(**LONG), pairs) == expected

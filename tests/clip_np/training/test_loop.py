@@ -57,6 +57,13 @@ def test_every_weight_moves(task, tmp_path):
         assert moved.mean() > 0.5 or name == "text.token_embedding.weight", name
 
 
+def test_steps_have_label_smoothing_and_the_validation_has_none(task, tmp_path):
+    trainer = trainer_of(task, tmp_path, label_smoothing=0.1)
+    steps = trainer.take_step.loss
+    assert (steps.label_smoothing, trainer.loss.label_smoothing) == (0.1, 0.0)
+    assert steps.logit_scale is trainer.loss.logit_scale is trainer.model.logit_scale
+
+
 def test_options_reach_the_training(task, tmp_path):
     seen = []
     changes = {"shards": 3, "workers": 1, "max_norm": 0.5, "learning_rate": 0.25, "warmup": 2}

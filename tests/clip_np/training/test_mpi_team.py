@@ -3,6 +3,7 @@
 import json
 import pickle
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,3 +176,20 @@ def test_another_number_of_ranks_is_said(tmp_path, monkeypatch, capsys):
     output, errors = capsys.readouterr()
     assert "this run had 1 process and goes on with 2: sums are taken in another order" in errors
     assert json.loads(output)["steps"] == 26
+
+
+@pytest.mark.parametrize("batch_size, pairs", [(2, 16), (16, 2)])
+def test_ranks_without_a_row_are_refused(batch_size, pairs):
+    images = np.zeros((pairs, 2, 2, 3), np.uint8)
+    task = SimpleNamespace(train=Pairs.from_arrays(images, ["a ring"] * pairs))
+    message = f"`batch_size` {batch_size} and {pairs} pairs are too few for 3 ranks"
+    with pytest.raises(ValueError, match=message):
+        mpi_team.MpiTeam(
+            step=None,
+            comm=SimpleNamespace(size=3),
+            tokenizer=None,
+            options=TrainingOptions(batch_size=batch_size),
+            task=task,
+            preprocess=None,
+            steps=(0, 1),
+        )

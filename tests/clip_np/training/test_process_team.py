@@ -7,6 +7,7 @@ from rank_checks import expected_gradients, model_for, require_equal, some_posit
 from small_models import batch, small_model
 from small_runs import numbers_of, trainer_of
 
+from clip_np.losses import ContrastiveLoss
 from clip_np.training import TrainingStep
 from clip_np.training.process_team import ProcessTeam
 from minigrad.optim import AdamW
@@ -32,12 +33,13 @@ def test_processes_have_the_gradient_of_one(loss, ranks, shards):
     require_equal((value, recorder.gradients(model.parameters())), expected)
 
 
-@pytest.mark.parametrize("max_norm", [None, 1e-2])
-def test_steps_of_two_processes_are_those_of_one(max_norm):
+@pytest.mark.parametrize("max_norm, label_smoothing", [(None, 0.0), (1e-2, 0.1)])
+def test_steps_of_two_processes_are_those_of_one(max_norm, label_smoothing):
     def run(processes):
         model, (images, tokens) = small_model(), batch(11)
         optimizer = AdamW(model.parameters(), lr=1e-3)
-        step = TrainingStep(model, optimizer, workers=1, max_norm=max_norm)
+        loss = ContrastiveLoss(model.logit_scale, label_smoothing)
+        step = TrainingStep(model, optimizer, loss, workers=1, max_norm=max_norm)
         results = []
         with ProcessTeam(step, processes) as team:
             for number in range(3):

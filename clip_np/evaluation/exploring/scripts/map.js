@@ -127,7 +127,7 @@ function tellMap() {
     "and arrow keys move; the wheel zooms while the map has the focus.";
 }
 
-/** Zoom by a factor so that the point (x, y) of the screen stays where it is. */
+/** Zoom by a factor so that the point (x, y) of the screen stays where it is; 0: the whole map. */
 function zoom(factor, x = part("map").clientWidth / 2, y = part("map").clientHeight / 2) {
   const before = view.zoom;
   view.zoom = Math.min(Math.max(before * factor, 1), LARGEST_ZOOM);
@@ -205,8 +205,10 @@ function makeMap() {
   part("zoom-in").addEventListener("click", () => zoom(1.5));
   part("zoom-out").addEventListener("click", () => zoom(1 / 1.5));
   part("zoom-reset").addEventListener("click", () => zoom(0));
-  part("show-gap").addEventListener("change", () => zoom(0));
-  part("show-gap").addEventListener("change", tellMap);
+  part("show-gap").addEventListener("change", () => {
+    zoom(0);
+    tellMap();
+  });
   followers.push(drawMap, tellMap);
 }
 

@@ -56,7 +56,7 @@ function drawRing(pen, row, column, side) {
     pen.strokeStyle = style;
     pen.lineWidth = side < 2 * RING ? width / 2 : width;
     pen.beginPath();
-    pen.arc((column + 0.5) * side, (row + 0.5) * side, Math.max(side / 2 - 1, 1), 0, 7);
+    pen.arc((column + 0.5) * side, (row + 0.5) * side, Math.max(side / 2 - 1, 1), 0, 2 * Math.PI);
     pen.stroke();
   }
 }
