@@ -138,10 +138,13 @@ def environment() -> dict[str, str]:
 
 
 def findings_in(output: str) -> Findings:
-    """What the lines of JSON in a child's output say together."""
+    """What the lines of JSON in a child's output say together.
+
+    A child that is killed may leave half a line, the last one. It is left out.
+    """
     found: Findings = {}
-    for line in output.splitlines():
-        if line.startswith("{"):
+    for line in output.splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("\n"):
             found |= json.loads(line)
     return found
 

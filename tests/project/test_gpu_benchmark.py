@@ -29,6 +29,7 @@ def test_losses_are_compared(capsys):
 def test_what_was_known_before_a_crash_is_kept():
     output = 'Warning: something\n{"a": 1}\n{"b": [2]}\nTraceback (most recent call last):\n'
     assert gpu.findings_in(output) == {"a": 1, "b": [2]}
+    assert gpu.findings_in(output + '{"times": [1.0, 2.') == {"a": 1, "b": [2]}
 
 
 def test_turns_are_joined():
