@@ -44,6 +44,17 @@ def test_a_child_that_fails_is_reported(tmp_path):
     assert "see" in found["ended"] and "no_such_module" in (tmp_path / "log.txt").read_text()
 
 
+def test_faults_are_named():
+    found = {
+        "losses": {"float64_ok": False, "float64_shards_ok": True},
+        "peak": {"ended": "with code -9"},
+        "suite": {"code": 1},
+        "steps": {"tiny": {"ours": {"ended": "with code 1"}}, "base32": {"ours": {"ms": 1.0}}},
+    }
+    assert gpu.faults_in(found) == ["float64_ok", "suite", "peak", "steps of tiny"]
+    assert gpu.faults_in({"steps": {"tiny": {"ours": {}, "torch": {"ended": "?"}}}}) == []
+
+
 def test_the_table():
     sides = {
         "ours": {"ms": 20.0, "flop": 4e12, "launches": 500.0, "memory_mb": 1000.4},
