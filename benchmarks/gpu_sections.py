@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -202,7 +202,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tests", default="tests", help="what pytest collects")
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("section", choices=SECTIONS)
     add_options(parser)

@@ -8,6 +8,7 @@ a crash is thus kept.
 
 import argparse
 import importlib
+import importlib.util
 import json
 import math
 import pathlib

@@ -7,11 +7,13 @@ import re
 import shutil
 import signal
 
+import numpy as np
 import pytest
 from image_folders import untrained_run
 from small_runs import at_step, everything_in, numbers_of, trainer_of
 
 from clip_np import cli
+from clip_np.cli.parser import build_parser
 from clip_np.data import shapes
 from clip_np.files import FileError
 from clip_np.training import METRICS, TrainingWarning, loop, read_metrics, read_run, schedule, tasks
@@ -150,9 +152,13 @@ def test_mutated_entries_give_errors_of_the_project_only(task, tmp_path, monkeyp
         calls.append(step)
         return len(calls) > 2 or schedule.is_finished(options, step, elapsed)
 
-    split = shapes.test_split(tasks.TEST_SEED)
+    # What every command makes anew is made once: the drawings and the parser.
+    split, parser = shapes.test_split(tasks.TEST_SEED), build_parser()
+    count = tasks.TRAINING_IMAGES + tasks.VALIDATION_IMAGES
+    pairs = shapes.training_pairs(count, np.random.default_rng(0))
     monkeypatch.setattr(shapes, "test_split", lambda seed: split)
-
+    monkeypatch.setattr(shapes, "training_pairs", lambda count, rng: pairs)
+    monkeypatch.setattr("clip_np.cli.program.build_parser", lambda: parser)
     monkeypatch.setattr(loop, "is_finished", is_finished)
     monkeypatch.setattr(tasks.ShapesTask, "report", lambda *arguments: {"recall": 0.0})
     monkeypatch.setattr("clip_np.cli.runs.draw_run", lambda trainer: [])

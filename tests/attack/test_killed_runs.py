@@ -63,12 +63,26 @@ SIGNALS = [("the built-in shapes", name) for name in ("SIGINT", "SIGTERM", "SIGH
 SIGNALS += [(kind, "SIGTERM") for kind in KINDS if kind != "the built-in shapes"]
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def whole(request, task, tmp_path_factory):
-    kind = KINDS[request.param]
+@pytest.fixture(scope="module")
+def wholes():
+    """The runs so far, by kind. One takes seconds, and several tests need it."""
+    return {}
+
+
+@pytest.fixture(params=KINDS)
+def whole(request, wholes, task, tmp_path_factory):
+    name = request.param
+    kind = KINDS[name]
     if kind.changes.get("processes") and request.config.getoption("--stand-in"):
         pytest.skip("processes share the memory of the host")
-    tmp_path = tmp_path_factory.mktemp("whole")
+    if name not in wholes:
+        kills = request.config.getoption("--kills") or kind.kills
+        wholes[name] = run_whole(kind, task, tmp_path_factory.mktemp("whole"), kills)
+    return wholes[name]
+
+
+def run_whole(kind: Kind, task: Any, tmp_path: pathlib.Path, kills: int) -> Whole:
+    """A run of a kind, from its beginning to its end, in a process of its own."""
     changes = {"steps": STEPS, "validate_every": 20, **kind.changes}
     data = write_pairs(tmp_path / "pictures", PAIRS) if kind.is_on_files else None
     chosen = task if data is None else FilesTask(str(data))
@@ -79,7 +93,6 @@ def whole(request, task, tmp_path_factory):
         _, errors = process.communicate(timeout=WAIT)
         seconds = time.monotonic() - started
     assert process.returncode == 0, errors
-    kills = request.config.getoption("--kills") or kind.kills
     return Whole(chosen, data, changes, directory, seconds, kills)
 
 

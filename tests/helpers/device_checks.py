@@ -65,10 +65,10 @@ def check_row(row: Row, sample: Sample) -> None:
     with watching() as forward:
         outputs = outputs_of(row.function, leaves, options)
     cotangents = [move(g, HERE) for g in random_cotangents(outputs, 0)]
-    targets = [each for each in outputs if each.requires_grad]
+    learns = any(output.requires_grad for output in outputs)
     ELSEWHERE.use()
     with watching() as backward:
-        gradients = pull_back(outputs, leaves, cotangents) if targets else []
+        gradients = pull_back(outputs, leaves, cotangents) if learns else []
     if may_read(row, sample):
         return
     require_quiet(forward, backward)

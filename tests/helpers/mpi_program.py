@@ -7,7 +7,13 @@ import time
 
 import numpy as np
 from mpi4py import MPI
-from rank_checks import expected_gradients, gradients_over, own_rows, require_equal, some_positives
+from rank_checks import (
+    assert_equal_gradients,
+    expected_gradients,
+    gradients_over,
+    own_rows,
+    some_positives,
+)
 from small_models import batch, small_model
 
 from clip_np.training import TrainingStep
@@ -20,10 +26,10 @@ def gradients(comm):
         positives = some_positives(11)
         expected = expected_gradients(loss, 11, positives)
         found = gradients_over(comm, loss, 11, positives, shards=2, workers=1)
-        require_equal(found, expected)
+        assert_equal_gradients(found, expected)
     expected = expected_gradients("resnet", 11, None)
     found = gradients_over(comm, "resnet", 11, None, workers=1)
-    require_equal(found, expected, tolerance=1e-11)
+    assert_equal_gradients(found, expected, tolerance=1e-11)
 
 
 def steps(comm):

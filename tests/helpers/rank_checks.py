@@ -78,7 +78,7 @@ def gradients_over(comm, loss, count, positives, **options):
     return value.item(), [copy.copy(parameter.grad) for parameter in model.parameters()]
 
 
-def require_equal(found, expected, tolerance=1e-12):
+def assert_equal_gradients(found, expected, tolerance=1e-12):
     """Equal losses, and gradients equal to rounding, in float64."""
     assert abs(found[0] - expected[0]) <= tolerance * abs(expected[0])
     for got, want in zip(found[1], expected[1], strict=True):

@@ -66,14 +66,6 @@ def unit_rows_backward(g, y, lengths, to_x, rows, width, eps, *, blocks):
     to_x.reshape(rows, width)[...] = (g - y * along[:, None]) / divisor[:, None]
 
 
-MODELS = (
-    *(gather, squares_of_parts, norm_and_factor, adamw, sgd),
-    *(
-        column_sums,
-        add_rows,
-        add_distinct_rows,
-        add_bias_and_residual,
-        unit_rows_forward,
-        unit_rows_backward,
-    ),
-)
+UPDATES = (gather, squares_of_parts, norm_and_factor, adamw, sgd)
+SUMS = (column_sums, add_rows, add_distinct_rows, add_bias_and_residual)
+MODELS = (*UPDATES, *SUMS, unit_rows_forward, unit_rows_backward)

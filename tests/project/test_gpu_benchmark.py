@@ -29,6 +29,7 @@ def test_losses_are_compared(capsys):
 def test_what_was_known_before_a_crash_is_kept():
     output = 'Warning: something\n{"a": 1}\n{"b": [2]}\nTraceback (most recent call last):\n'
     assert gpu.findings_in(output) == {"a": 1, "b": [2]}
+    assert gpu.findings_in(output + '{"times": [1.0, 2.') == {"a": 1, "b": [2]}
 
 
 def test_turns_are_joined():
@@ -41,6 +42,17 @@ def test_a_child_that_fails_is_reported(tmp_path):
     arguments = gpu.parse_arguments(["--backend", "numpy", "--out", str(tmp_path)])
     found = gpu.Run(arguments).child(["benchmarks.no_such_module"], limit=60)
     assert "see" in found["ended"] and "no_such_module" in (tmp_path / "log.txt").read_text()
+
+
+def test_faults_are_named():
+    found = {
+        "losses": {"float64_ok": False, "float64_shards_ok": True},
+        "peak": {"ended": "with code -9"},
+        "suite": {"code": 1},
+        "steps": {"tiny": {"ours": {"ended": "with code 1"}}, "base32": {"ours": {"ms": 1.0}}},
+    }
+    assert gpu.faults_in(found) == ["float64_ok", "suite", "peak", "steps of tiny"]
+    assert gpu.faults_in({"steps": {"tiny": {"ours": {}, "torch": {"ended": "?"}}}}) == []
 
 
 def test_the_table():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from gradient_recorder import GradientRecorder
-from rank_checks import expected_gradients, model_for, require_equal, some_positives
+from rank_checks import assert_equal_gradients, expected_gradients, model_for, some_positives
 from small_models import batch, small_model
 from small_runs import numbers_of, trainer_of
 
@@ -30,7 +30,7 @@ def test_processes_have_the_gradient_of_one(loss, ranks, shards):
         value = team(images, tokens, positives)["loss"].item()
         again = team(images, tokens, positives)["loss"].item()  # no parameter was moved
     assert value == again
-    require_equal((value, recorder.gradients(model.parameters())), expected)
+    assert_equal_gradients((value, recorder.gradients(model.parameters())), expected)
 
 
 @pytest.mark.parametrize("max_norm, label_smoothing", [(None, 0.0), (1e-2, 0.1)])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from rank_checks import (
+    assert_equal_gradients,
     expected_gradients,
     gradients_over,
     model_for,
     own_rows,
-    require_equal,
     run_process_ranks,
     some_positives,
 )
@@ -29,7 +29,7 @@ def test_every_number_of_ranks_gives_the_gradient_of_one_process(loss, ranks, wh
         lambda comm: gradients_over(comm, loss, 11, positives, workers=1), ranks, whole_batch
     )
     for found in results:
-        require_equal(found, expected)
+        assert_equal_gradients(found, expected)
 
 
 @pytest.mark.gradient
@@ -43,7 +43,7 @@ def test_ranks_cut_their_parts_further(shards, workers, whole_batch):
         whole_batch,
     )
     for found in results:
-        require_equal(found, expected)
+        assert_equal_gradients(found, expected)
 
 
 @pytest.mark.gradient
@@ -56,14 +56,14 @@ def test_ranks_that_share_memory_have_the_gradient_of_one_process(loss, ranks):
         lambda comm: gradients_over(comm, loss, 11, positives, shards=4, workers=1), ranks
     )
     for found in results:
-        require_equal(found, expected)
+        assert_equal_gradients(found, expected)
 
 
 @pytest.mark.gradient
 def test_more_ranks_than_samples():
     expected = expected_gradients("clip", 2, None)
     for found in run_thread_ranks(lambda comm: gradients_over(comm, "clip", 2, None, workers=1), 5):
-        require_equal(found, expected)
+        assert_equal_gradients(found, expected)
 
 
 @pytest.mark.parametrize("whole_batch", [True, False])
@@ -90,7 +90,7 @@ def test_batch_norms_use_the_samples_of_all_ranks(ranks, workers, whole_batch):
         lambda comm: gradients_over(comm, "resnet", 11, None, workers=workers), ranks, whole_batch
     )
     for found in results:
-        require_equal(found, expected, tolerance=1e-11)
+        assert_equal_gradients(found, expected, tolerance=1e-11)
 
 
 @pytest.mark.gradient
@@ -100,7 +100,7 @@ def test_batch_norms_over_ranks_that_share_memory(ranks):
     for found in run_process_ranks(
         lambda comm: gradients_over(comm, "resnet", 11, None, workers=1), ranks
     ):
-        require_equal(found, expected, tolerance=1e-11)
+        assert_equal_gradients(found, expected, tolerance=1e-11)
 
 
 def test_all_ranks_keep_the_statistics_of_the_whole_batch():

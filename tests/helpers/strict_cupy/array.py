@@ -44,11 +44,23 @@ def signature(parameters: str) -> inspect.Signature:
     return inspect.signature(eval(f"lambda {parameters}: None"))
 
 
-def check_call(name: str, parameters: str, args: tuple, kwargs: dict) -> None:
+@functools.cache
+def complaint(parameters: str, count: int, names: tuple[str, ...]) -> str:
+    """What is wrong with a call of `count` values and these names; "" if nothing is.
+
+    It does not depend on the values, so a kind of call is looked at only once.
+    """
     try:
-        signature(parameters).bind(*args, **kwargs)
+        signature(parameters).bind(*range(count), **dict.fromkeys(names))
     except TypeError as error:
-        raise TypeError(f"cupy: {name}({parameters}): {error}") from None
+        return str(error)
+    return ""
+
+
+def check_call(name: str, parameters: str, args: tuple, kwargs: dict) -> None:
+    wrong = complaint(parameters, len(args), tuple(kwargs))
+    if wrong:
+        raise TypeError(f"cupy: {name}({parameters}): {wrong}")
 
 
 @functools.cache
