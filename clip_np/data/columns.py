@@ -35,7 +35,7 @@ COLUMNS: Columns = {
     ),
     "caption": (
         *("text_EN", "caption", "text", "captions"),
-        *("comment", "sentence", "sentences", "description"),
+        *("comment", "sentence", "sentences", "description", "title"),
     ),
     "tags": ("tags",),
     "split": ("split",),

@@ -98,6 +98,13 @@ def test_flickr30k_of_kaggle(tmp_path):
     assert_right(read(tmp_path / "results.csv"))
 
 
+def test_the_columns_that_open_clip_trains_on(tmp_path):
+    pictures(tmp_path)
+    lines = [f"{row}.jpg\t{quoted(text)}" for row, text in enumerate(TEXTS)]
+    write(tmp_path / "train.tsv", "\n".join(["filepath\ttitle", *lines]))
+    assert_right(read(tmp_path / "train.tsv"))
+
+
 def test_images_in_several_folders(tmp_path):
     for row in range(3):
         save(tmp_path / f"part{row}" / f"{row}.png", COLOURS[row])
@@ -113,7 +120,7 @@ def test_images_in_several_folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("flowers.csv", "image,title\na.png,a", "flowers.csv has no caption column"),
+        ("flowers.csv", "image,heading\na.png,a", "flowers.csv has no caption column"),
         ("flowers.tsv", "x\ty\na.png\ta", "flowers.tsv has no image column"),
         ("flowers.csv", "image,caption\na.png,a", r"flowers.csv \(pass its own path, or call it"),
         ("flowers.jsonl", "{}", r"flowers.jsonl \(pass its own path"),

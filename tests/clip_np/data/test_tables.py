@@ -63,8 +63,8 @@ def test_table_given_by_its_own_path(tmp_path):
     [
         ("name,caption\n", "has no image column: expected img or image or .* found name, caption "
          r"\(`image_column` and `caption_column` name other columns\)"),
-        ("image,title\n", "has no caption column: expected text_EN or caption or text or captions"
-         " or .*, found image, title"),
+        ("image,heading\n", "has no caption column: expected text_EN or caption or text or captions"
+         " or .*, found image, heading"),
         ("", "has no image column"),
         ("image,caption\n", "holds no image-caption pairs. Files that can be read: "),
         ("image,caption\na.png,one, two\n", "captions.csv line 2: more or fewer cells than"),
