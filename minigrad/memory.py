@@ -64,6 +64,10 @@ SMALL = 1 << 12
 """
 
 
+CACHE_LINE = 64
+"""Bytes that a core fetches from memory together."""
+
+
 def blocks(array: Array) -> Iterator[slice]:
     """Slices along the first axis, of at most BLOCK numbers but at least one row.
 
@@ -119,13 +123,30 @@ class Loan(np.ndarray):
     """
 
 
+def aligned_empty(size: int, dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array (size,) that begins where a cache line begins.
+
+    A wide instruction of the processor fetches a whole line, of 16 numbers in float32.
+    From an array that begins in the middle of a line it would fetch two each time.
+    numpy.empty promises no more than 16 bytes.
+
+    >>> array = aligned_empty(100, np.dtype(np.float32))
+    >>> array.shape, array.ctypes.data % CACHE_LINE
+    ((100,), 0)
+    """
+    length = size * dtype.itemsize  # in bytes
+    memory = np.empty(length + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE  # bytes to the beginning of the next line
+    return memory[start : start + length].view(dtype)
+
+
 class Buffer:
     """Memory of an arena, and whether it is lent."""
 
     __slots__ = ("loan", "memory")
 
     def __init__(self, size: int, dtype: np.dtype) -> None:
-        self.memory = np.empty(size, dtype).view(Loan)
+        self.memory = aligned_empty(size, dtype).view(Loan)
         self.loan: weakref.ref[Loan] | None = None
 
     def is_free(self) -> bool:

@@ -42,6 +42,16 @@ def test_an_array_comes_back_when_nobody_holds_it_or_a_view():
     assert len(addresses) == 1
 
 
+@pytest.mark.parametrize("dtype", ["f", "d", "F", "?"])
+def test_arrays_begin_on_a_cache_line(dtype):
+    arena = memory.Arena()
+    arrays = [arena.empty((size,), np.dtype(dtype)) for size in range(5000, 5050)]
+    assert {array.ctypes.data % memory.CACHE_LINE for array in arrays} == {0}
+    for number, array in enumerate(arrays):
+        array[...] = number % 2
+    assert [array[-1] for array in arrays] == [number % 2 for number in range(50)]
+
+
 def test_a_held_array_is_not_handed_out_whatever_python_counts(monkeypatch):
     """Without the lock, the number of references is not exact."""
     arena = memory.Arena()
