@@ -15,7 +15,8 @@ started, and then asked again and again whether it is complete. If it is not aft
 writes where it is first, so that the one that keeps the others waiting is known.
 
 *Buckets.* Gradients are copied into a few long buffers. While one travels, the next is
-filled.
+filled. And while the first encoder's travel, the second one's are made: another thread
+asks for them (overlap.py). One thread at a time calls MPI.
 
 https://mpi4py.readthedocs.io; Message Passing Interface Forum, "MPI: A Message-Passing
 Interface Standard", chapter 6.
@@ -55,6 +56,8 @@ class MpiRank:
         here = world.Split_type(MPI.COMM_TYPE_SHARED)
         self.ranks_here: int = here.Get_size()
         here.Free()
+        # Whether another thread than the one that started MPI may call it.
+        self.overlaps: bool = MPI.Query_thread() >= MPI.THREAD_SERIALIZED
         self.deadline = deadline
         self._world = world
         self._sum = MPI.SUM
@@ -104,7 +107,10 @@ class MpiRank:
         ]
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self,
+        arrays: Sequence[np.ndarray | None],
+        like: Sequence[np.ndarray],
+        early: bool = False,
     ) -> list[np.ndarray | None]:
         counts = np.array([array is not None for array in arrays], np.int64)
         self._wait(self._world.Iallreduce(self._in_place, counts, self._sum))
@@ -122,6 +128,8 @@ class MpiRank:
             running.append(self._world.Iallreduce(self._in_place, bucket, self._sum))
         for request in running:
             self._wait(request)
+        if early:
+            self._begin_work()
         return sums
 
     def abort(self, message: str) -> None:

@@ -55,6 +55,7 @@ class Communicator(Protocol):
       it. If not, it is handed its own rows, and the batch is all of them together.
     - shared_parameters: the ranks see one copy of the parameters in shared memory, and
       each updates a part of them. If not, each has a copy and updates all of it.
+    - overlaps: sums may be taken in one thread while others compute (overlap.py).
     """
 
     rank: int
@@ -62,6 +63,7 @@ class Communicator(Protocol):
     ranks_here: int
     whole_batch: bool
     shared_parameters: bool
+    overlaps: bool
 
     def barrier(self) -> None:
         """Return when all ranks have called this."""
@@ -80,13 +82,17 @@ class Communicator(Protocol):
         """
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self,
+        arrays: Sequence[np.ndarray | None],
+        like: Sequence[np.ndarray],
+        early: bool = False,
     ) -> list[np.ndarray | None]:
         """The sum over the ranks of each array, in place of None where one has nothing.
 
         like has an array of the same shape and dtype for each. The result is None where
         no rank had anything. The arrays may be overwritten. With shared_parameters, all
-        ranks see the same arrays as the result.
+        ranks see the same arrays as the result. With early, other threads of this rank
+        compute meanwhile, and go on afterwards.
         """
 
     def abort(self, message: str) -> None:
@@ -106,6 +112,7 @@ class OneProcess:
     ranks_here = 1
     whole_batch = True
     shared_parameters = False
+    overlaps = False
 
     def barrier(self) -> None:
         """Nobody else has to come."""
@@ -117,7 +124,10 @@ class OneProcess:
         return [rows]
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self,
+        arrays: Sequence[np.ndarray | None],
+        like: Sequence[np.ndarray],
+        early: bool = False,
     ) -> list[np.ndarray | None]:
         return list(arrays)
 
