@@ -64,7 +64,7 @@ def groups_of(encoders: Mapping[str, Encoder], parameters: Sequence[Parameter]) 
     mixing = mixing_encoders(encoders)
     others = [[name] for name in encoders if name not in mixing]
     groups = [Group(names, []) for names in ([mixing, *others] if mixing else others)]
-    last_group = {}  # of the encoders that have a parameter, by its identity
+    last_group: dict[int, Group] = {}  # that has a parameter, by the parameter's identity
     for group in groups:
         for name in group.encoders:
             last_group |= {id(parameter): group for parameter in encoders[name].parameters()}
@@ -111,7 +111,7 @@ class Summation:
 
     def _run_beside(self, way_back: Callable[[], None]) -> None:
         """Run `way_back` while a thread takes the sums of all groups but the last."""
-        # A daemon: if a worker fails, the thread may wait for other ranks, and the program ends.
+        # A daemon: if a worker fails, the thread may wait for other ranks for ever.
         voice = threading.Thread(target=self._add_up_early, name="sums over ranks", daemon=True)
         voice.start()
         try:

@@ -81,9 +81,7 @@ class GradientSums:
         False if that will never be, because the step has been given up.
         """
         with self.lock:
-            self.lock.wait_for(
-                lambda: self.is_given_up or not any(map(self.at_work.get, encoders))
-            )
+            self.lock.wait_for(lambda: self.is_given_up or not any(map(self.at_work.get, encoders)))
             return not self.is_given_up
 
     def give_up(self) -> None:

@@ -12,7 +12,8 @@ others too. Without it they would wait for ever.
 *Deadlines.* A call of MPI that waits cannot be stopped. So each collective here is
 started, and then asked again and again whether it is complete. If it is not after
 `deadline` seconds, this rank ends the whole job. A rank that is busy for that long
-writes where it is first, so that the one that keeps the others waiting is known.
+writes where it is first, so that the one that keeps the others waiting is known. (After
+a barrier it is not known to have work that others wait for, and writes nothing.)
 
 *Buckets.* Gradients are copied into a few long buffers. While one travels, the next is
 filled. And while the first encoder's travel, the second one's are made: another thread
@@ -32,6 +33,7 @@ import numpy as np
 
 from clip_np.training.communicator import messages
 from clip_np.training.communicator.process_ranks import view_of
+from clip_np.training.communicator.protocol import STARTING
 from clip_np.training.communicator.waiting import wait_until
 
 BUCKET_BYTES = 1 << 24
@@ -48,7 +50,7 @@ class MpiRank:
     shared_parameters = False
 
     def __init__(self, world: Any, deadline: float = 120.0) -> None:
-        """world is `mpi4py.MPI.COMM_WORLD`, or a part of it."""
+        """world is `mpi4py.MPI.COMM_WORLD`, or a part of it. deadline is a step's."""
         from mpi4py import MPI  # here, since few have it
 
         self.rank: int = world.Get_rank()
@@ -58,7 +60,8 @@ class MpiRank:
         here.Free()
         # Whether another thread than the one that started MPI may call it.
         self.overlaps: bool = MPI.Query_thread() >= MPI.THREAD_SERIALIZED
-        self.deadline = deadline
+        self.deadline = max(deadline, STARTING)
+        self._step_deadline = deadline
         self._world = world
         self._sum = MPI.SUM
         self._in_place = MPI.IN_PLACE
@@ -76,6 +79,9 @@ class MpiRank:
     def _begin_work(self) -> None:
         """Let this rank write where it is if it keeps the others waiting."""
         faulthandler.dump_traceback_later(0.9 * self.deadline)
+
+    def started(self) -> None:
+        self.deadline = self._step_deadline
 
     def barrier(self) -> None:
         self._wait(self._world.Ibarrier())
@@ -107,10 +113,7 @@ class MpiRank:
         ]
 
     def all_reduce(
-        self,
-        arrays: Sequence[np.ndarray | None],
-        like: Sequence[np.ndarray],
-        early: bool = False,
+        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray], early: bool = False
     ) -> list[np.ndarray | None]:
         counts = np.array([array is not None for array in arrays], np.int64)
         self._wait(self._world.Iallreduce(self._in_place, counts, self._sum))

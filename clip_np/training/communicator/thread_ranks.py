@@ -54,6 +54,9 @@ class ThreadRank:
         self.barrier()
         return list(seats)
 
+    def started(self) -> None:
+        """Threads start at once."""
+
     def barrier(self) -> None:
         try:
             self._tables.meeting.wait()
@@ -67,10 +70,7 @@ class ThreadRank:
         return self._exchange(rows.copy())  # the rank may go on and change its own
 
     def all_reduce(
-        self,
-        arrays: Sequence[np.ndarray | None],
-        like: Sequence[np.ndarray],
-        early: bool = False,
+        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray], early: bool = False
     ) -> list[np.ndarray | None]:
         everybodys = self._exchange(list(arrays))
         sums = [add_in_order(candidates) for candidates in zip(*everybodys)]
