@@ -28,15 +28,15 @@ STEP = of(
      "every shard replays the loss (open_clip's accumulation)"),
     ("temperature's gradient n times too large", "loss_and_gradients",
      " if comm.rank == 0 else {}", "", "every rank has the whole of it, and all of them are added"),
-    ("a missing factor n", "set_gradients", "parameter.grad = total",
-     "parameter.grad = None if total is None else total / comm.size",
-     "gradients of ranks are averaged, as where each has a mean of its own"),
 )  # fmt: skip
 
 OVERLAP = of(
     "clip_np.training.overlap",
     ("the loss's gradient replaces the encoder's", "added", "first + second", "second",
      "no parameter is expected to belong to both"),
+    ("a missing factor n", "sum_over_ranks", "move(total, parameter.backend)",
+     "move(total / comm.size, parameter.backend)",
+     "gradients of ranks are averaged, as where each has a mean of its own"),
     ("a parameter of two encoders travels with the first", "groups_of",
      "for group in groups:", "for group in reversed(groups):",
      "what the second encoder adds comes too late"),
@@ -83,8 +83,8 @@ WORKER = of(
      "zip(self.units[:1], self.outputs)", "the rows of the other shards get no gradient"),
     ("the first rows' gradients for every unit", "Worker._walk_back", "[unit.rows])",
      "[: unit.size])", "right for the first unit"),
-    ("a shard overwrites the last one", "Worker._receiver", "so_far[key] += gradient",
-     "so_far[key] = gradient", "= where += was meant"),
+    ("a shard overwrites the last one", "Worker._receiver", "so_far[position] += gradient",
+     "so_far[position] = gradient", "= where += was meant"),
     ("every unit hands over", "Worker._walk_back", "sums if is_last else None", "sums",
      "only the first of a worker's units waits for its turn"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ end. As a test, tests/clip_np/training/test_rank_faults.py does it once.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -116,8 +117,16 @@ def watch_fault(fault, directory):
 
 
 def shared_names():
-    """What has a name in shared memory."""
-    return {path.name for path in SHARED_FOLDER.glob("psm_*")} if SHARED_FOLDER.exists() else set()
+    """What has a name in shared memory, although no process uses it any more.
+
+    Other trainings may start on this machine at the same time. Theirs is in use.
+    """
+    names = {path.name for path in SHARED_FOLDER.glob("psm_*")} if SHARED_FOLDER.exists() else set()
+    for maps in pathlib.Path("/proc").glob("[0-9]*/maps") if names else ():
+        with contextlib.suppress(OSError):  # has ended, or is somebody else's
+            text = maps.read_text(errors="replace")
+            names = {name for name in names if name not in text}
+    return names
 
 
 def is_alive(pid):
@@ -160,7 +169,8 @@ def main():
                 status, text, seconds, left = watch_fault(fault, directory)
             slowest = max(slowest, seconds)
             good += status != 0 and message in text and not left
-        print(f"{fault:<10} as specified {good} of {arguments.times}, slowest {slowest:.1f} s")
+        counts = f"{good} of {arguments.times}"
+        print(f"{fault:<10} as specified {counts}, slowest {slowest:.1f} s", flush=True)
     left = start_and_stop(arguments.starts)
     print(f"{arguments.starts} starts and stops left: {left or 'nothing'}")
 
