@@ -314,13 +314,8 @@ def loss_and_gradients(
         sums = GradientSums(loads)
         by_encoder = meeting.feature_gradients
         way_back = [partial(worker.backward, by_encoder, parameters, sums) for worker in team]
-        summation = Summation(
-            sums=sums,
-            encoders=model.encoders,
-            parameters=parameters,
-            of_loss=by_position(meeting.loss_gradients, parameters) if comm.rank == 0 else {},
-            comm=comm,
-        )
+        of_loss = by_position(meeting.loss_gradients, parameters) if comm.rank == 0 else {}
+        summation = Summation(sums, model.encoders, parameters, of_loss, comm)
         set_gradients(parameters, summation.run(partial(run_workers, way_back)))
     return meeting.loss
 
