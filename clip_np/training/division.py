@@ -18,6 +18,11 @@ from clip_np.training.plan import Unit, make_plan
 from minigrad.backend import Array
 
 
+def mixing_encoders(encoders: Mapping[str, Encoder]) -> list[str]:
+    """The encoders that mix samples, and are no worker's alone: all help with them."""
+    return [name for name, encoder in encoders.items() if encoder.mixes_samples()]
+
+
 class Division(NamedTuple):
     """Who computes which units of a step.
 

@@ -99,4 +99,5 @@ def receive_step(comm: ProcessRank, block: Block) -> TrainingStep:
     for flat in parts.optimizer.flats:  # views of one array, which `intact` asks for
         flat.move_to(flat.data)
     comm.barrier()
+    comm.started()
     return parts.step(comm)

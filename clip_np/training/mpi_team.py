@@ -14,6 +14,9 @@ the run, measures, and writes all files. The others follow it:
     ...                                           ...
     the end ------------------------------------> ends
 
+Until the first step is done, a rank may need some minutes: to import, to open its data,
+to read the first images. A step's deadline holds from the second step on.
+
 Each rank has a copy of the parameters and moves all of them. The copies stay equal,
 because all ranks have the same sums.
 """
@@ -95,7 +98,9 @@ class MpiTeam:
         self, images: Array | mg.Tensor, tokens: Array | mg.Tensor, positives: Array | None = None
     ) -> dict[str, Array]:
         """Take the step that `gather_tokens` has begun, on this rank's rows."""
-        return self.step(images, tokens, positives)
+        result = self.step(images, tokens, positives)
+        self.comm.started()  # all ranks have opened their data and read a batch
+        return result
 
     def close(self) -> None:
         """Tell the others that there is no other step."""
@@ -127,6 +132,7 @@ def follow_rank_0(comm: Communicator) -> int:
             tokens = tokenizer(batch.captions, truncate=True)
             everybodys = np.concatenate(comm.all_gather(tokens))  # (B, T)
             step(batch.images, tokens, equal_captions(everybodys))
+            comm.started()
     return step.optimizer.step_count
 
 
@@ -146,6 +152,7 @@ def require_alike(comm: Communicator, name: str, own: str) -> None:
             raise ValueError(
                 f"the ranks differ in their {name}: rank 0 has {texts[0]}, rank {rank} has {text}"
             )
+    comm.barrier()  # no rank is at work for the others now, whatever it does next
 
 
 def require_same_program(comm: Communicator, arguments: Sequence[str]) -> None:

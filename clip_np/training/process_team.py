@@ -47,9 +47,6 @@ from minigrad.optim import Optimizer
 DEADLINE = 120.0
 """Seconds that a rank waits for another in a step before it takes it for stalled."""
 
-STARTING = 120.0
-"""Seconds for followers to start. They import this package, on a busy machine too."""
-
 WRITING = 0.3
 """Seconds for a rank that has stalled to write where it is."""
 
@@ -141,10 +138,9 @@ class ProcessTeam:
         if self._is_sent:
             return
         self._is_sent = True
-        deadline, self._comm.deadline = self._comm.deadline, STARTING
         self._comm.broadcast(pack(self.step.parts, self._block))
         self._comm.barrier()
-        self._comm.deadline = deadline
+        self._comm.started()
         self._is_ready = True
         self._block.forget_name()
 

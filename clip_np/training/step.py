@@ -19,6 +19,7 @@ stages:
     2. gather the embeddings, (N, E) for each encoder: small, however large images are
     3. take the loss over the whole batch, and its gradient by the embeddings
     4. push each piece's rows of that gradient back through the piece, and add up
+       (among several processes: overlap.py)
 
 This is the exact gradient of the whole batch, not an approximation. It is a kind of
 *gradient accumulation*, for contrastive losses known as *GradCache*. Taking the loss of
@@ -52,13 +53,14 @@ from clip_np.encoders import Encoder
 from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.training.communicator import Communicator, OneProcess
-from clip_np.training.division import divide
+from clip_np.training.division import divide, mixing_encoders
 from clip_np.training.meeting import gather_for, meet, sort_batch
+from clip_np.training.overlap import Summation
 from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
 from clip_np.training.update import move_parameters
 from clip_np.training.worker import Worker
-from minigrad.backend import Array, backend_of, move, use_device
+from minigrad.backend import Array, backend_of, use_device
 from minigrad.debug import explain_memory
 from minigrad.gathering import gathering
 from minigrad.memory import Arena
@@ -311,11 +313,10 @@ def loss_and_gradients(
         )
         sums = GradientSums(loads)
         by_encoder = meeting.feature_gradients
-        run_workers([partial(worker.backward, by_encoder, parameters, sums) for worker in team])
-    gradients = sums.finish()
-    if comm.rank == 0:  # those of the loss are the same on every rank, and count once
-        add_gradients(gradients, meeting.loss_gradients, parameters)
-    set_gradients(parameters, sum_over_ranks(gradients, parameters, comm))
+        way_back = [partial(worker.backward, by_encoder, parameters, sums) for worker in team]
+        of_loss = by_position(meeting.loss_gradients, parameters) if comm.rank == 0 else {}
+        summation = Summation(sums, model.encoders, parameters, of_loss, comm)
+        set_gradients(parameters, summation.run(partial(run_workers, way_back)))
     return meeting.loss
 
 
@@ -325,32 +326,12 @@ def set_gradients(parameters: Sequence[Parameter], totals: Sequence[Array | None
         parameter.grad = total
 
 
-def add_gradients(
-    gradients: dict[int, Array],
-    more: Iterable[tuple[Parameter, Array]],
-    parameters: Sequence[Parameter],
-) -> None:
-    """Add gradients of single parameters to `gradients`, which has them by position."""
+def by_position(
+    gradients: Iterable[tuple[Parameter, Array]], parameters: Sequence[Parameter]
+) -> dict[int, Array]:
+    """Gradients of some parameters, by the positions of these in the list of all."""
     position_of = {id(parameter): index for index, parameter in enumerate(parameters)}
-    for parameter, gradient in more:
-        position = position_of[id(parameter)]
-        before = gradients.get(position)
-        gradients[position] = gradient if before is None else before + gradient
-
-
-def sum_over_ranks(
-    gradients: Mapping[int, Array], parameters: Sequence[Parameter], comm: Communicator
-) -> list[Array | None]:
-    """The gradients by position, added over the ranks, by way of the host."""
-    in_order = [gradients.get(position) for position in range(len(parameters))]
-    if comm.size == 1:
-        return in_order
-    sent = [None if gradient is None else move(gradient, "numpy") for gradient in in_order]
-    totals = comm.all_reduce(sent, like=[parameter.data for parameter in parameters])
-    return [
-        None if total is None else move(total, parameter.backend)
-        for parameter, total in zip(parameters, totals)
-    ]
+    return {position_of[id(parameter)]: gradient for parameter, gradient in gradients}
 
 
 def threads_of_rank(array: Array, workers: int | None, comm: Communicator) -> int:
@@ -361,11 +342,6 @@ def threads_of_rank(array: Array, workers: int | None, comm: Communicator) -> in
     if workers is None:
         workers = max(1, count_workers(array, None) // comm.ranks_here)
     return count_workers(array, workers)
-
-
-def mixing_encoders(encoders: Mapping[str, Encoder]) -> list[str]:
-    """The encoders that mix samples, and are no worker's alone: all help with them."""
-    return [name for name, encoder in encoders.items() if encoder.mixes_samples()]
 
 
 def make_team(

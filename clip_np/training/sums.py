@@ -13,12 +13,15 @@ before its turn waits.
 Gradients are added as they come in. So at no time does each worker hold a whole set of
 them, which for a large model would be most of the memory.
 
+The encoders are complete one after the other. Where several ranks take a step together,
+a thread waits for each encoder and sends its gradients at once (overlap.py).
+
 Goldberg 1991, "What Every Computer Scientist Should Know About Floating-Point
 Arithmetic".
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from clip_np.training.plan import Unit
 from minigrad.backend import Array
@@ -35,7 +38,7 @@ class GradientSums:
     >>> sums = GradientSums([[unit], [unit]])  # two workers run the text encoder
     >>> sums.add("text", position=7, worker=1, gradient=np.array([30.0]))  # waits
     >>> sums.add("text", position=7, worker=0, gradient=np.array([4.0]))
-    >>> sums.finish()
+    >>> sums.finish([7])
     {7: array([34.])}
     """
 
@@ -49,7 +52,10 @@ class GradientSums:
         self.totals: dict[tuple[str, int], Array] = {}
         self.turns: dict[tuple[str, int], list[int]] = {}
         self.waiting: dict[tuple[str, int, int], Array] = {}
-        self.lock = threading.Lock()
+        # By encoder: the workers that may still have gradients for it.
+        self.at_work = {encoder: set(workers) for encoder, workers in self.workers_of.items()}
+        self.is_given_up = False
+        self.lock = threading.Condition()
 
     def add(self, encoder: str, position: int, worker: int, gradient: Array) -> None:
         """Take the gradient of one worker. Nobody else may hold the array.
@@ -63,21 +69,46 @@ class GradientSums:
                 key = (encoder, position, turns.pop(0))
                 self._add_up(encoder, position, self.waiting.pop(key))
 
-    def finish(self) -> dict[int, Array]:
-        """The sums by position, once all workers are done.
+    def leave(self, encoder: str, worker: int) -> None:
+        """The worker has no more gradients for this encoder's parameters."""
+        with self.lock:
+            self.at_work[encoder].discard(worker)
+            self.lock.notify_all()
+
+    def wait_for(self, encoders: Collection[str]) -> bool:
+        """Return True when all workers have left these encoders.
+
+        False if that will never be, because the step has been given up.
+        """
+        with self.lock:
+            self.lock.wait_for(lambda: self.is_given_up or not any(map(self.at_work.get, encoders)))
+            return not self.is_given_up
+
+    def give_up(self) -> None:
+        """Let nobody wait any longer: a worker has failed."""
+        with self.lock:
+            self.is_given_up = True
+            self.lock.notify_all()
+
+    def finish(self, positions: Collection[int]) -> dict[int, Array]:
+        """Hand over the sums at these positions, once their encoders have been left.
 
         If a worker's samples do not use a parameter, its turn never comes, and the
         gradients of the workers after it would wait for ever. They are added now, again
         in the order of the workers. Then the sums of encoders that share a parameter
         are added, in the order of the encoders' names.
         """
-        for encoder, position, worker in sorted(self.waiting):
-            self._add_up(encoder, position, self.waiting[encoder, position, worker])
-        self.waiting.clear()
+        asked = set(positions)
         sums: dict[int, Array] = {}
-        for encoder, position in sorted(self.totals):
-            total = self.totals[encoder, position]
-            sums[position] = sums[position] + total if position in sums else total
+        with self.lock:
+            for encoder, position, worker in sorted(self.waiting):
+                if position in asked:
+                    gradient = self.waiting.pop((encoder, position, worker))
+                    self._add_up(encoder, position, gradient)
+            for encoder, position in sorted(self.totals):
+                if position in asked:
+                    total = self.totals.pop((encoder, position))
+                    sums[position] = sums[position] + total if position in sums else total
         return sums
 
     def _add_up(self, encoder: str, position: int, gradient: Array) -> None:

@@ -18,7 +18,9 @@ There are two ways to keep a unit's intermediate results until the way back:
 An encoder that is frozen has no way back: it is encoded once and never recorded.
 
 A thread has its own tapes and its own memory (`Arena`). The only thing that threads
-share on the way back is where gradients are added up (`GradientSums`).
+share on the way back is where gradients are added up (`GradientSums`). All threads walk
+back through one encoder after the other, in the same order. So the first encoder is
+complete early, and its gradients can be sent to other ranks (overlap.py).
 """
 
 import contextlib
@@ -73,27 +75,44 @@ class Worker:
     ) -> None:
         """Push the gradients of the embeddings back to `parameters`.
 
-        feature_gradients belong to whole batches, (B, E), by encoder. The gradients
-        from all units of an encoder are added up here. In the last of these units, each
-        parameter's gradient is handed over to `sums` as soon as it is complete.
+        feature_gradients belong to whole batches, (B, E), by encoder. What is complete
+        is handed over to `sums`.
         """
-        so_far: dict[tuple[str, int], Array] = {}  # (encoder, position of the parameter) -> sum
-        last_units = {unit.encoder: unit for unit in self.units}
         with using(self.arena):
-            for unit, output in zip(self.units, self.outputs):
-                if is_frozen(self.encoders[unit.encoder]):
+            for name in self.encoders:
+                passed = [pair for pair in zip(self.units, self.outputs) if pair[0].encoder == name]
+                if not passed:
                     continue
-                embeddings = self._encode(unit) if self.recompute else output
-                if embeddings.requires_grad:
-                    is_last = unit is last_units[unit.encoder]
-                    receive = self._receiver(unit.encoder, so_far, sums if is_last else None)
-                    root = (embeddings, feature_gradients[unit.encoder][unit.rows])
-                    mg.backward_into([root], parameters, receive)
-        for (encoder, position), gradient in so_far.items():  # what the last unit did not reach
-            sums.add(encoder, position, self.number, gradient)
+                if not is_frozen(self.encoders[name]):
+                    self._walk_back(passed, feature_gradients[name], parameters, sums)
+                sums.leave(name, self.number)
+
+    def _walk_back(
+        self,
+        passed: Sequence[tuple[Unit, mg.Tensor]],
+        feature_gradients: Array,
+        parameters: Sequence[Parameter],
+        sums: GradientSums,
+    ) -> None:
+        """Push gradients back through the units of one encoder, with their outputs.
+
+        The gradients from all of them are added up here. In the last one, each
+        parameter's gradient is handed over as soon as it is complete.
+        """
+        so_far: dict[int, Array] = {}  # position of the parameter -> sum
+        last_unit = passed[-1][0]
+        for unit, output in passed:
+            embeddings = self._encode(unit) if self.recompute else output
+            if embeddings.requires_grad:
+                is_last = unit is last_unit
+                receive = self._receiver(unit.encoder, so_far, sums if is_last else None)
+                root = (embeddings, feature_gradients[unit.rows])
+                mg.backward_into([root], parameters, receive)
+        for position, gradient in so_far.items():  # what the last unit did not reach
+            sums.add(last_unit.encoder, position, self.number, gradient)
 
     def _receiver(
-        self, encoder: str, so_far: dict[tuple[str, int], Array], sums: GradientSums | None
+        self, encoder: str, so_far: dict[int, Array], sums: GradientSums | None
     ) -> Callable[[int, Array], None]:
         """A function that adds the gradients of one unit to `so_far`.
 
@@ -102,13 +121,12 @@ class Worker:
         """
 
         def receive(position: int, gradient: Array) -> None:
-            key = encoder, position
-            if key in so_far:
-                so_far[key] += gradient
+            if position in so_far:
+                so_far[position] += gradient
             else:
-                so_far[key] = gradient
+                so_far[position] = gradient
             if sums is not None:
-                sums.add(encoder, position, self.number, so_far.pop(key))
+                sums.add(encoder, position, self.number, so_far.pop(position))
 
         return receive
 

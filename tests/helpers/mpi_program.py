@@ -57,6 +57,17 @@ def messages(comm):
     assert first.tolist() == [1.0] * 3 and second is None
 
 
+def patience(comm):
+    """A slow start is no stall, and the deadline of a step comes after it."""
+    slow = MpiRank(MPI.COMM_WORLD, deadline=0.05)
+    if comm.rank == comm.size - 1:
+        time.sleep(0.3)  # imports, opens data
+    slow.all_gather(np.zeros(1))
+    slow.barrier()
+    slow.started()
+    assert slow.deadline == 0.05
+
+
 def fault(comm, kind):
     comm.deadline = 1.0
     comm.all_gather(np.zeros(1))
@@ -76,6 +87,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         fault(comm, sys.argv[1])
     else:
+        patience(comm)
         messages(comm)
         gradients(comm)
         steps(comm)

@@ -6,7 +6,7 @@ longer found says so; it then wants to be written anew for the source as it is, 
 same mistake in it.
 """
 
-from mutants_of_clip import MEETING, MODEL, PLAN, RANKS, SIGMOID_LOSS, STEP, SUMS, WORKER
+from mutants_of_clip import MEETING, MODEL, OVERLAP, PLAN, RANKS, SIGMOID_LOSS, STEP, SUMS, WORKER
 from mutants_of_networks import (
     ACTIVATION,
     ATTENTION,
@@ -291,5 +291,5 @@ MUTANTS = [
     ),
     *(*ACTIVATION, *GELUS, *PROBABILITIES, *LOSSES, *NORMALISATION, *NOISE, *ATTENTION),
     *(*CONV, *POOLING, *BATCH_NORM),
-    *(*MODEL, *SIGMOID_LOSS, *STEP, *MEETING, *RANKS, *WORKER, *SUMS, *PLAN),
+    *(*MODEL, *SIGMOID_LOSS, *STEP, *OVERLAP, *MEETING, *RANKS, *WORKER, *SUMS, *PLAN),
 ]

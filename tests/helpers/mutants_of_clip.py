@@ -26,13 +26,23 @@ STEP = of(
      "meeting.loss_gradients, parameters)",
      "[(p, g * len(loads)) for p, g in meeting.loss_gradients], parameters)",
      "every shard replays the loss (open_clip's accumulation)"),
-    ("the loss's gradient replaces the encoder's", "add_gradients",
-     "before + gradient", "gradient", "no parameter is expected to belong to both"),
-    ("temperature's gradient n times too large", "loss_and_gradients", "if comm.rank == 0:",
-     "if True:", "every rank has the whole of it, and all of them are added"),
-    ("a missing factor n", "set_gradients", "parameter.grad = total",
-     "parameter.grad = None if total is None else total / comm.size",
+    ("temperature's gradient n times too large", "loss_and_gradients",
+     " if comm.rank == 0 else {}", "", "every rank has the whole of it, and all of them are added"),
+)  # fmt: skip
+
+OVERLAP = of(
+    "clip_np.training.overlap",
+    ("the loss's gradient replaces the encoder's", "added", "first + second", "second",
+     "no parameter is expected to belong to both"),
+    ("a missing factor n", "sum_over_ranks", "move(total, parameter.backend)",
+     "move(total / comm.size, parameter.backend)",
      "gradients of ranks are averaged, as where each has a mean of its own"),
+    ("a parameter of two encoders travels with the first", "groups_of",
+     "for group in groups:", "for group in reversed(groups):",
+     "what the second encoder adds comes too late"),
+    ("a group is summed before it is complete", "Summation._add_up_early",
+     "self.sums.wait_for(group.encoders)", "not self.sums.is_given_up",
+     "the sum begins with what is there"),
 )  # fmt: skip
 
 MEETING = of(
@@ -71,11 +81,11 @@ WORKER = of(
     "clip_np.training.worker",
     ("a missing shard", "Worker.backward", "zip(self.units, self.outputs)",
      "zip(self.units[:1], self.outputs)", "the rows of the other shards get no gradient"),
-    ("the first rows' gradients for every unit", "Worker.backward", "[unit.rows])",
+    ("the first rows' gradients for every unit", "Worker._walk_back", "[unit.rows])",
      "[: unit.size])", "right for the first unit"),
-    ("a shard overwrites the last one", "Worker._receiver", "so_far[key] += gradient",
-     "so_far[key] = gradient", "= where += was meant"),
-    ("every unit hands over", "Worker.backward", "sums if is_last else None", "sums",
+    ("a shard overwrites the last one", "Worker._receiver", "so_far[position] += gradient",
+     "so_far[position] = gradient", "= where += was meant"),
+    ("every unit hands over", "Worker._walk_back", "sums if is_last else None", "sums",
      "only the first of a worker's units waits for its turn"),
 )  # fmt: skip
 
@@ -84,7 +94,7 @@ SUMS = of(
     ("only the first worker's gradients", "GradientSums._add_up",
      "self.totals[key] += gradient", "pass", "the workers' gradients are not added up"),
     ("those that wait are forgotten", "GradientSums.finish",
-     "self._add_up(encoder, position, self.waiting[encoder, position, worker])", "pass",
+     "self._add_up(encoder, position, gradient)", "pass",
      "a worker that never comes holds up the others"),
     ("one encoder's gradients of a shared parameter", "GradientSums.finish",
      "sums[position] + total if", "total if", "a parameter is taken to belong to one encoder"),

@@ -48,6 +48,7 @@ TESTS_OF = {
     "clip_np.training.communicator.process_ranks": ("test_rank_gradients",),
     "clip_np.training.communicator.thread_ranks": ("test_rank_gradients",),
     "clip_np.training.meeting": ("test_rank_gradients", "test_step"),
+    "clip_np.training.overlap": ("test_overlap", "test_rank_gradients", "test_step"),
     "clip_np.training.plan": ("test_model_gradients", "test_step"),
     "clip_np.training.step": ("test_rank_gradients", "test_model_gradients", "test_step"),
     "clip_np.training.sums": ("test_model_gradients", "test_step"),

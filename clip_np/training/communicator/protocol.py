@@ -17,6 +17,11 @@ Four kinds of ranks offer them, and a training step does not know which it has:
     ProcessRank     processes of one machine that share memory (process_ranks.py)
     MpiRank         processes on one machine or many, through MPI (mpi_ranks.py)
 
+*Patience.* A rank that waits for another one for longer than its `deadline` takes that
+for stalled. A step has a deadline of its own. But a rank's start may be slow: it
+imports this package, opens its data and reads its first images, perhaps from a busy
+disk. So until `started` is called, the deadline is at least STARTING.
+
 Sums are taken in the order of the ranks, so that the same number of ranks gives the
 same bits. (MPI's own sum has an order of its own, which is the same in every run with
 the same library, ranks and machines.)
@@ -28,6 +33,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+STARTING = 120.0
+"""Seconds that a rank may keep the others waiting before its first step is done.
+
+It is a generous number: on a quiet machine, to import this package is less than one.
+"""
 
 
 class RankError(RuntimeError):
@@ -55,6 +66,7 @@ class Communicator(Protocol):
       it. If not, it is handed its own rows, and the batch is all of them together.
     - shared_parameters: the ranks see one copy of the parameters in shared memory, and
       each updates a part of them. If not, each has a copy and updates all of it.
+    - overlaps: sums may be taken in one thread while others compute (overlap.py).
     """
 
     rank: int
@@ -62,6 +74,10 @@ class Communicator(Protocol):
     ranks_here: int
     whole_batch: bool
     shared_parameters: bool
+    overlaps: bool
+
+    def started(self) -> None:
+        """From now on the deadline of a step holds, and not that of the start."""
 
     def barrier(self) -> None:
         """Return when all ranks have called this."""
@@ -80,13 +96,14 @@ class Communicator(Protocol):
         """
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray], early: bool = False
     ) -> list[np.ndarray | None]:
         """The sum over the ranks of each array, in place of None where one has nothing.
 
         like has an array of the same shape and dtype for each. The result is None where
         no rank had anything. The arrays may be overwritten. With shared_parameters, all
-        ranks see the same arrays as the result.
+        ranks see the same arrays as the result. With early, other threads of this rank
+        compute meanwhile, and go on afterwards.
         """
 
     def abort(self, message: str) -> None:
@@ -106,6 +123,10 @@ class OneProcess:
     ranks_here = 1
     whole_batch = True
     shared_parameters = False
+    overlaps = False
+
+    def started(self) -> None:
+        """Nobody else starts."""
 
     def barrier(self) -> None:
         """Nobody else has to come."""
@@ -117,7 +138,7 @@ class OneProcess:
         return [rows]
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray], early: bool = False
     ) -> list[np.ndarray | None]:
         return list(arrays)
 

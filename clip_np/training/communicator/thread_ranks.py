@@ -36,6 +36,7 @@ class ThreadRank:
     """One of several threads that compute a step together; see `Communicator`."""
 
     shared_parameters = False
+    overlaps = True
 
     def __init__(self, rank: int, size: int, tables: Tables, whole_batch: bool) -> None:
         self.rank = rank
@@ -53,6 +54,9 @@ class ThreadRank:
         self.barrier()
         return list(seats)
 
+    def started(self) -> None:
+        """Threads start at once."""
+
     def barrier(self) -> None:
         try:
             self._tables.meeting.wait()
@@ -66,7 +70,7 @@ class ThreadRank:
         return self._exchange(rows.copy())  # the rank may go on and change its own
 
     def all_reduce(
-        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray]
+        self, arrays: Sequence[np.ndarray | None], like: Sequence[np.ndarray], early: bool = False
     ) -> list[np.ndarray | None]:
         everybodys = self._exchange(list(arrays))
         sums = [add_in_order(candidates) for candidates in zip(*everybodys)]

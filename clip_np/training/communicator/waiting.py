@@ -28,11 +28,15 @@ LOOKING_AFTER = 0.02
 
 
 def wait_until(
-    is_ready: Callable[[], bool], look: Callable[[], None], deadline: float | None
+    is_ready: Callable[[], bool],
+    look: Callable[[], None],
+    deadline: float | None,
+    longest_pause: float = LONGEST_PAUSE,
 ) -> bool:
     """Return True when `is_ready` does, or False after `deadline` seconds.
 
     look raises an error if waiting is in vain. With deadline None it alone ends that.
+    longest_pause is in seconds.
 
     >>> wait_until(lambda: True, look=lambda: None, deadline=1.0)
     True
@@ -55,5 +59,5 @@ def wait_until(
                 raise
         if deadline is not None and waited > deadline:
             return False
-        sleep(min(max(waited / PAUSES_IN_WAIT, SHORTEST_PAUSE), LONGEST_PAUSE))
+        sleep(min(max(waited / PAUSES_IN_WAIT, SHORTEST_PAUSE), longest_pause))
     return True

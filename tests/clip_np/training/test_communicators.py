@@ -1,5 +1,6 @@
 """What every communicator has to do, whatever it is made of."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -7,14 +8,17 @@ import pytest
 from rank_checks import run_process_ranks
 
 from clip_np.training.communicator import (
+    Block,
     OneProcess,
+    ProcessRank,
     RankError,
+    Sizes,
     StalledError,
     messages,
     run_thread_ranks,
     waiting,
 )
-from clip_np.training.communicator.protocol import Communicator
+from clip_np.training.communicator.protocol import STARTING, Communicator
 
 RUNS = {"threads": run_thread_ranks, "processes": run_process_ranks}
 
@@ -112,6 +116,17 @@ def test_a_rank_that_does_not_come_is_named():
 
     with pytest.raises(StalledError, match=r"rank 0 has waited 0.05 s for rank 1, 2, which"):
         run_process_ranks(work, 3)
+
+
+def test_a_start_has_more_time_than_a_step():
+    sizes = Sizes(1, gradient_bytes=1, parameters=1, message_bytes=1 << 10)
+    block = Block(sizes.total)
+    comm = ProcessRank(0, sizes, block, threading.Lock(), deadline=0.5, look=lambda: None)
+    assert comm.deadline == STARTING
+    comm.started()
+    assert comm.deadline == 0.5
+    comm.close()
+    block.close()
 
 
 def test_what_has_come_counts_although_a_rank_failed_afterwards(monkeypatch):

@@ -15,6 +15,7 @@ from clip_np.training import (
     FilesTask,
     Trainer,
     TrainingOptions,
+    TrainingStep,
     follow_rank_0,
     mpi_team,
     require_same_data,
@@ -123,6 +124,34 @@ def test_a_training_with_other_data_on_one_rank_never_begins(tmp_path, monkeypat
     messages = set(refusals(check, size=2))
     assert len(messages) == 1 and "in their data" in messages.pop()
     assert not list((tmp_path / "run").glob("*.npz"))
+
+
+@pytest.mark.filterwarnings("ignore::clip_np.training.TrainingWarning")
+def test_the_deadline_of_a_step_holds_after_the_first_step(tmp_path, monkeypatch):
+    """A rank may import, open its data and read a batch before: nobody is hurried."""
+    task = FilesTask(str(write_pairs(tmp_path / "data", ["train"] * 40)))
+    told = []
+
+    def note(what, function):
+        def noting(*arguments, **options):
+            told.append((here.comm.rank, what))
+            return function(*arguments, **options)
+
+        return noting
+
+    def work(comm):
+        comm.started = note("started", comm.started)
+        if comm.rank > 0:
+            return follow_rank_0(comm)
+        return Trainer(task, TrainingOptions(**SHORT), tmp_path / "run", comm=comm).run()["steps"]
+
+    monkeypatch.setattr(mpi_team, "require_same_data", note("data", require_same_data))
+    monkeypatch.setattr(TrainingStep, "__call__", note("step", TrainingStep.__call__))
+    assert run_ranks(work, 2) == [SHORT["steps"]] * 2
+    for rank in (0, 1):
+        order = [what for number, what in told if number == rank]
+        assert order[:3] == ["data", "step", "started"]
+        assert order.count("step") == SHORT["steps"]
 
 
 # --- runs that go on ------------------------------------------------------------------

@@ -99,9 +99,9 @@ def test_a_parameter_that_some_samples_do_not_reach_loses_nothing(monkeypatch):
     def forward(part):
         return encode(part) + extra if model.text.lengths(part).max() < 5 else encode(part)
 
-    def finish_and_count(sums):
+    def finish_and_count(sums, positions):
         held_up.append(len(sums.waiting))
-        return finish(sums)
+        return finish(sums, positions)
 
     model.text.forward = forward
     monkeypatch.setattr(GradientSums, "finish", finish_and_count)
