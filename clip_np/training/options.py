@@ -10,6 +10,7 @@ below.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,9 @@ LARGEST_ZOOM = 10.0
 LARGEST_CROP = 0.99
 """A box of at least a hundredth of the area."""
 
+MOST_HELPERS = 256
+"""Threads or processes. No machine that trains with NumPy has more cores than this."""
+
 UPPER_BOUNDS = {
     "seed": 2**128,
     "zoom": LARGEST_ZOOM,
@@ -90,7 +94,9 @@ UPPER_BOUNDS = {
     "flip": 1.0,
     "word_dropout": 1.0,
     "tag_probability": 1.0,
-    "data_workers": 256,
+    "workers": MOST_HELPERS,
+    "processes": MOST_HELPERS,
+    "data_workers": MOST_HELPERS,
     "layer_decay": 1.0,
 }
 """The largest values of options that have a bound of their own. Seeds may be long."""
@@ -310,7 +316,9 @@ class TrainingOptions:
         """ValueError if an option is of another kind, or out of its bounds."""
         value = getattr(self, name)
         is_number = isinstance(value, int | float)
-        if is_number and name in MUST_BE_POSITIVE and not value > 0:  # NaN is not > 0 either
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"`{name}` must be a finite number, got {shown(value)}")
+        if is_number and name in MUST_BE_POSITIVE and not value > 0:
             reason = MUST_BE_POSITIVE[name]
             raise ValueError(f"`{name}` must be positive, got {shown(value)}: {reason}")
         if is_number and not value >= 0:

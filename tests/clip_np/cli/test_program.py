@@ -42,7 +42,7 @@ def test_the_program_can_be_started_as_a_module():
         ("train --preset ViT-L/14@336px", "336 pixels"),
         ("train --steps 0", "--steps must be positive, got 0"),
         ("train --steps -5 --seconds 3", "--steps must be positive, got -5"),
-        ("train --data photos --seconds nan", "--seconds must be positive, got nan"),
+        ("train --data photos --seconds nan", "--seconds must be a finite number, got nan"),
         ("train --data photos --batch-size 0", "--batch-size must be positive, got 0"),
         ("train --data photos --shift -3", "--shift must not be negative, got -3"),
         ("train --data photos --vocab-size 10", "514"),
