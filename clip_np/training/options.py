@@ -153,7 +153,9 @@ class TrainingOptions:
     ValueError: `steps` must be positive, got 0: a run of no steps learns nothing
     """
 
-    preset: str = command_line_field("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
+    preset: str = command_line_field(
+        "tiny", "NAME", "size of the model (shapes tiny, other data small): " + ", ".join(PRESETS)
+    )
     vision: str | None = command_line_field(
         None,
         "KIND",
@@ -186,12 +188,14 @@ class TrainingOptions:
     seconds: float | None = command_line_field(
         None, "S", "time limit (for other data than shapes 240)"
     )
-    batch_size: int = command_line_field(128, "N", "pairs in a step")
+    batch_size: int = command_line_field(128, "N", "pairs in a step (shapes 160, other data 64)")
     # None: 2e-3, or with `init` what suits the model (finetuning.py).
-    learning_rate: float | None = command_line_field(None, "X", "highest learning rate")
+    learning_rate: float | None = command_line_field(
+        None, "X", "highest learning rate (shapes 0.002, other data 0.001; with --init by its size)"
+    )
     final_ratio: float = 0.02  # the last step's learning rate, as a part of the highest
     warmup: float = command_line_field(
-        100, "X", "steps of rising rate, below 1 their share; at most a tenth"
+        100, "X", "steps of rising rate, below 1 their share; at most a tenth of all (100)"
     )
     weight_decay: float = command_line_field(0.1, "X", "AdamW's weight decay (0.1)")
     loss: str = command_line_field(
@@ -203,7 +207,10 @@ class TrainingOptions:
     max_norm: float = 1.0  # gradients are scaled down to this norm
     vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
     augment: str = command_line_field(
-        "none", "NAME", "none (for shapes), light or strong", group=AUGMENTATION_GROUP
+        "none",
+        "NAME",
+        "none, light or strong (shapes none, other data light)",
+        group=AUGMENTATION_GROUP,
     )
     shift: int | None = augmentation_field("PIXELS", "move images by up to this")
     zoom: float | None = augmentation_field("X", "stretch images by up to exp(X), each way")
