@@ -35,7 +35,7 @@ from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
 from clip_np.training.shapes_figures import measure_shapes, shapes_report
-from clip_np.training.data_record import changes
+from clip_np.training.data_record import changes, holds_all_held_out
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.cores import choose_processes
@@ -52,7 +52,7 @@ from clip_np.training.watch import (
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
-from clip_np.training.best import Best
+from clip_np.training.best import Best, score_of
 from clip_np.training.description import read_description, write_description
 from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
 from clip_np.training.memory_estimate import (
@@ -108,6 +108,7 @@ __all__ = [
     "describe_validation",
     "expected_steps",
     "follow_rank_0",
+    "holds_all_held_out",
     "is_finished",
     "learning_rate",
     "loss_and_gradients",
@@ -124,6 +125,7 @@ __all__ = [
     "require_same_data",
     "require_same_program",
     "saved_training",
+    "score_of",
     "shapes_report",
     "train_tokenizer",
     "training_step",
