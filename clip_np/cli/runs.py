@@ -27,6 +27,7 @@ from clip_np.data import IMAGE_SIZE, Augmentation
 from clip_np.encoders import PRESETS
 from clip_np.files import FileError, file_errors, shown
 from clip_np.training import (
+    SIGNALLED,
     FilesTask,
     RunDirectory,
     SavedTraining,
@@ -38,6 +39,7 @@ from clip_np.training import (
     changes,
     choose_processes,
     count_of_pairs,
+    end_on_signals,
     follow_rank_0,
     memory_message,
     memory_of_run,
@@ -60,7 +62,6 @@ RISKY_OPTIONS = (
 )
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
-SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 
 
@@ -80,7 +81,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     files = RunDirectory(_new_directory(arguments) if is_new else arguments.resume)
     if not is_new:
         _require_run_directory(arguments)
-    with files.locked():  # from the reading of the checkpoint to the last picture
+    # From the reading of the checkpoint to the last picture.
+    with end_on_signals(), files.locked():
         return _train_in(files, arguments, comm)
 
 

@@ -71,6 +71,7 @@ from clip_np.training.mpi_team import (
     require_same_data,
     require_same_program,
 )
+from clip_np.training.interrupts import SIGNALLED, end_on_signals
 from clip_np.training.loop import Trainer
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "PICTURES",
     "RECIPES",
     "REPORT",
+    "SIGNALLED",
     "WINDOW",
     "Best",
     "FilesTask",
@@ -106,6 +108,7 @@ __all__ = [
     "choose_processes",
     "count_of_pairs",
     "describe_validation",
+    "end_on_signals",
     "expected_steps",
     "follow_rank_0",
     "holds_all_held_out",

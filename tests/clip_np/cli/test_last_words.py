@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import signal
 
+import pytest
 from command_line import SHORT, report_of, run
 
+from clip_np.cli import main, runs
 from clip_np.training import METRICS, read_metrics
 from clip_np.weights import BEST
 
@@ -91,3 +94,20 @@ def test_one_pair_is_one_pair(capsys, photos, no_pictures):
     assert "weights, 1 pair;" in output
     assert "1 pair measured: says nothing" in output
     assert "too few pairs to judge by" not in output
+
+
+@pytest.mark.parametrize(("moment", "is_left"), [("_announce", False), ("write_report", True)])
+def test_sigterm_outside_of_the_steps_is_as_gentle_as_ctrl_c(
+    capsys, photos, no_pictures, monkeypatch, moment, is_left
+):
+    def end(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(runs, moment, end)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", str(photos), "--out", "here", *QUICK])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert pathlib.Path("here").exists() == is_left  # nothing, or a whole run
+    assert not pathlib.Path("here", "run.lock").exists()
