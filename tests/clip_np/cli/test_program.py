@@ -29,6 +29,17 @@ def test_the_program_can_be_started_as_a_module():
 
 
 @pytest.mark.parametrize(
+    ("words", "message"), [(["Unable to allocate 9 GiB"], "allocate 9 GiB"), ([], "out of memory")]
+)
+def test_too_little_memory_is_one_line(capsys, monkeypatch, words, message):
+    def open_model(arguments):
+        raise MemoryError(*words)
+
+    monkeypatch.setattr(evaluating, "open_model", open_model)
+    assert message in fail(capsys, "evaluate", "run")
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         ("train --data nowhere", "nowhere does not exist"),
