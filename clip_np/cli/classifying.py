@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clip_np.cli.figures import print_figures
+from clip_np.cli.figures import as_json, print_figures
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.data import DataError, Pairs, Preprocess
 from clip_np.evaluation import (
@@ -107,12 +107,7 @@ def measure_naming(
             lambda: [confusion_picture(matrix, classes.names, arguments.picture, title)],
             is_asked=True,
         )
-    return {
-        **measured.figures,
-        "chance": measured.chance,
-        "intervals": {name: list(ends) for name, ends in measured.intervals.items()},
-        "confused": [pair._asdict() for pair in confused],
-    }
+    return {**as_json(measured), "confused": [pair._asdict() for pair in confused]}
 
 
 def _pairs_to_learn_from(pairs: PairsToMeasure) -> Pairs:
@@ -177,7 +172,7 @@ def _measure_learned(
     print_text(
         arguments,
         f"learned from {len(train.labels):,} images: a linear probe with penalty "
-        f"{probe.penalty:g}, and {k} nearest neighbours",
+        f"{probe.penalty:g}, and {min(k, len(train.labels)):,} nearest neighbours",
     )
     by_probe = measure_classes(
         "linear_probe", probe.scores(test.features), test.labels, train.labels

@@ -8,18 +8,20 @@
 The second is answered zero-shot, and with --probe also by what can be learned from
 labelled images (classifying.py).
 
-Which pairs are measured depends on the model. One that was trained on files is measured
-on what was held out from it. For any other model all pairs are new. So where the data
-name no test split, all of them are measured.
+Which pairs are measured depends on the model. On the files that it was trained on, a
+run is measured with what was held out from it, wherever they are now. Other data are
+new to a model, all of them. So where they name no test split, all pairs are measured.
 """
 
 import argparse
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
 from clip_np.cli.classifying import CLASS_OPTIONS, PairsToMeasure, measure_naming
-from clip_np.cli.figures import print_figures, say_chance
+from clip_np.cli.figures import as_json, print_measurement, say_chance
 from clip_np.cli.launch import EMBEDDING_DEADLINE, join_launch
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
@@ -40,6 +42,7 @@ from clip_np.training import (
     SavedTraining,
     ShapesTask,
     count_of_pairs,
+    holds_all_held_out,
     measure_shapes,
     read_run,
     require_alike,
@@ -59,6 +62,7 @@ class OpenedModel(NamedTuple):
     preprocess: Preprocess
     tokenizer: AnyTokenizer
     source: dict[str, Any]
+    record: Mapping[str, Any] | None = None  # of the files: see data_record.py
 
 
 def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     if asks_for_classes:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", CLASSES_BECOME_CAPTIONS, DataWarning)
-            pairs = _open_pairs(arguments, opened.source, comm, labelled=True)
+            pairs = _open_pairs(arguments, opened, comm, labelled=True)
         return measure_naming(
             arguments, opened.model, opened.preprocess, opened.tokenizer, pairs, comm
         )
@@ -88,21 +92,13 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
             return {}  # the shapes are too few to be shared
         measured, measured_on = _measure_shapes(arguments, opened)
     else:
-        pairs = _open_pairs(arguments, opened.source, comm, labelled=False)
+        pairs = _open_pairs(arguments, opened, comm, labelled=False)
         measured, measured_on = _measure_pairs(arguments, opened, pairs, comm), pairs.measured_on
     if is_follower(comm):
         return {}
-    print_text(arguments, f"on {measured_on}:")
-    print_figures(arguments, measured.figures, measured.chance, measured.intervals)
-    if measured.chance.get("recall_at_1") == 1:
-        count = count_of_pairs(measured.figures["pairs"])
-        print_text(arguments, f"{count} measured: says nothing")
-    say_chance(arguments, measured.figures, measured.chance)
-    return {
-        **measured.figures,
-        "chance": measured.chance,
-        "intervals": {name: list(ends) for name, ends in measured.intervals.items()},
-    }
+    print_measurement(arguments, measured, measured_on)
+    say_chance(arguments, measured)
+    return as_json(measured)
 
 
 def _say_skipped(arguments: argparse.Namespace, pairs: PairsToMeasure) -> None:
@@ -121,8 +117,9 @@ def open_model(arguments: argparse.Namespace) -> OpenedModel:
     checkpoint = read_run(arguments.run, arguments.activation)
     model = checkpoint.model
     model.to(backend)
-    source = SavedTraining.of(checkpoint.training).source or {}
-    return OpenedModel(model, checkpoint.prepare, checkpoint.tokenizer, source)
+    saved = SavedTraining.of(checkpoint.training)
+    source = saved.source or {}
+    return OpenedModel(model, checkpoint.prepare, checkpoint.tokenizer, source, saved.data)
 
 
 def is_about_shapes(arguments: argparse.Namespace, source: dict[str, Any]) -> bool:
@@ -181,14 +178,14 @@ def _measure_pairs(
 
 
 def _open_pairs(
-    arguments: argparse.Namespace, source: dict[str, Any], comm: Communicator | None, labelled: bool
+    arguments: argparse.Namespace, opened: OpenedModel, comm: Communicator | None, labelled: bool
 ) -> PairsToMeasure:
-    """The pairs of --data, or those that the run's `source` names.
+    """The pairs of --data, or those that the run was trained on.
 
     labelled: read the labels of classes in place of captions. With comm, ValueError if
     not all ranks have the same pairs.
     """
-    pairs = pairs_of_data(arguments, source, labelled)
+    pairs = pairs_of_data(arguments, opened, labelled)
     if comm is not None:
         require_same_data(comm, pairs.test)
         if pairs.train is not None:
@@ -199,10 +196,11 @@ def _open_pairs(
 
 
 def pairs_of_data(
-    arguments: argparse.Namespace, source: dict[str, Any], labelled: bool
+    arguments: argparse.Namespace, opened: OpenedModel, labelled: bool
 ) -> PairsToMeasure:
     """The pairs of `_open_pairs`, as this rank sees them."""
     settings = chosen_options(arguments, DATA_OPTIONS)
+    source = opened.source
     trained_on_files = source.get("task") == "files"
     if arguments.data is None:
         if not source:
@@ -216,15 +214,18 @@ def pairs_of_data(
         path = settings.pop("path")
     else:
         path = arguments.data
-        if trained_on_files:
-            # With the seed of the training, what it held out is held out again.
-            settings["seed"] = source.get("seed", 0)
     template = settings.get("template")
     if labelled:
         settings.pop("template", None)  # the label alone is compared with the list
         if arguments.label_column is not None:
             settings["caption_column"] = arguments.label_column
-    if trained_on_files or settings.get("streaming"):
+    is_the_runs = trained_on_files and (
+        arguments.data is None or _may_be_the_runs(path, settings, opened)
+    )
+    if is_the_runs or settings.get("streaming"):
+        if trained_on_files:
+            # With the seed of the training, what it held out is held out again.
+            settings["seed"] = source.get("seed", 0)
         task = FilesTask(path, **settings)
         return PairsToMeasure(
             test=task.test,
@@ -236,6 +237,29 @@ def pairs_of_data(
         )
     needs_training = bool(chosen_options(arguments, ["probe"]))
     return _unseen_pairs(path, settings, template, needs_training)
+
+
+def _may_be_the_runs(path: str, settings: Mapping[str, Any], opened: OpenedModel) -> bool:
+    """Whether a model may have been trained on pairs of the data at `path`.
+
+    They are other data if they are in another place, lack images that the run held
+    out, and have another number of pairs. Data that were moved, or have more images
+    now, lack none; those that were renamed have as many pairs.
+    """
+    trained_on, here = (Path(place).resolve() for place in (opened.source["path"], path))
+    is_one_place = here.is_relative_to(trained_on) or trained_on.is_relative_to(here)
+    if is_one_place or opened.record is None or settings.get("streaming"):
+        return True
+    chosen = {**settings, "skipped": [] if settings.get("skip_bad") else None}
+    chosen.pop("skip_bad", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # they are opened again
+        splits = open_dataset(path, validation_fraction=0.0, **chosen)
+    folder = Path(path).parent if here.is_file() else Path(path)
+    pairs = sum(len(split) for split in splits.values())
+    return pairs == sum(opened.record["pairs"].values()) or holds_all_held_out(
+        splits, opened.record, str(folder)
+    )
 
 
 def _unseen_pairs(

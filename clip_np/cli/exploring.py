@@ -74,7 +74,7 @@ def _test_pairs(arguments: argparse.Namespace, opened: OpenedModel) -> PairsToSh
         split = task.splits["all"]
         pairs = Pairs.from_arrays(split.images, split.captions)
         return PairsToShow(pairs, task.measured_on, skip_bad=False)
-    chosen = pairs_of_data(arguments, opened.source, labelled=False)
+    chosen = pairs_of_data(arguments, opened, labelled=False)
     return PairsToShow(chosen.test, chosen.measured_on, chosen.skip_bad)
 
 

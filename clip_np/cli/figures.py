@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from clip_np.cli.output import print_text
-from clip_np.evaluation import Interval
+from clip_np.evaluation import Interval, Measurement
 from clip_np.evaluation.bootstrap import LEVEL
+from clip_np.training import count_of_pairs
 
 MOST_CHANCE = 0.1  # if guessing reaches this recall at 1, the pairs are too few
 NAME_WIDTH = 36  # characters for the name of a figure
@@ -52,14 +53,34 @@ def _interval(interval: Interval, chance: float | None) -> str:
     return text
 
 
-def say_chance(
-    arguments: argparse.Namespace, figures: Mapping[str, Any], chances: Mapping[str, float]
+def print_measurement(
+    arguments: argparse.Namespace, measured: Measurement, measured_on: str
 ) -> None:
+    """Print a measurement of pairs, and what it is about."""
+    print_text(arguments, f"on {measured_on}:")
+    print_figures(arguments, measured.figures, measured.chance, measured.intervals)
+
+
+def as_json(measured: Measurement) -> dict[str, Any]:
+    """A measurement as a part of the result of a command.
+
+    >>> intervals = {"top_1": Interval(0.3, 0.7)}
+    >>> as_json(Measurement({"top_1": 0.5}, {"top_1": 0.1}, intervals))
+    {'top_1': 0.5, 'chance': {'top_1': 0.1}, 'intervals': {'top_1': [0.3, 0.7]}}
+    """
+    intervals = {name: list(ends) for name, ends in measured.intervals.items()}
+    return {**measured.figures, "chance": measured.chance, "intervals": intervals}
+
+
+def say_chance(arguments: argparse.Namespace, measured: Measurement) -> None:
     """Say that there are too few pairs to judge a model by, if so."""
-    chance = chances.get("recall_at_1", 0.0)
-    if chance >= MOST_CHANCE:
+    chance = measured.chance.get("recall_at_1", 0.0)
+    if chance == 1:
+        count = count_of_pairs(measured.figures["pairs"])
+        print_text(arguments, f"{count} measured: says nothing")
+    elif chance >= MOST_CHANCE:
         print_text(
             arguments,
             f"too few pairs to judge by: guessing has a recall at 1 of {chance:.2g} on "
-            f"{figures['pairs']:,} held-out pairs",
+            f"{count_of_pairs(measured.figures['pairs'])}",
         )

@@ -19,6 +19,8 @@ from clip_np.cli.shared_arguments import (
 )
 from clip_np.evaluation import CHOICES, NEIGHBOURS
 
+MEASURED_DEFAULT = "what the run was trained on"
+
 EVALUATE = """\
 Measure a trained model on its test split, or any model on other data.
 
@@ -59,7 +61,7 @@ def add_evaluate(commands: Commands) -> None:
     """Add `clip-np evaluate` and its arguments."""
     command = add_command(commands, "evaluate", evaluate_command, EVALUATE)
     command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
-    add_data_options(command)
+    add_data_options(command, default=MEASURED_DEFAULT)
     command.add_argument(
         "--choices",
         metavar="N",
@@ -122,7 +124,7 @@ def add_explore(commands: Commands) -> None:
     """Add `clip-np explore` and its arguments."""
     command = add_command(commands, "explore", explore_command, EXPLORE)
     command.add_argument("run", metavar="MODEL", help=f"{MODEL_HELP}, which needs --data")
-    add_data_options(command)
+    add_data_options(command, default=MEASURED_DEFAULT)
     command.add_argument(
         "--images",
         metavar="N",

@@ -127,7 +127,7 @@ class PrintVersion(argparse.Action):
 def add_train(commands: Commands) -> None:
     """Add `clip-np train` and its arguments."""
     command = add_command(commands, "train", train_command, TRAIN)
-    add_data_options(command)
+    add_data_options(command, default="the built-in shapes")
     command.add_argument(
         "--test", metavar="PATH", help="shapes only: a parquet file with another test split"
     )

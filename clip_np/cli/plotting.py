@@ -23,6 +23,7 @@ from clip_np.training import (
     read_description,
     read_metrics,
     read_run,
+    score_of,
 )
 from clip_np.weights import locate
 
@@ -113,7 +114,7 @@ def _best(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     validations = [entry for entry in entries if "validation_recall_at_1" in entry]
     if not validations:
         return result
-    best = max(validations, key=lambda entry: entry["validation_recall_at_1"])
+    best = max(validations, key=score_of)
     result |= {"recall_at_1": best["validation_recall_at_1"], "at_step": int(best["step"])}
     if "validation_chance" in best:
         result["chance"] = best["validation_chance"]

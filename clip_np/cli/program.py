@@ -33,7 +33,7 @@ from minigrad.backend import BackendError, move
 
 MISTAKES = (
     *(ValueError, OSError, ImportError, TrainingError, WorkerError, RankError),
-    BackendError,
+    *(BackendError, MemoryError),  # there is less memory than the options need
 )
 ON_SEVERAL_RANKS = (train_command, embed_command, evaluate_command)
 INTERRUPTED = 130  # the exit status after Ctrl-C
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return PIPE_CLOSED
     except MISTAKES as error:
-        print(f"clip-np: error: {shown(name_flags(str(error), flags))}", file=sys.stderr)
+        text = name_flags(str(error) or "out of memory", flags)  # Python's has no words
+        print(f"clip-np: error: {shown(text)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("clip-np: interrupted", file=sys.stderr)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clip_np.evaluation import Chart, Line, Picture, Table, run_page
-from clip_np.training import METRICS, PICTURES, REPORT, read_description, read_metrics
+from clip_np.evaluation.bootstrap import LEVEL
+from clip_np.training import METRICS, PICTURES, REPORT, read_description, read_metrics, score_of
 
 DRAWN_POINTS = 400  # of a training loss; a longer one is drawn as means
 Entries = Sequence[Mapping[str, float]]
@@ -20,12 +21,13 @@ def write_report(directory: Path) -> Path:
     """Write the report of the run in `directory`, and return its path."""
     description = read_description(directory)
     entries = read_metrics(directory / METRICS) if (directory / METRICS).exists() else []
-    figures, chances = description.get("figures", {}), description.get("chance", {})
+    figures = description.get("figures", {})
     data = description.get("data", {})
     parts: list[Table | Chart | Picture] = []
     if figures:
         title = f"Figures on {data.get('measured_on', 'held-out pairs')}"
-        parts.append(Table(title, ("", "value", "chance"), _figure_rows(figures, chances)))
+        columns = ("", "value", "chance", f"{LEVEL:.0%} interval")
+        parts.append(Table(title, columns, _figure_rows(description)))
     parts += training_charts(entries)
     for name in PICTURES:
         if name != "loss.png":  # the chart shows the same
@@ -51,7 +53,7 @@ def _note(entries: Entries) -> str:
     note = f"{last['step']:,.0f} steps in {last.get('seconds', 0):,.0f} seconds."
     validations = [entry for entry in entries if "validation_recall_at_1" in entry]
     if validations:
-        best = max(validations, key=lambda entry: entry["validation_recall_at_1"])
+        best = max(validations, key=score_of)
         note += (
             f" Highest recall at 1 in validation: {best['validation_recall_at_1']:.3f} "
             f"at step {best['step']:,.0f}"
@@ -63,16 +65,18 @@ def _note(entries: Entries) -> str:
     return note
 
 
-def _figure_rows(
-    figures: Mapping[str, Any], chances: Mapping[str, Any]
-) -> list[tuple[str, str, str]]:
-    rows = []
-    for name, value in figures.items():
+def _figure_rows(description: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A row for each figure: its name, its value, chance, and the interval."""
+    chances, intervals = description.get("chance", {}), description.get("intervals", {})
+    rows: list[tuple[str, ...]] = []
+    for name, value in description["figures"].items():
         chance = chances.get(name)
         beside = "" if chance is None else _value(chance)
+        ends = intervals.get(name)  # early runs have none
+        between = " to ".join(map(_value, ends)) if isinstance(ends, list) else ""
         if chance == 1:
-            beside = "1: says nothing"
-        rows.append((name.replace("_", " "), _value(value), beside))
+            beside, between = "1: says nothing", ""
+        rows.append((name.replace("_", " "), _value(value), beside, between))
     return rows
 
 

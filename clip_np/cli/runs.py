@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clip_np.cli.chosen import DATA_OPTIONS, chosen_options, refuse_options
-from clip_np.cli.figures import print_figures, say_chance
+from clip_np.cli.figures import as_json, print_measurement, say_chance
 from clip_np.cli.launch import join_launch
+from clip_np.cli.messages import flags_of, name_flags
 from clip_np.cli.output import draw_pictures, print_text
 from clip_np.cli.reporting import write_report
 from clip_np.cli.run_pictures import draw_run
@@ -26,6 +27,7 @@ from clip_np.data import IMAGE_SIZE, Augmentation
 from clip_np.encoders import PRESETS
 from clip_np.files import FileError, file_errors, shown
 from clip_np.training import (
+    SIGNALLED,
     FilesTask,
     RunDirectory,
     SavedTraining,
@@ -37,6 +39,7 @@ from clip_np.training import (
     changes,
     choose_processes,
     count_of_pairs,
+    end_on_signals,
     follow_rank_0,
     memory_message,
     memory_of_run,
@@ -45,7 +48,7 @@ from clip_np.training import (
     write_description,
 )
 from clip_np.training.communicator import Communicator
-from clip_np.weights import CHECKPOINT, PREVIOUS
+from clip_np.weights import BEST, CHECKPOINT, PREVIOUS
 from minigrad.nn import count_parameters
 
 # Options by what they belong to, under the names that they have in Python.
@@ -59,7 +62,6 @@ RISKY_OPTIONS = (
 )
 TRAINING_OPTIONS = tuple(field.name for field in dataclasses.fields(TrainingOptions))
 
-SIGNALLED = 128  # added to a signal's number, it is the exit status, as in shells
 SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 
 
@@ -68,6 +70,10 @@ SHOWN_SKIPPED = 5  # unreadable images that are named after a training
 
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train a CLIP on shapes or on your own images, measure it, and draw pictures."""
+    if arguments.out is not None:
+        refuse_options(arguments, ["name"], "--out says where results go")
+    if arguments.resume is None:
+        refuse_options(arguments, ["changed_data"], "only with --resume")
     comm = join_launch(arguments, arguments.deadline or TrainingOptions.deadline)
     if comm is not None and comm.rank > 0:  # rank 0 writes and speaks
         return {"steps": follow_rank_0(comm)}
@@ -75,7 +81,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     files = RunDirectory(_new_directory(arguments) if is_new else arguments.resume)
     if not is_new:
         _require_run_directory(arguments)
-    with files.locked():  # from the reading of the checkpoint to the last picture
+    # From the reading of the checkpoint to the last picture.
+    with end_on_signals(), files.locked():
         return _train_in(files, arguments, comm)
 
 
@@ -88,6 +95,7 @@ def _train_in(
     else:
         trainer = _resumed_run(arguments, files, comm)
     _announce(arguments, trainer)
+    first_step = trainer.step
     result: dict[str, Any] = trainer.run()
     if trainer.interrupted:
         _stop(arguments, trainer)
@@ -97,19 +105,53 @@ def _train_in(
         print_text(arguments, f"skipped {problem}")
     if len(skipped) > SHOWN_SKIPPED:
         print_text(arguments, f"all {len(skipped):,} are in {shown(trainer.bad_samples.path)}")
+    print_text(arguments, _pace(result, first_step))
+    task = trainer.task
+    measured = task.measure(trainer.model, trainer.tokenizer, trainer.loader.prepare)
+    print_measurement(arguments, measured, task.measured_on)
+    _say_which_is_best(arguments, trainer)
+    draw_pictures(arguments, lambda: draw_run(trainer))
+    write_description(trainer.directory, trainer.description | measured._asdict())
+    print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
+    say_chance(arguments, measured)
+    counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
+    return {**result, **counts, **as_json(measured)}
+
+
+def _pace(result: Mapping[str, Any], first_step: int) -> str:
+    """How many steps a run took, and how long that was, in words.
+
+    first_step is the one at which it was resumed, or 0.
+
+    >>> _pace({"steps": 30, "train_seconds": 143.4, "waited": 0.01}, first_step=0)
+    '30 steps in 143 s, 1% of it waiting for images'
+    >>> _pace({"steps": 30, "train_seconds": 143.4, "waited": 0.01}, first_step=20)
+    '30 steps in 143 s; the last 10, taken now, waited for images 1% of their time'
+    >>> _pace({"steps": 3, "train_seconds": 9.2, "waited": 0.0}, first_step=3)
+    '3 steps in 9 s, none of them now: --steps, --seconds or --patience moves its end'
+    """
+    plural = "" if result["steps"] == 1 else "s"
+    text = f"{result['steps']} step{plural} in {result['train_seconds']:.0f} s"
+    taken = result["steps"] - first_step
+    if taken == 0:
+        return f"{text}, none of them now: --steps, --seconds or --patience moves its end"
+    if first_step > 0:
+        waited = f"{result['waited']:.0%}"
+        return f"{text}; the last {taken}, taken now, waited for images {waited} of their time"
+    return f"{text}, {result['waited']:.0%} of it waiting for images"
+
+
+def _say_which_is_best(arguments: argparse.Namespace, trainer: Trainer) -> None:
+    """Say which state did better in validation than the last one, if one did."""
+    kept = trainer.best
+    if kept.step is None or kept.score <= kept.last:
+        return
+    best = shlex.quote(str(trainer.directory / BEST))
     print_text(
         arguments,
-        f"{result['steps']} steps in {result['train_seconds']:.0f} s, "
-        f"{result['waited']:.0%} of it waiting for images",
+        f"these are the figures of step {trainer.step}. In validation, step {kept.step} did "
+        f"better: clip-np evaluate {best}",
     )
-    figures = _measure(arguments, trainer)
-    draw_pictures(arguments, lambda: draw_run(trainer))
-    measured = {"figures": figures, "chance": trainer.task.chance()}
-    write_description(trainer.directory, trainer.description | measured)
-    print_text(arguments, f"report: {shown(write_report(trainer.directory))}")
-    say_chance(arguments, figures, trainer.task.chance())
-    counts = {"skipped_rows": len(rows), "skipped_images": len(skipped) - len(rows)}
-    return {**result, **counts, **figures}
 
 
 def _stop(arguments: argparse.Namespace, trainer: Trainer) -> None:
@@ -266,7 +308,7 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
     """Print what is trained, on what, and where it goes."""
     pairs = trainer.task.train
     assert pairs is not None  # a trainer has pairs to train on
-    amount = f"{len(pairs):,} pairs"
+    amount = count_of_pairs(len(pairs))
     if not pairs.repeats:
         amount += " and those that the stream brings"
     parameters = trainer.model.parameters()
@@ -286,16 +328,5 @@ def _announce(arguments: argparse.Namespace, trainer: Trainer) -> None:
         )
     if trainer.options.backend == "numpy":
         need = memory_of_run(trainer.model, trainer.tokenizer, pairs, trainer.options)
-        print_text(arguments, memory_message(need, available_bytes()))
-
-
-def _measure(arguments: argparse.Namespace, trainer: Trainer) -> dict[str, Any]:
-    """The figures of the model on the task's held-out data, also printed as a table."""
-    task = trainer.task
-    figures = task.report(trainer.model, trainer.tokenizer, trainer.loader.prepare)
-    chances = task.chance()
-    print_text(arguments, f"on {task.measured_on}:")
-    print_figures(arguments, figures, chances, intervals={})
-    if chances.get("recall_at_1") == 1:
-        print_text(arguments, f"{count_of_pairs(figures['pairs'])} measured: says nothing")
-    return figures
+        message = memory_message(need, available_bytes())
+        print_text(arguments, name_flags(message, flags_of(arguments.command_parser)))

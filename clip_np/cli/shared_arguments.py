@@ -33,14 +33,14 @@ def add_command(
     return command
 
 
-def add_data_options(command: argparse.ArgumentParser) -> None:
-    """--data, and how to read it."""
+def add_data_options(command: argparse.ArgumentParser, default: str) -> None:
+    """--data, and how to read it. default: what is taken without it, in words."""
     command.add_argument(
         "--data",
         metavar="DATA",
         help="a folder with captions.csv or metadata.csv, or with pairs of files name.jpg and "
         "name.txt; a parquet file or a folder of them; a set saved by the datasets library, or "
-        "its name on the Hugging Face hub (default: the built-in shapes)",
+        f"its name on the Hugging Face hub (default: {default})",
     )
     command.add_argument("--image-column", metavar="NAME", help="column that holds the images")
     command.add_argument("--caption-column", metavar="NAME", help="column that holds the captions")

@@ -172,7 +172,7 @@ def with_labels(
     if captions and (header := by_lower.get(captions[0].lower())):
         warn(
             f"{table}: the {len(classes[header])} classes of column {header!r} become captions "
-            f"({a_few(classes[header])}); `template` puts a sentence around them",
+            f"({a_few(classes[header])}), in the sentence of `template` if there is one",
             DataWarning,
             stacklevel=2,
         )

@@ -94,7 +94,7 @@ def _rows_of_classes(images: Sequence[Path], inside: Places, reading: Reading) -
     classes = sorted({_class_of(image, root) for image in images})
     warn(
         f"{root}: there are no captions, so the names of {len(classes)} folders become captions "
-        f"({a_few(classes)}); `template` puts a sentence around them",
+        f"({a_few(classes)}), in the sentence of `template` if there is one",
         DataWarning,
         stacklevel=2,
     )

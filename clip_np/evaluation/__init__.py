@@ -81,13 +81,7 @@ from clip_np.evaluation.rank_embedding import (
     help_to_embed,
     is_follower,
 )
-from clip_np.evaluation.reports import (
-    CHOICES,
-    embed_readable,
-    pairs_chance,
-    pairs_report,
-    prepared_pairs_report,
-)
+from clip_np.evaluation.reports import CHOICES, embed_readable, pairs_report
 from clip_np.evaluation.index_table import IndexedFile
 from clip_np.evaluation.fingerprints import fingerprint
 from clip_np.evaluation.index import Growth, Index
@@ -174,9 +168,7 @@ __all__ = [
     "names_an_image",
     "nearest_neighbours",
     "option_differences",
-    "pairs_chance",
     "pairs_report",
-    "prepared_pairs_report",
     "ranks",
     "read_classes",
     "read_index",

@@ -17,8 +17,13 @@ share p of right answers for which this has a probability of 2.5 %:
 
     (1 - p)^N = 0.025
 
-The same holds for 1, from the other side. The seed is fixed, so the same scores always
-have the same interval.
+The same holds for 1, from the other side. If all images scored the same m between 0
+and 1, as 0.5 when one of both ways was right, every draw gives m. Then the share p of
+images that may be unlike them scores 0 or 1:
+
+    from (1 - p) m  to  (1 - p) m + p
+
+The seed is fixed, so the same scores always have the same interval.
 
 Efron 1979, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7;
 Clopper and Pearson 1934, Biometrika 26 (the interval at 0 and 1).
@@ -30,6 +35,7 @@ import numpy as np
 
 LEVEL = 0.95  # the share of draws that an interval holds
 RESAMPLES = 1000  # draws; the ends of an interval then vary by a fiftieth of its width
+SAME = 1e-12  # draws of equal scores differ by rounding alone
 DRAWN_TOGETHER = 2**22  # numbers of images that are in memory at a time: 32 MiB
 
 
@@ -107,12 +113,14 @@ def interval_of(means: np.ndarray, units: int, level: float = LEVEL) -> Interval
 
     >>> interval_of(np.linspace(0.0, 1.0, 101), units=9, level=0.5)
     Interval(low=0.25, high=0.75)
+    >>> interval_of(np.full(1000, 0.5), units=2, level=0.5)  # two images, both 0.5
+    Interval(low=0.25, high=0.75)
     """
     tail = (1 - level) / 2
     low, high = (float(end) for end in np.quantile(means, [tail, 1 - tail]))
     unseen_share = 1 - tail ** (1 / units)  # the p of (1 - p)^N = tail
-    if means.max() == 0:
-        return Interval(low=0.0, high=unseen_share)
-    if means.min() == 1:
-        return Interval(low=1 - unseen_share, high=1.0)
+    if np.ptp(means) <= SAME:  # 0 and 1 are among these
+        mean = float(means.mean())
+        seen = (1 - unseen_share) * mean
+        return Interval(low=seen, high=min(1.0, seen + unseen_share))
     return Interval(low, high)

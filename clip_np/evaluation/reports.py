@@ -12,7 +12,6 @@ from warnings import warn
 import numpy as np
 
 from clip_np.data import DataError, Pairs, Preprocess, a_few
-from clip_np.evaluation.chance import chance_of_median_rank, chance_of_recall
 from clip_np.evaluation.features import AnyTokenizer, embed_images, embed_texts
 from clip_np.evaluation.measuring import measure_pairs
 from clip_np.evaluation.metrics import Names
@@ -35,22 +34,8 @@ def pairs_report(
     captions. With fewer than three distinct captions there is no multiple choice.
     """
     image_features = embed_images(model, images)  # (N, E)
-    return _report(model, tokenizer, image_features, captions, image_names)
-
-
-def prepared_pairs_report(
-    model: CLIP,
-    preprocess: Preprocess,
-    tokenizer: AnyTokenizer,
-    pairs: Pairs,
-    skip_bad: bool = False,
-) -> dict[str, float]:
-    """The figures of `pairs_report` for a model with a preprocessing of its own.
-
-    The images are opened as in `embed_readable`.
-    """
-    image_features, readable = embed_readable(model, preprocess, pairs, skip_bad)
-    return _report(model, tokenizer, image_features, readable.captions, readable.names)
+    text_features = embed_texts(model, tokenizer, captions)  # (N, E)
+    return measure_pairs(image_features, text_features, captions, image_names, CHOICES).figures
 
 
 def embed_readable(
@@ -81,29 +66,3 @@ def embed_readable(
     if problems:
         warn(f"{len(problems)} unreadable images are left out: {a_few(problems)}", stacklevel=2)
     return np.stack(list(features.values())), pairs.select(list(features))
-
-
-def _report(
-    model: CLIP,
-    tokenizer: AnyTokenizer,
-    image_features: np.ndarray,
-    captions: Sequence[str],
-    image_names: Names,
-) -> dict[str, float]:
-    """The figures of images, as features (N, E), with their N captions."""
-    text_features = embed_texts(model, tokenizer, captions)  # (N, E)
-    return measure_pairs(image_features, text_features, captions, image_names, CHOICES).figures
-
-
-def pairs_chance(captions: Sequence[str], image_names: Names) -> dict[str, float]:
-    """What a model that knows nothing scores in `pairs_report`, where that is known.
-
-    >>> chances = pairs_chance(["a dog", "a cat", "a cow", "a pig"], image_names=None)
-    >>> chances["recall_at_1"], round(chances["multiple_choice_3"], 3)
-    (0.25, 0.333)
-    """
-    return {
-        **chance_of_recall(len(captions), captions, image_names),
-        **chance_of_median_rank(len(captions), captions, image_names),
-        f"multiple_choice_{CHOICES}": 1 / CHOICES,
-    }

@@ -189,11 +189,13 @@ def _level(run: RunCurves, key: str) -> float | None:
 
 def _best(run: RunCurves) -> str:
     """The highest recall of a run, and its step, beside chance and how many pairs."""
-    steps, recalls = entry_column(run.entries, CHARTS[1].values)
-    if len(steps) == 0:
+    loss, recall = (chart.values for chart in CHARTS)
+    validations = [entry for entry in run.entries if recall in entry]
+    if not validations:
         return "no recall"
-    highest = int(recalls.argmax())
-    text = f"best recall {recalls[highest]:.3f} at step {steps[highest]:,.0f}"
+    # Of equal recalls the one with the lower loss, as best.npz is chosen.
+    best = max(validations, key=lambda entry: (entry[recall], -entry.get(loss, np.inf)))
+    text = f"best recall {best[recall]:.3f} at step {best['step']:,.0f}"
     level = _level(run, CHARTS[1].chance)
     _, pairs = entry_column(run.entries, "validation_pairs")
     if level is not None and len(pairs):

@@ -35,7 +35,7 @@ from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
 from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
 from clip_np.training.shapes_figures import measure_shapes, shapes_report
-from clip_np.training.data_record import changes
+from clip_np.training.data_record import changes, holds_all_held_out
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task
 from clip_np.training.options import BACKEND_HELP, RECIPES, TrainingOptions
 from clip_np.training.cores import choose_processes
@@ -52,7 +52,7 @@ from clip_np.training.watch import (
 from clip_np.training.validation import Validation
 from clip_np.training.vocabulary import train_tokenizer
 from clip_np.training.saved import SavedTraining, saved_training
-from clip_np.training.best import Best
+from clip_np.training.best import Best, score_of
 from clip_np.training.description import read_description, write_description
 from clip_np.training.directory import PICTURES, REPORT, RunDirectory, read_run
 from clip_np.training.memory_estimate import (
@@ -71,6 +71,7 @@ from clip_np.training.mpi_team import (
     require_same_data,
     require_same_program,
 )
+from clip_np.training.interrupts import SIGNALLED, end_on_signals
 from clip_np.training.loop import Trainer
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "PICTURES",
     "RECIPES",
     "REPORT",
+    "SIGNALLED",
     "WINDOW",
     "Best",
     "FilesTask",
@@ -106,8 +108,10 @@ __all__ = [
     "choose_processes",
     "count_of_pairs",
     "describe_validation",
+    "end_on_signals",
     "expected_steps",
     "follow_rank_0",
+    "holds_all_held_out",
     "is_finished",
     "learning_rate",
     "loss_and_gradients",
@@ -124,6 +128,7 @@ __all__ = [
     "require_same_data",
     "require_same_program",
     "saved_training",
+    "score_of",
     "shapes_report",
     "train_tokenizer",
     "training_step",

@@ -46,29 +46,36 @@ class Best:
     True
     >>> best.look({"step": 20, "validation_loss": 2.5, "validation_recall_at_1": 0.1})
     False
-    >>> best.stale
-    1
+    >>> best.step, best.stale
+    (10, 1)
     """
 
     def __init__(self, entries: Sequence[Mapping[str, float]], kept_step: int | None) -> None:
         self.score = (-math.inf, -math.inf)  # of the state in best.npz
+        self.step: int | None = None  # of the same state
+        self.last = self.score  # of the last validation
         self.recall = -math.inf  # the highest so far
         self.stale = 0
         for entry in entries:
             if LOSS in entry:
                 self._count(entry)
                 if entry["step"] == kept_step:
-                    self.score = score_of(entry)
+                    self._keep(entry)
 
     def look(self, entry: Mapping[str, float]) -> bool:
         """Whether this state is better than the kept one: then it is to be kept."""
         self._count(entry)
         is_better = score_of(entry) > self.score
         if is_better:
-            self.score = score_of(entry)
+            self._keep(entry)
         return is_better
 
+    def _keep(self, entry: Mapping[str, float]) -> None:
+        self.score = score_of(entry)
+        self.step = int(entry["step"])
+
     def _count(self, entry: Mapping[str, float]) -> None:
-        recall, _ = score_of(entry)
+        self.last = score_of(entry)
+        recall, _ = self.last
         self.stale = 0 if recall > self.recall else self.stale + 1
         self.recall = max(self.recall, recall)

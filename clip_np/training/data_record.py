@@ -5,6 +5,7 @@ may be held out than before, and a model is then validated on images that it was
 on. So a checkpoint keeps a record: how many pairs each split has, a checksum of all
 names and captions, and which images are held out. `changes` names what is different. If
 the run goes on in spite of that, `keep_held_out` keeps the held-out images held out.
+`holds_all_held_out` tells whether these may be the run's data at all.
 """
 
 import hashlib
@@ -84,6 +85,21 @@ def keep_held_out(splits: Splits, before: Mapping[str, Any], folder: str) -> dic
             rows.setdefault(split, []).append((split, np.flatnonzero(is_free)))
     joined = {split: _join(splits, parts) for split, parts in rows.items()}
     return {split: pairs for split, pairs in joined.items() if len(pairs)}
+
+
+def holds_all_held_out(splits: Splits, before: Mapping[str, Any], folder: str) -> bool:
+    """Whether all images that a record holds out are among those of the splits.
+
+    >>> pairs = Pairs(["a cat"], ["set/a.png"], None, [b""])
+    >>> record = record_of({"test": pairs}, folder="set")
+    >>> moved = Pairs(["a cat", "a dog"], ["to/a.png", "to/b.png"], None, [b"", b""])
+    >>> holds_all_held_out({"train": moved}, record, folder="to")
+    True
+    >>> holds_all_held_out({"train": moved.select([1])}, record, folder="to")
+    False
+    """
+    digests = {digest for pairs in splits.values() for digest in _digests(pairs.names, folder)}
+    return all(digests.issuperset(images) for images in before["held_out"].values())
 
 
 def _join(splits: Splits, parts: Iterable[tuple[str, np.ndarray]]) -> Pairs:

@@ -7,7 +7,9 @@ checkpoint, for people and programs:
     versions    of this program, Python and the libraries, and the machine's kind
     data        where the pairs came from, how many there are, and a checksum of them
     init        the model that the run began with, if there was one
-    figures     at the end: what the test split measured, beside chance
+    figures     at the end: what the test split measured
+    chance      what a model that knows nothing scores in the figures
+    intervals   between which two values the figures may lie
 
 The checkpoint holds what it takes to go on. This file may be changed or lost, and
 nothing but the report of the run is made from it.
@@ -28,7 +30,7 @@ from minigrad.threads import available_cores
 DESCRIPTION = "run.json"
 PROGRAM = "minigrad-clip"  # as packages are named where they are installed
 LIBRARIES = ("numpy", "Pillow")
-SECTIONS = ("options", "versions", "data", "init", "figures", "chance")
+SECTIONS = ("options", "versions", "data", "init", "figures", "chance", "intervals")
 LARGEST_DESCRIPTION = 2**20  # bytes; those of real runs have 2,000
 
 

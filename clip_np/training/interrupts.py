@@ -6,6 +6,10 @@ to end, such as SIGTERM from `kill` or a batch system, end it on the spot. Withi
 `stop_on_signals`, the first of them is only noted. The training loop looks at the note
 between two steps, saves, and ends. A second Ctrl-C interrupts at once.
 
+Before the first step and after the last one there is nothing to save, but there are
+processes to end and files to put away. Within `end_on_signals`, SIGTERM does there what
+Ctrl-C does: it raises an exception, so that everything that is open is closed.
+
 What somebody else has settled about a signal stays so:
 
 - a signal that is ignored (`nohup` ignores SIGHUP, a shell's `&` may ignore Ctrl-C)
@@ -25,6 +29,9 @@ Handler = Callable[[int, Any], Any] | int | None
 
 ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 """Signals besides Ctrl-C that ask a program to end, on some system or other."""
+
+SIGNALLED = 128
+"""Added to a signal's number, it is the exit status, as in shells."""
 
 
 class Stop(threading.Event):
@@ -57,11 +64,40 @@ def stop_on_signals() -> Iterator[Stop]:
             stop.signal = number
             stop.set()
 
+    with _handled_by(handle, _signals_to_take()):
+        yield stop
+
+
+@contextlib.contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Within the block, SIGTERM and SIGHUP raise SystemExit with their exit status.
+
+    In a thread other than the main one, nothing is changed.
+
+    >>> with end_on_signals():
+    ...     signal.raise_signal(signal.SIGTERM)
+    Traceback (most recent call last):
+    SystemExit: 143
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _handled_by(_end, [number for number in _signals_to_take() if number != signal.SIGINT]):
+        yield
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(SIGNALLED + number)
+
+
+@contextlib.contextmanager
+def _handled_by(handle: Callable[[int, Any], None], numbers: list[int]) -> Iterator[None]:
+    """Within the block, these signals are answered by `handle`."""
     before: dict[int, Handler] = {}
     try:
-        for number in _signals_to_take():
+        for number in numbers:
             before[number] = signal.signal(number, handle)
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -75,6 +111,6 @@ def _signals_to_take() -> list[int]:
         taken.append(signal.SIGINT)
     for name in ENDINGS:
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, _end):
             taken.append(number)
     return taken

@@ -25,8 +25,14 @@ def make_loader(
 ) -> BatchLoader:
     """Batches of the training pairs, varied as the options say.
 
-    size is the width of the images in pixels.
+    size is the width of the images in pixels. ValueError if images would be moved by
+    all of it.
     """
+    shift = options.augmentation.shift
+    if shift >= size:
+        raise ValueError(
+            f"`shift` is {shift:,} pixels, and the images have {size}: nothing of them is left"
+        )
     return BatchLoader(
         pairs=pairs,
         size=size,

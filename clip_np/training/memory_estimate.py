@@ -47,7 +47,7 @@ from minigrad.memory import Arena, using
 from minigrad.nn import Parameter
 from minigrad.threads import blas_threads, count_workers
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 FLOAT_BYTES = 4
 HALF_BYTES = 2
 MOMENTS = 2  # of AdamW
@@ -93,8 +93,9 @@ class MemoryNeed(NamedTuple):
         return max(self.step, self.saving)
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {value / GIB:.2f}" for name, value in self._asdict().items())
-        return f"{self.total / GIB:.2f} GiB ({parts})"
+        unit, name = (GIB, "GiB") if self.total >= GIB else (MIB, "MiB")
+        parts = ", ".join(f"{part} {value / unit:.2f}" for part, value in self._asdict().items())
+        return f"{self.total / unit:.2f} {name} ({parts})"
 
 
 def memory_need(
@@ -277,6 +278,9 @@ def memory_message(need: MemoryNeed, available: int | None) -> str:
     ... )
     >>> memory_message(need, available=8 * GIB)
     'needs about 6.00 GiB (weights 1.00, ...) of the 8.00 GiB that are free'
+    >>> need = need._replace(weights=0, gradients=0, moments=0, batches=3 * MIB)
+    >>> memory_message(need, available=None)
+    'needs about 3.00 MiB (weights 0.00, ... batches 3.00)'
     """
     message = f"needs about {need}"
     if available is None:

@@ -10,6 +10,7 @@ below.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,9 @@ LARGEST_ZOOM = 10.0
 LARGEST_CROP = 0.99
 """A box of at least a hundredth of the area."""
 
+MOST_HELPERS = 256
+"""Threads or processes. No machine that trains with NumPy has more cores than this."""
+
 UPPER_BOUNDS = {
     "seed": 2**128,
     "zoom": LARGEST_ZOOM,
@@ -90,7 +94,9 @@ UPPER_BOUNDS = {
     "flip": 1.0,
     "word_dropout": 1.0,
     "tag_probability": 1.0,
-    "data_workers": 256,
+    "workers": MOST_HELPERS,
+    "processes": MOST_HELPERS,
+    "data_workers": MOST_HELPERS,
     "layer_decay": 1.0,
 }
 """The largest values of options that have a bound of their own. Seeds may be long."""
@@ -147,7 +153,9 @@ class TrainingOptions:
     ValueError: `steps` must be positive, got 0: a run of no steps learns nothing
     """
 
-    preset: str = command_line_field("tiny", "NAME", "size of the model: " + ", ".join(PRESETS))
+    preset: str = command_line_field(
+        "tiny", "NAME", "size of the model (shapes tiny, other data small): " + ", ".join(PRESETS)
+    )
     vision: str | None = command_line_field(
         None,
         "KIND",
@@ -180,12 +188,14 @@ class TrainingOptions:
     seconds: float | None = command_line_field(
         None, "S", "time limit (for other data than shapes 240)"
     )
-    batch_size: int = command_line_field(128, "N", "pairs in a step")
+    batch_size: int = command_line_field(128, "N", "pairs in a step (shapes 160, other data 64)")
     # None: 2e-3, or with `init` what suits the model (finetuning.py).
-    learning_rate: float | None = command_line_field(None, "X", "highest learning rate")
+    learning_rate: float | None = command_line_field(
+        None, "X", "highest learning rate (shapes 0.002, other data 0.001; with --init by its size)"
+    )
     final_ratio: float = 0.02  # the last step's learning rate, as a part of the highest
     warmup: float = command_line_field(
-        100, "X", "steps of rising rate, below 1 their share; at most a tenth"
+        100, "X", "steps of rising rate, below 1 their share; at most a tenth of all (100)"
     )
     weight_decay: float = command_line_field(0.1, "X", "AdamW's weight decay (0.1)")
     loss: str = command_line_field(
@@ -197,7 +207,10 @@ class TrainingOptions:
     max_norm: float = 1.0  # gradients are scaled down to this norm
     vocab_size: int = command_line_field(4000, "N", "most tokens to learn (4000)")
     augment: str = command_line_field(
-        "none", "NAME", "none (for shapes), light or strong", group=AUGMENTATION_GROUP
+        "none",
+        "NAME",
+        "none, light or strong (shapes none, other data light)",
+        group=AUGMENTATION_GROUP,
     )
     shift: int | None = augmentation_field("PIXELS", "move images by up to this")
     zoom: float | None = augmentation_field("X", "stretch images by up to exp(X), each way")
@@ -310,7 +323,9 @@ class TrainingOptions:
         """ValueError if an option is of another kind, or out of its bounds."""
         value = getattr(self, name)
         is_number = isinstance(value, int | float)
-        if is_number and name in MUST_BE_POSITIVE and not value > 0:  # NaN is not > 0 either
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"`{name}` must be a finite number, got {shown(value)}")
+        if is_number and name in MUST_BE_POSITIVE and not value > 0:
             reason = MUST_BE_POSITIVE[name]
             raise ValueError(f"`{name}` must be positive, got {shown(value)}: {reason}")
         if is_number and not value >= 0:

@@ -7,8 +7,8 @@ shapes task with its built-in drawings, and image-caption data from files. Both 
     train, validation       Pairs, or None
     settings                for TrainingOptions.of
     source                  what it takes to open the same data again (for checkpoints)
-    report(...)             the figures of the test split, by name
-    chance()                what a model that knows nothing scores in them, by name
+    measure(...)            the figures of the test split, with chance and intervals
+    report(...)             the figures alone, by name
     test_samples(...)       images of the test split, and as many different captions
     skip_bad                whether unreadable images are left out
     measured_on             which pairs the figures are about, in words
@@ -34,11 +34,19 @@ from clip_np.data import (
     shapes,
     training_preprocess,
 )
-from clip_np.evaluation import AnyTokenizer, pairs_chance, pairs_report, prepared_pairs_report
+from clip_np.evaluation import (
+    CHOICES,
+    AnyTokenizer,
+    Measurement,
+    embed_images,
+    embed_readable,
+    embed_texts,
+    measure_pairs,
+)
 from clip_np.model import CLIP
 from clip_np.training.checks import shown
 from clip_np.training.data_record import keep_held_out, record_of
-from clip_np.training.shapes_figures import shapes_chance, shapes_report
+from clip_np.training.shapes_figures import measure_shapes
 
 TRAINING_IMAGES = 60_000
 """Drawings that the shapes task trains on."""
@@ -106,17 +114,19 @@ class ShapesTask:
     def report(
         self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
     ) -> dict[str, float]:
-        """Recall and zero-shot accuracy, as in `shapes_report`.
+        """The figures of `measure`."""
+        return self.measure(model, tokenizer, preprocess).figures
+
+    def measure(
+        self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
+    ) -> Measurement:
+        """Recall and zero-shot accuracy, as in `measure_shapes`.
 
         ValueError for a `preprocess` that is not the one for drawings of this size.
         """
         if preprocess not in (None, training_preprocess(shapes.IMAGE_SIZE)):
             raise ValueError("the shapes task measures models that were trained here; pass `data`")
-        return shapes_report(model, tokenizer, self.splits)
-
-    def chance(self) -> dict[str, float]:
-        """What guessing scores in the figures of `report`."""
-        return shapes_chance(self.splits)
+        return measure_shapes(model, tokenizer, self.splits)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """The first `count` test images, uint8 (count, 32, 32, 3), with captions."""
@@ -166,7 +176,10 @@ class FilesTask:
         path = self.source["path"]
         name = "test" if "test" in splits else "validation"
         if name not in splits:
-            raise DataError(f"{path}: too few pairs to hold any out for measuring")
+            raise DataError(
+                f"{path}: too few pairs to hold any out for measuring, {len(splits['train'])}; "
+                "a run needs two images or more"
+            )
         self.test = splits[name]
         plural = "" if len(self.test) == 1 else "s"
         self.measured_on = f"the {name} split, {len(self.test):,} pair{plural}"
@@ -183,19 +196,25 @@ class FilesTask:
     def report(
         self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
     ) -> dict[str, float]:
-        """Recall, median ranks and multiple choice, as in `pairs_report`.
+        """The figures of `measure`."""
+        return self.measure(model, tokenizer, preprocess).figures
 
-        preprocess: how images are prepared for a model that did not begin here.
+    def measure(
+        self, model: CLIP, tokenizer: AnyTokenizer, preprocess: Preprocess | None = None
+    ) -> Measurement:
+        """Recall, median ranks and multiple choice, as in `measure_pairs`.
+
+        preprocess: how images are prepared for a model that did not begin here. Images
+        that are left out count nowhere, in chance neither.
         """
         size = model.config.vision.image_size
-        if preprocess not in (None, training_preprocess(size)):
-            return prepared_pairs_report(model, preprocess, tokenizer, self.test, self.skip_bad)
-        images, test = load_images(self.test, size, self.skip_bad)
-        return pairs_report(model, tokenizer, images, test.captions, test.names)
-
-    def chance(self) -> dict[str, float]:
-        """What guessing scores in the figures of `report`."""
-        return pairs_chance(self.test.captions, self.test.names)
+        if preprocess in (None, training_preprocess(size)):
+            images, test = load_images(self.test, size, self.skip_bad)
+            image_features = embed_images(model, images)  # (N, E)
+        else:
+            image_features, test = embed_readable(model, preprocess, self.test, self.skip_bad)
+        text_features = embed_texts(model, tokenizer, test.captions)  # (N, E)
+        return measure_pairs(image_features, text_features, test.captions, test.names, CHOICES)
 
     def test_samples(self, count: int, size: int) -> tuple[np.ndarray, list[str]]:
         """At most `count` test images, uint8 (n, size, size, 3), no caption twice.

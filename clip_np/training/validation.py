@@ -8,6 +8,10 @@ highest recall are kept in a file of their own (best.py).
 The loss of guessing depends on the size N of a batch (for the contrastive loss it is
 ln N), so losses can be compared for equal N only. The held-out pairs are therefore
 measured in batches of the size of the training batches.
+
+An image may have several captions, which stand one below the other. In the recall all
+of them are right answers. In a batch of the loss they would be each other's wrong
+answers, which no model can tell apart. So the loss takes the first caption of an image.
 """
 
 import math
@@ -43,8 +47,13 @@ class Validation:
         self.images, readable = load_images(some, image_size, skip_bad, preprocess)
         self.captions = readable.captions
         self.names = readable.names
-        self.batch_size = min(batch_size, len(self.images))
-        self.chance = chance_of_recall(len(self.images), self.captions)["recall_at_1"]
+        row_of: dict[str, int] = {}
+        for row, name in enumerate(self.names):
+            row_of.setdefault(name, row)
+        self.first_rows = np.array(list(row_of.values()))  # (M,): one of each image
+        self.batch_size = min(batch_size, len(self.first_rows))
+        chances = chance_of_recall(len(self.images), self.captions, self.names)
+        self.chance = chances["recall_at_1"]
 
     def measure(self, model: CLIP, tokenizer: TokenizerProtocol, loss: Loss) -> dict[str, float]:
         """Loss and recall of the held-out pairs, beside those of a model that guesses.
@@ -61,8 +70,8 @@ class Validation:
         backend = model.logit_scale.backend
         losses, guesses = [], []
         with no_grad():
-            for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
-                rows = slice(start, start + self.batch_size)
+            for start in range(0, len(self.first_rows) - self.batch_size + 1, self.batch_size):
+                rows = self.first_rows[start : start + self.batch_size]  # (B,)
                 images = tensor(image_features[rows], backend=backend)
                 texts = tensor(text_features[rows], backend=backend)
                 positives = equal_captions(tokens[rows])
@@ -70,7 +79,7 @@ class Validation:
                 guesses.append(loss.guessing(self.batch_size, positives))
         recall = math.nan
         if np.isfinite(image_features).all() and np.isfinite(text_features).all():
-            metrics = retrieval_metrics(image_features, text_features, self.captions)
+            metrics = retrieval_metrics(image_features, text_features, self.captions, self.names)
             recall = metrics["recall_at_1"]
         return {
             "validation_loss": float(np.mean(losses)),

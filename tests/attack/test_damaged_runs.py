@@ -15,6 +15,7 @@ from small_runs import at_step, everything_in, numbers_of, trainer_of
 from clip_np import cli
 from clip_np.cli.parser import build_parser
 from clip_np.data import shapes
+from clip_np.evaluation import Measurement
 from clip_np.files import FileError
 from clip_np.training import METRICS, TrainingWarning, loop, read_metrics, read_run, schedule, tasks
 from clip_np.weights import CHECKPOINT, PREVIOUS, load, read_checkpoint, save_checkpoint
@@ -160,7 +161,8 @@ def test_mutated_entries_give_errors_of_the_project_only(task, tmp_path, monkeyp
     monkeypatch.setattr(shapes, "training_pairs", lambda count, rng: pairs)
     monkeypatch.setattr("clip_np.cli.program.build_parser", lambda: parser)
     monkeypatch.setattr(loop, "is_finished", is_finished)
-    monkeypatch.setattr(tasks.ShapesTask, "report", lambda *arguments: {"recall": 0.0})
+    nothing = Measurement(figures={"recall": 0.0}, chance={}, intervals={})
+    monkeypatch.setattr(tasks.ShapesTask, "measure", lambda *arguments: nothing)
     monkeypatch.setattr("clip_np.cli.runs.draw_run", lambda trainer: [])
     made = list(mutants(good.training))
     made += [

@@ -6,6 +6,8 @@ import pytest
 
 from clip_np.cli import main
 from clip_np.cli.parser import build_parser
+from clip_np.training import TrainingOptions
+from clip_np.training.tasks import FILES_SETTINGS, SHAPES_SETTINGS
 
 COMMON = ["--backend", "--json", "--help"]
 
@@ -132,6 +134,26 @@ def test_help_names_every_flag(capsys, command, flags):
     text = capsys.readouterr().out
     for flag in flags:
         assert flag in text.replace(",", " ").split()
+
+
+def help_of(capsys, command: str) -> str:
+    """The help of a command, on one line."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_defaults_in_the_help_are_those_of_the_data(capsys):
+    text = help_of(capsys, "train")
+    shapes, files = (TrainingOptions.of(kind) for kind in (SHAPES_SETTINGS, FILES_SETTINGS))
+    for name in ("preset", "batch_size", "learning_rate", "augment"):
+        assert f"(shapes {getattr(shapes, name)}, other data {getattr(files, name)}" in text, name
+    assert f"of all ({shapes.warmup:g})" in text
+    assert f"(shapes {shapes.steps}, preset tutorial 5000)" in text
+    assert f"(for other data than shapes {files.seconds:g})" in text
+    assert "(default: the built-in shapes)" in text
+    for command in ("evaluate", "explore"):
+        assert "(default: what the run was trained on)" in help_of(capsys, command)
 
 
 def test_every_flag_is_explained():

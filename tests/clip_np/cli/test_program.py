@@ -29,6 +29,17 @@ def test_the_program_can_be_started_as_a_module():
 
 
 @pytest.mark.parametrize(
+    ("words", "message"), [(["Unable to allocate 9 GiB"], "allocate 9 GiB"), ([], "out of memory")]
+)
+def test_too_little_memory_is_one_line(capsys, monkeypatch, words, message):
+    def open_model(arguments):
+        raise MemoryError(*words)
+
+    monkeypatch.setattr(evaluating, "open_model", open_model)
+    assert message in fail(capsys, "evaluate", "run")
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         ("train --data nowhere", "nowhere does not exist"),
@@ -42,10 +53,13 @@ def test_the_program_can_be_started_as_a_module():
         ("train --preset ViT-L/14@336px", "336 pixels"),
         ("train --steps 0", "--steps must be positive, got 0"),
         ("train --steps -5 --seconds 3", "--steps must be positive, got -5"),
-        ("train --data photos --seconds nan", "--seconds must be positive, got nan"),
+        ("train --data photos --seconds nan", "--seconds must be a finite number, got nan"),
         ("train --data photos --batch-size 0", "--batch-size must be positive, got 0"),
         ("train --data photos --shift -3", "--shift must not be negative, got -3"),
+        ("train --data photos --shift 32", "--shift is 32 pixels, and the images have 32: nothing"),
         ("train --data photos --vocab-size 10", "514"),
+        ("train --changed-data", "--changed-data: only with --resume; leave it out"),
+        ("train --name a --out b", "--name: --out says where results go; leave it out"),
         ("train --seed -1", "--seed must not be negative, got -1"),
         ("train --preset huge", "--preset 'huge' is none of tiny, small, tutorial"),
         ("train --resume nowhere", "nowhere: no such checkpoint; a run directory holds"),

@@ -42,6 +42,8 @@ def test_a_run_writes_its_report(capsys, photos, no_pictures):
     page = page_of("here")
     for words in ("Figures on the test split, 12 pairs", "recall at 1", "chance", "batch_size"):
         assert words in page.words
+    low, high = read_description(pathlib.Path("here"))["intervals"]["recall_at_1"]
+    assert f"{low:.3g} to {high:.3g}" in page.words
     for words in ("knows nothing", "numpy", "python", "training_pairs", str(photos)):
         assert words in page.words
     assert page.tags.count("svg") == 2
@@ -74,6 +76,7 @@ def test_words_from_files_are_no_markup(tmp_path):
         "versions": {"numpy": evil},
         "figures": {evil: evil, "recall_at_1": 1.0},
         "chance": {"recall_at_1": 1},
+        "intervals": {evil: [evil, None], "recall_at_1": 0},
     }
     (tmp_path / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
     (tmp_path / METRICS).write_text('{"step": 0, "loss": 0}\n{"step": 0, "loss": 1e308}\n')

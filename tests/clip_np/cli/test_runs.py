@@ -24,6 +24,7 @@ PICTURES = ["attention.png", "captions.png", "loss.png", "similarity.png"]
 def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     output, errors = run(capsys, "train", *SHORT)
+    errors_of_training = errors
     assert len(output.splitlines()) == 1  # all else went to stderr
     report = report_of(output)
     for key in (
@@ -53,8 +54,12 @@ def test_train_on_shapes_then_evaluate(capsys, tmp_path):
     again = figures_of(output)
     assert again == {key: report[key] for key in again}
     assert len(again) == 6
+    beside = {key: report_of(output)[key] for key in ("chance", "intervals")}
+    assert beside == {key: report[key] for key in beside}
+    table = errors_of_training[errors_of_training.index("on the test split:") :]
     figures, errors = run(capsys, "evaluate", folder / CHECKPOINT)
     assert errors == ""
+    assert table.startswith(figures)  # line by line, with the intervals
     assert f" {round(report['recall_at_1_of_1000'], 3):g}   chance 0.001   95 %: " in figures
 
 
@@ -73,6 +78,8 @@ def test_train_on_files_then_evaluate(capsys, photos, tmp_path):
     assert set(PICTURES) < {path.name for path in folder.iterdir()}
     again = figures_of(run(capsys, "evaluate", folder, "--json")[0])
     assert again == {key: report[key] for key in again}
+    low, high = report["intervals"]["recall_at_1"]
+    assert low <= report["recall_at_1"] <= high
     same = run(capsys, "evaluate", folder, "--json", "--data", photos / "captions.csv")[0]
     assert figures_of(same) == again
     found = read_checkpoint(folder).training

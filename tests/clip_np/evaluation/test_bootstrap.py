@@ -38,7 +38,7 @@ def test_an_interval_lies_between_the_values(tenths, level, seed):
     interval = bootstrap_interval(values, level, resamples=50, seed=seed)
     assert interval == bootstrap_interval(values, level, resamples=50, seed=seed)
     assert 0 <= interval.low <= interval.high <= 1
-    if values.max() > 0 and values.min() < 1:
+    if values.min() < values.max():
         assert values.min() - 1e-9 <= interval.low
         assert interval.high <= values.max() + 1e-9
 
@@ -49,6 +49,10 @@ def test_nothing_right_is_no_certainty(count):
     assert nothing.low == 0 and everything.high == 1
     assert (1 - nothing.high) ** count == pytest.approx(0.025)
     assert everything.low == pytest.approx(1 - nothing.high)
+    # Nor is the same score for all images, between the two.
+    same = bootstrap_interval(np.full(count, 0.3))
+    assert same.low == pytest.approx(0.3 * everything.low)
+    assert 1 - same.high == pytest.approx(0.7 * everything.low)
 
 
 def test_draws_are_weighted_means_of_the_same_units():

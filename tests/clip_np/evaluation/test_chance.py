@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clip_np.evaluation import chance_of_recall, pairs_chance, retrieval_metrics
+from clip_np.evaluation import chance_of_recall, measure_pairs, retrieval_metrics
 
 CAPTIONS = ["a dog", "a cat", "a dog", "a cow", "a pig", "a cow", "a hen", "a fox"]
 NAMES = ["0", "0", "1", "2", "3", "4", "4", "5"]
@@ -35,8 +35,8 @@ def test_many_pairs_overflow_nothing():
 
 
 def test_every_figure_of_a_report_has_its_chance():
-    chances = pairs_chance(CAPTIONS, NAMES)
     features = np.eye(8)
-    metrics = retrieval_metrics(features, features, CAPTIONS, NAMES)
+    measured = measure_pairs(features, features, CAPTIONS, NAMES, choices=3)
     counts = {"pairs", "distinct_captions"}
-    assert metrics.keys() - counts | {"multiple_choice_3"} == chances.keys()
+    assert measured.figures.keys() - counts == measured.chance.keys()
+    assert "multiple_choice_3" in measured.chance

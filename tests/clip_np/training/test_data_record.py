@@ -114,8 +114,15 @@ def test_a_run_without_a_record_goes_on(tmp_path, capsys, monkeypatch):
     assert main(["train", "--resume", "run", "--steps", "2"]) == 0
 
 
-@pytest.mark.parametrize(("count", "fraction"), [(3, 1.0), (40, 0.5), (240, None)])
-def test_figures_on_few_pairs_say_what_chance_is(tmp_path, capsys, monkeypatch, count, fraction):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (3, "1 pair measured: says nothing"),
+        (40, "guessing has a recall at 1 of 0.5 on 2 pairs"),
+        (240, None),
+    ],
+)
+def test_figures_on_few_pairs_say_what_chance_is(tmp_path, capsys, monkeypatch, count, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     table_folder(tmp_path / "data", count)
@@ -124,10 +131,10 @@ def test_figures_on_few_pairs_say_what_chance_is(tmp_path, capsys, monkeypatch, 
     last = capsys.readouterr().out.splitlines()[-1]
     main(["evaluate", "run"])
     for line in (last, capsys.readouterr().out.splitlines()[-1]):
-        if fraction is None:
+        if said is None:
             assert "too few" not in line
         else:
-            assert f"guessing has a recall at 1 of {fraction:.2g} on" in line
+            assert said in line
 
 
 def test_bad_rows_are_counted_by_the_command(tmp_path, capsys, monkeypatch):

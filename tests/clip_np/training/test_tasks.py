@@ -93,3 +93,15 @@ def test_unreadable_images_are_counted_when_they_may_be_skipped(tmp_path):
     assert sorted(pathlib.Path(name).name for name in trainer.loader.skipped) == ["11.png", "3.png"]
     resumed = read_checkpoint(tmp_path / "run").training["source"]
     assert resumed["skip_bad"] is True
+
+
+def test_images_that_are_left_out_count_in_no_figure_and_in_no_chance(tmp_path):
+    splits = ["train"] * 20 + ["validation"] * 5 + ["test"] * 4
+    folder = write_pairs(tmp_path / "data", splits, bad=(25, 26))
+    task = FilesTask(folder, skip_bad=True)
+    trainer = trainer_of(task, tmp_path / "run")
+    measured = task.measure(trainer.model, trainer.tokenizer)
+    assert measured.figures["pairs"] == 2
+    assert measured.chance["recall_at_1"] == 0.5
+    assert measured.chance.keys() == measured.figures.keys() - {"pairs", "distinct_captions"}
+    assert measured.intervals.keys() <= measured.chance.keys()

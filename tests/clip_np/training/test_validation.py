@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_runs import at_step, press_ctrl_c, trainer_of, write_pairs
 
 import clip_np
-from clip_np.training import METRICS, FilesTask, Validation, read_metrics
+from clip_np.data import Pairs
+from clip_np.encoders import PRESETS
+from clip_np.losses import loss_for
+from clip_np.training import METRICS, FilesTask, Validation, read_metrics, validation
 from clip_np.weights import BEST, CHECKPOINT, read_checkpoint
 
 
@@ -83,6 +87,27 @@ def test_a_best_state_that_is_lost_is_replaced(task, tmp_path, monkeypatch, spoi
     monkeypatch.setattr(Validation, "measure", lambda *_: figures((0.1, 3.0)))
     trainer.run()
     assert read_checkpoint(tmp_path / BEST).training["step"] == 20
+
+
+def test_captions_of_one_image_are_all_right_and_not_each_others_wrong_answers(monkeypatch):
+    """A model that knows all about 4 images with 3 captions each is a perfect one."""
+    captions = [f"caption {row}" for row in range(12)]
+    names = [f"{row // 3}.png" for row in range(12)]
+    drawn = Pairs.from_arrays(np.zeros((12, 8, 8, 3), np.uint8), captions)
+    pairs = Pairs(captions, names, None, drawn.sources)
+    held_out = Validation(pairs, image_size=8, batch_size=8, skip_bad=False)
+    known = np.repeat(np.eye(4, 16, dtype=np.float32), 3, axis=0)
+    monkeypatch.setattr(validation, "embed_images", lambda *_: known)
+    monkeypatch.setattr(validation, "embed_texts", lambda *_: known)
+    tokenizer = clip_np.Tokenizer.train(captions, 530)
+    config = PRESETS["tiny"].for_tokenizer(tokenizer)
+    model = clip_np.CLIP(config, np.random.default_rng(0))
+    measured = held_out.measure(model, tokenizer, loss_for(model, "clip"))
+    assert measured["validation_recall_at_1"] == 1.0
+    assert measured["validation_chance"] == pytest.approx(1 / 4)
+    assert measured["validation_pairs"] == 12
+    assert measured["validation_guessing"] == pytest.approx(np.log(4))
+    assert measured["validation_loss"] < 0.1
 
 
 # --- patience -------------------------------------------------------------------------
