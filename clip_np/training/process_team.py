@@ -43,6 +43,7 @@ from clip_np.training.follower import follow, signals_blocked
 from clip_np.training.step import TrainingStep, trained_parameters
 from minigrad.backend import Array, on_host
 from minigrad.optim import Optimizer
+from minigrad.threads import available_cores
 
 DEADLINE = 120.0
 """Seconds that a rank waits for another in a step before it takes it for stalled."""
@@ -83,7 +84,7 @@ class ProcessTeam:
 
     step is rank 0's. While the team is open, the parameters and the optimizer's arrays
     are in shared memory; `close` brings them back. Raises ValueError for arrays on a
-    GPU.
+    GPU, for fewer than one process, and for a step that ranks take already.
 
         with ProcessTeam(TrainingStep(model, optimizer), processes=2) as team:
             for images, tokens in batches:
@@ -94,6 +95,13 @@ class ProcessTeam:
     """
 
     def __init__(self, step: TrainingStep, processes: int, deadline: float = DEADLINE) -> None:
+        if processes < 1:
+            raise ValueError(f"ProcessTeam: `processes` must be at least 1, got {processes}")
+        if step.comm.size > 1:
+            raise ValueError(
+                f"ProcessTeam: the step is taken by {step.comm.size} ranks already; close their "
+                "team first, or make a `TrainingStep` of another model"
+            )
         self.step = step
         self.processes: list[Any] = []
         self.is_open = True
@@ -142,8 +150,15 @@ class ProcessTeam:
             return
         self._is_sent = True
         deadline, self._comm.deadline = self._comm.deadline, STARTING
-        self._comm.broadcast(pack(self.step.parts, self._block))
-        self._comm.barrier()
+        try:
+            self._comm.broadcast(pack(self.step.parts, self._block))
+            self._comm.barrier()
+        except StalledError as error:
+            raise RankError(
+                f"{len(error.ranks)} of {len(self.processes)} processes have not started in "
+                f"{STARTING:g} s. This machine has {available_cores()} cores, and more `processes` "
+                "than that save no time: take fewer"
+            ) from error
         self._comm.deadline = deadline
         self._is_ready = True
         self._block.forget_name()

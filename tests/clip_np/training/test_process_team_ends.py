@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_models import batch, small_model
 
-from clip_np.training import TrainingStep
+from clip_np.training import TrainingStep, process_team
 from clip_np.training.communicator import RankError
 from clip_np.training.interrupts import ENDINGS
 from clip_np.training.process_team import ProcessTeam
@@ -64,6 +64,30 @@ def test_a_closed_team_takes_no_step():
     team.close()
     with pytest.raises(RuntimeError, match="the team is closed"):
         team(*batch(4, np.float32))
+
+
+@pytest.mark.parametrize("processes", [0, -2])
+def test_a_team_has_at_least_one_process(processes):
+    model = small_model(np.float32)
+    with pytest.raises(ValueError, match=f"`processes` must be at least 1, got {processes}"):
+        ProcessTeam(TrainingStep(model, AdamW(model.parameters())), processes)
+
+
+def test_a_step_has_one_team_at_a_time():
+    with small_team() as team:
+        with pytest.raises(ValueError, match="taken by 2 ranks already; close their team first"):
+            ProcessTeam(team.step, 2)
+        team(*batch(4, np.float32))  # the first team is as it was
+        assert team.step.optimizer.step_count == 1
+    team.step(*batch(4, np.float32))
+
+
+def test_processes_that_do_not_start_are_not_called_stalled_in_a_step(monkeypatch):
+    monkeypatch.setattr(process_team, "STARTING", 0.001)
+    with small_team() as team:
+        with pytest.raises(RankError, match=r"1 of 1 processes have not started in 0\.001 s"):
+            team(*batch(4, np.float32))
+        assert not team.is_open
 
 
 def test_an_interrupt_while_the_team_closes_leaves_no_process(monkeypatch):
