@@ -150,15 +150,8 @@ class ProcessTeam:
             return
         self._is_sent = True
         deadline, self._comm.deadline = self._comm.deadline, STARTING
-        try:
-            self._comm.broadcast(pack(self.step.parts, self._block))
-            self._comm.barrier()
-        except StalledError as error:
-            raise RankError(
-                f"{len(error.ranks)} of {len(self.processes)} processes have not started in "
-                f"{STARTING:g} s. This machine has {available_cores()} cores, and more `processes` "
-                "than that save no time: take fewer"
-            ) from error
+        self._comm.broadcast(pack(self.step.parts, self._block))
+        self._comm.barrier()
         self._comm.deadline = deadline
         self._is_ready = True
         self._block.forget_name()
@@ -180,9 +173,17 @@ class ProcessTeam:
             self._comm.broadcast((settings, images, tokens, positives))
             return self.step(images, tokens, positives)
         except StalledError as error:
-            self._show_where(error.ranks)
+            is_started = self._is_ready
+            if is_started:
+                self._show_where(error.ranks)
             self.close(at_once=True)
-            raise
+            if is_started:
+                raise
+            raise RankError(
+                f"{len(error.ranks)} of {len(self.processes)} more processes have not started in "
+                f"time. This machine has {available_cores()} cores, and more `processes` than that "
+                "save no time: take fewer"
+            ) from error
         except BaseException:
             self.close(at_once=True)
             raise

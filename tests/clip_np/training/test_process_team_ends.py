@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from small_models import batch, small_model
 
-from clip_np.training import TrainingStep, process_team
-from clip_np.training.communicator import RankError
+from clip_np.training import TrainingStep
+from clip_np.training.communicator import ProcessRank, RankError, StalledError
 from clip_np.training.interrupts import ENDINGS
 from clip_np.training.process_team import ProcessTeam
 from minigrad.optim import AdamW
@@ -83,9 +83,12 @@ def test_a_step_has_one_team_at_a_time():
 
 
 def test_processes_that_do_not_start_are_not_called_stalled_in_a_step(monkeypatch):
-    monkeypatch.setattr(process_team, "STARTING", 0.001)
+    def nobody_is_here(self, patient=False):
+        raise StalledError(0, [1], 120.0)
+
+    monkeypatch.setattr(ProcessRank, "barrier", nobody_is_here)
     with small_team() as team:
-        with pytest.raises(RankError, match=r"1 of 1 processes have not started in 0\.001 s"):
+        with pytest.raises(RankError, match="1 of 1 more processes have not started in time"):
             team(*batch(4, np.float32))
         assert not team.is_open
 
