@@ -115,9 +115,9 @@ class ProcessTeam:
             gradient_bytes=sum(aligned(parameter.data.nbytes) for parameter in parameters),
             parameters=len(parameters),
         )
-        self._block = Block(sizes.total + bytes_of(step.optimizer))
         context = multiprocessing.get_context("spawn")
         lock = context.Lock()
+        self._block = Block(sizes.total + bytes_of(step.optimizer))
         self._comm = ProcessRank(0, sizes, self._block, lock, deadline, self._look)
         self._comm_before, step.comm = step.comm, self._comm
         self._is_sent = False  # what the followers start with

@@ -1,5 +1,6 @@
 """A team ends when it should, and at no other time."""
 
+import errno
 import os
 import pathlib
 import signal
@@ -13,7 +14,7 @@ import pytest
 from small_models import batch, small_model
 
 from clip_np.training import TrainingStep
-from clip_np.training.communicator import ProcessRank, RankError, StalledError
+from clip_np.training.communicator import ProcessRank, RankError, StalledError, shared_block
 from clip_np.training.interrupts import ENDINGS
 from clip_np.training.process_team import ProcessTeam
 from minigrad.optim import AdamW
@@ -91,6 +92,15 @@ def test_processes_that_do_not_start_are_not_called_stalled_in_a_step(monkeypatc
         with pytest.raises(RankError, match="1 of 1 more processes have not started in time"):
             team(*batch(4, np.float32))
         assert not team.is_open
+
+
+def test_a_system_without_shared_memory_is_named(monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(shared_block, "SharedMemory", read_only)
+    with pytest.raises(OSError, match=r"no shared memory.*Read-only.*train with `processes` 1"):
+        small_team()
 
 
 def test_an_interrupt_while_the_team_closes_leaves_no_process(monkeypatch):
