@@ -22,8 +22,9 @@ from clip_np.cli.reporting import training_charts
 from clip_np.data import Pairs
 from clip_np.evaluation import Chart
 from clip_np.evaluation.exploring import Exploration, explore, explorer_page
-from clip_np.files import shown
+from clip_np.files import refuse_to_replace, shown
 from clip_np.training import METRICS, read_metrics
+from clip_np.weights import BEST, CHECKPOINT
 
 DEFAULT_PAGE = "explore.html"
 DEFAULT_IMAGES = 64
@@ -40,6 +41,9 @@ class PairsToShow(NamedTuple):
 
 def explore_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write a page of a model's answers to test images."""
+    run = Path(arguments.run)
+    read = [run, *(run / name for name in (CHECKPOINT, BEST, METRICS))]
+    refuse_to_replace(arguments.out or DEFAULT_PAGE, inputs=read)
     opened = open_model(arguments)
     test = _test_pairs(arguments, opened)
     count = DEFAULT_IMAGES if arguments.images is None else arguments.images

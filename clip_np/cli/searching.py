@@ -38,7 +38,7 @@ from clip_np.evaluation import (
     read_index,
     search_index,
 )
-from clip_np.files import shown
+from clip_np.files import refuse_to_replace, shown
 from clip_np.training import require_alike
 from clip_np.weights import load
 
@@ -86,6 +86,9 @@ def embed_command(arguments: argparse.Namespace) -> dict[str, Any]:
 def search_command(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find the images of an index that fit a sentence, or that resemble an image."""
     index = read_index(arguments.index, root=arguments.root or "")
+    for output in filter(None, (arguments.html, arguments.png)):
+        asked = filter(names_an_image, [*arguments.query, *(arguments.minus or [])])
+        refuse_to_replace(output, inputs=[*index.own_files, *asked])
     model_path = arguments.model or _model_on_disk(index)
     model, preprocess, tokenizer = load(
         model_path,

@@ -24,7 +24,7 @@ import numpy as np
 
 from clip_np.evaluation.index import Index
 from clip_np.evaluation.index_files import LENGTH_TOLERANCE
-from clip_np.files import File, FileError, replace_file
+from clip_np.files import File, FileError, refuse_to_replace, replace_file
 
 LAYOUTS = ("parquet", "faiss")
 ROWS = 1 << 15
@@ -37,13 +37,16 @@ def export_index(index: Index, output: File, to: str) -> None:
     """Write the images of an index for another search engine: `to` is in LAYOUTS.
 
     Files are whole or not there. For "faiss", all rows are in memory; for "parquet",
-    a few thousand. ValueError for an unknown layout or an index without images,
-    FileError for a damaged index, ImportError if a library is missing.
+    a few thousand. ValueError for an unknown layout, an index without images, or an
+    output in the place of the index; FileError for a damaged index, ImportError if a
+    library is missing.
     """
     if to not in LAYOUTS:
         raise ValueError(f"export_index: `to` must be one of {LAYOUTS}, got {to!r}")
     if not len(index):
         raise ValueError(f"{index.file}: holds no images that could be exported")
+    for file in (output, paths_file(output)):
+        refuse_to_replace(file, inputs=index.own_files)
     if to == "parquet":
         _export_parquet(index, output)
     else:
@@ -75,12 +78,13 @@ def _export_parquet(index: Index, output: File) -> None:
 def _export_faiss(index: Index, output: File) -> None:
     faiss = _library("faiss")
     flat = faiss.IndexFlatIP(index.width)
-    # The names first: an index without them is of no use.
-    with replace_file(paths_file(output)) as names:
+    # Both are written before either is replaced. Paths of one index beside the rows of
+    # another would be believed.
+    with replace_file(paths_file(output)) as names, replace_file(output) as file:
         for paths, rows in _blocks(index):
             flat.add(rows)
             names.write("".join(f"{json.dumps(path)}\n" for path in paths).encode("ascii"))
-    with replace_file(output) as file:
+        names.flush()
         faiss.write_index(flat, faiss.PyCallbackIOWriter(file.write))
 
 

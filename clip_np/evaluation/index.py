@@ -30,7 +30,7 @@ import numpy as np
 
 from clip_np.data import Preprocess
 from clip_np.evaluation.fingerprints import fingerprint
-from clip_np.evaluation.index_parts import Part, PartEntry, digest_of_names
+from clip_np.evaluation.index_parts import Part, PartEntry, digest_of_names, parts_folder
 from clip_np.evaluation.index_paths import folder_of, is_below
 from clip_np.evaluation.index_table import ENCODING, FileTable, IndexedFile
 from clip_np.evaluation.seals import is_sealed
@@ -159,6 +159,14 @@ class Index:
         if self.moved_to:
             folders.append(self.moved_to)
         return self.is_own or any(is_below(path, folder) for folder in folders)
+
+    @property
+    def own_files(self) -> list[str]:
+        """The files that hold the index: the index file, and its parts."""
+        if not self.file:
+            return []
+        folder = parts_folder(self.file)
+        return [self.file, *(str(folder / part.entry.name) for part in self.parts if part.entry)]
 
     def check(self, model: CLIP, preprocess: Preprocess) -> "Index":
         """The index itself; ValueError if another model made it.

@@ -47,7 +47,7 @@ from clip_np.files.stale import remove_stale
 from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
-from clip_np.files.whole import replace_file, sync_folder
+from clip_np.files.whole import refuse_to_replace, replace_file, sync_folder
 from clip_np.files.zip_files import open_zip
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "read_text",
     "read_torch",
     "read_torch_state",
+    "refuse_to_replace",
     "remove_stale",
     "replace_file",
     "replace_together",

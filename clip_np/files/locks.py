@@ -97,8 +97,7 @@ def _lock(path: Path, what: str) -> int:
             _refuse_other_files(path, number)
             _lock_number(path, number, what)
             if _is_still_there(path, number):
-                os.ftruncate(number, 0)
-                os.write(number, b"%d\n" % os.getpid())
+                _write_process(path, number)
                 return number
         except BaseException:
             os.close(number)
@@ -127,6 +126,16 @@ def _lock_number(path: Path, number: int, what: str) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
+
+
+def _write_process(path: Path, number: int) -> None:
+    """Write this process's number into the lock file. A full disk leaves no file."""
+    try:
+        os.ftruncate(number, 0)
+        os.write(number, b"%d\n" % os.getpid())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _release(path: Path, number: int) -> None:

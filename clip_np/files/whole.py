@@ -21,7 +21,7 @@ import contextlib
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from clip_np.files.errors import File
@@ -69,6 +69,21 @@ def replace_file(path: File) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
     sync_folder(target.parent)
     remove_stale(target)
+
+
+def refuse_to_replace(path: File, inputs: Iterable[File]) -> None:
+    """ValueError if a file to be written is one of the files that are read for it.
+
+    Links are followed.
+
+    >>> refuse_to_replace("photos.parquet", inputs=["photos.npz"])
+    >>> refuse_to_replace("./a.npz", inputs=["a.npz"])
+    Traceback (most recent call last):
+    ValueError: ./a.npz: is read for this, and would be replaced; take another name
+    """
+    target = os.path.realpath(path)
+    if any(os.path.realpath(source) == target for source in inputs):
+        raise ValueError(f"{path}: is read for this, and would be replaced; take another name")
 
 
 def _status(path: File) -> os.stat_result | None:

@@ -150,6 +150,8 @@ class Trainer(RunState):
         if processes == 1:
             yield
             return
+        if self.comm.size == 1:
+            self._refuse_idle(processes)
         alone = self.take_step
         assert isinstance(alone, TrainingStep)  # no other run goes on
         self.model.train()  # before the followers get a copy
@@ -163,6 +165,15 @@ class Trainer(RunState):
                     yield
         finally:
             self.take_step = alone
+
+    def _refuse_idle(self, processes: int) -> None:
+        """ValueError for more processes than a batch has pairs."""
+        batch_size = self.loader.batch_size
+        if batch_size < processes:
+            raise ValueError(
+                f"{processes} `processes` are too many for batches of {batch_size} pairs: each "
+                f"needs a row of its own. Use at most {batch_size}, or a larger `batch_size`"
+            )
 
     def _mpi_team(self, step: TrainingStep) -> MpiTeam:
         """The ranks of this launch, told to take the steps of this run."""

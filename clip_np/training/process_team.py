@@ -43,6 +43,7 @@ from clip_np.training.follower import follow, signals_blocked
 from clip_np.training.step import TrainingStep, trained_parameters
 from minigrad.backend import Array, on_host
 from minigrad.optim import Optimizer
+from minigrad.threads import available_cores
 
 DEADLINE = 120.0
 """Seconds that a rank waits for another in a step before it takes it for stalled."""
@@ -80,7 +81,7 @@ class ProcessTeam:
 
     step is rank 0's. While the team is open, the parameters and the optimizer's arrays
     are in shared memory; `close` brings them back. Raises ValueError for arrays on a
-    GPU.
+    GPU, for fewer than one process, and for a step that ranks take already.
 
         with ProcessTeam(TrainingStep(model, optimizer), processes=2) as team:
             for images, tokens in batches:
@@ -91,6 +92,13 @@ class ProcessTeam:
     """
 
     def __init__(self, step: TrainingStep, processes: int, deadline: float = DEADLINE) -> None:
+        if processes < 1:
+            raise ValueError(f"ProcessTeam: `processes` must be at least 1, got {processes}")
+        if step.comm.size > 1:
+            raise ValueError(
+                f"ProcessTeam: the step is taken by {step.comm.size} ranks already; close their "
+                "team first, or make a `TrainingStep` of another model"
+            )
         self.step = step
         self.processes: list[Any] = []
         self.is_open = True
@@ -104,9 +112,9 @@ class ProcessTeam:
             gradient_bytes=sum(aligned(parameter.data.nbytes) for parameter in parameters),
             parameters=len(parameters),
         )
-        self._block = Block(sizes.total + bytes_of(step.optimizer))
         context = multiprocessing.get_context("spawn")
         lock = context.Lock()
+        self._block = Block(sizes.total + bytes_of(step.optimizer))
         self._comm = ProcessRank(0, sizes, self._block, lock, deadline, self._look)
         self._comm_before, step.comm = step.comm, self._comm
         self._is_sent = False  # what the followers start with
@@ -161,9 +169,17 @@ class ProcessTeam:
             self._comm.broadcast((settings, images, tokens, positives))
             return self.step(images, tokens, positives)
         except StalledError as error:
-            self._show_where(error.ranks)
+            is_started = self._is_ready
+            if is_started:
+                self._show_where(error.ranks)
             self.close(at_once=True)
-            raise
+            if is_started:
+                raise
+            raise RankError(
+                f"{len(error.ranks)} of {len(self.processes)} more processes have not started in "
+                f"time. This machine has {available_cores()} cores, and more `processes` than that "
+                "save no time: take fewer"
+            ) from error
         except BaseException:
             self.close(at_once=True)
             raise

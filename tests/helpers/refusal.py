@@ -20,10 +20,11 @@ def peak_below(limit: int):
         tracemalloc.stop()
 
 
-def assert_refused(path, message: str | None = None, read=read_torch, spare: int = 200_000) -> None:
+def assert_refused(path, message: str | None = None, read=read_torch, spare: int = 400_000) -> None:
     """`read(path)` raises a FileError, in little time and memory.
 
-    The memory may be `spare` bytes and three times the size of the file.
+    The memory may be three times the size of the file, and `spare` bytes: for what the
+    first reading imports, and for the larger objects of a Python without the lock.
     """
     start = time.process_time()
     with peak_below(spare + 3 * path.stat().st_size):

@@ -54,11 +54,13 @@ class Block:
     def __init__(self, size: int, name: str | None = None) -> None:
         """A new block of `size` bytes, or the one that has a name.
 
-        OSError if the system has too little memory of this kind.
+        OSError if the system has none of this kind, or too little.
         """
         if name is None:
             _require_room(size)
-        self._memory = SharedMemory(name=name, create=name is None, size=size)
+            self._memory = _new_memory(size)
+        else:
+            self._memory = SharedMemory(name=name)
         self.name = self._memory.name
         self.size = size
         everything = np.ndarray((size,), np.uint8, buffer=self._memory.buf)
@@ -108,6 +110,18 @@ def _require_room(size: int) -> None:
             f"{free / 1e6:.0f} MB left: train with `processes` 1, or give it more (in a "
             "container: --shm-size)"
         )
+
+
+def _new_memory(size: int) -> SharedMemory:
+    """Shared memory of `size` bytes. Where nobody may have any, the OSError says so."""
+    try:
+        return SharedMemory(create=True, size=size)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"the system offers no shared memory, which processes need ({error.strerror}): train "
+            "with `processes` 1",
+        ) from error
 
 
 class _Packer(pickle.Pickler):

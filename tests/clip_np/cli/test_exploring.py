@@ -52,6 +52,14 @@ def test_any_model_on_other_data(capsys, photos):
     assert report_of(output)["images"] == 3
 
 
+def test_the_page_does_not_replace_the_run(capsys):
+    untrained("run")
+    before = pathlib.Path("run/checkpoint.npz").read_bytes()
+    text = fail(capsys, "explore", "run", "--out", "./run/checkpoint.npz")
+    assert "./run/checkpoint.npz: is read for this, and would be replaced" in text
+    assert pathlib.Path("run/checkpoint.npz").read_bytes() == before
+
+
 def test_what_is_wrong_is_said(capsys, photos):
     untrained("run")
     assert "names no data to measure on; pass --data PATH" in fail(capsys, "explore", "run")

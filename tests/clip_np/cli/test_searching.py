@@ -184,6 +184,16 @@ def test_wide_pictures_are_whole_on_the_sheet(capsys, model, photos, monkeypatch
     assert square[112, 2].tolist() == [255, 0, 0] and square[112, 221].tolist() == [0, 0, 255]
 
 
+@pytest.mark.parametrize("flag", ["--html", "--png"])
+def test_what_is_searched_is_not_replaced_by_its_page(capsys, model, photos, flag):
+    build_index("index.npz", [photos], *model[:2], "run")
+    for output in ["./index.npz", "photos/1.png"]:
+        before = pathlib.Path(output).read_bytes()
+        text = fail(capsys, "search", "index.npz", "photos/1.png", flag, output)
+        assert f"{output}: is read for this, and would be replaced" in text
+        assert pathlib.Path(output).read_bytes() == before
+
+
 def test_a_page_shows_what_was_asked_with(capsys, model, photos):
     run(capsys, "embed", "run", photos, "-o", "index.npz")
     Image.new("RGB", (64, 32), "red").save("asked.png")

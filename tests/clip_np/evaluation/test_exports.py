@@ -1,6 +1,8 @@
 """Indexes written for other search engines: the same rows, and the same answers."""
 
+import errno
 import json
+import os
 import pathlib
 import sys
 
@@ -94,6 +96,47 @@ def test_what_cannot_be_exported(index, photos, model, monkeypatch):
     nothing = build_index("nothing.npz", [photos / "notes.txt"], *model[:2])
     with pytest.raises(ValueError, match=r"nothing\.npz: holds no images"):
         export_index(nothing, "photos.parquet", to="parquet")
+
+
+@pytest.mark.parametrize("to", ["parquet", "faiss"])
+def test_an_index_is_not_replaced_by_its_export(index, to):
+    outputs = ["./index.npz", *index.own_files]
+    assert len(outputs) > 3  # there are parts
+    for output in outputs:
+        with pytest.raises(ValueError, match="is read for this, and would be replaced"):
+            export_index(index, output, to=to)
+    os.symlink("index.npz", "link.faiss.paths.jsonl")
+    with pytest.raises(ValueError, match="is read for this, and would be replaced"):
+        export_index(index, "link.faiss", to=to)
+    assert read_index("index.npz").paths == index.paths
+
+
+class _Flat:
+    def __init__(self, width):
+        self.width = width
+
+    def add(self, rows):
+        assert rows.shape[1] == self.width
+
+
+def test_paths_and_rows_of_a_faiss_index_are_replaced_together(index, monkeypatch):
+    class Faiss:
+        """What is used of FAISS, on a disk that is full."""
+
+        IndexFlatIP = _Flat
+        PyCallbackIOWriter = staticmethod(lambda write: write)
+
+        @staticmethod
+        def write_index(flat, writer):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(sys.modules, "faiss", Faiss)
+    names = pathlib.Path("photos.faiss.paths.jsonl")
+    names.write_text("before", encoding="utf-8")
+    with pytest.raises(OSError, match=r"No space left.*photos\.faiss"):
+        export_index(index, "photos.faiss", to="faiss")
+    assert names.read_text(encoding="utf-8") == "before"
+    assert not pathlib.Path("photos.faiss").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode elsewhere")

@@ -128,3 +128,18 @@ def test_the_lock_of_a_file_lies_next_to_it(tmp_path):
 def test_a_missing_folder_is_an_error_that_names_the_lock(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run\.lock"):
         exclusive(tmp_path / "nowhere" / "run.lock", "the run").__enter__()
+
+
+def test_a_full_disk_names_the_lock_and_leaves_none(tmp_path, monkeypatch):
+    def full(number, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "run.lock"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        message = r"No space left on device: '.*run\.lock'"
+        with pytest.raises(OSError, match=message), exclusive(path, "the run"):
+            pass
+    assert not path.exists()
+    with exclusive(path, "the run"):
+        assert path.exists()

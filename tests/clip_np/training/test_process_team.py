@@ -65,6 +65,13 @@ def test_a_run_over_processes_stops_and_goes_on_bit_by_bit(task, tmp_path):
     assert numbers_of(tmp_path / "whole") == numbers_of(tmp_path / "parts")
 
 
+@pytest.mark.usefixtures("small")
+def test_more_processes_than_pairs_in_a_batch_are_refused_before_they_start(task, tmp_path):
+    trainer = trainer_of(task, tmp_path / "run", processes=17, workers=1)
+    with pytest.raises(ValueError, match=r"17 `processes` are too many for batches of 16 pairs"):
+        trainer.run()
+
+
 def test_a_model_that_was_converted_after_its_optimizer_was_made_stays_so():
     model = small_model(np.float32)
     optimizer = AdamW(model.parameters())

@@ -1,5 +1,6 @@
 """A team ends when it should, and at no other time."""
 
+import errno
 import os
 import pathlib
 import signal
@@ -13,7 +14,7 @@ import pytest
 from small_models import batch, small_model
 
 from clip_np.training import TrainingStep
-from clip_np.training.communicator import RankError
+from clip_np.training.communicator import ProcessRank, RankError, StalledError, shared_block
 from clip_np.training.interrupts import ENDINGS
 from clip_np.training.process_team import ProcessTeam
 from minigrad.optim import AdamW
@@ -64,6 +65,42 @@ def test_a_closed_team_takes_no_step():
     team.close()
     with pytest.raises(RuntimeError, match="the team is closed"):
         team(*batch(4, np.float32))
+
+
+@pytest.mark.parametrize("processes", [0, -2])
+def test_a_team_has_at_least_one_process(processes):
+    model = small_model(np.float32)
+    with pytest.raises(ValueError, match=f"`processes` must be at least 1, got {processes}"):
+        ProcessTeam(TrainingStep(model, AdamW(model.parameters())), processes)
+
+
+def test_a_step_has_one_team_at_a_time():
+    with small_team() as team:
+        with pytest.raises(ValueError, match="taken by 2 ranks already; close their team first"):
+            ProcessTeam(team.step, 2)
+        team(*batch(4, np.float32))  # the first team is as it was
+        assert team.step.optimizer.step_count == 1
+    team.step(*batch(4, np.float32))
+
+
+def test_processes_that_do_not_start_are_not_called_stalled_in_a_step(monkeypatch):
+    def nobody_is_here(self, patient=False):
+        raise StalledError(0, [1], 120.0)
+
+    monkeypatch.setattr(ProcessRank, "barrier", nobody_is_here)
+    with small_team() as team:
+        with pytest.raises(RankError, match="1 of 1 more processes have not started in time"):
+            team(*batch(4, np.float32))
+        assert not team.is_open
+
+
+def test_a_system_without_shared_memory_is_named(monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(shared_block, "SharedMemory", read_only)
+    with pytest.raises(OSError, match=r"no shared memory.*Read-only.*train with `processes` 1"):
+        small_team()
 
 
 def test_an_interrupt_while_the_team_closes_leaves_no_process(monkeypatch):
