@@ -80,7 +80,7 @@ LARGEST_CROP = 0.99
 """A box of at least a hundredth of the area."""
 
 MOST_HELPERS = 256
-"""Threads or processes. No machine that trains with NumPy has more cores than this."""
+"""Threads or processes. More of them would wait for each other."""
 
 UPPER_BOUNDS = {
     "seed": 2**128,
