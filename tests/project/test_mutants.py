@@ -21,7 +21,7 @@ from planting import MutantError, plant
 pytestmark = pytest.mark.mutants
 
 RUNS = 300
-EVERY = 12  # of the mechanical mutants, one in so many is judged here
+EVERY = 16  # of the mechanical mutants, one in so many is judged here
 
 
 @pytest.fixture
