@@ -47,7 +47,7 @@ from clip_np.files.stale import remove_stale
 from clip_np.files.showing import shown, shown_lines
 from clip_np.files.text_files import parse_json, read_json, read_text, write_json
 from clip_np.files.together import finish_replacing, replace_together
-from clip_np.files.whole import refuse_to_replace, replace_file, sync_folder
+from clip_np.files.whole import make_folder, refuse_to_replace, replace_file, sync_folder
 from clip_np.files.zip_files import open_zip
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "file_errors",
     "finish_replacing",
     "lock_path",
+    "make_folder",
     "map_npz",
     "open_zip",
     "parse_json",

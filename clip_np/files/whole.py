@@ -86,6 +86,27 @@ def refuse_to_replace(path: File, inputs: Iterable[File]) -> None:
         raise ValueError(f"{path}: is read for this, and would be replaced; take another name")
 
 
+def make_folder(path: File) -> None:
+    """Make a folder, and those that it stands in, unless they are there.
+
+    NotADirectoryError, which names what is in the way, if that is no folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make_folder(f"{place}/runs/first")
+    ...     os.listdir(f"{place}/runs")
+    ['first']
+    """
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        blocking = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        raise NotADirectoryError(
+            f"{folder}: cannot be made, because {blocking} is no folder; take another name"
+        ) from None
+
+
 def _status(path: File) -> os.stat_result | None:
     """What is at a path or where its links lead; None if nothing is."""
     try:

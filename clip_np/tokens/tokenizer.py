@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_np.files import file_errors, replace_file
+from clip_np.files import file_errors, make_folder, replace_file
 from clip_np.tokens import vocabularies
 from clip_np.tokens.bpe import learn_merges, merge_pairs
 from clip_np.tokens.ids import PUBLISHED_CONTEXT_LENGTH, SMALLEST_VOCABULARY_SIZE, number_pieces
@@ -211,7 +211,7 @@ class Tokenizer:
         `load` and the `CLIPTokenizer.from_pretrained` of transformers read it.
         """
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         config = {
             "tokenizer_class": "CLIPTokenizer",
             "model_max_length": self.context_length,

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from warnings import warn
 
-from clip_np.files import File, FileError, exclusive, remove_stale
+from clip_np.files import File, FileError, exclusive, make_folder, remove_stale
 from clip_np.training.bad_samples import BAD_SAMPLES
 from clip_np.training.description import DESCRIPTION
 from clip_np.training.log import METRICS
@@ -112,7 +112,7 @@ class RunDirectory:
             yield
             return
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         try:
             with exclusive(self.path / LOCK, f"the run directory {self.path}"):
                 self._is_locked = True

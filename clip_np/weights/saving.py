@@ -12,6 +12,7 @@ from clip_np.data import Preprocess
 from clip_np.files import (
     File,
     file_errors,
+    make_folder,
     replace_together,
     require_finite,
     write_json,
@@ -56,7 +57,7 @@ def save_pretrained(
     preprocess = preprocess or Preprocess(model.config.vision.image_size)
     arrays = _finite_arrays(model, directory / huggingface.WEIGHTS[0], layout="hf")
     settings = huggingface.model_settings(model.config, model.logit_scale.dtype)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with replace_together(directory, OBSOLETE) as new:
         write_safetensors(new / huggingface.WEIGHTS[0], arrays, {"format": "pt"})
         write_json(new / huggingface.CONFIG, settings)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from clip_np.files import read_npz, replace_file, write_npz
+from clip_np.files import make_folder, read_npz, replace_file, write_npz
 
 ARRAYS = {"weights": np.arange(35.0).reshape(7, 5), "scale": np.float32(2.5)}
 
@@ -115,3 +115,18 @@ def test_writers_at_once_leave_one_whole_file(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"), replace_file(tmp_path / "nowhere/a"):
         pass
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/runs/first"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, name):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"cannot be made, because .*taken is no folder"):
+        make_folder(tmp_path / name)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_that_is_there_stays(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a").write_text("mine")
+    make_folder(tmp_path / "runs")
+    assert names_in(tmp_path / "runs") == ["a"]
