@@ -104,8 +104,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--damaged-files",
         type=int,
-        default=1000,
-        help="how many files of each kind tests/attack/test_mutated_files.py tries",
+        default=200,
+        help="how many files of each kind tests/attack/test_mutated_files.py tries (200)",
     )
     parser.addoption(
         "--kills",

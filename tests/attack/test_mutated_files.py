@@ -1,6 +1,7 @@
 """Thousands of damaged files of each kind: each is used, or refused with its name.
 
-    pytest tests/attack/test_mutated_files.py                            1,000 of each
+    pytest tests/attack/test_mutated_files.py                            200 of each
+    pytest tests/attack/test_mutated_files.py --damaged-files=1000       as .ci/run does
     pytest tests/attack/test_mutated_files.py --damaged-files=20000      the long form
 
 docs/attacks.md has the figures.
