@@ -40,8 +40,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, capsys
         (directory / CHECKPOINT).write_bytes(damaged)
         with pytest.warns(TrainingWarning) as caught:
             assert read_run(directory).training["step"] == 1
-        assert str(directory / CHECKPOINT) in str(caught[0].message)
-        assert str(directory / PREVIOUS) in str(caught[0].message)
+        texts = [str(warning.message) for warning in caught if warning.category is TrainingWarning]
+        assert str(directory / CHECKPOINT) in texts[0]
+        assert str(directory / PREVIOUS) in texts[0]
     (directory / CHECKPOINT).unlink()
     with pytest.warns(TrainingWarning, match="instead"):
         assert cli.main(["train", "--resume", str(directory)]) == 0
