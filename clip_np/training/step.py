@@ -54,7 +54,7 @@ from clip_np.losses import Loss, loss_for
 from clip_np.model import CLIP
 from clip_np.training.communicator import Communicator, OneProcess
 from clip_np.training.division import divide, mixing_encoders
-from clip_np.training.meeting import gather_for, meet, sort_batch
+from clip_np.training.meeting import Meeting, gather_for, meet, sort_batch
 from clip_np.training.overlap import Summation
 from clip_np.training.plan import Unit
 from clip_np.training.sums import GradientSums
@@ -311,13 +311,35 @@ def loss_and_gradients(
             comm=comm,
             backend=backend,
         )
-        sums = GradientSums(loads)
-        by_encoder = meeting.feature_gradients
-        way_back = [partial(worker.backward, by_encoder, parameters, sums) for worker in team]
-        of_loss = by_position(meeting.loss_gradients, parameters) if comm.rank == 0 else {}
-        summation = Summation(sums, model.encoders, parameters, of_loss, comm)
-        set_gradients(parameters, summation.run(partial(run_workers, way_back)))
+        gradients = walk_back(
+            encoders=model.encoders,
+            team=team,
+            loads=loads,
+            meeting=meeting,
+            parameters=parameters,
+            comm=comm,
+        )
+    set_gradients(parameters, gradients)
     return meeting.loss
+
+
+def walk_back(
+    encoders: Mapping[str, Encoder],
+    team: Sequence[Worker],
+    loads: Sequence[Sequence[Unit]],
+    meeting: Meeting,
+    parameters: Sequence[Parameter],
+    comm: Communicator,
+) -> list[Array | None]:
+    """The gradients of the parameters, added over workers and ranks, in their order."""
+    sums = GradientSums(loads)
+    by_encoder = meeting.feature_gradients
+    way_back = [partial(worker.backward, by_encoder, parameters, sums) for worker in team]
+    of_loss = by_position(meeting.loss_gradients, parameters) if comm.rank == 0 else {}
+    summation = Summation(
+        sums=sums, encoders=encoders, parameters=parameters, of_loss=of_loss, comm=comm
+    )
+    return summation.run(partial(run_workers, way_back))
 
 
 def set_gradients(parameters: Sequence[Parameter], totals: Sequence[Array | None]) -> None:

@@ -22,11 +22,11 @@ SIGMOID_LOSS = of(
 
 STEP = of(
     "clip_np.training.step",
-    ("temperature's gradient k times too large", "loss_and_gradients",
+    ("temperature's gradient k times too large", "walk_back",
      "meeting.loss_gradients, parameters)",
      "[(p, g * len(loads)) for p, g in meeting.loss_gradients], parameters)",
      "every shard replays the loss (open_clip's accumulation)"),
-    ("temperature's gradient n times too large", "loss_and_gradients",
+    ("temperature's gradient n times too large", "walk_back",
      " if comm.rank == 0 else {}", "", "every rank has the whole of it, and all of them are added"),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from clip_np.encoders import CLIPConfig, TextConfig, VisionConfig
 from clip_np.files import read_npz
-from clip_np.training import Trainer, TrainingOptions
+from clip_np.training import Trainer, TrainingOptions, TrainingWarning
 from clip_np.weights import CHECKPOINT, read_checkpoint
 
 MICRO = CLIPConfig(
@@ -76,3 +76,13 @@ def everything_in(folder: pathlib.Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def texts_of(caught):
+    """The texts of the training's warnings, of which there must be no other kind.
+
+    But Python may warn of a file that an earlier test left open, at any moment.
+    """
+    heard = [warning for warning in caught if warning.category is not ResourceWarning]
+    assert all(issubclass(warning.category, TrainingWarning) for warning in heard)
+    return [str(warning.message) for warning in heard]

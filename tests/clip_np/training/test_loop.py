@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from small_runs import SHORT, at_step, numbers_of, press_ctrl_c, trainer_of
+from small_runs import SHORT, at_step, numbers_of, press_ctrl_c, texts_of, trainer_of
 
 import clip_np
 from clip_np.encoders import PRESETS
@@ -224,7 +224,7 @@ def test_what_goes_wrong_is_said(task, tmp_path, monkeypatch):
     stuck.take_step = lambda images, tokens, positives: result
     with pytest.warns(TrainingWarning) as caught:
         stuck.run()
-    found = sorted(str(each.message).split(" Usual")[0] for each in caught)
+    found = sorted(text.split(" Usual")[0] for text in texts_of(caught))
     assert found == [
         "the loss stays at ln N = 2.77, the loss of guessing.",
         "the temperature is at its bound.",
