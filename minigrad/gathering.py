@@ -13,7 +13,7 @@ block the function of the block, and outside of it one that knows a single part.
 processes have to call it equally often, in the same order.
 
 How arrays travel between processes is not the engine's business. The function comes
-from whoever divides the batch (clip_np/training/step.py).
+from whoever divides the batch (clip_np/training/batch_gradient.py).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,9 @@
 """How do several cores share one operation?
 
-A training step gives each core samples of its own (clip_np/training/step.py). A batch
-norm needs all samples of a batch at once, so a ResNet cannot be cut like that. But its
-operations can. They go over their arrays block by block, and the blocks do not depend
-on each other:
+A training step gives each core samples of its own
+(clip_np/training/batch_gradient.py). A batch norm needs all samples of a batch at once,
+so a ResNet cannot be cut like that. But its operations can. They go over their arrays
+block by block, and the blocks do not depend on each other:
 
     blocks   0  1  2  3  4  5  6  7        of the samples of one operation
     runs    [0  1  2  3][4  5  6  7]       one for each thread

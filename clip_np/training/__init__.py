@@ -33,7 +33,8 @@ from clip_np.training.communicator import RankError
 from clip_np.training.plan import Unit, make_plan
 from clip_np.training.sums import GradientSums
 from clip_np.training.worker import Worker
-from clip_np.training.step import TrainingStep, loss_and_gradients, training_step
+from clip_np.training.batch_gradient import loss_and_gradients
+from clip_np.training.step import TrainingStep, training_step
 from clip_np.training.shapes_figures import measure_shapes, shapes_report
 from clip_np.training.data_record import changes, holds_all_held_out
 from clip_np.training.tasks import FilesTask, ShapesTask, Task, open_task

@@ -21,7 +21,8 @@ and takes the loss of its own rows only, the Q_ij of the others' captions are mi
 And if the gradients of n ranks are averaged, although each is a part of the gradient of
 the mean over the whole batch, the step is n times too short. In both the *loss* is
 right, so only a comparison of gradients tells. Here each rank's parameter gradients are
-its samples' terms of the one sum in step.py, and the terms are added, not averaged.
+its samples' terms of the one sum in batch_gradient.py, and the terms are added, not
+averaged.
 
 The gradients of the loss's own parameters, such as the temperature, come out whole on
 every rank. So only rank 0's are put into the sum.

@@ -15,12 +15,12 @@ samples, in which gradients and other things that do not grow with the batch can
 frozen encoder has no way back. It needs what one layer needs.
 
 With `shards` above the number of threads, a step keeps the activations of one piece for
-each thread; otherwise those of the whole batch (step.py). In the first case each thread
-also gathers gradients of its own, for one encoder after the other. The walk back hands
-over the gradients of a piece when it is through, so that there are two sets for each
-thread: the sum of the pieces before, and the newest piece's. `tracemalloc` confirms it:
-for ViT-B/32 in 8 pieces on 2 threads the peak beyond weights and moments is 2.07 GiB,
-of which 1.30 lie in the arenas of the threads (minigrad/memory.py).
+each thread; otherwise those of the whole batch (batch_gradient.py). In the first case
+each thread also gathers gradients of its own, for one encoder after the other. The walk
+back hands over the gradients of a piece when it is through, so that there are two sets
+for each thread: the sum of the pieces before, and the newest piece's. `tracemalloc`
+confirms it: for ViT-B/32 in 8 pieces on 2 threads the peak beyond weights and moments
+is 2.07 GiB, of which 1.30 lie in the arenas of the threads (minigrad/memory.py).
 
 While a checkpoint is written, there are copies of weights and moments, and there are no
 activations. The larger of the two counts. Python, NumPy and the libraries are not

@@ -2,9 +2,9 @@
 
 The work of a step is cut into *units*: one encoder, applied to a range of rows of its
 batch. If a batch is too large for the memory, it is first cut into `shards` pieces,
-which are encoded one after another (step.py says why this is exact). The plan gives
-each worker thread a list of units. It depends on sizes only, never on how long anything
-took, so that the same batch is cut in the same way every time.
+which are encoded one after another (batch_gradient.py says why this is exact). The plan
+gives each worker thread a list of units. It depends on sizes only, never on how long
+anything took, so that the same batch is cut in the same way every time.
 
 The cost of a unit is its number of rows times the multiplications of one row. The
 encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of

@@ -37,10 +37,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad as mg
+from clip_np.training.batch_gradient import trained_parameters
 from clip_np.training.communicator import Block, ProcessRank, RankError, Sizes, StalledError, pack
 from clip_np.training.communicator.shared_block import aligned
 from clip_np.training.follower import follow, signals_blocked
-from clip_np.training.step import TrainingStep, trained_parameters
+from clip_np.training.step import TrainingStep
 from minigrad.backend import Array, on_host
 from minigrad.optim import Optimizer
 from minigrad.threads import available_cores

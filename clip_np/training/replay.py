@@ -21,6 +21,7 @@ import numpy as np
 
 from clip_np.data import Batch, BatchLoader, a_few
 from clip_np.losses import equal_captions
+from clip_np.training.batch_gradient import loss_and_gradients
 from clip_np.training.directory import read_run
 from clip_np.training.health import fault_of
 from clip_np.training.interrupts import Stop
@@ -28,7 +29,6 @@ from clip_np.training.log import Log, Stopwatch
 from clip_np.training.schedule import learning_rate
 from clip_np.training.spoiled import USUAL_CAUSE, problem_in
 from clip_np.training.state import RunState, make_step, training_loss
-from clip_np.training.step import loss_and_gradients
 from minigrad import detect_anomaly
 from minigrad.backend import Array, move
 

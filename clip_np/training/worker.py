@@ -2,7 +2,7 @@
 
 It runs its units twice: forward, to encode their rows, and backward, to push the
 gradients of the embeddings back through the encoder. In between all threads meet in the
-loss (step.py).
+loss (batch_gradient.py).
 
     forward            units -> embeddings
     (all threads)      embeddings -> loss -> gradients of the embeddings

@@ -93,7 +93,7 @@ def _catalogue() -> tuple[Exercise, ...]:
         (MEASURING, "zero_shot", "classes from sentences",
          "clip_np/evaluation/zero_shot.py", measuring.check_zero_shot),
         (TRAINING, "shards", "find the planted mistake in a batch of two pieces",
-         "clip_np/training/step.py", losses.check_shards),
+         "clip_np/training/batch_gradient.py", losses.check_shards),
     ]  # fmt: skip
     return tuple(
         Exercise(number, f"exercise_{number:02}_{name}", chapter, title, read, check)

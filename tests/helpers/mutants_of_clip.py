@@ -21,7 +21,7 @@ SIGMOID_LOSS = of(
 )  # fmt: skip
 
 STEP = of(
-    "clip_np.training.step",
+    "clip_np.training.batch_gradient",
     ("temperature's gradient k times too large", "walk_back",
      "meeting.loss_gradients, parameters)",
      "[(p, g * len(loads)) for p, g in meeting.loss_gradients], parameters)",

@@ -50,7 +50,7 @@ TESTS_OF = {
     "clip_np.training.meeting": ("test_rank_gradients", "test_step"),
     "clip_np.training.overlap": ("test_overlap", "test_rank_gradients", "test_step"),
     "clip_np.training.plan": ("test_model_gradients", "test_step"),
-    "clip_np.training.step": ("test_rank_gradients", "test_model_gradients", "test_step"),
+    "clip_np.training.batch_gradient": ("test_rank_gradients", "test_model_gradients", "test_step"),
     "clip_np.training.sums": ("test_model_gradients", "test_step"),
     "clip_np.training.worker": ("test_model_gradients", "test_step"),
 }

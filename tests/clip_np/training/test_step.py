@@ -128,7 +128,7 @@ def test_a_parameter_that_both_encoders_use_gets_the_gradients_of_both(
         for job in reversed(jobs):
             job()
 
-    monkeypatch.setattr("clip_np.training.step.run_workers", run_last_first)
+    monkeypatch.setattr("clip_np.training.batch_gradient.run_workers", run_last_first)
     model, (images, tokens) = small_model(), batch(6)
     shared = model.text.text_projection = model.vision.proj
     _, expected = whole_batch(model, images, tokens)
