@@ -76,6 +76,7 @@ from minigrad.ops.probabilities import log_softmax, softmax
 from minigrad.ops.losses import cross_entropy
 from minigrad.ops.normalisation import layer_norm, normalize
 from minigrad.ops.noise import dropout
+from minigrad.ops.packed import padded
 from minigrad.ops.attention import attention, self_attention
 from minigrad.ops.conv import conv2d
 from minigrad.ops.pooling import avg_pool2d, max_pool2d
@@ -169,6 +170,7 @@ __all__ = [  # noqa: RUF022 - in reading order
     "dropout",
     "attention",
     "self_attention",
+    "padded",
     # images
     "conv2d",
     "avg_pool2d",

@@ -28,7 +28,9 @@ records, is in minigrad/plain_adamw.py.
     [[-0.06  -0.163  0.223]]
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from minigrad.backend import Array, array_module
@@ -36,6 +38,7 @@ from minigrad.ops.activation import tanh
 from minigrad.ops.basic import exp, log, sqrt
 from minigrad.ops.choice import maximum, where
 from minigrad.ops.error_function import erf
+from minigrad.ops.shape import concatenate, pad, stack
 from minigrad.tensor import Axis, Tensor
 
 # --- averages ---
@@ -340,11 +343,14 @@ def _numbers_to_add(mask: Any, queries: int, keys: int, like: Tensor) -> Array |
     return mask.astype(like.dtype)
 
 
-def self_attention(qkv: Tensor, heads: int, mask: Any = None) -> Tensor:
+def self_attention(
+    qkv: Tensor, heads: int, mask: Any = None, lengths: Sequence[int] | None = None
+) -> Tensor:
     """`attention` of a sequence to itself from one projection: (B, T, 3W) -> (B, T, W).
 
     The last axis holds Q, K and V one after the other. Each is W wide: `heads` slices
-    of D = W/heads.
+    of D = W/heads. With `lengths`, qkv holds sequences of those lengths, laid end to
+    end: (N, 3W) -> (N, W).
 
     >>> import minigrad as mg
     >>> import numpy as np
@@ -352,6 +358,9 @@ def self_attention(qkv: Tensor, heads: int, mask: Any = None) -> Tensor:
     >>> self_attention(qkv, heads=4, mask="causal").shape
     (2, 5, 8)
     """
+    if lengths is not None:
+        rows = [self_attention(part[None], heads, mask)[0] for part in _sequences(qkv, lengths)]
+        return concatenate(rows)
     batch, length, width = qkv.shape
     head_width = width // (3 * heads)
     # 1. Name the parts of the last axis.  (B, T, 3W) -> (B, T, 3, H, D)
@@ -362,3 +371,26 @@ def self_attention(qkv: Tensor, heads: int, mask: Any = None) -> Tensor:
     mixed = attention(parts[0], parts[1], parts[2], mask)
     # 4. Put the heads of each token side by side again.  (B, T, H, D) -> (B, T, W)
     return mixed.swapaxes(1, 2).reshape(batch, length, width // 3)
+
+
+def _sequences(x: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """Sequences that lie end to end, one by one: (N, W) -> (T, W) for each length.
+
+    >>> import minigrad as mg
+    >>> [part.shape for part in _sequences(mg.tensor([[1.0], [2.0], [3.0]]), [2, 1])]
+    [(2, 1), (1, 1)]
+    """
+    ends = itertools.accumulate(lengths)
+    return [x[end - length : end] for end, length in zip(ends, lengths)]
+
+
+def padded(x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Sequences laid end to end, made equally long by zeros: (N, W) -> (B, T, W).
+
+    >>> import minigrad as mg
+    >>> padded(mg.tensor([[1.0], [2.0], [3.0]]), [2, 1]).data[..., 0].tolist()
+    [[1.0, 2.0], [3.0, 0.0]]
+    """
+    longest = max(lengths)
+    rows_behind = [((0, longest - length), (0, 0)) for length in lengths]
+    return stack([pad(part, rows) for part, rows in zip(_sequences(x, lengths), rows_behind)])

@@ -25,8 +25,8 @@ then the last block computes no other row (pooled.py). For "mean" it is the mean
 rows up to the last token that is no padding, which suits sentences better: Reimers and
 Gurevych 2019, "Sentence-BERT", arXiv:1908.10084, table 6.
 
-`plain_forward` computes all rows of all columns. `forward` cuts off the columns that
-hold nothing but padding, and for "cls" the rows that nobody reads.
+`plain_forward` computes all rows of all columns. `forward` leaves out the padding
+(packing.py), and for "cls" the rows that nobody reads.
 
 Devlin et al. 2018, "BERT", arXiv:1810.04805.
 """
@@ -37,11 +37,12 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TextConfig
+from clip_np.encoders.packing import pack
 from clip_np.encoders.pooled import pick_rows, pooled_attention, pooled_cost
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
 from clip_np.encoders.token_ids import checked_ids
 from clip_np.encoders.transformer import MLP, InitialSpread, MultiHeadAttention, block_cost
-from minigrad.backend import Array, move
+from minigrad.backend import Array, move, on_host
 from minigrad.nn import Embedding, LayerNorm, Module, ModuleList, Parameter, normal
 
 INITIAL_STD = 0.02  # of all weights, as in BERT's code; biases start at 0
@@ -52,7 +53,10 @@ ONE_SEGMENT = 0  # the row of the segment table for all tokens of a caption
 
 
 class PostNormBlock(Module):
-    """Attention and a perceptron, normalised after each sum: (B, T, W) -> (B, T, W)."""
+    """Attention and a perceptron, normalised after each sum: (B, T, W) -> (B, T, W).
+
+    With lengths, the rows of x are packed (packing.py): (N, W) -> (N, W).
+    """
 
     def __init__(self, config: TextConfig, rng: np.random.Generator | None) -> None:
         width = config.width
@@ -61,14 +65,16 @@ class PostNormBlock(Module):
         self.mlp = MLP(width, config.mlp_width, config.activation, BERT_SPREAD, rng)
         self.ln_2 = bert_norm(config)
 
-    def forward(self, x: mg.Tensor, mask: Array | None = None) -> mg.Tensor:
-        x = self.ln_1(x + self.attn(x, mask))
+    def forward(
+        self, x: mg.Tensor, mask: Array | None = None, lengths: Array | None = None
+    ) -> mg.Tensor:
+        x = self.ln_1(x + self.attn(x, mask, lengths=lengths))
         return self.ln_2(x + self.mlp(x))
 
-    def first_rows(self, x: mg.Tensor, visible: Array | None) -> mg.Tensor:
+    def first_rows(self, x: mg.Tensor, visible: Array) -> mg.Tensor:
         """The fast form of `forward(x, mask)[:, 0]`: (B, T, W) -> (B, W).
 
-        visible (B, 1, T) says which tokens may be looked at. None means all.
+        visible (B, 1, T) says which tokens may be looked at.
         """
         rows = pick_rows(x, np.zeros(len(x), np.int64))  # (B, W)
         rows = self.ln_1(rows + pooled_attention(self.attn, rows, x, visible))
@@ -138,7 +144,7 @@ class BertEncoder(Module):
         """The features as the papers define them. `forward` is faster and equal."""
         ids = self._checked(tokens)  # (B, T)
         visible = np.arange(ids.shape[1]) < self.lengths(ids)[:, None]  # (B, T)
-        x = self._embed(ids)  # (B, T, W)
+        x = self._embed(ids, np.arange(ids.shape[1]))  # (B, T, W)
         for block in self.transformer.resblocks:
             x = block(x, visible[:, None, None, :])  # the same keys for all heads and queries
         return self._project(self._pool(x, visible))  # (B, E)
@@ -146,19 +152,38 @@ class BertEncoder(Module):
     def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """The fast form of `plain_forward`."""
         ids = self._checked(tokens)  # (B, T)
+        is_packed = on_host(self.positional_embedding.data)
+        rows = self._packed_rows(ids) if is_packed else self._padded_rows(ids)  # (B, W)
+        return self._project(rows)  # (B, E)
+
+    def _packed_rows(self, ids: Array) -> mg.Tensor:
+        """The pooled rows, without work for padding: (B, T) -> (B, W)."""
+        packing = pack(self.lengths(ids))
+        x = self._embed(ids[packing.rows, packing.columns], packing.columns)  # (N, W)
+        *whole_blocks, last_block = self.transformer.resblocks
+        for block in whole_blocks:
+            x = block(x, lengths=packing.lengths)
+        if self.config.pooling == "cls":
+            tokens = mg.padded(x, packing.lengths)  # (B, T, W)
+            rows = last_block.first_rows(tokens, packing.visible[:, None, :])  # (B, W)
+        else:
+            tokens = mg.padded(last_block(x, lengths=packing.lengths), packing.lengths)
+            rows = self._pool(tokens, packing.visible)  # (B, W)
+        return packing.in_order_of_batch(rows)  # (B, W)
+
+    def _padded_rows(self, ids: Array) -> mg.Tensor:
+        """`_packed_rows` with padding up to the longest caption: (B, T) -> (B, W)."""
         lengths = self.lengths(ids)  # (B,)
         longest = int(lengths.max(initial=0))
         visible = np.arange(longest) < lengths[:, None]  # (B, longest)
         mask = None if visible.all() else visible[:, None, None, :]  # (B, 1, 1, longest)
-        x = self._embed(ids[:, :longest])  # (B, longest, W)
+        x = self._embed(ids[:, :longest], np.arange(longest))  # (B, longest, W)
         *whole_blocks, last_block = self.transformer.resblocks
         for block in whole_blocks:
             x = block(x, mask)
         if self.config.pooling == "cls":
-            rows = last_block.first_rows(x, visible[:, None, :])  # (B, W)
-        else:
-            rows = self._pool(last_block(x, mask), visible)  # (B, W)
-        return self._project(rows)  # (B, E)
+            return last_block.first_rows(x, visible[:, None, :])  # (B, W)
+        return self._pool(last_block(x, mask), visible)  # (B, W)
 
     def attention_maps(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """Who looks at whom in captions (B, T), layer by layer: (layers, B, H, T, T).
@@ -170,7 +195,7 @@ class BertEncoder(Module):
         mask = visible[:, None, None, :]  # (B, 1, 1, T)
         maps = []
         with mg.no_grad():
-            x = self._embed(ids)  # (B, T, W)
+            x = self._embed(ids, np.arange(ids.shape[1]))  # (B, T, W)
             for block in self.transformer.resblocks:
                 maps.append(block.attn.probabilities(x, mask))  # (B, H, T, T)
                 x = block(x, mask)  # (B, T, W)
@@ -182,12 +207,14 @@ class BertEncoder(Module):
             return pooled_cost(self.config, length)
         return self.config.layers * block_cost(self.config, length)
 
-    def _embed(self, ids: Array) -> mg.Tensor:
-        """What goes into the first block: (B, T) -> (B, T, W)."""
-        length = ids.shape[1]
-        positions = self.positional_embedding[:length]  # (T, W)
+    def _embed(self, ids: Array, columns: Array) -> mg.Tensor:
+        """What goes into the first block, for tokens in these columns of captions.
+
+        (B, T), (T,) -> (B, T, W), or packed (N,), (N,) -> (N, W)
+        """
+        positions = mg.take(self.positional_embedding, columns)  # (T, W) or (N, W)
         segment = self.segment_embedding[ONE_SEGMENT]  # (W,)
-        return self.ln_embedding(self.token_embedding(ids) + (positions + segment))  # (B, T, W)
+        return self.ln_embedding(self.token_embedding(ids) + (positions + segment))
 
     def _pool(self, x: mg.Tensor, visible: Array) -> mg.Tensor:
         """One row for each caption: (B, T, W) -> (B, W). visible (B, T), boolean."""

@@ -37,6 +37,7 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TransformerConfig
+from clip_np.encoders.packing import Packing
 from clip_np.encoders.transformer import Block, MultiHeadAttention, Transformer, block_cost
 from minigrad.backend import Array
 
@@ -109,6 +110,20 @@ def pooled_block(
     return rows + block.mlp(block.ln_2(rows))
 
 
+def packed_pooled_block(block: Block, x: mg.Tensor, packing: Packing) -> mg.Tensor:
+    """`pooled_block` for the last tokens of packed captions: (N, W) -> (B, W).
+
+    The last token sees all others of its caption, with a causal mask and without.
+    """
+    normed = block.ln_1(x)  # (N, W)
+    rows = mg.take(x, packing.ends)  # (B, W)
+    normed_rows = mg.take(normed, packing.ends)  # (B, W)
+    tokens = mg.padded(normed, packing.lengths)  # (B, T, W)
+    visible = packing.visible[:, None, :]  # (B, 1, T)
+    rows = rows + pooled_attention(block.attn, normed_rows, tokens, visible)
+    return rows + block.mlp(block.ln_2(rows))
+
+
 def pooled_transformer(
     transformer: Transformer, x: mg.Tensor, positions: Array, mask: str | None = None
 ) -> mg.Tensor:
@@ -117,6 +132,16 @@ def pooled_transformer(
     for block in whole_blocks:
         x = block(x, mask)
     return pooled_block(last_block, x, positions, mask)
+
+
+def packed_pooled_transformer(
+    transformer: Transformer, x: mg.Tensor, packing: Packing, mask: str | None = None
+) -> mg.Tensor:
+    """`pooled_transformer` for the last tokens of packed captions: (N, W) -> (B, W)."""
+    *whole_blocks, last_block = transformer.resblocks
+    for block in whole_blocks:
+        x = block(x, mask, packing.lengths)
+    return packed_pooled_block(last_block, x, packing)
 
 
 def pooled_cost(config: TransformerConfig, length: int) -> int:

@@ -10,9 +10,9 @@ width. Four questions are enough to train with it, whatever is inside:
 
 The last three exist because a training step cuts the batch into pieces of equal work,
 one for each core. Every image has the same number of tokens. A caption of five words
-has fewer than one of fifty, and captions of similar length are therefore encoded
-together. An encoder that mixes samples cannot be cut: it would encode a half batch as
-another whole. Batch norms do this while they train.
+has fewer than one of fifty, and is less work. An encoder that mixes samples cannot be
+cut: it would encode a half batch as another whole. Batch norms do this while they
+train.
 
 `CLIP.encoders` is the one mapping of names to encoders, {"vision": ..., "text": ...}.
 """

@@ -18,11 +18,11 @@ occurrence of this id.
 
 *What about the padding?* Nothing before the end token can see it, because of the causal
 mask, and nobody reads a row after the end token. So the padding needs no mask of its
-own. And columns that hold nothing but padding can be cut off: T becomes the length of
-the longest caption in the batch, and the features stay the same.
+own. And it can be left out, because the features stay the same.
 
-`plain_forward` computes all rows of all columns. `forward` cuts the padding and leaves
-out the rows of the last block that nobody reads (clip_np/encoders/pooled.py).
+`plain_forward` computes all rows of all columns. `forward` leaves out the padding
+(clip_np/encoders/packing.py), and the rows of the last block that nobody reads
+(clip_np/encoders/pooled.py).
 
 Radford et al. 2021, arXiv:2103.00020, section 2.4.
 """
@@ -33,11 +33,17 @@ import numpy as np
 
 import minigrad as mg
 from clip_np.encoders.config import TextConfig
-from clip_np.encoders.pooled import pick_rows, pooled_cost, pooled_transformer
+from clip_np.encoders.packing import pack
+from clip_np.encoders.pooled import (
+    packed_pooled_transformer,
+    pick_rows,
+    pooled_cost,
+    pooled_transformer,
+)
 from clip_np.encoders.shapes import ParameterShape, block_shapes, norm_shapes
 from clip_np.encoders.token_ids import checked_ids
 from clip_np.encoders.transformer import Transformer
-from minigrad.backend import Array
+from minigrad.backend import Array, on_host
 from minigrad.nn import Embedding, LayerNorm, Module, normal
 
 TOKEN_STD = 0.02  # initial embeddings of tokens and of positions, as in OpenAI's code
@@ -100,12 +106,25 @@ class TextTransformer(Module):
     def forward(self, tokens: Array | mg.Tensor) -> mg.Tensor:
         """The fast form of `plain_forward`."""
         ids = checked_ids(tokens, self.config.context_length)  # (B, T)
+        is_packed = on_host(self.text_projection.data)
+        rows = self._packed_rows(ids) if is_packed else self._padded_rows(ids)  # (B, W)
+        return self.ln_final(rows) @ self.text_projection  # (B, E)
+
+    def _packed_rows(self, ids: Array) -> mg.Tensor:
+        """What the blocks make of the end tokens, without padding: (B, T) -> (B, W)."""
+        packing = pack(self.lengths(ids))
+        x = self.token_embedding(ids[packing.rows, packing.columns])  # (N, W)
+        x = x + mg.take(self.positional_embedding, packing.columns)  # (N, W)
+        rows = packed_pooled_transformer(self.transformer, x, packing, mask="causal")  # (B, W)
+        return packing.in_order_of_batch(rows)  # (B, W)
+
+    def _padded_rows(self, ids: Array) -> mg.Tensor:
+        """`_packed_rows` with padding up to the longest caption: (B, T) -> (B, W)."""
         ends = self.end_positions(ids)  # (B,)
         longest = int(ends.max(initial=0)) + 1
         x = self.token_embedding(ids[:, :longest])  # (B, longest, W)
         x = x + self.positional_embedding[:longest]  # (longest, W) is added to each caption
-        rows = pooled_transformer(self.transformer, x, ends, mask="causal")  # (B, W)
-        return self.ln_final(rows) @ self.text_projection  # (B, E)
+        return pooled_transformer(self.transformer, x, ends, mask="causal")  # (B, W)
 
     def lengths(self, inputs: Array) -> Array:
         """The tokens up to the end token, the last one that matters: (B, T) -> (B,)."""

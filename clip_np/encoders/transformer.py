@@ -95,11 +95,18 @@ class MultiHeadAttention(Module):
         self.out_proj = Linear(width, width, rng, std=spread.out_proj)
 
     def forward(
-        self, x: mg.Tensor, mask: Array | str | None = None, residual: mg.Tensor | None = None
+        self,
+        x: mg.Tensor,
+        mask: Array | str | None = None,
+        residual: mg.Tensor | None = None,
+        lengths: Array | None = None,
     ) -> mg.Tensor:
-        """What the tokens gather, added to `residual` (B, T, W) if there is one."""
-        qkv = self.in_proj(x)  # (B, T, 3*W)
-        return self.out_proj(mg.self_attention(qkv, self.heads, mask), residual)
+        """What the tokens gather, added to `residual` (B, T, W) if there is one.
+
+        With lengths, x and residual (N, W) are packed (packing.py).
+        """
+        qkv = self.in_proj(x)  # (B, T, 3*W) or (N, 3*W)
+        return self.out_proj(mg.self_attention(qkv, self.heads, mask, lengths), residual)
 
     def probabilities(self, x: mg.Tensor, visible: Array | None = None) -> mg.Tensor:
         """p_ij, how much token i looks at token j: (B, T, W) -> (B, H, T, T).
@@ -157,6 +164,8 @@ class MLP(Module):
 class Block(Module):
     """Attention and a perceptron, each added to what comes in: (B, T, W) -> (B, T, W).
 
+    With lengths, the rows of x are packed (packing.py): (N, W) -> (N, W).
+
     Names and initial weights are OpenAI's. Their rule for the text encoder serves both
     encoders here, which is a choice of this project. Weights are normal with these
     standard deviations, in a stack of L blocks:
@@ -183,9 +192,11 @@ class Block(Module):
         self.ln_2 = LayerNorm(config.width)
         self.mlp = MLP(config.width, config.mlp_width, config.activation, spread, rng)
 
-    def forward(self, x: mg.Tensor, mask: Array | str | None = None) -> mg.Tensor:
+    def forward(
+        self, x: mg.Tensor, mask: Array | str | None = None, lengths: Array | None = None
+    ) -> mg.Tensor:
         # x + attn(ln_1(x)), then x + mlp(ln_2(x)): their last layers add x
-        x = self.attn(self.ln_1(x), mask, residual=x)
+        x = self.attn(self.ln_1(x), mask, residual=x, lengths=lengths)
         return self.mlp(self.ln_2(x), residual=x)
 
 

@@ -99,8 +99,7 @@ def loss_and_gradients(
     threads = threads_of_rank(model.logit_scale.data, workers, comm)
     batch = sort_batch(model.encoders, images, tokens)
     backend = backend_of(model.logit_scale.data)
-    parameter_count = sum(parameter.size for parameter in parameters)
-    division = divide(model.encoders, batch.lengths, shards, threads, comm, parameter_count)
+    division = divide(model.encoders, batch.lengths, shards, threads, comm, parameters)
     loads = division.loads
     helpers = threads - 1 if mixing_encoders(model.encoders) else 0
     working, helping = share_arenas(arenas, len(loads), helpers)

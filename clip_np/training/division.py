@@ -9,13 +9,14 @@ itself.
                                          rank 0: u0, u1      rank 1: u2, u3
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clip_np.encoders import Encoder
 from clip_np.training.communicator import Communicator
 from clip_np.training.plan import Unit, make_plan
-from minigrad.backend import Array
+from minigrad.backend import Array, on_host
+from minigrad.nn import Parameter
 
 
 def mixing_encoders(encoders: Mapping[str, Encoder]) -> list[str]:
@@ -42,11 +43,12 @@ def divide(
     shards: int,
     threads: int,
     comm: Communicator,
-    parameter_count: int,
+    parameters: Sequence[Parameter],
 ) -> Division:
     """Divide a step among threads.
 
-    Where ranks share a batch, it is divided among the threads of all of them.
+    Where ranks share a batch, it is divided among the threads of all of them. On a GPU,
+    captions are padded (clip_np/encoders/packing.py).
     """
     count = threads * comm.size if comm.whole_batch else threads
     plan = make_plan(
@@ -55,7 +57,8 @@ def divide(
         shards=shards,
         workers=count,
         ranks=comm.size if comm.whole_batch else 1,
-        parameter_count=parameter_count,
+        parameter_count=sum(parameter.size for parameter in parameters),
+        padded=not all(on_host(parameter.data) for parameter in parameters),
     )
     by_rank = [plan[first : first + threads] for first in range(0, count, threads)]
     of_this_rank = by_rank[comm.rank if comm.whole_batch else 0]

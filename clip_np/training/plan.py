@@ -6,12 +6,13 @@ which are encoded one after another (batch_gradient.py says why this is exact). 
 gives each worker thread a list of units. It depends on sizes only, never on how long
 anything took, so that the same batch is cut in the same way every time.
 
-The cost of a unit is its number of rows times the multiplications of one row. The
-encoder itself knows them: `encoder.cost(length)`, where length is the longest sample of
-the unit, because shorter ones are padded to it. Five rules make a plan.
+The cost of a unit is the number of multiplications in its rows. The encoder itself
+knows that of a row: `encoder.cost(length)`. On a CPU a row has its own length, because
+captions are packed (clip_np/encoders/packing.py). On a GPU it has the length of the
+unit's longest row, because shorter ones are padded to it. Five rules make a plan.
 
-**Sorted by length, cut where that saves work.** The captions arrive with the short ones
-first:
+**Sorted by length, and where rows are padded, cut where that saves work.** The captions
+arrive with the short ones first:
 
     lengths    5  5  6  6  6 | 30  31
     one unit:  7 rows of 31 tokens                     = 217 tokens
@@ -25,8 +26,9 @@ end, each as long as its cost. Two cuts divide the line among three workers:
                      40                80
         worker 0     |     worker 1    |    worker 2
 
-A cut inside a unit divides its rows. That has a price: both workers then make gradients
-for all parameters of this encoder, which have to be added up. So a cut near a *seam*,
+A cut inside a unit divides its rows. That has two prices: both workers then make
+gradients for all parameters of this encoder, which have to be added up, and there is
+one more unit, with all the calls that even a small one needs. So a cut near a *seam*,
 the end of a unit, moves onto the seam.
 
 **Several pieces (shards > 1): the most expensive first.** Each unit, in the order of
@@ -65,6 +67,22 @@ With this price, ViT-B/32 at a batch of 8 is divided at the seam between its enc
 cut inside one of them took 350 MB more.
 """
 
+PRICE_PER_UNIT = 2e7
+"""Multiplications that take as long as the calls of one more unit.
+
+On an Intel Xeon (family 6, model 167), a single sample takes 2.6 ms forward and
+backward through four blocks of width 64, nearly all of them for Python and for NumPy's
+calls. In the same time, a larger unit does 2e7 multiplications of the forward pass, and
+all that goes with them.
+"""
+
+LARGEST_UNIT_PRICE = 0.05
+"""The price of a unit is at most this share of the step.
+
+Of a step with few small samples, calls are the larger part. It is to be divided among
+the workers all the same, by its multiplications.
+"""
+
 TOLERATED_IMBALANCE = 0.1
 """The part of a worker's share by which a cut may move to reach a seam.
 
@@ -76,16 +94,21 @@ WORTHWHILE_TOKENS = 0.8
 """A cut by length is made only if it leaves at most this share of the padded tokens.
 
 One more unit costs a few hundred calls of small operations, forward and backward. A
-fifth of the tokens outweighs them. The number is a rough one.
+fifth of the tokens outweighs them. The number is a rough one. On a CPU nothing is
+padded, and no cut is made.
 """
 
 
 class Unit(NamedTuple):
-    """An encoder's name, rows of its batch, and the cost in multiplications."""
+    """An encoder's name, rows of its batch, and the cost in multiplications.
+
+    row_costs are those of the rows, one by one. Without them, all rows cost the same.
+    """
 
     encoder: str
     rows: slice
     cost: float
+    row_costs: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -94,7 +117,10 @@ class Unit(NamedTuple):
 
     def part(self, start: int, stop: int) -> "Unit":
         """The unit for the rows from `start` to `stop`, which lie in this unit."""
-        return Unit(self.encoder, slice(start, stop), self.cost * (stop - start) / self.size)
+        rows = slice(start, stop)
+        costs = self.row_costs[start - self.rows.start : stop - self.rows.start]
+        cost = sum(costs) if costs else self.cost * (stop - start) / self.size
+        return Unit(self.encoder, rows, cost, costs)
 
 
 def make_plan(
@@ -104,15 +130,16 @@ def make_plan(
     workers: int,
     parameter_count: int,
     ranks: int = 1,
+    padded: bool = False,
 ) -> list[list[Unit]]:
     """A list of units for each thread. Together the units cover every row once.
 
     lengths has, by encoder, the length of each sample in tokens, (B,), rising. shards
     is the number of pieces into which each encoder's batch is cut at least.
-    parameter_count is the number of all parameters of the model. It stands for the
-    parameters of one encoder, for which two workers make gradients if they share it,
-    and is an upper bound for them. PRICE_PER_PARAMETER is set for that bound. The
-    workers belong to `ranks` processes, in this order, each with as many.
+    parameter_count is the number of all parameters of the model, an upper bound for
+    those of one encoder, for which two workers make gradients if they share it. The
+    workers belong to `ranks` processes, in this order, each with as many. padded says
+    whether the rows of a unit are filled up to the longest of them.
 
     Raises ValueError if the batch is empty or `shards` does not lie in 1..B, and for
     several shards if an encoder mixes samples.
@@ -142,11 +169,12 @@ def make_plan(
         if encoder.mixes_samples():
             _require_one_shard(name, shards)
             _require_rows(name, batch_size, ranks)
-            whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size)))
+            whole.append(_make_unit(name, encoder, lengths[name], slice(0, batch_size), padded))
             continue
         for start, stop in itertools.pairwise(bounds):
-            for rows in cut_by_length(lengths[name], slice(start, stop)):
-                unit = _make_unit(name, encoder, lengths[name], rows)
+            piece = slice(start, stop)
+            for rows in cut_by_length(lengths[name], piece) if padded else [piece]:
+                unit = _make_unit(name, encoder, lengths[name], rows, padded)
                 (frozen if is_fixed else units).append(unit)
     if shards > 1:
         loads, frozen_loads = share_out(units, workers), share_out(frozen, workers)
@@ -157,10 +185,14 @@ def make_plan(
     return [[*load, *frozen_load] for load, frozen_load in zip(loads, frozen_loads)]
 
 
-def _make_unit(name: str, encoder: Encoder, lengths: Array, rows: slice) -> Unit:
+def _make_unit(name: str, encoder: Encoder, lengths: Array, rows: slice, padded: bool) -> Unit:
     """The unit of an encoder for some rows of its batch."""
-    longest = int(lengths[rows].max())
-    return Unit(name, rows, encoder.cost(longest) * (rows.stop - rows.start))
+    of_rows = lengths[rows].tolist()
+    if padded:
+        of_rows = [max(of_rows)] * len(of_rows)
+    cost_of = {length: encoder.cost(length) for length in set(of_rows)}
+    costs = tuple(cost_of[length] for length in of_rows)
+    return Unit(name, rows, sum(costs), costs)
 
 
 def _require_one_shard(name: str, shards: int) -> None:
@@ -256,8 +288,9 @@ def cut_around(
 def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]]:
     """Lay the units end to end and cut the line into equal parts, one for each worker.
 
-    A cut moves to the nearest seam if that costs less than `price`, or less than
-    TOLERATED_IMBALANCE of a worker's share.
+    A part of a unit is a unit more, so each part begins with the price of a unit. A cut
+    moves to the nearest seam if that costs less than `price` and the part that it
+    spares, or less than TOLERATED_IMBALANCE of a worker's share.
 
     >>> images = Unit("vision", slice(0, 8), cost=80.0)
     >>> captions = Unit("text", slice(0, 8), cost=40.0)
@@ -273,17 +306,23 @@ def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]
     [('vision', 0, 8)]
     [('text', 0, 8)]
     """
-    seams = np.cumsum([0.0, *[unit.cost for unit in units]])  # (units + 1,)
-    share = seams[-1] / workers
-    cuts = np.arange(workers + 1) * share
+    unit_price = min(PRICE_PER_UNIT, LARGEST_UNIT_PRICE * sum(unit.cost for unit in units))
+    seams = np.cumsum([0.0, *[unit_price + unit.cost for unit in units]])  # (units + 1,)
+    # Each cut makes one more part, and its price is not on the line. So what a worker
+    # after the first one covers there is a share less this price.
+    share = (seams[-1] + (workers - 1) * unit_price) / workers
+    cuts = np.arange(workers + 1) * (share - unit_price) + unit_price  # (workers + 1,)
+    cuts[0] = 0.0
     nearest_seams = seams[np.abs(seams - cuts[:, None]).argmin(axis=1)]  # (workers + 1,)
-    is_near = np.abs(nearest_seams - cuts) < max(TOLERATED_IMBALANCE * share, price)
+    spared = price + unit_price / workers
+    is_near = np.abs(nearest_seams - cuts) < max(TOLERATED_IMBALANCE * share, spared)
     cuts = np.where(is_near, nearest_seams, cuts)
     loads = []
     for low, high in itertools.pairwise(cuts.tolist()):
         load = []
         for unit, seam in zip(units, seams.tolist()):
-            start, stop = _row_at(unit, low - seam), _row_at(unit, high - seam)
+            begin = seam + unit_price
+            start, stop = _row_at(unit, low - begin), _row_at(unit, high - begin)
             if start < stop:
                 load.append(unit.part(start, stop))
         loads.append(load)
@@ -291,7 +330,14 @@ def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]
 
 
 def _row_at(unit: Unit, distance: float) -> int:
-    """The row of `unit` that is `distance` multiplications from its beginning."""
+    """The row of `unit` that begins `distance` multiplications from its beginning.
+
+    >>> _row_at(Unit("text", slice(0, 4), 12.0, (1.0, 1.0, 4.0, 6.0)), 6.0)
+    3
+    """
+    if unit.row_costs:
+        begins = np.cumsum([0.0, *unit.row_costs])  # (rows + 1,)
+        return unit.rows.start + int(np.abs(begins - distance).argmin())
     covered = min(max(distance / unit.cost, 0.0), 1.0)
     return unit.rows.start + round(unit.size * covered)
 

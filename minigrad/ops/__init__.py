@@ -33,6 +33,8 @@ Nothing else in minigrad knows calculus.
     losses            cross_entropy
     normalisation     layer_norm normalize
     noise             dropout
+    masks             which tokens a token may look at
+    packed            padded
     attention         attention self_attention
     windows           which numbers a sliding window sees
     conv              conv2d

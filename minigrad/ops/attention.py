@@ -44,24 +44,25 @@ arXiv:1706.03762, section 3.2.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, on_host, row_dot
+from minigrad.backend import Array, array_module, row_dot
 from minigrad.inputs import coerce
 from minigrad.kernels import softmax_rows
 from minigrad.kernels.launching import choose, contiguous
 from minigrad.memory import blocks, empty, times
 from minigrad.ops.basic import unbroadcast
+from minigrad.ops.masks import Mask, additive_mask, mask_for_kernel, mask_of, only_hides
 from minigrad.ops.noise import RandomSource, dropout_mask
+from minigrad.ops.packed import Run, runs_of
 from minigrad.ops.probabilities import exponentiate, safe_without_shift
 from minigrad.precision import kept, restored
 from minigrad.tape import Shape
-from minigrad.tensor import Tensor, constant, record
-
-Mask = str | Array | None
+from minigrad.tensor import Tensor, record
 
 
 class QKV(NamedTuple):
@@ -109,7 +110,7 @@ def attention(
     )
     scores_shape = (1, *leading, queries, keys)  # (1, B, H, T, N)
     dropout_factors = dropout_mask("attention: dropout", dropout, rng, scores_shape, q)
-    added = choose(q.data, portable=additive_mask, on_gpu=_mask_for_kernel)(
+    added = choose(q.data, portable=additive_mask, on_gpu=mask_for_kernel)(
         "attention", mask, inputs.q[0], queries, keys
     )
     output = empty((1, *leading, queries, width), q.data)
@@ -161,43 +162,81 @@ def _leading_axes(q: Shape, k: Shape, v: Shape) -> Shape:
     return leading
 
 
-def self_attention(qkv: Any, heads: int, mask: Mask = None) -> Tensor:
+def self_attention(
+    qkv: Any, heads: int, mask: Mask = None, lengths: Iterable[int] | None = None
+) -> Tensor:
     """The fast form of `plain.self_attention`: (B, T, 3W) -> (B, T, W).
 
     The last axis of qkv holds Q, K and V, each W wide: `heads` slices of width W/heads.
     mask: as for `attention`.
 
+    With `lengths`, qkv holds that many sequences of those lengths, laid end to end, and
+    each attends to itself (packed.py): (N, 3W) -> (N, W), N the sum of the lengths. The
+    mask is then None or "causal". Neighbours of one length are computed together, so
+    sort them.
+
     >>> import numpy as np
     >>> self_attention(np.ones((2, 5, 24), np.float32), heads=4, mask="causal").shape
     (2, 5, 8)
+    >>> self_attention(np.ones((8, 24), np.float32), heads=4, lengths=[2, 3, 3]).shape
+    (8, 8)
     """
     (qkv,) = coerce("self_attention", qkv)
-    if qkv.ndim != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
-        raise ValueError(
-            f"self_attention: qkv {qkv.shape} must be (B, T, 3*W), W a multiple of {heads} heads"
-        )
-    batch, length, width = qkv.shape
-    split = choose(qkv.data, portable=_split_heads, on_gpu=_copied_heads)
-    inputs = QKV._make(split(qkv.data, 3, heads))
-    added = choose(qkv.data, portable=additive_mask, on_gpu=_mask_for_kernel)(
-        "self_attention", mask, inputs.q, length, length
-    )
-    mixed = empty((batch, length, width // 3), qkv.data)  # (B, T, W)
-    output = _split_heads(mixed, 1, heads)[0]  # (B, H, T, D); writing into it fills `mixed`
-    saved = _kept(inputs, output, _forward(inputs, output, added))
+    runs = _runs_of_sequences(qkv.shape, heads, mask, lengths)
+    width = qkv.shape[-1]
+    rows = math.prod(qkv.shape[:-1])  # N
+    flat = qkv.data.reshape(rows, width)  # (N, 3W)
+    split = choose(flat, portable=_split_heads, on_gpu=_copied_heads)
+    to_mask = choose(flat, portable=additive_mask, on_gpu=mask_for_kernel)
+    mixed = empty((rows, width // 3), flat)  # (N, W)
+    saved = []
+    for run in runs:
+        inputs = QKV._make(split(run.of(flat), 3, heads))
+        added = to_mask("self_attention", mask, inputs.q, run.length, run.length)
+        # (b, H, T, D); writing into it fills `mixed`
+        output = _split_heads(run.of(mixed), 1, heads)[0]
+        saved.append(_kept(inputs, output, _forward(inputs, output, added)))
     dtype = qkv.dtype
+    shape = qkv.shape
 
     def vjp(g: Array) -> Array:
-        inputs, output, p = _restored(saved, dtype)
-        to_qkv = empty((batch, length, width), g)
-        to_heads = _split_heads(to_qkv, 3, heads)  # views of to_qkv
-        gradients = choose(p, portable=_as_it_is, on_gpu=_without_gaps)(to_heads)
-        _backward(split(g, 1, heads)[0], inputs, output, p, QKV._make(gradients))
-        if gradients is not to_heads:
-            to_heads[...] = gradients
-        return to_qkv
+        flat_g = g.reshape(rows, width // 3)  # (N, W)
+        to_qkv = empty((rows, width), g)  # (N, 3W)
+        for run, arrays in zip(runs, saved):
+            inputs, output, p = _restored(arrays, dtype)
+            to_heads = _split_heads(run.of(to_qkv), 3, heads)  # views of to_qkv
+            gradients = choose(p, portable=_as_it_is, on_gpu=_without_gaps)(to_heads)
+            g_heads = split(run.of(flat_g), 1, heads)[0]  # (b, H, T, D)
+            _backward(g_heads, inputs, output, p, QKV._make(gradients))
+            if gradients is not to_heads:
+                to_heads[...] = gradients
+        return to_qkv.reshape(shape)
 
-    return record("self_attention", mixed, (qkv,), vjp)
+    return record("self_attention", mixed.reshape(*shape[:-1], width // 3), (qkv,), vjp)
+
+
+def _runs_of_sequences(
+    shape: Shape, heads: int, mask: Mask, lengths: Iterable[int] | None
+) -> list[Run]:
+    """The sequences of a projection of `shape`; ValueError if it cannot be cut so.
+
+    >>> _runs_of_sequences((2, 5, 24), heads=4, mask=None, lengths=None)
+    [Run(start=0, sequences=2, length=5)]
+    """
+    axes = "B, T" if lengths is None else "N"
+    if len(shape) != (3 if lengths is None else 2) or heads < 1 or shape[-1] % (3 * heads):
+        raise ValueError(
+            f"self_attention: qkv {shape} must be ({axes}, 3*W), W a multiple of {heads} heads"
+        )
+    if lengths is None:
+        batch, length, _ = shape
+        return [Run(0, batch, length)]
+    if not (mask is None or isinstance(mask, str)):
+        raise ValueError(
+            'self_attention: with `lengths`, the mask must be None or "causal", not an array: '
+            "the sequences have scores of different shapes"
+        )
+    return runs_of("self_attention", lengths, shape[0])
 
 
 def _split_heads(x: Array, parts: int, heads: int) -> Array:
@@ -230,65 +269,6 @@ def _without_gaps(heads: Array) -> Array:
     return empty(heads.shape, heads)
 
 
-def additive_mask(name: str, mask: Mask, like: Array, queries: int, keys: int) -> Array | None:
-    """A mask of any kind as numbers to add to the scores: 0 to see, -inf to hide.
-
-    mask: as for `attention`. like (..., queries, D) gives the dtype and the axes in
-    front. ValueError if the mask does not broadcast to the scores (..., queries, keys).
-
-    >>> additive_mask("attention", "causal", np.zeros((3, 5)), queries=3, keys=3)
-    array([[  0., -inf, -inf],
-           [  0.,   0., -inf],
-           [  0.,   0.,   0.]])
-    """
-    xp = array_module(like)
-    if mask is None:
-        return None
-    if isinstance(mask, str):
-        _check_causal(name, mask, queries, keys)
-        values = xp.tri(keys, dtype=bool)  # True on and below the diagonal
-    else:
-        values = xp.asarray(constant(name, "mask", mask))
-    scores = (*like.shape[:-2], queries, keys)
-    if not _broadcasts_to(values.shape, scores):
-        raise ValueError(f"{name}: mask {values.shape} does not broadcast to scores {scores}")
-    if values.dtype.kind not in "bf":
-        raise TypeError(
-            f"{name}: a mask of dtype {values.dtype} could mean two things: pass booleans "
-            "(True where a query may look) or floats to add to the scores"
-        )
-    dtype = like.real.dtype
-    if values.dtype == bool:
-        return xp.where(values, dtype.type(0.0), dtype.type(-math.inf))
-    return values.astype(dtype)
-
-
-def _mask_for_kernel(
-    name: str, mask: Mask, like: Array, queries: int, keys: int
-) -> Array | str | None:
-    """`additive_mask` for the kernel of softmax, which needs no array for "causal"."""
-    if isinstance(mask, str):
-        _check_causal(name, mask, queries, keys)
-        return mask
-    return additive_mask(name, mask, like, queries, keys)
-
-
-def _check_causal(name: str, mask: str, queries: int, keys: int) -> None:
-    """ValueError unless `mask` is "causal" and there are as many queries as keys."""
-    if mask != "causal":
-        raise ValueError(f'{name}: mask must be None, "causal" or an array, not {mask!r}')
-    if queries != keys:
-        raise ValueError(
-            f"{name}: a causal mask needs as many queries ({queries}) as keys ({keys})"
-        )
-
-
-def _broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether an array of `shape` broadcasts to `target` without making it larger."""
-    sizes = zip(reversed(shape), reversed(target))
-    return len(shape) <= len(target) and all(n in (1, wanted) for n, wanted in sizes)
-
-
 def _scale(q: Array) -> float:
     """1 / sqrt(D). If D is 0, all scores are 0, and any scale will do."""
     return 1.0 / math.sqrt(max(q.shape[-1], 1))
@@ -312,12 +292,12 @@ def _forward(
     scale = _scale(q)
     p = empty((*q.shape[:-1], k.shape[-2]), q)  # (B, H, T, N)
     softmax = choose(
-        p, portable=partial(_masked_softmax, _only_hides(mask)), on_gpu=softmax_rows.probabilities
+        p, portable=partial(_masked_softmax, only_hides(mask)), on_gpu=softmax_rows.probabilities
     )
     for samples in blocks(p):
         # P = softmax(Q K^T / sqrt(D) + mask), (b, H, T, N), all in the same memory
         products = xp.matmul(q[samples], k[samples].swapaxes(-1, -2), out=p[samples])
-        probabilities = softmax(products, scale, _mask_of(mask, samples, q))
+        probabilities = softmax(products, scale, mask_of(mask, samples, q))
         # O = P V, or (P * M) V
         if dropout_factors is not None:
             probabilities = times(probabilities, dropout_factors[samples])
@@ -326,7 +306,7 @@ def _forward(
 
 
 def _masked_softmax(only_hides: bool, products: Array, scale: float, mask: Array | None) -> Array:
-    """P from Q K^T, (b, H, T, N), in the same memory; only_hides: see `_only_hides`."""
+    """P from Q K^T, (b, H, T, N), in the same memory; only_hides: see `only_hides`."""
     # S = Q K^T / sqrt(D) + mask
     scores = products
     scores *= scale
@@ -338,21 +318,6 @@ def _masked_softmax(only_hides: bool, products: Array, scale: float, mask: Array
     # P = exp(S) / rowsum(exp(S))
     exponentials, sums = exponentiate(scores, shift)
     return array_module(scores).multiply(exponentials, 1.0 / sums, out=exponentials)
-
-
-def _only_hides(mask: Array | str | None) -> bool:
-    """Whether a mask consists of 0 and -inf; on a GPU the answer is not waited for."""
-    if mask is None or isinstance(mask, str) or not on_host(mask):
-        return mask is None
-    return bool(((mask == 0.0) | (mask == -math.inf)).all())
-
-
-def _mask_of(mask: Array | str | None, samples: slice, like: Array) -> Array | str | None:
-    """The mask of some samples: all of it if every sample has the same."""
-    if mask is None or isinstance(mask, str):
-        return mask
-    differs_by_sample = mask.ndim == like.ndim and len(mask) > 1
-    return mask[samples] if differs_by_sample else mask
 
 
 def _backward(

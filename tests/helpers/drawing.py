@@ -304,6 +304,18 @@ def attention_inputs(draw: Callable) -> Sample:
 @st.composite
 def self_attention_inputs(draw: Callable) -> Sample:
     batch, length, heads = draw(widths), draw(widths), draw(st.integers(1, 3))
-    inputs = filled(draw, anywhere, (batch, length, 3 * heads * draw(widths)))
+    width = 3 * heads * draw(widths)
+    if draw(st.booleans()):
+        lengths = draw(st.lists(widths, min_size=1, max_size=4))
+        mask = draw(st.sampled_from((None, "causal")))
+        inputs = filled(draw, anywhere, (sum(lengths), width))
+        return Sample(inputs, {"heads": heads, "mask": mask, "lengths": lengths})
+    inputs = filled(draw, anywhere, (batch, length, width))
     mask = drawn_mask(draw, (batch, heads, length, length))
     return Sample(inputs, {"heads": heads, "mask": mask})
+
+
+@st.composite
+def padded_inputs(draw: Callable) -> Sample:
+    lengths = draw(st.lists(widths, min_size=1, max_size=4))
+    return Sample(filled(draw, anywhere, (sum(lengths), draw(widths))), {"lengths": lengths})

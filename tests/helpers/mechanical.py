@@ -84,7 +84,7 @@ EQUIVALENT = {
     "attention: return (unbroadcast(gradients.q[0], shapes.q), "
     "unbroadcast(gradients.k[0], shapes.k), unbroadcast(gradients.v[-1], shapes.v))":
         "one axis of size 1 was added in front",
-    "self_attention: _backward(split(g, 1, heads)[-1], inputs, output, p, QKV._make(gradients))":
+    "self_attention: g_heads = split(run.of(flat_g), 1, heads)[-1]":
         "g has one part, so the first is the last",
     "_cross_entropy_backward: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (len(p),))":
         "per_sample has one column",

@@ -102,6 +102,6 @@ SUMS = of(
 
 PLAN = of(
     "clip_np.training.plan",
-    ("a row is lost at each cut", "cut_by_length", "slice(middle, rows.stop)",
-     "slice(middle + 1, rows.stop)", "an end that belongs to neither part"),
+    ("a row is lost at each cut", "cut_evenly", "unit.part(start, stop)",
+     "unit.part(start, max(start + 1, stop - 1))", "an end that belongs to neither part"),
 )  # fmt: skip

@@ -113,8 +113,6 @@ ATTENTION = of(
      "    exponentials, sums = exponentiate(scores, shift)\n"
      "    exponentials *= 1.0 if mask is None else array_module(scores).exp(mask)",
      "hidden tokens get nothing, but the others do not share what they had"),
-    ("every block has the first samples' mask", "_mask_of", "mask[samples] if",
-     "mask[: samples.stop - samples.start] if", "right for all that fits into one block"),
     ("scale applied twice", "_softmax_backward",
      "d_s *= scale", "d_s *= scale * scale",
      "once for the queries and once more for the scores"),
@@ -138,6 +136,18 @@ ATTENTION = of(
      "QKV._make(gradients[::-1])", "the parts of the projection in reverse"),
     ("shared keys keep the last gradient", "attention", "unbroadcast(gradients.k[0], shapes.k)",
      "gradients.k[0].reshape((-1, *shapes.k))[-1]", "what is used n times collects a sum"),
+)  # fmt: skip
+
+MASKS = of(
+    "minigrad.ops.masks",
+    ("every block has the first samples' mask", "mask_of", "mask[samples] if",
+     "mask[: samples.stop - samples.start] if", "right for all that fits into one block"),
+)  # fmt: skip
+
+PACKED = of(
+    "minigrad.ops.packed",
+    ("the gradient of padding in place of the tokens'", "padded", "g[sequences, : run.length]",
+     "g[sequences, g.shape[1] - run.length :]", "right for the longest sequences"),
 )  # fmt: skip
 
 MEMORY = of(

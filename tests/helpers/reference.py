@@ -125,7 +125,13 @@ def attention(
     return out
 
 
-def self_attention(qkv: np.ndarray, heads: int, mask: Any = None) -> np.ndarray:
+def self_attention(
+    qkv: np.ndarray, heads: int, mask: Any = None, lengths: list[int] | None = None
+) -> np.ndarray:
+    if lengths is not None:
+        ends = np.cumsum(lengths)
+        parts = [qkv[None, end - length : end] for end, length in zip(ends, lengths)]
+        return np.concatenate([self_attention(part, heads, mask)[0] for part in parts])
     width = qkv.shape[-1] // 3
     size = width // heads
     q, k, v = (
@@ -133,6 +139,16 @@ def self_attention(qkv: np.ndarray, heads: int, mask: Any = None) -> np.ndarray:
         for i in range(3)
     )  # (B, H, T, D)
     return np.concatenate(list(attention(q, k, v, mask).swapaxes(0, 1)), axis=-1)  # (B, T, W)
+
+
+def padded(x: np.ndarray, lengths: list[int]) -> np.ndarray:
+    """One number at a time."""
+    out = np.zeros((len(lengths), max(lengths), x.shape[1]))
+    numbers = iter(x.flat)
+    for sequence, length in enumerate(lengths):
+        for row, column in np.ndindex(length, x.shape[1]):
+            out[sequence, row, column] = next(numbers)
+    return out
 
 
 def dropout(x: np.ndarray, p: float, seed: int) -> np.ndarray:

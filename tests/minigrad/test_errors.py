@@ -245,6 +245,32 @@ ERRORS = [
         "self_attention: qkv (1, 2, 3) must be (B, T, 3*W), W a multiple of 2 heads",
     ),
     (
+        lambda: mg.self_attention(A[None], 1, lengths=[2]),
+        ValueError,
+        "self_attention: qkv (1, 2, 3) must be (N, 3*W), W a multiple of 1 heads",
+    ),
+    (
+        lambda: mg.self_attention(A, 1, np.zeros((2, 2)), lengths=[2]),
+        ValueError,
+        'self_attention: with `lengths`, the mask must be None or "causal", not an array',
+    ),
+    (
+        lambda: mg.self_attention(A, 1, lengths=[1, 2]),
+        ValueError,
+        "self_attention: the lengths of the sequences must be whole numbers, none negative, and "
+        "add up to the 2 rows that there are; got 2 lengths that add up to 3",
+    ),
+    (
+        lambda: mg.padded(A, [3, -1]),
+        ValueError,
+        "padded: the lengths of the sequences must be whole numbers, none negative",
+    ),
+    (
+        lambda: mg.padded(A[None], [1, 1]),
+        ValueError,
+        "padded: x must be (N, W), got shape (1, 2, 3)",
+    ),
+    (
         lambda: mg.erf(np.zeros(2, np.float16)),
         TypeError,
         "erf: expected float32 or float64, got float16",

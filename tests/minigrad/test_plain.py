@@ -120,7 +120,12 @@ COMPARISONS = {
     "self_attention": [
         Comparison(mg.self_attention, ((2, 3, 12),), {"heads": 2, "mask": mask})
         for mask in (None, "causal", HIDDEN, BIAS)
+    ]
+    + [
+        Comparison(mg.self_attention, ((8, 12),), {"heads": 2, "mask": mask, "lengths": [2, 3, 3]})
+        for mask in (None, "causal")
     ],
+    "padded": [Comparison(mg.padded, ((8, 4),), {"lengths": [3, 2, 3]})],
     "conv2d": [
         Comparison(mg.conv2d, ((2, 3, 5, 6), (4, 3, 3, 3), (4,)), {"padding": 1}),
         Comparison(mg.conv2d, ((2, 3, 5, 6), (4, 3, 2, 3)), {"stride": 2, "padding": 2}),

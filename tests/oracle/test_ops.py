@@ -156,7 +156,10 @@ def heads_apart(x, parts, heads):
     return x.permute(2, 0, 3, 1, 4).unbind(0)
 
 
-def self_attention(qkv, heads, mask=None):
+def self_attention(qkv, heads, mask=None, lengths=None):
+    if lengths is not None:
+        parts = [self_attention(part[None], heads, mask)[0] for part in qkv.split(lengths)]
+        return torch.cat(parts)
     q, k, v = heads_apart(qkv, 3, heads)
     return attention(q, k, v, mask).transpose(1, 2).flatten(2)  # (B, T, W)
 
@@ -251,6 +254,7 @@ ORACLE: dict[str, Callable] = {
     "normalize": lambda x, axis=-1, p=2.0: F.normalize(x, p, axis) if x.numel() else x * 1.0,
     "dropout": dropout,
     "attention": attention, "self_attention": self_attention,
+    "padded": lambda x, lengths: torch.nn.utils.rnn.pad_sequence(x.split(lengths), True),
     "conv2d": conv2d, "avg_pool2d": pooled(F.avg_pool2d), "max_pool2d": pooled(F.max_pool2d),
     "batch_norm": batch_norm,
 }  # fmt: skip

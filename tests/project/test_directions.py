@@ -56,6 +56,8 @@ ROWS = (
         "ops.losses",
         "ops.normalisation",
         "ops.noise",
+        "ops.masks",
+        "ops.packed",
         "ops.attention",
     ),
     ("spreading", "gathering", "ops.windows", "ops.conv", "ops.pooling", "ops.batch_norm"),

@@ -71,7 +71,7 @@ def test_a_whole_unit_stays_whole_wherever_the_cuts_fall():
         plan = cut_around([whole_unit], [rest_unit], workers, price=0.0)
         return [[(u.encoder, u.rows.start, u.rows.stop) for u in load] for load in plan]
 
-    assert loads(10.0, 90.0, 2) == [[("a", 0, 8), ("b", 0, 4)], [("b", 4, 8)]]
+    assert loads(10.0, 90.0, 2) == [[("a", 0, 8), ("b", 0, 3)], [("b", 3, 8)]]
     assert loads(90.0, 10.0, 2) == [[("a", 0, 8)], [("b", 0, 8)]]
     assert loads(50.0, 50.0, 3) == [[("a", 0, 8)], [("b", 0, 4)], [("b", 4, 8)]]
     assert loads(50.0, 50.0, 1) == [[("a", 0, 8), ("b", 0, 8)]]

@@ -62,10 +62,25 @@ class Line:
 
 
 def test_the_encoder_says_what_a_row_costs():
-    lengths = {"text": np.array([2, 2, 9, 9])}
-    ((first, second),) = make_plan({"text": Line()}, lengths, 1, workers=1, parameter_count=0)
-    assert first == Unit("text", slice(0, 2), 4.0)
-    assert second == Unit("text", slice(2, 4), 18.0)
+    lengths = {"text": np.array([2, 2, 8, 9])}
+    plan = make_plan({"text": Line()}, lengths, shards=1, workers=1, parameter_count=0)
+    assert plan == [[Unit("text", slice(0, 4), 21.0, (2.0, 2.0, 8.0, 9.0))]]
+
+
+def test_padded_rows_cost_what_the_longest_of_their_unit_costs():
+    lengths = {"text": np.array([2, 2, 8, 9])}
+    plan = make_plan({"text": Line()}, lengths, shards=1, workers=1, parameter_count=0, padded=True)
+    short = Unit("text", slice(0, 2), 4.0, (2.0, 2.0))
+    assert plan == [[short, Unit("text", slice(2, 4), 18.0, (9.0, 9.0))]]
+
+
+def test_workers_get_rows_of_equal_cost():
+    lengths = {"text": np.array([1, 1, 1, 1, 1, 1, 1, 7])}
+    plan = make_plan({"text": Line()}, lengths, shards=1, workers=2, parameter_count=0)
+    assert [[(unit.rows, unit.cost) for unit in load] for load in plan] == [
+        [(slice(0, 7), 7.0)],
+        [(slice(7, 8), 7.0)],
+    ]
 
 
 @pytest.mark.parametrize("shards", [0, 5])
@@ -88,15 +103,35 @@ def test_rows_are_cut_by_length_where_that_spares_a_fifth():
     assert cut_by_length(np.array([1, 1, 9, 9]), slice(1, 4)) == [slice(1, 2), slice(2, 4)]
 
 
+def line_of(vision, text):
+    return [Unit("vision", slice(0, 100), vision), Unit("text", slice(0, 100), text)]
+
+
+def encoders_of(loads):
+    return [[unit.encoder for unit in load] for load in loads]
+
+
 def test_a_cut_near_a_seam_moves_onto_it():
-    line = [Unit("vision", slice(0, 100), 110.0), Unit("text", slice(0, 100), 90.0)]
-    (first,), second = cut_evenly(line, workers=2, price=0.0)  # from 100 to 110: exactly a tenth
-    assert (first.rows, len(second)) == (slice(0, 91), 2)
-    (first,), (second,) = cut_evenly(line, workers=2, price=10.5)
-    assert (first.encoder, second.encoder) == ("vision", "text")
-    line = [Unit("vision", slice(0, 100), 109.0), Unit("text", slice(0, 100), 91.0)]
-    (first,), (second,) = cut_evenly(line, workers=2, price=0.0)
-    assert (first.rows, second.rows) == (slice(0, 100), slice(0, 100))
+    """Each of three parts has a price of 10, a twentieth of 200. A share is 115."""
+    apart = [["vision"], ["text"]]
+    cut = [["vision"], ["vision", "text"]]
+    assert encoders_of(cut_evenly(line_of(117.0, 83.0), workers=2, price=0.0)) == cut
+    assert encoders_of(cut_evenly(line_of(116.0, 84.0), workers=2, price=0.0)) == apart
+    assert encoders_of(cut_evenly(line_of(125.0, 75.0), workers=2, price=14.0)) == cut
+    assert encoders_of(cut_evenly(line_of(125.0, 75.0), workers=2, price=16.0)) == apart
+
+
+def test_loads_are_equal_with_the_price_of_each_part():
+    for workers in (2, 3, 4):
+        loads = cut_evenly(line_of(10_000.0, 6_000.0), workers=workers, price=0.0)
+        costs = [sum(800.0 + unit.cost for unit in load) for load in loads]
+        assert max(costs) - min(costs) <= 2 * 100.0, costs  # rows are not cut
+
+
+def test_a_large_step_pays_the_calls_of_a_unit_and_not_more():
+    loads = cut_evenly(line_of(10e9, 6e9), workers=2, price=0.0)
+    (first,), (second, _) = loads
+    assert first.cost == second.cost + 6e9 == 8e9
 
 
 def test_parts_keep_the_cost_of_the_whole():

@@ -126,7 +126,15 @@ ATTENTION = [
         ((2, 3, 6), {"heads": 2, "mask": ROW_HIDDEN[:2, None, None, :]}),  # one for each sample
         ((2, 0, 6), {"heads": 2, "mask": "causal"}), ((0, 3, 6), {"heads": 1}),
         ((1, 1, 3), {"heads": 1}),
+        ((8, 12), {"heads": 2, "lengths": [2, 3, 3], "mask": "causal"}),
+        ((6, 6), {"heads": 1, "lengths": [3, 1, 2]}), ((2, 3), {"heads": 1, "lengths": [0, 2, 0]}),
     ), d.self_attention_inputs(), plain.self_attention),
+    Row("padded", mg.padded, reference.padded, cases(
+        "padded",
+        ((8, 2), {"lengths": [2, 3, 3]}), ((6, 3), {"lengths": [3, 1, 2]}),
+        ((2, 3), {"lengths": [2, 0]}), ((1, 1), {"lengths": [1]}), ((3, 0), {"lengths": [1, 2]}),
+        ((0, 2), {"lengths": [0, 0]}),
+    ), d.padded_inputs(), plain.padded, linear="jointly"),
 ]  # fmt: skip
 
 IMAGES = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.ops.attention import _broadcasts_to, additive_mask
+from minigrad.ops.masks import additive_mask, broadcasts_to
 
 LIKE = np.zeros((2, 4, 3, 5), np.float32)  # (B, H, T, D)
 
@@ -48,7 +48,7 @@ def test_numbers_and_tensors_are_taken_as_they_are():
     ],
 )
 def test_which_masks_broadcast_to_the_scores(shape, fits):
-    assert _broadcasts_to(shape, (2, 4, 3, 3)) == fits
+    assert broadcasts_to(shape, (2, 4, 3, 3)) == fits
 
 
 def test_a_mask_for_each_sample_is_cut_into_blocks(monkeypatch):
