@@ -86,6 +86,8 @@ EQUIVALENT = {
         "one axis of size 1 was added in front",
     "self_attention: g_heads = split(run.of(flat_g), 1, heads)[-1]":
         "g has one part, so the first is the last",
+    "self_attention: if not gradients is not to_heads:":
+        "on a CPU they are one array, copied into itself; the stand-in for CuPy notices",
     "_cross_entropy_backward: gradient[at_label] -= xp.broadcast_to(per_sample[:, -1], (len(p),))":
         "per_sample has one column",
     "blocks_of: if not on_host(like):":
