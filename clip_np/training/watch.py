@@ -48,7 +48,11 @@ RISE = 0.2
 """The part of the loss of guessing by which a validation loss may rise again."""
 
 RECENT = 10
-"""Entries whose mean is the training loss of the moment: single batches jump."""
+"""Entries whose mean is the training loss of the moment: single batches jump.
+
+Nothing is learned by heart before there are so many of them. A model that is fine-tuned
+may have a low loss from the first step on.
+"""
 
 TRUNCATED_SHARE = 0.05
 """The part of the captions that may lose their end without a warning."""
@@ -161,6 +165,12 @@ class Watch:
         loss = entry["validation_loss"]
         guessing = entry.get("validation_guessing", math.nan)
         training = float(np.mean([moment.loss for moment in self.window][-RECENT:]))
+        if len(self.window) >= RECENT:
+            self._look_at_learning_by_heart(loss, guessing, training)
+        self._note_lowest(validation=loss, training=training)
+
+    def _look_at_learning_by_heart(self, loss: float, guessing: float, training: float) -> None:
+        """Look at the losses of held-out pairs, of guessing, and of the training."""
         if loss > (1 + ABOVE_GUESSING) * guessing and training < loss / 2:
             self._warn_of_learning_by_heart(
                 f"the validation loss is {loss:.2f}, more than that of guessing, {guessing:.2f}, "
@@ -171,7 +181,6 @@ class Watch:
                 f"the validation loss has risen from {self.lowest:.2f} to {loss:.2f}, and the "
                 f"training loss has fallen from {self.training_at_lowest:.2f} to {training:.2f}"
             )
-        self._note_lowest(validation=loss, training=training)
 
     def _note_lowest(self, validation: float, training: float) -> None:
         if validation < self.lowest:

@@ -184,13 +184,20 @@ def buckets_of(like: Sequence[np.ndarray], wanted: np.ndarray) -> list[list[int]
 def rank_of_launch(deadline: float = 120.0) -> MpiRank | None:
     """This process's rank, if an MPI launcher has started several; else None.
 
-    ValueError if it was started without `-m mpi4py`.
+    ValueError if it was started without `-m mpi4py`, or if there is no MPI library.
     """
-    if "mpi4py" in sys.modules:  # `-m mpi4py` has imported it
-        from mpi4py import MPI
-
-        return MpiRank(MPI.COMM_WORLD, deadline) if MPI.COMM_WORLD.Get_size() > 1 else None
     started = max(int(os.environ.get(name, 1)) for name in SIZES_OF_LAUNCHERS)
+    if "mpi4py" in sys.modules:  # `-m mpi4py` has imported it
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            if started == 1:
+                return None  # a program that only imports mpi4py
+            raise ValueError(
+                f"a launcher has started {started} processes, and mpi4py finds no MPI library: "
+                f'{error}. One that is easy to install: pip install "minigrad-clip[mpi]"'
+            ) from error
+        return MpiRank(MPI.COMM_WORLD, deadline) if MPI.COMM_WORLD.Get_size() > 1 else None
     if started > 1:
         raise ValueError(
             f"a launcher has started {started} processes, but not through mpi4py: write "

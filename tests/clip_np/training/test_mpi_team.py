@@ -2,8 +2,9 @@
 
 import json
 import pickle
+import sys
 import threading
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from clip_np.training import (
     require_same_data,
     require_same_program,
 )
-from clip_np.training.communicator import run_thread_ranks
+from clip_np.training.communicator import rank_of_launch, run_thread_ranks
+from clip_np.training.communicator.mpi_ranks import SIZES_OF_LAUNCHERS
 from clip_np.weights import read_checkpoint
 
 here = threading.local()  # what differs from rank to rank
@@ -222,3 +224,13 @@ def test_ranks_without_a_row_are_refused(batch_size, pairs):
             preprocess=None,
             steps=(0, 1),
         )
+
+
+def test_mpi4py_without_a_library_is_no_launch_unless_a_launcher_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", ModuleType("mpi4py"))  # it has no MPI
+    for name in SIZES_OF_LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    assert rank_of_launch() is None
+    monkeypatch.setenv("PMI_SIZE", "3")
+    with pytest.raises(ValueError, match="started 3 processes, and mpi4py finds no MPI library"):
+        rank_of_launch()

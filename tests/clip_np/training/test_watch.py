@@ -18,6 +18,7 @@ from clip_np.training import (
 )
 
 LN_32 = math.log(32)
+RECENT = 10  # entries that make a training loss of the moment
 
 
 def entries(
@@ -170,6 +171,22 @@ def test_a_resumed_run_knows_its_lowest_validation_loss():
     watch.remember({"step": 100, "loss": 1.0, "validation_loss": 2.0})
     watch.remember({"step": 110, "loss": 0.9})
     entry = {"step": 200, "seconds": 1.0, "loss": 0.2, "temperature": 9.0, "guessing": 4.16}
-    watch.look(entry, waited=0.0)
+    for _ in range(RECENT):
+        watch.look(entry, waited=0.0)
     with pytest.warns(TrainingWarning, match="risen from 2.00 to 3.50"):
         watch.look_at_validation(entry | {"validation_loss": 3.5, "validation_guessing": 4.16})
+
+
+def test_a_few_steps_learn_nothing_by_heart():
+    """A model that is fine-tuned may know its training pairs from before."""
+    watch = Watch(formula="ln N")
+    entry = {"step": 10, "seconds": 1.0, "loss": 0.2, "temperature": 9.0, "guessing": 4.16}
+    validated = entry | {"validation_loss": 6.0, "validation_guessing": 4.16}
+    for _ in range(RECENT - 1):
+        watch.look(entry, waited=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watch.look_at_validation(validated)
+    watch.look(entry, waited=0.0)
+    with pytest.warns(TrainingWarning, match="learned by heart"):
+        watch.look_at_validation(validated)
