@@ -25,7 +25,7 @@ from clip_np.cli.figures import as_json, print_measurement, say_chance
 from clip_np.cli.launch import EMBEDDING_DEADLINE, join_launch
 from clip_np.cli.models import is_run
 from clip_np.cli.output import print_text
-from clip_np.data import DataWarning, Preprocess, a_few, is_shapes_split, open_dataset
+from clip_np.data import DataError, DataWarning, Preprocess, a_few, is_shapes_split, open_dataset
 from clip_np.evaluation import (
     CHOICES,
     AnyTokenizer,
@@ -185,7 +185,15 @@ def _open_pairs(
     labelled: read the labels of classes in place of captions. With comm, ValueError if
     not all ranks have the same pairs.
     """
-    pairs = pairs_of_data(arguments, opened, labelled)
+    try:
+        pairs = pairs_of_data(arguments, opened, labelled)
+    except DataError as error:
+        if arguments.label_column is None:
+            raise
+        # A column of labels is read as one of captions, but here it has another option.
+        text = str(error).replace("`caption_column`", "`label_column`")
+        text = text.replace("no caption column", "no label column")
+        raise DataError(text) from error
     if comm is not None:
         require_same_data(comm, pairs.test)
         if pairs.train is not None:
