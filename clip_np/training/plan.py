@@ -77,7 +77,7 @@ all that goes with them.
 """
 
 LARGEST_UNIT_PRICE = 0.05
-"""The price of a unit is at most this share of the step.
+"""The price of a unit, with that of its gradients, is at most this share of the step.
 
 Of a step with few small samples, calls are the larger part. It is to be divided among
 the workers all the same, by its multiplications.
@@ -306,7 +306,9 @@ def cut_evenly(units: list[Unit], workers: int, price: float) -> list[list[Unit]
     [('vision', 0, 8)]
     [('text', 0, 8)]
     """
-    unit_price = min(PRICE_PER_UNIT, LARGEST_UNIT_PRICE * sum(unit.cost for unit in units))
+    # An encoder has about half of the parameters.
+    highest = LARGEST_UNIT_PRICE * sum(unit.cost for unit in units)
+    unit_price = min(PRICE_PER_UNIT + price / 2, highest)
     seams = np.cumsum([0.0, *[unit_price + unit.cost for unit in units]])  # (units + 1,)
     # Each cut makes one more part, and its price is not on the line. So what a worker
     # after the first one covers there is a share less this price.
