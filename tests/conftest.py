@@ -110,7 +110,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills",
         type=int,
-        help="how often tests/attack/test_killed_runs.py kills a run (2 or 3 times)",
+        help="how often tests/attack/test_killed_runs.py kills a run (2 to 5 times)",
     )
 
 

@@ -1,6 +1,6 @@
 """Runs that are killed at random instants go on to the same bits, and leave nothing.
 
-pytest tests/attack/test_killed_runs.py                       2 or 3 kills of each kind
+pytest tests/attack/test_killed_runs.py                       2 to 5 kills of each kind
 pytest tests/attack/test_killed_runs.py -s --kills=50         the long form
 """
 
@@ -44,7 +44,9 @@ KINDS = {
     "the built-in shapes": Kind(is_on_files=False, changes={}, kills=3),
     "files, varied": Kind(is_on_files=True, changes={"augment": "strong"}, kills=3),
     "two processes": Kind(is_on_files=False, changes={"processes": 2}, kills=2),
-    "two decoding processes": Kind(is_on_files=True, changes={"data_workers": 2}, kills=2),
+    "two processes, and two that decode": Kind(
+        is_on_files=True, changes={"processes": 2, "data_workers": 2}, kills=5
+    ),
 }
 
 
