@@ -45,11 +45,6 @@ class Packing(NamedTuple):
         return self.lengths.cumsum() - 1
 
     @property
-    def starts(self) -> np.ndarray:
-        """Where the first token of each caption is in the packed form, (B,)."""
-        return self.lengths.cumsum() - self.lengths
-
-    @property
     def visible(self) -> np.ndarray:
         """Which places of the captions, padded again, hold tokens: (B, T) booleans."""
         return np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]
