@@ -106,8 +106,7 @@ def pooled_block(
     normed = block.ln_1(x)  # (B, T, W)
     rows = pick_rows(x, positions)  # (B, W)
     normed_rows = pick_rows(normed, positions)  # (B, W)
-    rows = rows + pooled_attention(block.attn, normed_rows, normed, visible)
-    return rows + block.mlp(block.ln_2(rows))
+    return _finished_rows(block, rows, normed_rows, normed, visible)
 
 
 def packed_pooled_block(block: Block, x: mg.Tensor, packing: Packing) -> mg.Tensor:
@@ -120,6 +119,17 @@ def packed_pooled_block(block: Block, x: mg.Tensor, packing: Packing) -> mg.Tens
     normed_rows = mg.take(normed, packing.ends)  # (B, W)
     tokens = mg.padded(normed, packing.lengths)  # (B, T, W)
     visible = packing.visible[:, None, :]  # (B, 1, T)
+    return _finished_rows(block, rows, normed_rows, tokens, visible)
+
+
+def _finished_rows(
+    block: Block, rows: mg.Tensor, normed_rows: mg.Tensor, tokens: mg.Tensor, visible: Array | None
+) -> mg.Tensor:
+    """What a block makes of some rows (B, W), which look at tokens (B, T, W): (B, W).
+
+    normed_rows and tokens have passed the block's first norm.
+    """
+    # x + attn(ln_1(x)), then x + mlp(ln_2(x))
     rows = rows + pooled_attention(block.attn, normed_rows, tokens, visible)
     return rows + block.mlp(block.ln_2(rows))
 

@@ -10,9 +10,10 @@ judged, by the same gradient tests as ever, in mutation.py. Left out of a plain
 import math
 
 import pytest
+from equivalent import EQUIVALENT
 from gradient_checks import CHECKS
 from hypothesis import Phase, given, seed, settings
-from mechanical import EQUIVALENT, mechanical_mutants, reason_of
+from mechanical import mechanical_mutants, reason_of
 from mutants import MUTANTS
 from mutation import Change, judge, judge_all, path_of
 from op_table import TABLE

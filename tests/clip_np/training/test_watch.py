@@ -16,9 +16,9 @@ from clip_np.training import (
     warn_of_small_data,
     warn_of_truncation,
 )
+from clip_np.training.watch import RECENT
 
 LN_32 = math.log(32)
-RECENT = 10  # entries that make a training loss of the moment
 
 
 def entries(
